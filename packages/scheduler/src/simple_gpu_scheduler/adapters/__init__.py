@@ -1,0 +1,1 @@
+"""The parts that touch the machine: processes, files, terminal, NVML."""

@@ -1,0 +1,1 @@
+"""The installed commands, one file each."""

@@ -1,0 +1,1 @@
+"""Hyperparameter search: spaces, samplers and the commands made from them."""
