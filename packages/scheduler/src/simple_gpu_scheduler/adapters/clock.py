@@ -1,0 +1,12 @@
+"""The machine's clocks."""
+
+from __future__ import annotations
+
+import time
+
+
+class SystemClock:
+    """Implements `ports.Clock`."""
+
+    now_s = staticmethod(time.monotonic)
+    wall_s = staticmethod(time.time)

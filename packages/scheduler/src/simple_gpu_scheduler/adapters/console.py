@@ -1,0 +1,114 @@
+"""What the pipe says on stderr: the original's line for each job, and what went wrong."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+
+from simple_gpu_scheduler.model import (
+    Counts,
+    Ended,
+    Event,
+    Exit,
+    Finished,
+    Job,
+    Notice,
+    Rejected,
+    Starting,
+)
+
+_MOST_SHOWN_BYTES = 200
+
+
+class Console:
+    """Implements `ports.Listener`; writes each message at once and whole."""
+
+    def __init__(self, fd: int = 2) -> None:
+        self._fd = fd
+
+    def hear(self, event: Event) -> None:
+        """Say it; a reader that went away is no reason to stop the jobs."""
+        text = message(event)
+        if text:
+            with suppress(OSError):
+                os.write(self._fd, text)
+
+
+def message(event: Event) -> bytes:
+    """The lines for an event; empty where there is nothing to say."""
+    match event:
+        case Starting(job, gpus):
+            # the line of simple-gpu-scheduler 0.1, which scripts look for
+            on = os.fsencode(",".join(gpus))
+            return b"Processing command `%s` on gpu %s\n" % (_one_line(job.command), on)
+        case Ended():
+            return _ended(event)
+        case Rejected(seq, command, reason):
+            return _say(f"error: line {seq} {reason}: ", command)
+        case Notice(text):
+            return _say(text)
+        case Finished(counts):
+            return _summary(counts)
+    return b""
+
+
+def _ended(event: Ended) -> bytes:
+    job = event.running.job
+    text = b""
+    if event.retry:
+        text = _say(f"job {job.seq} {_how(event.exit)}; trying again ({_tries(job)})")
+    elif not event.ok:
+        text = _say(
+            f"job {job.seq} {_how(event.exit)} after {event.runtime_s:.1f} s: ", job.command
+        )
+    if event.leftovers:
+        left = ", ".join(str(one) for one in event.leftovers)
+        text += _say(f"job {job.seq} left processes running: {left}")
+    return text
+
+
+def _how(done: Exit) -> str:
+    if done.signal is None:
+        return f"failed with exit status {done.exit_code}"
+    return f"was ended by {signal_name(done.signal)}"
+
+
+def signal_name(number: int) -> str:
+    """`SIGKILL` for 9; the number for a real-time signal."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _tries(job: Job) -> str:
+    total = "" if job.tries == 0 else f" of {job.tries}"
+    return f"attempt {job.attempt + 1}{total}"
+
+
+def _summary(counts: Counts) -> bytes:
+    parts: list[str] = []
+    if counts.failed:
+        jobs = counts.done + counts.aborted
+        parts.append(f"{counts.failed} of {jobs} {'job' if jobs == 1 else 'jobs'} failed")
+    if counts.aborted:
+        parts.append(f"{counts.aborted} ended before their time")
+    if counts.unstarted:
+        parts.append(f"{counts.unstarted} read but not started")
+    return _say("; ".join(parts)) if parts else b""
+
+
+def _say(text: str, command: bytes | None = None) -> bytes:
+    shown = b"" if command is None else b"`%s`" % _shortened(_one_line(command))
+    return b"simple_gpu_scheduler: %s%s\n" % (text.encode(errors="surrogateescape"), shown)
+
+
+def _one_line(command: bytes) -> bytes:
+    return command.rstrip().replace(b"\n", b"\\n")
+
+
+def _shortened(command: bytes) -> bytes:
+    if len(command) <= _MOST_SHOWN_BYTES:
+        return command
+    return command[:_MOST_SHOWN_BYTES] + b"..."

@@ -1,0 +1,157 @@
+"""GNU parallel's job log: the same columns with the same meaning, both written and read.
+
+One line a finished job, tab-separated: Seq, Host, Starttime (seconds since the epoch), JobRuntime
+(seconds), Send, Receive, Exitval (-1: timed out), Signal, Command. A newline within a command is
+written as NUL, as GNU parallel does. See `--joblog` in parallel(1).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import zlib
+from array import array
+
+from simple_gpu_scheduler.errors import SgsError, UsageError
+from simple_gpu_scheduler.model import Ended, Event
+
+_HEADER = b"Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n"
+_ROW = re.compile(rb"(\d{1,18})\t(?:[^\t]*\t){5}(-?\d+)\t(-?\d+)\t(.*)", re.DOTALL)
+_UNKNOWN, _SUCCEEDED, _FAILED = range(3)
+
+
+class DoneJobs:
+    """Which jobs a job log has, in a few bytes each."""
+
+    def __init__(self, *, rerun_failed: bool = False) -> None:
+        self._rerun_failed = rerun_failed
+        self._states = bytearray(1)
+        self._checksums = array("I", [0])
+
+    def __contains__(self, seq: object) -> bool:
+        """True if the job need not run again."""
+        if not isinstance(seq, int) or seq >= len(self._states):
+            return False
+        state = self._states[seq]
+        return state == _SUCCEEDED or (state == _FAILED and not self._rerun_failed)
+
+    def is_same(self, seq: int, command: bytes) -> bool:
+        """True if the log has this very command for the job."""
+        return self._checksums[seq] == _checksum(command)
+
+    def add(self, seq: int, command: bytes, *, ok: bool) -> None:
+        """Note a row; the last one of a job counts."""
+        missing = seq + 1 - len(self._states)
+        if missing > 0:
+            grow = missing + seq // 8
+            self._states.extend(bytes(grow))
+            self._checksums.extend(array("I", bytes(4 * grow)))
+        self._states[seq] = _SUCCEEDED if ok else _FAILED
+        self._checksums[seq] = _checksum(command)
+
+
+def _checksum(command: bytes) -> int:
+    return zlib.crc32(command.replace(b"\n", b"\0"))
+
+
+def read_joblog(path: str, *, rerun_failed: bool) -> DoneJobs:
+    """Jobs that a log has; none if there is no log yet. A torn last line counts as not written.
+
+    Raises:
+        UsageError: the file can't be read or isn't a job log.
+    """
+    done = DoneJobs(rerun_failed=rerun_failed)
+    try:
+        with open(path, "rb") as file:
+            for number, line in enumerate(file):
+                row = _ROW.fullmatch(line.removesuffix(b"\n"))
+                if row is not None and int(row[1]) < 1 << 40:
+                    done.add(int(row[1]), row[4], ok=int(row[2]) == int(row[3]) == 0)
+                elif number == 0:
+                    _check_header(path, line)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise UsageError(f"--joblog {path!r} can't be read: {error.strerror}") from None
+    return done
+
+
+def _check_header(path: str, line: bytes) -> None:
+    if line != _HEADER:
+        raise UsageError(
+            f"--joblog {path!r} exists and isn't a job log (its first line is {line[:60]!r}); "
+            "name another file"
+        )
+
+
+class Joblog:
+    """Implements `ports.Listener`: appends a row as each job ends, by one write."""
+
+    def __init__(self, path: str, *, keep: bool) -> None:
+        """Open the log; without `keep` what was there is set aside as PATH~.
+
+        Raises:
+            UsageError: the file can't be written, or holds something else than a job log.
+        """
+        self._path = path
+        try:
+            if not keep:
+                _set_aside(path)
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+            self._fd = os.open(path, flags, 0o666)
+            self._begin()
+        except OSError as error:
+            raise UsageError(f"--joblog {path!r} can't be written: {error.strerror}") from None
+
+    def _begin(self) -> None:
+        """Write the header, or end a line that a crash has torn."""
+        status = os.fstat(self._fd)
+        if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
+            os.write(self._fd, _HEADER)
+        elif os.pread(self._fd, 1, status.st_size - 1) != b"\n":
+            os.write(self._fd, b"\n")
+
+    def hear(self, event: Event) -> None:
+        """Log a job that came to its end; one that will run again or was ended by us has not.
+
+        Raises:
+            SgsError: the row can't be written; the message holds it.
+        """
+        if isinstance(event, Ended) and not (event.retry or event.aborted):
+            row = joblog_row(event)
+            try:
+                written = os.write(self._fd, row)
+            except OSError as error:
+                raise _lost(self._path, row, error.strerror or "") from None
+            if written != len(row):
+                raise _lost(self._path, row, "no space left")
+
+
+def _lost(path: str, row: bytes, why: str) -> SgsError:
+    text = row.decode(errors="replace").rstrip("\n").replace("\t", " ")
+    return SgsError(f"--joblog {path!r} can't be written ({why}); not logged is: {text}")
+
+
+def joblog_row(event: Ended) -> bytes:
+    """The line for a job, in GNU parallel's form."""
+    one, done = event.running, event.exit
+    exit_code = -1 if one.timed_out else done.exit_code or 0
+    start = f"{one.job.seq}\t:\t{one.started_wall_s:.3f}\t{event.runtime_s:10.3f}\t0\t0\t"
+    command = one.job.command.replace(b"\n", b"\0")
+    return f"{start}{exit_code}\t{done.signal or 0}\t".encode() + command + b"\n"
+
+
+def _set_aside(path: str) -> None:
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return
+    if stat.S_ISREG(status.st_mode) and status.st_size > 0:
+        read_first = os.open(path, os.O_RDONLY)
+        try:
+            first = os.read(read_first, len(_HEADER))
+        finally:
+            os.close(read_first)
+        _check_header(path, first)
+        os.replace(path, f"{path}~")

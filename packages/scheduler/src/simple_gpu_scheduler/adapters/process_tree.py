@@ -1,0 +1,75 @@
+"""Find every process of a job, also those that left its session.
+
+A job's processes are those in its session, those that carry its mark in their environment
+(`SGS_RUN` and `SGS_SEQ`, which children inherit), and the descendants of both. Read from /proc;
+see proc(5).
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import NamedTuple
+
+#: Environment variables that every job carries.
+RUN_VARIABLE = b"SGS_RUN"
+SEQ_VARIABLE = b"SGS_SEQ"
+
+
+class _Process(NamedTuple):
+    state: bytes
+    parent: int
+    session: int
+
+
+def members(session: int, run_id: bytes, seq: int) -> tuple[int, ...]:
+    """Ids of the living processes of the job, lowest first; zombies don't count."""
+    processes = _processes()
+    marks = RUN_VARIABLE + b"=" + run_id, SEQ_VARIABLE + b"=%d" % seq
+    found = {pid for pid, one in processes.items() if one.session == session}
+    found |= {pid for pid in processes.keys() - found if _carries(pid, marks)}
+    _add_descendants(found, processes)
+    found.discard(os.getpid())
+    return tuple(sorted(pid for pid in found if processes[pid].state not in (b"Z", b"X")))
+
+
+def name(pid: int) -> str:
+    """The process's short name, or an empty string if it is gone."""
+    try:
+        with open(f"/proc/{pid}/comm", "rb") as file:
+            return file.read().decode(errors="replace").rstrip("\n")
+    except OSError:
+        return ""
+
+
+def _processes() -> dict[int, _Process]:
+    found: dict[int, _Process] = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            with suppress(OSError):  # it ended meanwhile
+                found[int(entry)] = _process(entry)
+    return found
+
+
+def _process(entry: str) -> _Process:
+    with open(f"/proc/{entry}/stat", "rb") as file:
+        text = file.read()
+    fields = text[text.rindex(b")") + 2 :].split()  # the name before it may hold anything
+    return _Process(fields[0], int(fields[1]), int(fields[3]))
+
+
+def _carries(pid: int, marks: tuple[bytes, bytes]) -> bool:
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            entries = file.read().split(b"\0")
+    except OSError:  # gone, or another user's
+        return False
+    return all(entry in entries for entry in marks)
+
+
+def _add_descendants(found: set[int], processes: dict[int, _Process]) -> None:
+    grown = True
+    while grown:
+        children = {pid for pid, one in processes.items() if one.parent in found}
+        grown = not children <= found
+        found |= children

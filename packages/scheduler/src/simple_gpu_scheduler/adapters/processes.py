@@ -1,0 +1,148 @@
+"""Jobs as real processes, each with a session of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Protocol
+
+from simple_gpu_scheduler.adapters import process_tree
+from simple_gpu_scheduler.model import Exit, Job, Leftover
+
+#: Python ignores these, and a spawned child would inherit that.
+_RESET = (signal.SIGPIPE, signal.SIGXFSZ)
+
+#: setsid(2), then signals as a fresh program expects them.
+_Action = tuple[int, int, int]
+
+
+class Outputs(Protocol):
+    """Where a job's output goes, if not simply to ours."""
+
+    def open(self, job: Job) -> tuple[int, int]:
+        """Descriptors for its stdout and stderr; the caller closes them.
+
+        Raises:
+            OSError: they can't be had.
+        """
+        ...
+
+
+class ProcessRunner:
+    """Implements `ports.Runner` by posix_spawn(3) and wait4(2).
+
+    A job's stdin is /dev/null, so that it can't eat the queue; it sees its GPUs in
+    CUDA_VISIBLE_DEVICES, in PCI order, so that index 0 is the card nvidia-smi calls 0.
+    """
+
+    def __init__(
+        self,
+        shell: str,
+        environ: Mapping[bytes, bytes],
+        run_id: bytes,
+        *,
+        outputs: Outputs | None = None,
+        stdout_fd: int = 1,
+    ) -> None:
+        self._shell = shell
+        self._run_id = run_id
+        self._environ = {
+            **environ,
+            b"CUDA_DEVICE_ORDER": b"PCI_BUS_ID",
+            process_tree.RUN_VARIABLE: run_id,
+        }
+        self._by_gpus: dict[tuple[str, ...], dict[bytes, bytes]] = {}
+        self._outputs = outputs
+        null_fd = os.open(os.devnull, os.O_RDONLY)
+        self._actions: list[_Action] = [(os.POSIX_SPAWN_DUP2, null_fd, 0)]
+        if stdout_fd != 1:
+            self._actions.append((os.POSIX_SPAWN_DUP2, stdout_fd, 1))
+        self._children: set[int] = set()
+
+    def start(self, job: Job, gpus: tuple[str, ...]) -> int:
+        """Start the job; see `ports.Runner`."""
+        environ = self._by_gpus.get(gpus) or self._environ_for(gpus)
+        environ[process_tree.SEQ_VARIABLE] = b"%d" % job.seq
+        if self._outputs is None:
+            pid = self._spawn(job.command, environ, self._actions)
+        else:
+            pid = self._spawn_into(self._outputs, job, environ)
+        self._children.add(pid)
+        return pid
+
+    def reap(self) -> Iterator[Exit]:
+        """The jobs that ended; see `ports.Runner`."""
+        while self._children:
+            pid, status, usage = os.wait4(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            if pid not in self._children:  # somebody's child from before we were executed
+                continue
+            self._children.remove(pid)
+            signaled = os.WIFSIGNALED(status)
+            yield Exit(
+                pid,
+                None if signaled else os.WEXITSTATUS(status),
+                os.WTERMSIG(status) if signaled else None,
+                usage.ru_utime,
+                usage.ru_stime,
+                usage.ru_maxrss / 1024,
+            )
+
+    def signal(self, pid: int, seq: int, number: int) -> int:
+        """Signal the whole tree; KILL again until nobody new turns up."""
+        met: set[int] = set()
+        for _ in range(10):
+            found = set(process_tree.members(pid, self._run_id, seq))
+            for member in found:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(member, number)
+                    os.kill(member, signal.SIGCONT)  # one that is stopped must hear it too
+            if number != signal.SIGKILL or found <= met:
+                return len(met | found)
+            met |= found
+        return len(met)
+
+    def leftovers(self, pid: int, seq: int, *, thorough: bool) -> tuple[Leftover, ...]:
+        """Processes of an ended job that still live; see `ports.Runner`."""
+        if not thorough:
+            try:
+                os.kill(-pid, 0)
+            except ProcessLookupError:
+                return ()
+            except PermissionError:
+                pass
+        members = process_tree.members(pid, self._run_id, seq)
+        return tuple(Leftover(member, process_tree.name(member)) for member in members)
+
+    def _environ_for(self, gpus: tuple[str, ...]) -> dict[bytes, bytes]:
+        visible = os.fsencode(",".join(gpus))
+        environ = {**self._environ, b"CUDA_VISIBLE_DEVICES": visible}
+        if len(self._by_gpus) > 1000:  # sets of GPUs are few, but their number is not bounded
+            self._by_gpus.clear()
+        self._by_gpus[gpus] = environ
+        return environ
+
+    def _spawn(
+        self, command: bytes, environ: Mapping[bytes, bytes], actions: list[_Action]
+    ) -> int:
+        return os.posix_spawn(
+            self._shell,
+            (self._shell, b"-c", command),
+            environ,
+            file_actions=actions,
+            setsid=True,
+            setsigdef=_RESET,
+        )
+
+    def _spawn_into(self, outputs: Outputs, job: Job, environ: Mapping[bytes, bytes]) -> int:
+        stdout_fd, stderr_fd = outputs.open(job)
+        try:
+            duplicates = ((stdout_fd, 1), (stderr_fd, 2))
+            actions = [(os.POSIX_SPAWN_DUP2, ours, theirs) for ours, theirs in duplicates]
+            return self._spawn(job.command, environ, self._actions[:1] + actions)
+        finally:
+            os.close(stdout_fd)
+            os.close(stderr_fd)

@@ -1,0 +1,119 @@
+"""Each job's output and its end in files: DIR/SEQ/stdout, stderr and result.json."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from simple_gpu_scheduler.errors import SgsError, UsageError
+from simple_gpu_scheduler.model import Ended, Event, Job
+
+_FILES = ("stdout", "stderr", "result.json")
+
+
+def result_record(event: Ended) -> dict[str, Any]:
+    """What is known of an ended attempt, as result.json and the `ended` event have it.
+
+    Undecodable bytes of the command stand as lone surrogates (PEP 383).
+    """
+    one, done = event.running, event.exit
+    return {
+        "seq": one.job.seq,
+        "command": os.fsdecode(one.job.command),
+        "exit_code": done.exit_code,
+        "signal": done.signal,
+        "timed_out": one.timed_out,
+        "attempt": one.job.attempt,
+        "gpus": list(one.gpus),
+        "started": round(one.started_wall_s, 3),
+        "ended": round(one.started_wall_s + event.runtime_s, 3),
+        "runtime_s": round(event.runtime_s, 3),
+        "user_s": round(done.user_s, 3),
+        "system_s": round(done.system_s, 3),
+        "max_rss_mib": round(done.max_rss_mib, 1),
+    }
+
+
+class ResultsDir:
+    """Implements `processes.Outputs` and `ports.Listener`. No file is ever overwritten."""
+
+    def __init__(self, path: str) -> None:
+        """Make the directory.
+
+        Raises:
+            UsageError: it can't be made or written.
+        """
+        self._path = path
+        try:
+            os.makedirs(path, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"--results {path!r} can't be made: {error.strerror}") from None
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise UsageError(f"--results {path!r} can't be written: Permission denied")
+
+    def open(self, job: Job) -> tuple[int, int]:
+        """Fresh files for the job's output; earlier ones move to attempt-N.
+
+        Raises:
+            SgsError: they can't be had.
+        """
+        folder = self._folder(job.seq)
+        with _explained(folder):
+            try:
+                os.mkdir(folder)
+            except FileExistsError:
+                _keep_earlier(folder)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
+            stdout_fd = os.open(f"{folder}/stdout", flags, 0o666)
+            try:
+                return stdout_fd, os.open(f"{folder}/stderr", flags, 0o666)
+            except OSError:
+                os.close(stdout_fd)
+                raise
+
+    def hear(self, event: Event) -> None:
+        """Write how the job ended.
+
+        Raises:
+            SgsError: it can't be written; the message says how the job ended.
+        """
+        if isinstance(event, Ended):
+            record = json.dumps(result_record(event))
+            folder = self._folder(event.running.job.seq)
+            with _explained(folder, f"; not recorded is: {record}"):
+                _write_whole(f"{folder}/result.json", record + "\n")
+
+    def _folder(self, seq: int) -> str:
+        return f"{self._path}/{seq}"
+
+
+@contextmanager
+def _explained(folder: str, lost: str = "") -> Iterator[None]:
+    """Turn an OSError into the user's error."""
+    try:
+        yield
+    except OSError as error:
+        text = f"--results {folder!r} can't be written: {error.strerror}{lost}"
+        raise SgsError(text) from None
+
+
+def _keep_earlier(folder: str) -> None:
+    if not any(os.path.exists(f"{folder}/{name}") for name in _FILES):
+        return
+    number = 1
+    while os.path.exists(f"{folder}/attempt-{number}"):
+        number += 1
+    os.mkdir(f"{folder}/attempt-{number}")
+    for name in _FILES:
+        if os.path.exists(f"{folder}/{name}"):
+            os.rename(f"{folder}/{name}", f"{folder}/attempt-{number}/{name}")
+
+
+def _write_whole(path: str, text: str) -> None:
+    """Readers see the whole file or none."""
+    with open(f"{path}.new", "w", encoding="utf-8") as file:
+        file.write(text)
+    os.replace(f"{path}.new", path)

@@ -1,0 +1,46 @@
+"""`simple_gpu_scheduler --dry-run`: print the commands that would run."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from simple_gpu_scheduler.adapters.console import message
+from simple_gpu_scheduler.errors import SgsError
+from simple_gpu_scheduler.intake import Intake
+from simple_gpu_scheduler.model import Event, Job, Rejected
+from simple_gpu_scheduler.ports import Done, Source
+
+
+def dry_run(source: Source, template: Job, gpus: int, done: Done, separator: bytes) -> int:
+    """Print each command as the shell would get it; returns 1 if a line can't be run, else 0.
+
+    Raises:
+        SgsError: stdin can't be read or stdout can't be written.
+    """
+    rejected = 0
+
+    def tell(event: Event) -> None:
+        nonlocal rejected
+        rejected += isinstance(event, Rejected)
+        os.write(2, message(event))
+
+    intake = Intake(source, template, gpus, done, tell, time.time)
+    try:
+        while not source.at_end:
+            source.fill()
+            intake.take()
+            while intake.waiting:
+                _write(b"".join(job.command + separator for job in intake.waiting))
+                intake.waiting.clear()
+                intake.take()
+    except BrokenPipeError:  # the reader has seen enough
+        return 0
+    except OSError as error:
+        raise SgsError(f"--dry-run stopped: {error.strerror}") from None
+    return 1 if rejected else 0
+
+
+def _write(data: bytes) -> None:
+    while data:
+        data = data[os.write(1, data) :]

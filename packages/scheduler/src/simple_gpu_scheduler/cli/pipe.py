@@ -1,0 +1,166 @@
+"""`simple_gpu_scheduler`: run the commands of stdin on the GPUs that are free."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Sequence
+
+from simple_gpu_scheduler import gpu_ids
+from simple_gpu_scheduler.adapters import nvml
+from simple_gpu_scheduler.adapters.bar import Bar
+from simple_gpu_scheduler.adapters.clock import SystemClock
+from simple_gpu_scheduler.adapters.console import Console, message
+from simple_gpu_scheduler.adapters.joblog import DoneJobs, Joblog, read_joblog
+from simple_gpu_scheduler.adapters.lines import LineSource
+from simple_gpu_scheduler.adapters.processes import Outputs, ProcessRunner
+from simple_gpu_scheduler.adapters.standard_files import open_missing_outputs
+from simple_gpu_scheduler.adapters.wait import KernelWait
+from simple_gpu_scheduler.cli.pipe_options import Settings, parser, settings
+from simple_gpu_scheduler.errors import SgsError, UsageError
+from simple_gpu_scheduler.loop import Pipe
+from simple_gpu_scheduler.model import Notice
+from simple_gpu_scheduler.policy.reasons import impossible
+from simple_gpu_scheduler.ports import Listener
+
+_TICK_S = 1.0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    args = parser().parse_args(argv)
+    try:
+        for name in open_missing_outputs():
+            _say(f"{name} is closed: what the jobs print there is lost")
+        chosen = settings(args)
+        gpus = _gpus(args.gpus)
+        reason = impossible(chosen.template, len(gpus))
+        if reason is not None:
+            raise UsageError(f"--gpus-per-job {reason}")
+        return _run(args, chosen, gpus)
+    except UsageError as error:
+        _say(f"error: {error}")
+        return 2
+    except SgsError as error:
+        _say(f"error: {error}")
+        return 1
+    except KeyboardInterrupt:  # before the loop took over the signals
+        return 130
+
+
+def _run(args: argparse.Namespace, chosen: Settings, gpus: tuple[str, ...]) -> int:
+    source = LineSource(0, b"\0" if args.null else b"\n")
+    done = _done(args)
+    if args.dry_run:
+        from simple_gpu_scheduler.cli.dry_run import dry_run  # noqa: PLC0415
+
+        return dry_run(source, chosen.template, len(gpus), done, b"\0" if args.null else b"\n")
+    clock = SystemClock()
+    outputs, records = _records(args, clock)
+    bar = _bar(args, clock)
+    pipe = Pipe(
+        gpus=gpus,
+        source=source,
+        runner=_runner(args, outputs),
+        wait=KernelWait(0),
+        clock=clock,
+        listeners=[Console(), *records, *([bar] if bar else [])],
+        template=chosen.template,
+        policy=chosen.policy,
+        halt_rule=chosen.halt,
+        done=done,
+        tick_s=_TICK_S if bar else None,
+    )
+    if os.isatty(0):
+        _say("reading commands from the terminal, one a line; ^D ends them")
+    try:
+        return pipe.run()
+    finally:
+        if bar:
+            bar.close()
+
+
+def _gpus(words: Sequence[str] | None) -> tuple[str, ...]:
+    """The ids to use: what the user named, else what the machine has."""
+    if words is None:
+        return _gpus_of_machine(os.environ.get("CUDA_VISIBLE_DEVICES"))
+    ids = gpu_ids.parse_gpu_ids(words)
+    if nvml.driver_present(os.environ.get("LD_LIBRARY_PATH", "")):
+        try:
+            gpu_ids.check_known(ids, nvml.gpu_names())
+        except nvml.NoDriverError as error:
+            _say(f"warning: the NVIDIA driver doesn't answer ({error}); using GPUs as named")
+    return ids
+
+
+def _gpus_of_machine(inherited: str | None) -> tuple[str, ...]:
+    try:
+        names = nvml.gpu_names()
+    except nvml.NoDriverError as error:
+        raise UsageError(
+            f"no GPU found: the NVIDIA driver doesn't answer ({error}); if the machine has GPUs, "
+            "see that nvidia-smi works, else name slots yourself, such as --gpus 0,1,2"
+        ) from None
+    ids = gpu_ids.visible_ids(names, inherited)
+    if not ids:
+        where = "" if inherited is None else f" within CUDA_VISIBLE_DEVICES={inherited!r}"
+        raise UsageError(
+            f"no GPU found: the machine has {len(names)}, none of them usable{where}; "
+            "unset or correct the variable, or name GPUs by --gpus 0,1,2"
+        )
+    return ids
+
+
+def _done(args: argparse.Namespace) -> DoneJobs:
+    if not (args.resume or args.resume_failed):
+        return DoneJobs()
+    return read_joblog(args.joblog, rerun_failed=args.resume_failed)
+
+
+def _records(
+    args: argparse.Namespace, clock: SystemClock
+) -> tuple[Outputs | None, list[Listener]]:
+    """Where outputs go, and who else is told what happens. What isn't asked for isn't imported."""
+    records: list[Listener] = []
+    if args.joblog is not None:
+        records.append(Joblog(args.joblog, keep=args.resume or args.resume_failed))
+    if args.json is not None:
+        from simple_gpu_scheduler.adapters.events import EventStream, open_events  # noqa: PLC0415
+
+        events_fd = 1 if args.json == "-" else open_events(args.json)
+        records.append(EventStream(events_fd, clock.wall_s))
+    if args.results is None:
+        return None, records
+    from simple_gpu_scheduler.adapters.results import ResultsDir  # noqa: PLC0415
+
+    results = ResultsDir(args.results)
+    return results, [*records, results]
+
+
+def _runner(args: argparse.Namespace, outputs: Outputs | None) -> ProcessRunner:
+    run_id = f"{os.getpid()}-{time.time_ns():x}".encode()
+    stdout_fd = 2 if args.json == "-" else 1
+    return ProcessRunner(
+        _shell(args.shell), os.environb, run_id, outputs=outputs, stdout_fd=stdout_fd
+    )
+
+
+def _shell(name: str) -> str:
+    """The path of the shell, looked for in PATH."""
+    folders = [""] if "/" in name else os.get_exec_path()
+    for folder in folders:
+        path = os.path.join(folder, name)
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            return path
+    raise UsageError(f"--shell {name!r}: no such program; expected a shell such as /bin/bash")
+
+
+def _bar(args: argparse.Namespace, clock: SystemClock) -> Bar | None:
+    terminal = os.isatty(2) and os.environ.get("TERM", "dumb") != "dumb"
+    wanted = args.bar if args.bar is not None else terminal and not os.isatty(0)
+    return Bar(2, terminal=terminal, begun_s=clock.now_s()) if wanted else None
+
+
+def _say(text: str) -> None:
+    os.write(2, message(Notice(text)))

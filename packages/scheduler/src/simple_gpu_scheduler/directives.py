@@ -1,0 +1,84 @@
+"""Job directives: what a command asks for, in a comment that no shell minds.
+
+`python train.py --lr 0.1  # sgs: gpus=2 timeout=2h`, or, for a job of several lines, `#SGS gpus=2`
+lines at its head.
+"""
+
+from __future__ import annotations
+
+import re
+
+from simple_gpu_scheduler.durations import parse_duration_s
+from simple_gpu_scheduler.errors import UsageError
+from simple_gpu_scheduler.model import Job
+
+_COMMENT = re.compile(rb"(?:^|(?<=[\s;&|()]))#[ \t]*sgs:")
+_HEAD = re.compile(rb"#SGS[ \t]([^\n]*)")
+_NUMBER = re.compile(r"\d{1,9}", re.ASCII)
+_KNOWN = "gpus=N, jobs-per-gpu=K, timeout=DURATION, retries=N"
+
+
+def apply_directives(job: Job) -> Job:
+    """The job with what its own comment asks for.
+
+    Raises:
+        UsageError: a directive is unknown or has no sense.
+    """
+    if b"sgs:" not in job.command and b"#SGS" not in job.command:
+        return job
+    for text in _directives(job.command):
+        for word in text.decode(errors="replace").split():
+            job = _apply(job, word)
+    return job
+
+
+def _directives(command: bytes) -> list[bytes]:
+    found: list[bytes] = []
+    for line in command.lstrip(b"\n").split(b"\n"):
+        head = _HEAD.fullmatch(line.rstrip())
+        if head is not None:
+            found.append(head[1])
+        elif not line.startswith(b"#"):
+            break
+    for comment in _COMMENT.finditer(command):
+        text = command[comment.end() :].rstrip()
+        if b"\n" not in text and not _quoted(command[: comment.start()]):
+            return [*found, text]
+    return found
+
+
+def _quoted(prefix: bytes) -> bool:
+    """True if the shell would still be inside quotes at the end of this text."""
+    quote = 0
+    escaped = False
+    for byte in prefix:
+        if escaped:
+            escaped = False
+        elif byte == 0x5C and quote != 0x27:  # a backslash, which single quotes keep as it is
+            escaped = True
+        elif quote:
+            quote = 0 if byte == quote else quote
+        elif byte in b"'\"":
+            quote = byte
+    return quote != 0 or escaped
+
+
+def _apply(job: Job, word: str) -> Job:
+    key, equals, value = word.partition("=")
+    if not equals:
+        raise UsageError(f"directive {word!r}: expected KEY=VALUE; known are {_KNOWN}")
+    if key == "timeout":
+        return job._replace(timeout_s=parse_duration_s(value, "directive timeout"))
+    if key == "gpus":
+        return job._replace(gpus=_number(word, value, least=1))
+    if key == "jobs-per-gpu":
+        return job._replace(jobs_per_gpu=_number(word, value, least=1))
+    if key == "retries":
+        return job._replace(tries=_number(word, value, least=0))
+    raise UsageError(f"unknown directive {key!r}; known are {_KNOWN}")
+
+
+def _number(word: str, value: str, *, least: int) -> int:
+    if not _NUMBER.fullmatch(value) or int(value) < least:
+        raise UsageError(f"directive {word!r}: expected a whole number, {least} or more")
+    return int(value)

@@ -1,0 +1,37 @@
+"""Durations as GNU parallel writes them: `90`, `1.5`, `90s`, `2m`, `1h30m`, `1d3.5h16.6m4s`."""
+
+from __future__ import annotations
+
+import re
+
+from simple_gpu_scheduler.errors import UsageError
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_PART = r"(?:\d+\.?\d*|\.\d+)"
+_DURATION = re.compile(rf"{_PART}s?|(?:{_PART}[smhd])+", re.ASCII | re.IGNORECASE)
+
+
+def parse_duration_s(text: str, what: str) -> float:
+    """Seconds in a duration.
+
+    Raises:
+        UsageError: naming `what`, if the text is no duration.
+    """
+    if not _DURATION.fullmatch(text):
+        raise UsageError(
+            f"{what} {text!r}: expected seconds or a duration such as 90, 1.5s, 2m or 1h30m"
+        )
+    parts = re.findall(rf"({_PART})([smhd]?)", text.lower())
+    return sum(float(number) * _SECONDS[unit or "s"] for number, unit in parts)
+
+
+def short_duration(seconds: float) -> str:
+    """Two significant parts for a person: `8s`, `2m05s`, `3h10m`, `2d04h`."""
+    whole = max(0, int(seconds))
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02}s"
+    if whole < 86400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02}m"
+    return f"{whole // 86400}d{whole % 86400 // 3600:02}h"

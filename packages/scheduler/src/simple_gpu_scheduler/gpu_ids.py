@@ -1,0 +1,79 @@
+"""GPU ids as users write them: free strings, checked for what can't be right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from simple_gpu_scheduler.errors import UsageError
+
+
+class GpuName(NamedTuple):
+    """The two names of one card (or MIG slice)."""
+
+    number: str  #: nvidia-smi's number; empty for a MIG slice
+    uuid: str
+
+
+def parse_gpu_ids(words: Iterable[str]) -> tuple[str, ...]:
+    """Ids in the order given, from `0 1 2`, `0,1,2` or a mixture.
+
+    Raises:
+        UsageError: there is none, or one is empty or named twice.
+    """
+    ids = [part.strip() for word in words for part in word.split(",")]
+    if not any(ids):
+        raise UsageError("--gpus names no GPU; expected ids such as --gpus 0,1,2")
+    if not all(ids):
+        raise UsageError(f"--gpus has an empty id in {','.join(ids)!r}; expected such as 0,1,2")
+    doubled = next((one for one in ids if ids.count(one) > 1), None)
+    if doubled is not None:
+        raise UsageError(
+            f"--gpus names GPU {doubled} twice; for several jobs on one GPU use --jobs-per-gpu"
+        )
+    odd = next((one for one in ids if not one.isprintable() or " " in one), None)
+    if odd is not None:
+        raise UsageError(f"--gpus has the id {odd!r}, which no GPU can have")
+    return tuple(ids)
+
+
+def check_known(ids: Sequence[str], gpus: Sequence[GpuName]) -> None:
+    """Compare ids with the cards of the machine.
+
+    Raises:
+        UsageError: a card has no such id, or two of the ids mean the same card.
+    """
+    found: dict[str, str] = {}
+    for one in ids:
+        gpu = _find(one, gpus)
+        if gpu is None:
+            known = ", ".join(gpu.number or gpu.uuid for gpu in gpus)
+            raise UsageError(f"unknown GPU {one!r}; this machine has {known} (see nvidia-smi -L)")
+        if gpu.uuid in found:
+            raise UsageError(f"--gpus names one GPU twice: {found[gpu.uuid]} and {one}")
+        found[gpu.uuid] = one
+
+
+def visible_ids(gpus: Sequence[GpuName], inherited: str | None) -> tuple[str, ...]:
+    """Ids of all cards within an inherited CUDA_VISIBLE_DEVICES, as that names them.
+
+    As in CUDA (programming guide, "CUDA environment variables"), the list ends at its first
+    entry that is no card, and the start of a UUID stands for the card.
+    """
+    if inherited is None:
+        return tuple(gpu.number or gpu.uuid for gpu in gpus)
+    visible: list[str] = []
+    for one in inherited.split(","):
+        if _find(one.strip(), gpus) is None:
+            break
+        visible.append(one.strip())
+    return tuple(dict.fromkeys(visible))
+
+
+def _find(one: str, gpus: Sequence[GpuName]) -> GpuName | None:
+    if one.isascii() and one.isdigit():
+        return next((gpu for gpu in gpus if gpu.number == str(int(one))), None)
+    if not one.startswith(("GPU-", "MIG-")):
+        return None
+    matches = [gpu for gpu in gpus if gpu.uuid.startswith(one)]
+    return matches[0] if len(matches) == 1 else None

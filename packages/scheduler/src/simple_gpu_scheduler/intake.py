@@ -1,0 +1,68 @@
+"""From lines to jobs: which lines are run, which are skipped, which can't be run."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from simple_gpu_scheduler.directives import apply_directives
+from simple_gpu_scheduler.errors import UsageError
+from simple_gpu_scheduler.model import Job, Rejected, Skipped
+from simple_gpu_scheduler.policy.reasons import impossible
+from simple_gpu_scheduler.ports import Done, Line, Source
+
+#: Jobs held ready. Few, so that neither memory nor the first start depends on the input's length.
+WINDOW = 64
+
+
+class Intake:
+    """The head of the queue: the next few jobs of a source that never has to be read whole."""
+
+    def __init__(
+        self,
+        source: Source,
+        template: Job,
+        gpus: int,
+        done: Done,
+        tell: Callable[[Rejected | Skipped], None],
+        wall_s: Callable[[], float],
+    ) -> None:
+        """`template` holds what the command line asks for each job; `done` the lines to skip."""
+        self.waiting: deque[Job] = deque()
+        self._source = source
+        self._template = template
+        self._gpus = gpus
+        self._done = done
+        self._tell = tell
+        self._wall_s = wall_s
+
+    def take(self) -> None:
+        """Fill up the window with what is there."""
+        while len(self.waiting) < WINDOW:
+            line = self._source.take()
+            if line is None:
+                return
+            self._sort(line)
+
+    def put_back(self, job: Job) -> None:
+        """Make this job the next one."""
+        self.waiting.appendleft(job)
+
+    def _sort(self, line: Line) -> None:
+        if not line.command or line.command.isspace():  # it has a number, as in GNU parallel
+            return
+        if line.seq in self._done:
+            self._tell(Skipped(line.seq, not self._done.is_same(line.seq, line.command)))
+            return
+        job = self._template._replace(seq=line.seq, command=line.command)
+        reason = line.reason
+        if reason is None:
+            try:
+                job = apply_directives(job)
+            except UsageError as error:
+                reason = str(error)
+        reason = reason or impossible(job, self._gpus)
+        if reason is None:
+            self.waiting.append(job)
+        else:
+            self._tell(Rejected(line.seq, line.command, reason, self._wall_s()))

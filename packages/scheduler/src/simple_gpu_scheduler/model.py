@@ -1,0 +1,205 @@
+"""The records that the policy decides on and the adapters report; all immutable.
+
+Units stand in the names. `*_s` on the monotonic clock unless the name says `wall`.
+Named tuples rather than dataclasses: as frozen, and they load in no time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+#: The most jobs that may share one GPU (CUDA's own service for sharing stops at 60 clients).
+MAX_JOBS_PER_GPU = 64
+
+#: One GPU in whole units that every count of 1 to 64 equal slots divides: shares add up exactly.
+GPU_UNITS = math.lcm(*range(1, MAX_JOBS_PER_GPU + 1))
+
+
+class Job(NamedTuple):
+    """One command and what it asks for."""
+
+    seq: int  #: number of its line in the input, from 1 (GNU parallel's sequence number)
+    command: bytes  #: handed to the shell as it came
+    gpus: int = 1  #: GPUs it needs at once
+    jobs_per_gpu: int = 1  #: it takes 1/jobs_per_gpu of each of its GPUs
+    timeout_s: float | None = None
+    tries: int = 1  #: runs at most so often while it fails; 0: without end
+    attempt: int = 1
+
+    @property
+    def units(self) -> int:
+        """Units of GPU_UNITS that it takes of each of its GPUs."""
+        return GPU_UNITS // self.jobs_per_gpu
+
+
+class Running(NamedTuple):
+    """A job that has its GPUs."""
+
+    job: Job
+    gpus: tuple[str, ...]
+    pid: int
+    started_s: float
+    started_wall_s: float
+    stopped_s: float | None = None  #: when it was first told to stop
+    killed: bool = False
+    timed_out: bool = False
+
+
+class Snapshot(NamedTuple):
+    """All that a plan may look at."""
+
+    now_s: float
+    gpus: tuple[str, ...]  #: as the user named them, in that order
+    running: Sequence[Running]
+    waiting: Sequence[Job]  #: in the order of their start
+    last_start_s: float | None = None
+
+
+class PipePolicy(NamedTuple):
+    """What the user chose."""
+
+    delay_s: float = 0.0  #: least time between two starts
+    grace_s: float = 10.0  #: from TERM to KILL
+    kill_leftovers: bool = False  #: end what a job leaves behind
+
+
+class Start(NamedTuple):
+    """Start this job on these GPUs."""
+
+    job: Job
+    gpus: tuple[str, ...]
+
+
+class Hold(NamedTuple):
+    """The first job that has to wait, and why."""
+
+    job: Job
+    reason: str
+    until_s: float | None = None  #: it may start then, whatever else happens
+
+
+class Stop(NamedTuple):
+    """Send this signal to the whole process tree of the job."""
+
+    running: Running
+    signal: int
+    reason: str
+
+
+class Plan(NamedTuple):
+    """What to do now, and when to look again if nothing happens."""
+
+    starts: tuple[Start, ...]
+    hold: Hold | None
+    stops: tuple[Stop, ...]
+    wake_s: float | None
+
+
+class Exit(NamedTuple):
+    """How a process ended, and what it used. One of exit_code and signal is None."""
+
+    pid: int
+    exit_code: int | None
+    signal: int | None
+    user_s: float = 0.0
+    system_s: float = 0.0
+    max_rss_mib: float = 0.0  #: peak resident memory of the largest process of the job
+
+
+class Starting(NamedTuple):
+    """Event: a job is about to be started."""
+
+    job: Job
+    gpus: tuple[str, ...]
+
+
+class Started(NamedTuple):
+    """Event: a job runs."""
+
+    running: Running
+
+
+class Leftover(NamedTuple):
+    """A process that outlived its job."""
+
+    pid: int
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.pid} ({self.name})"
+
+
+class Ended(NamedTuple):
+    """Event: a job's attempt is over."""
+
+    running: Running
+    exit: Exit
+    runtime_s: float
+    retry: bool = False  #: it failed and will run again
+    aborted: bool = False  #: ended by an interrupt or --halt now: it counts as not run
+    leftovers: tuple[Leftover, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """True if the command ended by itself with status 0."""
+        return self.exit.exit_code == 0 and not self.running.timed_out
+
+
+class Rejected(NamedTuple):
+    """Event: a line that can't be run; it counts as a failed job."""
+
+    seq: int
+    command: bytes
+    reason: str
+    wall_s: float
+
+
+class Skipped(NamedTuple):
+    """Event: the joblog says that this line is done."""
+
+    seq: int
+    changed: bool = False  #: but what it has there is another command
+
+
+class Notice(NamedTuple):
+    """Event: something the user should read."""
+
+    text: str
+
+
+class Counts(NamedTuple):
+    """How many jobs came to which end."""
+
+    succeeded: int = 0
+    failed: int = 0
+    skipped: int = 0
+    aborted: int = 0  #: ended by an interrupt or --halt now: they count as not run
+    unstarted: int = 0  #: read but not run
+
+    @property
+    def done(self) -> int:
+        """Jobs that ran to their end."""
+        return self.succeeded + self.failed
+
+
+class Progress(NamedTuple):
+    """Event: how far the run is; reported only to those who asked for it."""
+
+    now_s: float
+    counts: Counts
+    running: tuple[Running, ...]
+    known: int  #: lines of the input seen so far
+    complete: bool  #: no more can come: `known` is the total
+    hold: Hold | None
+
+
+class Finished(NamedTuple):
+    """Event: the run is over."""
+
+    counts: Counts
+    exit_status: int
+
+
+Event = Starting | Started | Ended | Rejected | Skipped | Notice | Progress | Finished

@@ -1,0 +1,31 @@
+"""Which GPUs a job gets: the least loaded that have room, in the order the user named them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from simple_gpu_scheduler.model import GPU_UNITS, Job, Running
+
+
+def load(gpus: Iterable[str], running: Iterable[Running]) -> dict[str, int]:
+    """Units in use on each GPU."""
+    used = dict.fromkeys(gpus, 0)
+    for one in running:
+        units = one.job.units
+        for gpu in one.gpus:
+            used[gpu] += units
+    return used
+
+
+def with_room(job: Job, used: Mapping[str, int]) -> list[str]:
+    """GPUs with room for the job's share, the least loaded first."""
+    most = GPU_UNITS - job.units
+    if most == 0:
+        return [gpu for gpu, units in used.items() if units == 0]
+    return sorted((gpu for gpu, units in used.items() if units <= most), key=used.__getitem__)
+
+
+def choose(job: Job, used: Mapping[str, int]) -> tuple[str, ...] | None:
+    """The GPUs for the job, or None if too few have room."""
+    free = with_room(job, used)
+    return tuple(free[: job.gpus]) if len(free) >= job.gpus else None

@@ -1,0 +1,47 @@
+"""The plan: strict order. The first job that can't start holds back all behind it.
+
+That is what keeps a job of several GPUs from starving: freed GPUs wait for it, and no later
+job takes one. With whole GPUs it costs nothing that could be had without knowing runtimes,
+since the head of the queue waits only while fewer GPUs are free than it needs.
+"""
+
+from __future__ import annotations
+
+from simple_gpu_scheduler.model import Hold, Job, PipePolicy, Plan, Snapshot, Start
+from simple_gpu_scheduler.policy import fit, reasons, stop
+
+
+def plan(snapshot: Snapshot, policy: PipePolicy) -> Plan:
+    """Decide what to start and what to stop; the same snapshot gives the same plan."""
+    starts, hold = _starts(snapshot, policy)
+    stops, wake_s = stop.due(snapshot.running, snapshot.now_s, policy.grace_s)
+    if hold is not None and hold.until_s is not None:
+        wake_s = hold.until_s if wake_s is None else min(wake_s, hold.until_s)
+    return Plan(starts, hold, stops, wake_s)
+
+
+def _starts(snapshot: Snapshot, policy: PipePolicy) -> tuple[tuple[Start, ...], Hold | None]:
+    starts: list[Start] = []
+    if not snapshot.waiting:
+        return (), None
+    used = fit.load(snapshot.gpus, snapshot.running)
+    last_start_s = snapshot.last_start_s
+    for job in snapshot.waiting:
+        gpus = fit.choose(job, used)
+        if gpus is None:
+            free = len(fit.with_room(job, used))
+            return tuple(starts), Hold(job, reasons.too_few_free(job, free))
+        held = _delayed(job, snapshot.now_s, last_start_s, policy.delay_s)
+        if held is not None:
+            return tuple(starts), held
+        for gpu in gpus:
+            used[gpu] += job.units
+        starts.append(Start(job, gpus))
+        last_start_s = snapshot.now_s
+    return tuple(starts), None
+
+
+def _delayed(job: Job, now_s: float, last_start_s: float | None, delay_s: float) -> Hold | None:
+    if delay_s <= 0 or last_start_s is None or now_s >= last_start_s + delay_s:
+        return None
+    return Hold(job, reasons.start_delay(delay_s), last_start_s + delay_s)

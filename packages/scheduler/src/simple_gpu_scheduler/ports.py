@@ -1,0 +1,127 @@
+"""What the loop needs from the outside. Each port has a real adapter and a fake in `testing`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
+
+from simple_gpu_scheduler.model import Event, Exit, Job, Leftover
+
+
+class Clock(Protocol):
+    """Time, in seconds."""
+
+    def now_s(self) -> float:
+        """Monotonic; only differences mean anything."""
+        ...
+
+    def wall_s(self) -> float:
+        """Since the epoch."""
+        ...
+
+
+class Line(NamedTuple):
+    """One record of the input; `reason` says why it can't be run, if it can't."""
+
+    seq: int
+    command: bytes
+    reason: str | None = None
+
+
+class Source(Protocol):
+    """Where commands come from."""
+
+    @property
+    def wants_input(self) -> bool:
+        """True while it would read more, if more were there."""
+        ...
+
+    @property
+    def at_end(self) -> bool:
+        """True once every line was taken and no more can come."""
+        ...
+
+    @property
+    def known(self) -> int:
+        """Lines seen so far, taken or not."""
+        ...
+
+    @property
+    def complete(self) -> bool:
+        """True once the end was seen: `known` is then the total."""
+        ...
+
+    def fill(self) -> None:
+        """Read once; called only when the input is ready."""
+        ...
+
+    def take(self) -> Line | None:
+        """The next line, or None if no whole line is there yet."""
+        ...
+
+
+class Done(Protocol):
+    """Which lines of the input were run before."""
+
+    def __contains__(self, seq: object) -> bool:
+        """True if the line need not run again."""
+        ...
+
+    def is_same(self, seq: int, command: bytes) -> bool:
+        """True if it was this very command that ran."""
+        ...
+
+
+class Runner(Protocol):
+    """Starts jobs, ends them, and says how they ended."""
+
+    def start(self, job: Job, gpus: tuple[str, ...]) -> int:
+        """Start the job; returns the process id.
+
+        Raises:
+            OSError: it could not be started.
+        """
+        ...
+
+    def reap(self) -> Iterable[Exit]:
+        """The jobs that ended since the last call; never waits."""
+        ...
+
+    def signal(self, pid: int, seq: int, number: int) -> int:
+        """Send a signal to the job's whole process tree; returns how many processes it met."""
+        ...
+
+    def leftovers(self, pid: int, seq: int, *, thorough: bool) -> tuple[Leftover, ...]:
+        """Processes of an ended job that still live.
+
+        Args:
+            thorough: look at every process of the user, not just at the job's process group.
+        """
+        ...
+
+
+class Woken(NamedTuple):
+    """Why the wait ended."""
+
+    input_ready: bool
+    signals: tuple[int, ...]
+
+
+class Wait(Protocol):
+    """Sleeps in the kernel."""
+
+    def wait(self, timeout_s: float | None, *, want_input: bool) -> Woken:
+        """Sleep until a job ends, a signal comes, input is ready (if wanted) or time is up."""
+        ...
+
+
+class Listener(Protocol):
+    """Is told what happens: the console, the joblog, the progress bar."""
+
+    def hear(self, event: Event) -> None:
+        """Take note.
+
+        Raises:
+            SgsError: the event can't be recorded; the loop then starts no more jobs.
+        """
+        ...
