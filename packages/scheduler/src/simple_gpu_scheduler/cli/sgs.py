@@ -1,0 +1,108 @@
+"""`sgs`: one command for all of this package's subcommands."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from simple_gpu_scheduler import __version__
+from simple_gpu_scheduler.errors import SgsError, UsageError
+
+# Name: the module whose main(argv) it is, imported only when used, and what it does.
+COMMANDS = {
+    "run": (
+        "simple_gpu_scheduler.cli.pipe",
+        "run the commands on stdin on the free GPUs (the same as simple_gpu_scheduler)",
+    ),
+    "search": (
+        "simple_gpu_scheduler.cli.hypersearch",
+        "print the commands of a hyperparameter search (the same as simple_hypersearch)",
+    ),
+    "results": (
+        "simple_gpu_scheduler.cli.results",
+        "show what the jobs of a results directory achieved, best first",
+    ),
+}
+
+USAGE = "usage: sgs COMMAND [ARGUMENTS]   (sgs --help; sgs COMMAND --help; sgs --version)"
+
+EXAMPLES = """\
+examples:
+  sgs search "python train.py --lr {lr}" -p lr 0.1 0.01 | sgs run --gpus 0,1 --results runs/lr
+  sgs results runs/lr
+  sgs results runs/lr --sort val_loss --top 3"""
+
+
+def help_text(*, examples: bool) -> str:
+    """Return the help: the subcommands, and examples if wanted."""
+    lines = [USAGE, "", "commands:"]
+    lines += [f"  {name:<9}{what}" for name, (_, what) in COMMANDS.items()]
+    return "\n".join([*lines, "", EXAMPLES] if examples else lines)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a subcommand; return the exit status: 0, 1 for an error, 2 for wrong usage."""
+    arguments = sys.argv[1:] if argv is None else argv
+    try:
+        if sys.stdout is not None and hasattr(sys.stdout, "reconfigure"):
+            sys.stdout.reconfigure(errors="backslashreplace")
+        status = _dispatch(arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except UsageError as error:
+        return _fail(str(error), 2)
+    except SgsError as error:
+        return _fail(str(error), 1)
+    except KeyboardInterrupt:
+        return 130  # 128 + SIGINT, as shells say
+    except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
+        _silence_stdout()
+        return 141  # 128 + SIGPIPE
+    except OSError as error:
+        _silence_stdout()
+        return _fail(str(error), 1)
+    return status
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments:
+        print(help_text(examples=False))
+        return 0
+    name, *rest = arguments
+    if name in ("-h", "--help", "help"):
+        print(help_text(examples=True))
+        return 0
+    if name in ("-V", "--version"):
+        print(f"sgs {__version__}")
+        return 0
+    if name not in COMMANDS:
+        raise UsageError(_unknown(name))
+    import importlib
+
+    status = importlib.import_module(COMMANDS[name][0]).main(rest)
+    return int(status or 0)
+
+
+def _unknown(name: str) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, COMMANDS, n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    what = "option" if name.startswith("-") else "command"
+    return f"unknown {what} {name!a}{hint} (commands: {', '.join(COMMANDS)}; see sgs --help)"
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"sgs: error: {message}", file=sys.stderr)
+    return status
+
+
+def _silence_stdout() -> None:
+    """Let Python's flush at exit succeed, although stdout can't be written any more."""
+    try:
+        descriptor = sys.stdout.fileno()
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, descriptor)
+        os.close(devnull)
+    except (OSError, ValueError, AttributeError):
+        pass  # stdout is closed, or no file
