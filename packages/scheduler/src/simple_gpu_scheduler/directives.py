@@ -10,7 +10,7 @@ import re
 
 from simple_gpu_scheduler.durations import parse_duration_s
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.model import Job
+from simple_gpu_scheduler.model import MAX_JOBS_PER_GPU, Job, share_units
 
 _COMMENT = re.compile(rb"(?:^|(?<=[\s;&|()]))#[ \t]*sgs:")
 _HEAD = re.compile(rb"#SGS[ \t]([^\n]*)")
@@ -72,13 +72,14 @@ def _apply(job: Job, word: str) -> Job:
     if key == "gpus":
         return job._replace(gpus=_number(word, value, least=1))
     if key == "jobs-per-gpu":
-        return job._replace(jobs_per_gpu=_number(word, value, least=1))
+        jobs_per_gpu = _number(word, value, least=1, most=MAX_JOBS_PER_GPU)
+        return job._replace(units=share_units(jobs_per_gpu))
     if key == "retries":
         return job._replace(tries=_number(word, value, least=0))
     raise UsageError(f"unknown directive {key!r}; known are {_KNOWN}")
 
 
-def _number(word: str, value: str, *, least: int) -> int:
-    if not _NUMBER.fullmatch(value) or int(value) < least:
-        raise UsageError(f"directive {word!r}: expected a whole number, {least} or more")
+def _number(word: str, value: str, *, least: int, most: int = 10**9) -> int:
+    if not _NUMBER.fullmatch(value) or not least <= int(value) <= most:
+        raise UsageError(f"directive {word!r}: expected a whole number, {least} to {most}")
     return int(value)

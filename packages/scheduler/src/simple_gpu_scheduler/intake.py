@@ -30,7 +30,7 @@ class Intake:
         """`template` holds what the command line asks for each job; `done` the lines to skip."""
         self.waiting: deque[Job] = deque()
         self._source = source
-        self._template = template
+        self._asks = template[2:]
         self._gpus = gpus
         self._done = done
         self._tell = tell
@@ -54,7 +54,7 @@ class Intake:
         if line.seq in self._done:
             self._tell(Skipped(line.seq, not self._done.is_same(line.seq, line.command)))
             return
-        job = self._template._replace(seq=line.seq, command=line.command)
+        job = Job(line.seq, line.command, *self._asks)
         reason = line.reason
         if reason is None:
             try:

@@ -81,7 +81,7 @@ class Pipe:
         self._tick_s = tick_s
         self._intake = Intake(source, template, len(gpus), done, self._take_note, clock.wall_s)
         self._phase = Phase.OPEN
-        self._counts = Counts()
+        self._tally = dict.fromkeys(Counts._fields, 0)
         self._running: dict[int, Running] = {}
         self._exits: dict[int, Ended] = {}  # of jobs whose process tree isn't gone yet
         self._hold: Hold | None = None
@@ -226,25 +226,24 @@ class Pipe:
             again = retry.next_attempt(one.job, ok=ended.ok, aborted=ended.aborted)
         if not ended.leftovers and one.stopped_s is None:
             left = self._runner.leftovers(one.pid, one.job.seq, thorough=False)
-            ended = ended._replace(leftovers=left)
+            if left:
+                ended = ended._replace(leftovers=left)
         if again is not None:
             ended = ended._replace(retry=True)
             self._intake.put_back(again)
         self._take_note(ended)
 
     def _take_note(self, event: Ended | Rejected | Skipped) -> None:
-        counts = self._counts
-        if isinstance(event, Skipped):
-            self._counts = counts._replace(skipped=counts.skipped + 1)
-            self._warn_if_changed(event)
-        elif isinstance(event, Rejected) or not (event.ok or event.aborted or event.retry):
-            self._counts = counts._replace(failed=counts.failed + 1)
-        elif event.aborted:
-            self._counts = counts._replace(aborted=counts.aborted + 1)
-        elif event.ok:
-            self._counts = counts._replace(succeeded=counts.succeeded + 1)
+        end = _end_of(event)
+        if end is not None:
+            self._tally[end] += 1
         self._report(event)
+        if isinstance(event, Skipped):
+            self._warn_if_changed(event)
         self._halt_if_due()
+
+    def _counts(self) -> Counts:
+        return Counts(**self._tally)
 
     def _warn_if_changed(self, event: Skipped) -> None:
         if event.changed and not self._changed:
@@ -270,7 +269,7 @@ class Pipe:
         if rule is None or self._halted:
             return
         known = self._source.known if rule.percent else 0
-        if halt.reached(rule, self._counts, known):
+        if halt.reached(rule, self._counts(), known):
             self._halted = True
             self._report(Notice(f"--halt {rule}: starting no more jobs"))
             self._advance(Phase.ENDING if rule.when == "now" else Phase.DRAINING)
@@ -310,12 +309,11 @@ class Pipe:
         self._advance(Phase.DRAINING)
 
     def _finish(self) -> int:
-        unstarted = len(self._intake.waiting)
-        self._counts = self._counts._replace(unstarted=unstarted)
+        self._tally["unstarted"] = len(self._intake.waiting)
         status = self._exit_status()
         if self._tick_s is not None:
             self._report_progress()
-        self._report(Finished(self._counts, status))
+        self._report(Finished(self._counts(), status))
         return status
 
     def _exit_status(self) -> int:
@@ -325,19 +323,32 @@ class Pipe:
             return 1
         if self._halted and self._halt_rule is not None and self._halt_rule.why == "success":
             return 0
-        return 1 if self._counts.failed else 0
+        return 1 if self._tally["failed"] else 0
 
     def _report_progress(self) -> None:
         self._report(
             Progress(
                 self._clock.now_s(),
-                self._counts,
+                self._counts(),
                 tuple(self._running.values()),
                 self._source.known,
                 self._source.complete,
                 self._hold,
             )
         )
+
+
+def _end_of(event: Ended | Rejected | Skipped) -> str | None:
+    """Which of the counts it belongs to; None for a job that will run again."""
+    if isinstance(event, Skipped):
+        return "skipped"
+    if isinstance(event, Rejected):
+        return "failed"
+    if event.aborted:
+        return "aborted"
+    if event.retry:
+        return None
+    return "succeeded" if event.ok else "failed"
 
 
 def _names(left: Sequence[object]) -> str:

@@ -17,21 +17,21 @@ MAX_JOBS_PER_GPU = 64
 GPU_UNITS = math.lcm(*range(1, MAX_JOBS_PER_GPU + 1))
 
 
+def share_units(jobs_per_gpu: int) -> int:
+    """What one of so many equal slots is, in units."""
+    return GPU_UNITS // jobs_per_gpu
+
+
 class Job(NamedTuple):
     """One command and what it asks for."""
 
     seq: int  #: number of its line in the input, from 1 (GNU parallel's sequence number)
     command: bytes  #: handed to the shell as it came
     gpus: int = 1  #: GPUs it needs at once
-    jobs_per_gpu: int = 1  #: it takes 1/jobs_per_gpu of each of its GPUs
+    units: int = GPU_UNITS  #: what it takes of each of its GPUs
     timeout_s: float | None = None
     tries: int = 1  #: runs at most so often while it fails; 0: without end
     attempt: int = 1
-
-    @property
-    def units(self) -> int:
-        """Units of GPU_UNITS that it takes of each of its GPUs."""
-        return GPU_UNITS // self.jobs_per_gpu
 
 
 class Running(NamedTuple):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from simple_gpu_scheduler.model import (
-    Counts,
     Ended,
     Event,
     Exit,
@@ -37,20 +38,18 @@ class Console:
 
 def message(event: Event) -> bytes:
     """The lines for an event; empty where there is nothing to say."""
-    match event:
-        case Starting(job, gpus):
-            # the line of simple-gpu-scheduler 0.1, which scripts look for
-            on = os.fsencode(",".join(gpus))
-            return b"Processing command `%s` on gpu %s\n" % (_one_line(job.command), on)
-        case Ended():
-            return _ended(event)
-        case Rejected(seq, command, reason):
-            return _say(f"error: line {seq} {reason}: ", command)
-        case Notice(text):
-            return _say(text)
-        case Finished(counts):
-            return _summary(counts)
-    return b""
+    text = _TEXTS.get(type(event))
+    return b"" if text is None else text(event)
+
+
+def _starting(event: Starting) -> bytes:
+    """The line of simple-gpu-scheduler 0.1, which scripts look for."""
+    on = os.fsencode(",".join(event.gpus))
+    return b"Processing command `%s` on gpu %s\n" % (_one_line(event.job.command), on)
+
+
+def _rejected(event: Rejected) -> bytes:
+    return _say(f"error: line {event.seq} {event.reason}: ", event.command)
 
 
 def _ended(event: Ended) -> bytes:
@@ -87,7 +86,8 @@ def _tries(job: Job) -> str:
     return f"attempt {job.attempt + 1}{total}"
 
 
-def _summary(counts: Counts) -> bytes:
+def _summary(event: Finished) -> bytes:
+    counts = event.counts
     parts: list[str] = []
     if counts.failed:
         jobs = counts.done + counts.aborted
@@ -112,3 +112,12 @@ def _shortened(command: bytes) -> bytes:
     if len(command) <= _MOST_SHOWN_BYTES:
         return command
     return command[:_MOST_SHOWN_BYTES] + b"..."
+
+
+_TEXTS: dict[type, Callable[[Any], bytes]] = {
+    Starting: _starting,
+    Ended: _ended,
+    Rejected: _rejected,
+    Notice: lambda notice: _say(notice.text),
+    Finished: _summary,
+}

@@ -34,7 +34,7 @@ def gpu_names() -> list[GpuName]:
     Raises:
         NoDriverError: NVML doesn't answer.
     """
-    import pynvml  # noqa: PLC0415 - 20 ms that only those pay who need it
+    import pynvml
 
     try:
         pynvml.nvmlInit()

@@ -53,7 +53,7 @@ def _run(args: argparse.Namespace, chosen: Settings, gpus: tuple[str, ...]) -> i
     source = LineSource(0, b"\0" if args.null else b"\n")
     done = _done(args)
     if args.dry_run:
-        from simple_gpu_scheduler.cli.dry_run import dry_run  # noqa: PLC0415
+        from simple_gpu_scheduler.cli.dry_run import dry_run
 
         return dry_run(source, chosen.template, len(gpus), done, b"\0" if args.null else b"\n")
     clock = SystemClock()
@@ -126,13 +126,13 @@ def _records(
     if args.joblog is not None:
         records.append(Joblog(args.joblog, keep=args.resume or args.resume_failed))
     if args.json is not None:
-        from simple_gpu_scheduler.adapters.events import EventStream, open_events  # noqa: PLC0415
+        from simple_gpu_scheduler.adapters.events import EventStream, open_events
 
         events_fd = 1 if args.json == "-" else open_events(args.json)
         records.append(EventStream(events_fd, clock.wall_s))
     if args.results is None:
         return None, records
-    from simple_gpu_scheduler.adapters.results import ResultsDir  # noqa: PLC0415
+    from simple_gpu_scheduler.adapters.results import ResultsDir
 
     results = ResultsDir(args.results)
     return results, [*records, results]

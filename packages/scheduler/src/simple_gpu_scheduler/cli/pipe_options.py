@@ -8,7 +8,7 @@ from typing import NamedTuple
 from simple_gpu_scheduler import __version__
 from simple_gpu_scheduler.durations import parse_duration_s
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.model import MAX_JOBS_PER_GPU, Job, PipePolicy
+from simple_gpu_scheduler.model import MAX_JOBS_PER_GPU, Job, PipePolicy, share_units
 from simple_gpu_scheduler.policy.halt import Halt, parse_halt
 
 
@@ -31,7 +31,7 @@ def settings(args: argparse.Namespace) -> Settings:
         seq=0,
         command=b"",
         gpus=_within("--gpus-per-job", args.gpus_per_job, 1, 4096),
-        jobs_per_gpu=_within("--jobs-per-gpu", args.jobs_per_gpu, 1, MAX_JOBS_PER_GPU),
+        units=share_units(_within("--jobs-per-gpu", args.jobs_per_gpu, 1, MAX_JOBS_PER_GPU)),
         timeout_s=timeout_s,
         tries=_within("--retries", args.retries, 0, 10**9),
     )

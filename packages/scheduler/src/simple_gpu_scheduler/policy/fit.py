@@ -11,9 +11,8 @@ def load(gpus: Iterable[str], running: Iterable[Running]) -> dict[str, int]:
     """Units in use on each GPU."""
     used = dict.fromkeys(gpus, 0)
     for one in running:
-        units = one.job.units
         for gpu in one.gpus:
-            used[gpu] += units
+            used[gpu] += one.job.units
     return used
 
 
@@ -23,9 +22,3 @@ def with_room(job: Job, used: Mapping[str, int]) -> list[str]:
     if most == 0:
         return [gpu for gpu, units in used.items() if units == 0]
     return sorted((gpu for gpu, units in used.items() if units <= most), key=used.__getitem__)
-
-
-def choose(job: Job, used: Mapping[str, int]) -> tuple[str, ...] | None:
-    """The GPUs for the job, or None if too few have room."""
-    free = with_room(job, used)
-    return tuple(free[: job.gpus]) if len(free) >= job.gpus else None

@@ -27,13 +27,13 @@ def _starts(snapshot: Snapshot, policy: PipePolicy) -> tuple[tuple[Start, ...], 
     used = fit.load(snapshot.gpus, snapshot.running)
     last_start_s = snapshot.last_start_s
     for job in snapshot.waiting:
-        gpus = fit.choose(job, used)
-        if gpus is None:
-            free = len(fit.with_room(job, used))
-            return tuple(starts), Hold(job, reasons.too_few_free(job, free))
+        free = fit.with_room(job, used)
+        if len(free) < job.gpus:
+            return tuple(starts), Hold(job, reasons.too_few_free(job, len(free)))
         held = _delayed(job, snapshot.now_s, last_start_s, policy.delay_s)
         if held is not None:
             return tuple(starts), held
+        gpus = tuple(free[: job.gpus])
         for gpu in gpus:
             used[gpu] += job.units
         starts.append(Start(job, gpus))

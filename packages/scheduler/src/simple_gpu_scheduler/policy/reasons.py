@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simple_gpu_scheduler.model import MAX_JOBS_PER_GPU, Job
+from simple_gpu_scheduler.model import GPU_UNITS, Job
 
 
 def _gpus(count: int) -> str:
@@ -11,7 +11,7 @@ def _gpus(count: int) -> str:
 
 def too_few_free(job: Job, free: int) -> str:
     """The job waits for GPUs."""
-    share = "" if job.jobs_per_gpu == 1 else f" (1/{job.jobs_per_gpu} of each)"
+    share = "" if job.units == GPU_UNITS else f" (1/{GPU_UNITS // job.units} of each)"
     return f"needs {_gpus(job.gpus)}{share}; {free} {'is' if free == 1 else 'are'} free"
 
 
@@ -24,6 +24,4 @@ def impossible(job: Job, gpus: int) -> str | None:
     """Why the job could never run on so many GPUs, or None if it could."""
     if job.gpus > gpus:
         return f"asks for {_gpus(job.gpus)}, but there {'is' if gpus == 1 else 'are'} only {gpus}"
-    if not 1 <= job.jobs_per_gpu <= MAX_JOBS_PER_GPU:
-        return f"jobs-per-gpu is {job.jobs_per_gpu}; it can be 1 to {MAX_JOBS_PER_GPU}"
     return None
