@@ -1,0 +1,144 @@
+"""The command with its {placeholders}, cut into pieces by the rules of str.format."""
+
+from __future__ import annotations
+
+from simple_gpu_scheduler.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+BRACES_HINT = "write {{ and }} for literal braces"
+
+
+class Piece:
+    """One placeholder, and the literal text since the placeholder before it."""
+
+    def __init__(self, literal: str, source: str, name: str, nested: tuple[str, ...]) -> None:
+        self.literal = literal
+        self.source = source  # such as {lr:>8}
+        self.name = name
+        self.nested = nested  # names inside the format, such as width in {lr:>{width}}
+        self.is_plain = source == f"{{{name}}}"
+
+    def render(self, values: Mapping[str, object]) -> str:
+        """The text that takes the placeholder's place."""
+        try:
+            return self.source.format_map(values)
+        except (ValueError, TypeError, OverflowError, MemoryError) as error:
+            reason = str(error) or "too large"
+            shown = f"{self.name}={values[self.name]}"
+            raise UsageError(
+                f"placeholder {self.source} can't be formatted for {shown!r}: {reason} "
+                "(values are text, not numbers)"
+            ) from None
+
+
+class Pattern:
+    """The pieces of a command in order, and the literal text after the last."""
+
+    def __init__(self, pieces: tuple[Piece, ...], tail: str) -> None:
+        self.pieces = pieces
+        self.tail = tail
+        self.has_nested = any(piece.nested for piece in pieces)
+
+    def names(self) -> list[str]:
+        """Every name that the pattern needs, in order of appearance."""
+        found: dict[str, None] = {}
+        for piece in self.pieces:
+            found.update(dict.fromkeys((piece.name, *piece.nested)))
+        return list(found)
+
+
+def parse(text: str) -> Pattern:
+    """Cut a command into pieces, or say what in it isn't a placeholder."""
+    pieces: list[Piece] = []
+    literal: list[str] = []
+    at = 0
+    while at < len(text):
+        character = text[at]
+        if character not in "{}" or text[at + 1 : at + 2] == character:
+            literal.append(character)
+            at += 1 if character not in "{}" else 2
+        elif character == "}":
+            raise _stray("}", text, at)
+        else:
+            end = _end_of_field(text, at)
+            pieces.append(_piece("".join(literal), text[at:end]))
+            literal.clear()
+            at = end
+    return Pattern(tuple(pieces), "".join(literal))
+
+
+def check_names(pattern: Pattern, known: Collection[str]) -> None:
+    """Raise for the first placeholder that nothing gives a value to."""
+    for name in pattern.names():
+        if name not in known:
+            choices = ", ".join(f"{{{one}}}" for one in known)
+            hint = "add --name for run names" if name == "name" else BRACES_HINT
+            raise UsageError(
+                f"the command has {{{name}}}, but there is no -p {name}; known are {choices}; "
+                f"{hint}"
+            )
+
+
+def check_parameter_name(name: str) -> None:
+    """Raise for a name that no placeholder could ever have."""
+    if not name or name.isdecimal():
+        raise UsageError(f"-p {name!r}: the name must not be empty or a number")
+    for character in ".[{}!:\n":
+        if character in name:
+            raise UsageError(f"-p {name!r}: a name can't hold {character!r}; use letters and _")
+
+
+def _end_of_field(text: str, start: int) -> int:
+    """The position after the brace that closes the one at start."""
+    depth = 0
+    for at in range(start, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[at], 0)
+        if depth == 0:
+            return at + 1
+    raise _stray("{", text, start)
+
+
+def _stray(brace: str, text: str, at: int) -> UsageError:
+    around = text[max(0, at - 10) : at + 11]
+    return UsageError(
+        f"single {brace!r} at character {at + 1} of the command, in {around!r}; {BRACES_HINT}"
+    )
+
+
+def _piece(literal: str, source: str) -> Piece:
+    inner = source[1:-1]
+    cut = min((inner.find(mark) for mark in "!:" if mark in inner), default=len(inner))
+    name, rest = inner[:cut], inner[cut:]
+    _check_field(source, name)
+    spec = _after_conversion(source, rest)
+    nested = parse(spec).names() if "{" in spec else ()
+    return Piece(literal, source, name, tuple(nested))
+
+
+def _check_field(source: str, name: str) -> None:
+    if not name or name.isdecimal():
+        raise UsageError(
+            f"placeholder {source} has no name; write {{NAME}} for a parameter -p NAME, "
+            f"or {BRACES_HINT}"
+        )
+    if "{" in name:
+        raise UsageError(f"placeholder {source} has a brace inside its name; {BRACES_HINT}")
+    if "." in name or "[" in name:
+        raise UsageError(
+            f"placeholder {source}: a value has no attributes or items, only {{NAME}} works; "
+            f"{BRACES_HINT}"
+        )
+
+
+def _after_conversion(source: str, rest: str) -> str:
+    """The format after the colon, past a conversion such as !r."""
+    if not rest.startswith("!"):
+        return rest[1:]
+    if rest[1:2] not in ("r", "s", "a") or rest[2:3] not in ("", ":"):
+        raise UsageError(
+            f"placeholder {source}: after '!' comes r, s or a, then ':' or the end; {BRACES_HINT}"
+        )
+    return rest[3:]
