@@ -1,8 +1,8 @@
 """Turn the results of a batch of jobs into a table, best first. Pure: text in, text out.
 
 A job's metrics are, by one rule: the last line of its output that is a JSON object; where no
-line is one, every `name=number` and `name: number` of the output, the last of each name. Its
-parameters are the `--name value`, `--name=value` and `name=value` of its command.
+line is one, the `name=number` and `name: number` in its last 4 KiB, the last of each name.
+Its parameters are the `--name value`, `--name=value` and `name=value` of its command.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ Value: TypeAlias = Scalar | list[Scalar]
 _T = TypeVar("_T")
 
 MAX_COMMAND = 8192  # characters of a command that are searched for parameters
+MAX_PAIRS = 4096  # characters at the end of an output that are searched for name=number
 MAX_DEPTH = 4  # of objects inside the JSON object that are opened as `outer.inner`
 MAX_TEXT = 40  # widest cell of text
 MIN_TEXT = 12  # and where the terminal is too narrow for that
@@ -51,15 +52,17 @@ _KINDS = {word: (i, word in _HIGHER) for i, word in enumerate((*_HIGHER, *_LOWER
 _SPLITS = {"val": 0, "valid": 0, "validation": 0, "dev": 0, "eval": 0, "test": 1}
 _SPLITS |= {"train": 3, "training": 3}
 
-_NUMBER = r"[+-]?(?:(?:\d{1,40}\.?\d{0,40}|\.\d{1,40})(?:e[+-]?\d{1,5})?|nan|inf(?:inity)?)"
-_NUMBER_ALONE = re.compile(_NUMBER, re.IGNORECASE | re.ASCII)
-_INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+_NUMBER = (
+    r"[+-]?(?:(?:[0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40})(?:[eE][+-]?[0-9]{1,5})?"
+    r"|[nN][aA][nN]|[iI][nN][fF](?:[iI][nN][iI][tT][yY])?)"
+)
+_NUMBER_ALONE = re.compile(_NUMBER)
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 # A whole name, `=` or `: `, and a number that ends where the word does. Every repetition is
 # bounded, so that no output takes long.
 _PAIR = re.compile(
     r"(?<![\w./@-])([^\W\d][\w./@-]{0,63})[\"']?[ \t]{0,8}(?:=|:(?=[ \t]))[ \t]{0,8}"
-    rf"({_NUMBER.replace(chr(92) + 'd', '[0-9]')})(?=[\s,;:|%)\]}}\"']|\.?(?:\s|\Z))",
-    re.IGNORECASE,
+    rf"({_NUMBER})(?=[\s,;:|%)\]}}\"']|\.?(?:\s|\Z))"
 )
 _ASSIGNMENT = re.compile(r"-{0,2}[+~]{0,2}([^\W\d][\w./-]{0,63})=(.*)", re.DOTALL)
 _LONG_OPTION = re.compile(r"--([^\W\d][\w.-]{0,63})")
@@ -213,7 +216,8 @@ def parse_metrics(output: str) -> dict[str, Value]:
     data = _last_json_object(output)
     if data is not None:
         return dict(_flatten(data, "", MAX_DEPTH))
-    return {match[1]: _number(match[2]) for match in _PAIR.finditer(output)}
+    end = output[-MAX_PAIRS:]
+    return {name: _number(text) for name, text in dict(_PAIR.findall(end)).items()}
 
 
 def has_json_line(output: str) -> bool:
@@ -222,6 +226,8 @@ def has_json_line(output: str) -> bool:
 
 
 def _last_json_object(output: str) -> dict[str, Any] | None:
+    if "{" not in output:
+        return None
     for line in reversed(re.split(r"[\r\n]+", output)):
         stripped = line.strip()
         if stripped.startswith("{") and stripped.endswith("}"):
@@ -534,8 +540,6 @@ def _column_width(column: Column) -> int:
 
 
 def _shorten(column: Column, limit: int) -> Column:
-    if column.right:
-        return column
     cells = [crop(cell, limit) for cell in column.cells]
     return Column(column.name, cells, column.right, column.weight)
 

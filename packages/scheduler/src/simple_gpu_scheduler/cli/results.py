@@ -20,9 +20,9 @@ DESCRIPTION = """\
 Print what the jobs of `simple_gpu_scheduler --results DIR` achieved, best first.
 
 A job's metrics are the last line of its stdout that is a JSON object, for example
-{"val_loss": 0.31, "epochs": 20}; where no line is one, every name=number and name: number of
-the output, the last of each name. Its parameters are the --name value, --name=value and
-name=value of its command. Only the last 64 KiB of an output are read."""
+{"val_loss": 0.31, "epochs": 20}; where no line is one, the name=number and name: number in
+its last 4 KiB, the last of each name. Its parameters are the --name value, --name=value and
+name=value of its command. No more than the last 64 KiB of an output are read."""
 
 EPILOG = """\
 Without --sort the metric is guessed from its name: validation before test, accuracy and the
