@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import errno
 import signal
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from simple_gpu_scheduler.model import (
     Hold,
     Job,
     Notice,
+    Phase,
     PipePolicy,
     Progress,
     Rejected,
@@ -29,7 +29,9 @@ from simple_gpu_scheduler.model import (
     Starting,
     Stop,
 )
-from simple_gpu_scheduler.policy import halt, retry
+from simple_gpu_scheduler.policy import retry
+from simple_gpu_scheduler.policy.ending import Ending
+from simple_gpu_scheduler.policy.halt import Halt
 from simple_gpu_scheduler.policy.plan import plan
 from simple_gpu_scheduler.ports import Clock, Done, Listener, Runner, Source, Wait
 
@@ -38,15 +40,6 @@ _TREE_CHECK_S = 0.1
 
 #: Errors of starting a process that pass once another one has ended.
 _PASSING = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
-
-
-class Phase(enum.IntEnum):
-    """How far the run has come to its end; it only ever grows."""
-
-    OPEN = 0
-    DRAINING = 1  #: nothing more is read or started
-    ENDING = 2  #: running jobs have been told to stop
-    KILLING = 3  #: and then killed
 
 
 class Pipe:
@@ -64,7 +57,7 @@ class Pipe:
         template: Job,
         policy: PipePolicy,
         done: Done,
-        halt_rule: halt.Halt | None = None,
+        halt: Halt | None = None,
         tick_s: float | None = None,
     ) -> None:
         """`template` is what each job asks for unless its directives say otherwise; `done` are
@@ -77,25 +70,22 @@ class Pipe:
         self._clock = clock
         self._listeners = listeners
         self._policy = policy
-        self._halt_rule = halt_rule
+        self._halt = halt
         self._tick_s = tick_s
         self._intake = Intake(source, template, len(gpus), done, self._take_note, clock.wall_s)
-        self._phase = Phase.OPEN
+        self._ending = Ending(halt)
         self._tally = dict.fromkeys(Counts._fields, 0)
         self._running: dict[int, Running] = {}
         self._exits: dict[int, Ended] = {}  # of jobs whose process tree isn't gone yet
         self._hold: Hold | None = None
         self._last_start_s: float | None = None
         self._crowded = False  # the system had no room for one more process
-        self._broken = False  # something could not be read or recorded
-        self._halted = False
-        self._end_signal = 0
-        self._changed = False  # a skipped line isn't the command that the joblog has
+        self._warned = False  # that the input isn't the one that the joblog is of
 
     def run(self) -> int:
         """Run until the end; returns the exit status."""
         while True:
-            if self._phase is Phase.OPEN:
+            if self._ending.phase is Phase.OPEN:
                 self._intake.take()
             decided = plan(self._snapshot(), self._policy)
             self._hold = decided.hold
@@ -110,30 +100,31 @@ class Pipe:
     # observe
 
     def _snapshot(self) -> Snapshot:
-        ready = self._phase is Phase.OPEN and not self._crowded
         return Snapshot(
             self._clock.now_s(),
             self._gpus,
             tuple(self._running.values()),
-            self._intake.waiting if ready else (),
+            () if self._crowded else self._intake.waiting,
             self._last_start_s,
+            self._ending.phase,
         )
 
     def _over(self) -> bool:
         if self._running:
             return False
-        return self._phase > Phase.OPEN or (not self._intake.waiting and self._source.at_end)
+        ended = self._ending.phase is not Phase.OPEN
+        return ended or (not self._intake.waiting and self._source.at_end)
 
     def _sleep(self, wake_s: float | None) -> None:
-        timeout_s = None if wake_s is None else wake_s - self._clock.now_s()
+        limits_s = [] if wake_s is None else [wake_s - self._clock.now_s()]
         if self._exits:
-            timeout_s = _TREE_CHECK_S if timeout_s is None else min(timeout_s, _TREE_CHECK_S)
+            limits_s.append(_TREE_CHECK_S)
         if self._tick_s is not None:
             self._report_progress()
             if self._running:
-                timeout_s = self._tick_s if timeout_s is None else min(timeout_s, self._tick_s)
-        want_input = self._phase is Phase.OPEN and self._source.wants_input
-        woken = self._wait.wait(timeout_s, want_input=want_input)
+                limits_s.append(self._tick_s)
+        want_input = self._ending.phase is Phase.OPEN and self._source.wants_input
+        woken = self._wait.wait(min(limits_s, default=None), want_input=want_input)
         for number in woken.signals:
             self._heed(number)
         if woken.input_ready:
@@ -143,14 +134,21 @@ class Pipe:
         try:
             self._source.fill()
         except OSError as error:
-            self._break(f"the commands can't be read from stdin: {error.strerror}")
+            self._give_up(f"the commands can't be read from stdin: {error.strerror}")
+
+    def _heed(self, number: int) -> None:
+        heeded = self._ending.heed(number)
+        if heeded and self._ending.phase is Phase.DRAINING and self._running:
+            jobs = "1 job" if len(self._running) == 1 else f"{len(self._running)} jobs"
+            name = signal.Signals(number).name
+            text = f"{name}: reading no more, waiting for {jobs}; a second one ends them"
+            self._report(Notice(text))
 
     # apply
 
     def _apply(self, starts: Sequence[Start], stops: Sequence[Stop]) -> None:
-        for one in stops:
-            self._stop(one.running, one.signal, timed_out=one.signal == signal.SIGTERM)
-            self._report(Notice(f"job {one.running.job.seq} {one.reason}"))
+        for stop in stops:
+            self._stop(stop)
         for start in starts:
             self._intake.waiting.popleft()
             if not self._start(start):
@@ -166,7 +164,7 @@ class Pipe:
         except OSError as error:
             return self._could_not_start(job, error)
         except SgsError as error:
-            self._break(str(error))
+            self._give_up(str(error))
             return False
         self._last_start_s = self._clock.now_s()
         one = Running(job, gpus, pid, self._last_start_s, self._clock.wall_s())
@@ -182,55 +180,56 @@ class Pipe:
         self._take_note(Rejected(job.seq, job.command, reason, self._clock.wall_s()))
         return True
 
-    def _stop(self, one: Running, number: int, *, timed_out: bool = False) -> None:
+    def _stop(self, stop: Stop) -> None:
+        one = stop.running
+        if stop.reason:
+            self._report(Notice(f"job {one.job.seq} {stop.reason}"))
         self._running[one.pid] = one._replace(
             stopped_s=self._clock.now_s() if one.stopped_s is None else one.stopped_s,
-            killed=number == signal.SIGKILL,
-            timed_out=one.timed_out or timed_out,
+            killed=stop.signal == signal.SIGKILL,
+            timed_out=one.timed_out or stop.timed_out,
         )
-        self._runner.signal(one.pid, one.job.seq, number)
+        self._runner.signal(one.pid, one.job.seq, stop.signal)
 
-    # what happened
+    # what came of it
 
     def _reap(self) -> None:
-        judged = [self._judge(done) for done in self._runner.reap()]
-        for ended in judged:
+        for done in self._runner.reap():
             self._crowded = False
+            ended = self._judge(done)
             if ended.running.stopped_s is not None or self._policy.kill_leftovers:
-                self._exits[ended.running.pid] = ended
+                self._exits[done.pid] = ended
             else:
                 self._end(ended)
         for pid, ended in tuple(self._exits.items()):
             self._end_with_tree(self._running[pid], ended)
 
     def _judge(self, done: Exit) -> Ended:
-        """All at once, before an end makes `--halt now` stop the others."""
         one = self._running[done.pid]
-        aborted = self._phase >= Phase.ENDING and one.stopped_s is not None and not one.timed_out
+        aborted = one.stopped_s is not None and not one.timed_out
         return Ended(one, done, self._clock.now_s() - one.started_s, aborted=aborted)
 
     def _end_with_tree(self, one: Running, ended: Ended) -> None:
         """A stopped job keeps its GPUs until its last process is gone, or was killed."""
         left = self._runner.leftovers(one.pid, one.job.seq, thorough=True)
         if left and one.stopped_s is None:
-            self._report(Notice(f"ending what job {one.job.seq} left behind: {_names(left)}"))
-            self._stop(one, signal.SIGTERM)
+            names = ", ".join(str(process) for process in left)
+            self._stop(Stop(one, signal.SIGTERM, f"left processes running: {names}; ending them"))
         elif not left or one.killed:
             del self._exits[one.pid]
             self._end(ended)
 
     def _end(self, ended: Ended) -> None:
         one = self._running.pop(ended.exit.pid)
-        again = None
-        if self._phase is Phase.OPEN:
-            again = retry.next_attempt(one.job, ok=ended.ok, aborted=ended.aborted)
-        if not ended.leftovers and one.stopped_s is None:
+        if one.stopped_s is None:
             left = self._runner.leftovers(one.pid, one.job.seq, thorough=False)
             if left:
                 ended = ended._replace(leftovers=left)
-        if again is not None:
-            ended = ended._replace(retry=True)
-            self._intake.put_back(again)
+        if self._ending.phase is Phase.OPEN:
+            again = retry.next_attempt(one.job, ok=ended.ok, aborted=ended.aborted)
+            if again is not None:
+                ended = ended._replace(retry=True)
+                self._intake.put_back(again)
         self._take_note(ended)
 
     def _take_note(self, event: Ended | Rejected | Skipped) -> None:
@@ -240,90 +239,29 @@ class Pipe:
         self._report(event)
         if isinstance(event, Skipped):
             self._warn_if_changed(event)
-        self._halt_if_due()
+        if self._halt is not None and self._ending.weigh(self._counts(), self._known()):
+            self._report(Notice(f"--halt {self._halt}: starting no more jobs"))
 
-    def _counts(self) -> Counts:
-        return Counts(**self._tally)
+    def _known(self) -> int:
+        return self._source.known if self._halt is not None and self._halt.percent else 0
 
     def _warn_if_changed(self, event: Skipped) -> None:
-        if event.changed and not self._changed:
-            self._changed = True
-            self._report(
-                Notice(
-                    f"warning: line {event.seq} is skipped, but the joblog has another command "
-                    f"for job {event.seq}; was the input changed?"
-                )
-            )
+        if event.changed and not self._warned:
+            self._warned = True
+            text = f"line {event.seq} is skipped, but the joblog has another command for that job"
+            self._report(Notice(f"warning: {text}; was the input changed?"))
+
+    def _give_up(self, message: str) -> None:
+        """Something can't go on as asked: start no more, so that nothing gets lost."""
+        if self._ending.give_up():
+            self._report(Notice(f"error: {message}; starting no more jobs"))
 
     def _report(self, event: Event) -> None:
         for listener in self._listeners:
             try:
                 listener.hear(event)
             except SgsError as error:
-                self._break(str(error))
-
-    # the end
-
-    def _halt_if_due(self) -> None:
-        rule = self._halt_rule
-        if rule is None or self._halted:
-            return
-        known = self._source.known if rule.percent else 0
-        if halt.reached(rule, self._counts(), known):
-            self._halted = True
-            self._report(Notice(f"--halt {rule}: starting no more jobs"))
-            self._advance(Phase.ENDING if rule.when == "now" else Phase.DRAINING)
-
-    def _heed(self, number: int) -> None:
-        """Signals of the user: see the table in design and README."""
-        if number not in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
-            return
-        self._end_signal = number
-        least = Phase.ENDING if number == signal.SIGTERM else Phase.DRAINING
-        phase = Phase(max(least, min(self._phase + 1, Phase.KILLING)))
-        if phase is Phase.DRAINING and self._running:
-            jobs = "1 job" if len(self._running) == 1 else f"{len(self._running)} jobs"
-            self._report(
-                Notice(
-                    f"{signal.Signals(number).name}: reading no more, waiting for {jobs}; "
-                    "a second one ends them"
-                )
-            )
-        self._advance(phase)
-
-    def _advance(self, phase: Phase) -> None:
-        if phase <= self._phase:
-            return
-        self._phase = phase
-        if phase is Phase.DRAINING:
-            return
-        number = signal.SIGKILL if phase is Phase.KILLING else signal.SIGTERM
-        for one in tuple(self._running.values()):
-            self._stop(one, number)
-
-    def _break(self, message: str) -> None:
-        """Something can't go on as asked: start no more, so that nothing gets lost."""
-        if not self._broken:
-            self._broken = True
-            self._report(Notice(f"error: {message}; starting no more jobs"))
-        self._advance(Phase.DRAINING)
-
-    def _finish(self) -> int:
-        self._tally["unstarted"] = len(self._intake.waiting)
-        status = self._exit_status()
-        if self._tick_s is not None:
-            self._report_progress()
-        self._report(Finished(self._counts(), status))
-        return status
-
-    def _exit_status(self) -> int:
-        if self._end_signal:
-            return 128 + self._end_signal
-        if self._broken:
-            return 1
-        if self._halted and self._halt_rule is not None and self._halt_rule.why == "success":
-            return 0
-        return 1 if self._tally["failed"] else 0
+                self._give_up(str(error))
 
     def _report_progress(self) -> None:
         self._report(
@@ -337,6 +275,17 @@ class Pipe:
             )
         )
 
+    def _counts(self) -> Counts:
+        return Counts(**self._tally)
+
+    def _finish(self) -> int:
+        self._tally["unstarted"] = len(self._intake.waiting)
+        status = self._ending.exit_status(self._tally["failed"])
+        if self._tick_s is not None:
+            self._report_progress()
+        self._report(Finished(self._counts(), status))
+        return status
+
 
 def _end_of(event: Ended | Rejected | Skipped) -> str | None:
     """Which of the counts it belongs to; None for a job that will run again."""
@@ -349,7 +298,3 @@ def _end_of(event: Ended | Rejected | Skipped) -> str | None:
     if event.retry:
         return None
     return "succeeded" if event.ok else "failed"
-
-
-def _names(left: Sequence[object]) -> str:
-    return ", ".join(str(one) for one in left)

@@ -6,6 +6,7 @@ Named tuples rather than dataclasses: as frozen, and they load in no time.
 
 from __future__ import annotations
 
+import enum
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -47,6 +48,15 @@ class Running(NamedTuple):
     timed_out: bool = False
 
 
+class Phase(enum.IntEnum):
+    """How far a run has come to its end."""
+
+    OPEN = 0
+    DRAINING = 1  #: nothing more is read or started
+    ENDING = 2  #: running jobs are told to stop
+    KILLING = 3  #: and killed
+
+
 class Snapshot(NamedTuple):
     """All that a plan may look at."""
 
@@ -55,6 +65,7 @@ class Snapshot(NamedTuple):
     running: Sequence[Running]
     waiting: Sequence[Job]  #: in the order of their start
     last_start_s: float | None = None
+    phase: Phase = Phase.OPEN
 
 
 class PipePolicy(NamedTuple):
@@ -85,7 +96,8 @@ class Stop(NamedTuple):
 
     running: Running
     signal: int
-    reason: str
+    reason: str = ""  #: for the user; empty if the user knows
+    timed_out: bool = False
 
 
 class Plan(NamedTuple):

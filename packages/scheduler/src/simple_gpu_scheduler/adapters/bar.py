@@ -8,13 +8,16 @@ line now and then.
 from __future__ import annotations
 
 import os
+import signal
 from contextlib import suppress
+from types import FrameType
 
 from simple_gpu_scheduler.durations import short_duration
 from simple_gpu_scheduler.model import Event, Finished, Progress, Running
 
 _SAVE, _RESTORE, _ERASE_LINE = "\x1b7", "\x1b8", "\x1b[2K"
 _BAR_WIDTH = 20
+_DRAW_EVERY_S = 0.1
 _PLAIN_EVERY_S = 1.0
 
 
@@ -32,8 +35,9 @@ def progress_text(progress: Progress, begun_s: float, width: int) -> str:
     if left_s is not None:
         parts.append(f"ETA {short_duration(left_s)}")
     parts += [_running(one, progress.now_s) for one in progress.running]
-    if progress.hold is not None:
-        parts.append(f"#{progress.hold.job.seq} {progress.hold.reason}")
+    hold = progress.hold
+    if hold is not None and (hold.job.gpus > 1 or hold.until_s is not None):
+        parts.append(f"#{hold.job.seq} {hold.reason}")
     return "  ".join(parts)[:width]
 
 
@@ -62,19 +66,23 @@ class Bar:
         self._fd = fd
         self._terminal = terminal
         self._begun_s = begun_s
-        self._size: os.terminal_size | None = None
-        self._plain_s = begun_s
-        self._plain_done = 0
+        self._size: os.terminal_size | None = None  # as the screen is divided now
+        self._next_s = begun_s
+        self._said_done = 0
+        if terminal:
+            signal.signal(signal.SIGTSTP, self._suspend)
 
     def hear(self, event: Event) -> None:
         """Draw the progress."""
-        if isinstance(event, Progress):
+        if isinstance(event, Finished):
+            self.close()
+        elif isinstance(event, Progress) and (event.now_s >= self._next_s or _over(event)):
+            every_s = _DRAW_EVERY_S if self._terminal else _PLAIN_EVERY_S
+            self._next_s = event.now_s + every_s
             if self._terminal:
                 self._draw(event)
             else:
                 self._say(event)
-        elif isinstance(event, Finished):
-            self.close()
 
     def close(self) -> None:
         """Give the whole screen back."""
@@ -108,13 +116,19 @@ class Bar:
 
     def _say(self, progress: Progress) -> None:
         done = progress.counts.done
-        over = progress.complete and done + progress.counts.skipped >= progress.known
-        if done == self._plain_done or (progress.now_s < self._plain_s and not over):
-            return
-        self._plain_s = progress.now_s + _PLAIN_EVERY_S
-        self._plain_done = done
-        self._write(progress_text(progress, self._begun_s, 200) + "\n")
+        if done != self._said_done:
+            self._said_done = done
+            self._write(progress_text(progress, self._begun_s, 200) + "\n")
+
+    def _suspend(self, _number: int, _frame: FrameType | None) -> None:
+        """Leave the terminal whole to others while we are stopped (^Z)."""
+        self.close()
+        os.kill(os.getpid(), signal.SIGSTOP)
 
     def _write(self, text: str) -> None:
         with suppress(OSError):
             os.write(self._fd, text.encode())
+
+
+def _over(progress: Progress) -> bool:
+    return not progress.running and progress.complete

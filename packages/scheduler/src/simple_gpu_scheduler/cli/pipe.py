@@ -68,7 +68,7 @@ def _run(args: argparse.Namespace, chosen: Settings, gpus: tuple[str, ...]) -> i
         listeners=[Console(), *records, *([bar] if bar else [])],
         template=chosen.template,
         policy=chosen.policy,
-        halt_rule=chosen.halt,
+        halt=chosen.halt,
         done=done,
         tick_s=_TICK_S if bar else None,
     )

@@ -57,14 +57,12 @@ def _unreadable(text: str) -> UsageError:
     )
 
 
-def reached(halt: Halt | None, counts: Counts, known: int) -> bool:
+def reached(halt: Halt, counts: Counts, known: int) -> bool:
     """True once the limit is reached.
 
     Args:
         known: jobs of the input as far as it was read; percentages are taken of it.
     """
-    if halt is None:
-        return False
     count = {"fail": counts.failed, "success": counts.succeeded, "done": counts.done}[halt.why]
     if halt.percent:
         return count > 0 and 100 * count >= halt.limit * known

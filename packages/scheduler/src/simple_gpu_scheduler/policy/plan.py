@@ -7,14 +7,14 @@ since the head of the queue waits only while fewer GPUs are free than it needs.
 
 from __future__ import annotations
 
-from simple_gpu_scheduler.model import Hold, Job, PipePolicy, Plan, Snapshot, Start
+from simple_gpu_scheduler.model import Hold, Job, Phase, PipePolicy, Plan, Snapshot, Start
 from simple_gpu_scheduler.policy import fit, reasons, stop
 
 
 def plan(snapshot: Snapshot, policy: PipePolicy) -> Plan:
     """Decide what to start and what to stop; the same snapshot gives the same plan."""
     starts, hold = _starts(snapshot, policy)
-    stops, wake_s = stop.due(snapshot.running, snapshot.now_s, policy.grace_s)
+    stops, wake_s = stop.due(snapshot, policy.grace_s)
     if hold is not None and hold.until_s is not None:
         wake_s = hold.until_s if wake_s is None else min(wake_s, hold.until_s)
     return Plan(starts, hold, stops, wake_s)
@@ -22,7 +22,7 @@ def plan(snapshot: Snapshot, policy: PipePolicy) -> Plan:
 
 def _starts(snapshot: Snapshot, policy: PipePolicy) -> tuple[tuple[Start, ...], Hold | None]:
     starts: list[Start] = []
-    if not snapshot.waiting:
+    if not snapshot.waiting or snapshot.phase is not Phase.OPEN:
         return (), None
     used = fit.load(snapshot.gpus, snapshot.running)
     last_start_s = snapshot.last_start_s
