@@ -239,11 +239,8 @@ class Pipe:
         self._report(event)
         if isinstance(event, Skipped):
             self._warn_if_changed(event)
-        if self._halt is not None and self._ending.weigh(self._counts(), self._known()):
+        if self._halt is not None and self._ending.weigh(self._counts(), self._source.known):
             self._report(Notice(f"--halt {self._halt}: starting no more jobs"))
-
-    def _known(self) -> int:
-        return self._source.known if self._halt is not None and self._halt.percent else 0
 
     def _warn_if_changed(self, event: Skipped) -> None:
         if event.changed and not self._warned:

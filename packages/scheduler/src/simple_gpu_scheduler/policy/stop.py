@@ -10,17 +10,16 @@ from simple_gpu_scheduler.model import Phase, Running, Snapshot, Stop
 def due(snapshot: Snapshot, grace_s: float) -> tuple[tuple[Stop, ...], float | None]:
     """The stops due now, and the time of the next one after them."""
     stops: list[Stop] = []
-    next_s: float | None = None
+    next_s: list[float] = []
     for one in snapshot.running:
-        stop = _at_the_end(one, snapshot.phase)
-        at_s = None if stop else _deadline_s(one, grace_s)
-        if at_s is not None and at_s <= snapshot.now_s:
-            stop = _overdue(one, grace_s)
-        elif at_s is not None:
-            next_s = at_s if next_s is None else min(next_s, at_s)
-        if stop:
+        stop = _at_the_end(one, snapshot.phase) or _overdue(one, snapshot.now_s, grace_s)
+        if stop is None:
+            next_s += _deadline_s(one, grace_s)
+        else:
             stops.append(stop)
-    return tuple(stops), next_s
+            if stop.signal == signal.SIGTERM:
+                next_s.append(snapshot.now_s + grace_s)
+    return tuple(stops), min(next_s, default=None)
 
 
 def _at_the_end(one: Running, phase: Phase) -> Stop | None:
@@ -32,16 +31,18 @@ def _at_the_end(one: Running, phase: Phase) -> Stop | None:
     return None
 
 
-def _deadline_s(one: Running, grace_s: float) -> float | None:
-    """When the next signal is due to this job; None if nothing is."""
+def _deadline_s(one: Running, grace_s: float) -> list[float]:
+    """When the next signal is due to this job, if one is."""
     if one.killed:
-        return None
+        return []
     if one.stopped_s is not None:
-        return one.stopped_s + grace_s
-    return None if one.job.timeout_s is None else one.started_s + one.job.timeout_s
+        return [one.stopped_s + grace_s]
+    return [] if one.job.timeout_s is None else [one.started_s + one.job.timeout_s]
 
 
-def _overdue(one: Running, grace_s: float) -> Stop:
+def _overdue(one: Running, now_s: float, grace_s: float) -> Stop | None:
+    if not any(at_s <= now_s for at_s in _deadline_s(one, grace_s)):
+        return None
     if one.stopped_s is None:
         reason = f"timed out after {one.job.timeout_s:g} s"
         return Stop(one, signal.SIGTERM, reason, timed_out=True)

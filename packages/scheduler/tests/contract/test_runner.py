@@ -1,0 +1,83 @@
+"""What the loop may expect of a runner; the real one and the public fake both keep it."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from typing import Protocol
+
+import pytest
+
+from simple_gpu_scheduler.adapters.processes import ProcessRunner
+from simple_gpu_scheduler.model import Exit, Job
+from simple_gpu_scheduler.ports import Runner
+from simple_gpu_scheduler.testing import FakeRunner, ManualClock
+
+
+class Bench(Protocol):
+    runner: Runner
+
+    def next_exits(self) -> list[Exit]: ...
+
+
+class RealBench:
+    def __init__(self) -> None:
+        self.runner = ProcessRunner("/bin/sh", os.environb, b"contract-test")
+
+    def next_exits(self) -> list[Exit]:
+        deadline_s = time.monotonic() + 30
+        while time.monotonic() < deadline_s:
+            exits = list(self.runner.reap())
+            if exits:
+                return exits
+            select.select([], [], [], 0.005)
+        raise AssertionError("no job ended in 30 s")
+
+
+class FakeBench:
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.runner = FakeRunner(self.clock)
+
+    def next_exits(self) -> list[Exit]:
+        end_s = self.runner.next_end_s()
+        assert end_s is not None, "no job would ever end"
+        self.clock.advance_to(end_s)
+        return list(self.runner.reap())
+
+
+@pytest.fixture(params=[RealBench, FakeBench])
+def bench(request: pytest.FixtureRequest) -> Bench:
+    return request.param()
+
+
+def test_an_exit_status_comes_back_once(bench: Bench) -> None:
+    pid = bench.runner.start(Job(1, b"sleep 0.01; exit 7"), ("0",))
+    assert list(bench.runner.reap()) == []
+    (done,) = bench.next_exits()
+    assert (done.pid, done.exit_code, done.signal) == (pid, 7, None)
+    assert list(bench.runner.reap()) == []
+
+
+def test_jobs_end_in_their_own_order(bench: Bench) -> None:
+    slow = bench.runner.start(Job(1, b"sleep 0.3"), ("0",))
+    quick = bench.runner.start(Job(2, b"exit 0"), ("1",))
+    assert [done.pid for done in bench.next_exits()] == [quick]
+    assert [done.pid for done in bench.next_exits()] == [slow]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_ends_a_job(bench: Bench, number: int) -> None:
+    pid = bench.runner.start(Job(1, b"exec sleep 60"), ("0",))
+    assert bench.runner.signal(pid, 1, number) == 1
+    (done,) = bench.next_exits()
+    assert (done.exit_code, done.signal) == (None, number)
+    assert bench.runner.leftovers(pid, 1, thorough=True) == ()
+
+
+def test_a_job_that_has_ended_can_be_signalled_no_more(bench: Bench) -> None:
+    pid = bench.runner.start(Job(1, b"exit 0"), ("0",))
+    bench.next_exits()
+    assert bench.runner.signal(pid, 1, signal.SIGTERM) == 0

@@ -1,0 +1,51 @@
+"""Random worlds for property tests."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from simple_gpu_scheduler.model import (
+    Job,
+    PipePolicy,
+    Running,
+    Snapshot,
+    share_units,
+)
+
+GPU_NAMES = ("0", "1", "GPU-8f3a", "MIG-77")
+
+
+def jobs(gpus: int = len(GPU_NAMES)) -> st.SearchStrategy[Job]:
+    return st.builds(
+        Job,
+        seq=st.integers(1, 10**6),
+        command=st.just(b"true"),
+        gpus=st.integers(1, gpus),
+        units=st.sampled_from([1, 1, 1, 2, 3, 5, 64]).map(share_units),
+        timeout_s=st.none() | st.floats(0.1, 100),
+    )
+
+
+@st.composite
+def snapshots(draw: st.DrawFn) -> Snapshot:
+    """A state that a run could be in: nothing running exceeds its GPU."""
+    from simple_gpu_scheduler.policy import fit
+
+    gpus = GPU_NAMES[: draw(st.integers(1, len(GPU_NAMES)))]
+    now_s = draw(st.floats(0, 1000))
+    running: list[Running] = []
+    for pid, job in enumerate(draw(st.lists(jobs(len(gpus)), max_size=8)), start=100):
+        free = fit.with_room(job, fit.load(gpus, running))
+        if len(free) >= job.gpus:
+            started_s = draw(st.floats(0, now_s))
+            stopped_s = draw(st.none() | st.floats(started_s, now_s))
+            one = Running(job, tuple(free[: job.gpus]), pid, started_s, 0.0, stopped_s)
+            running.append(one)
+    waiting = draw(st.lists(jobs(len(gpus)), max_size=8))
+    last_start_s = draw(st.none() | st.floats(0, now_s))
+    return Snapshot(now_s, gpus, tuple(running), waiting, last_start_s)
+
+
+policies = st.builds(
+    PipePolicy, delay_s=st.sampled_from([0.0, 0.0, 5.0]), grace_s=st.floats(0, 20)
+)
