@@ -675,9 +675,11 @@ def crop(text: str, width: int) -> str:
     if text_width(text) <= width:
         return text
     dots = "..." if width > 6 else ""
-    used, end = len(dots), 0
-    for end, character in enumerate(text):  # noqa: B007 - the place where it stops is used
-        used += _character_width(character)
-        if used > width:
+    room = width - len(dots)
+    kept = []
+    for character in text:
+        room -= _character_width(character)
+        if room < 0:
             break
-    return text[:end] + dots
+        kept.append(character)
+    return "".join(kept) + dots

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import stat
 import sys
@@ -112,7 +113,8 @@ def _print_json(shown: list[rt.Job], sort: rt.Sort | None) -> None:
 def _print_table(
     args: argparse.Namespace, ordered: list[rt.Job], shown: list[rt.Job], sort: rt.Sort | None
 ) -> None:
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    on_terminal = sys.stdout is not None and sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if on_terminal else None
     if args.columns is None:
         names, shared = rt.columns_by_default(ordered, sort)
         columns = rt.make_columns(shown, names, sort)
@@ -144,7 +146,7 @@ def _failures(directory: str, jobs: list[rt.Job], width: int | None) -> list[str
     first = failed[:MAX_FAILURES]
     last_words = {}
     for job in first:
-        tail = _tail(os.path.join(directory, str(job.seq), "stderr"), FIRST_TAIL_BYTES)
+        tail, _ = _tail(os.path.join(directory, str(job.seq), "stderr"), FIRST_TAIL_BYTES)
         last_words[job.seq] = next((x for x in reversed(tail.splitlines()) if x.strip()), "")
     lines = rt.failures(first, last_words)
     if len(failed) > len(first):
@@ -163,7 +165,7 @@ def read_jobs(directory: str) -> list[rt.Job]:
         shown = rt.printable(directory)
         raise UsageError(f"can't read the results in {shown}: {error.strerror}") from None
     numbers = sorted(int(name) for name in names if _is_job_number(name))
-    jobs = [_read_job(directory, seq) for seq in numbers]
+    jobs = [job for seq in numbers if (job := _read_job(directory, seq)) is not None]
     if not jobs:
         raise SgsError(_nothing_there(directory, names))
     return jobs
@@ -190,32 +192,39 @@ def _nothing_there(directory: str, names: list[str]) -> str:
     return message
 
 
-def _read_job(directory: str, seq: int) -> rt.Job:
+def _read_job(directory: str, seq: int) -> rt.Job | None:
+    """Read a job's folder; None if it is not one."""
     folder = f"{directory}/{seq}"
     record: str | None
     try:
         record = _read(f"{folder}/result.json", None)[0]
     except FileNotFoundError:
+        if not os.path.exists(f"{folder}/stdout"):
+            return None
         record = None
+    except NotADirectoryError:
+        return None
     except OSError:
         record = ""
-    output = f"{folder}/stdout"
-    tail = _tail(output, FIRST_TAIL_BYTES)
-    if len(tail) > FIRST_TAIL_BYTES // 8 and not rt.has_json_line(tail):
-        tail = _tail(output, TAIL_BYTES)
-    return rt.parse_job(seq, record, tail)
+    output, cut = _tail(f"{folder}/stdout", FIRST_TAIL_BYTES)
+    if cut and not rt.has_json_line(output):
+        output, _ = _tail(f"{folder}/stdout", TAIL_BYTES)
+    return rt.parse_job(seq, record, output)
 
 
-def _tail(path: str, limit: int) -> str:
-    """Return the last whole lines of a file, within so many bytes; "" if it can't be read."""
+def _tail(path: str, limit: int) -> tuple[str, bool]:
+    """Return the last whole lines of a file, within so many bytes, and whether it has more.
+
+    A file that can't be read is an empty one.
+    """
     try:
         text, cut = _read(path, limit)
     except OSError:
-        return ""
+        return "", False
     if cut:  # what comes first is the end of a line
-        parts = text.split("\n", 1)
-        return parts[1] if len(parts) == 2 else ""
-    return text
+        end = re.search(r"[\r\n]", text)
+        text = text[end.end() :] if end else ""
+    return text, cut
 
 
 def _read(path: str, limit: int | None) -> tuple[str, bool]:

@@ -1,0 +1,73 @@
+"""Handmade results directories, and the installed `sgs` in a real process."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+RECORD = {
+    "command": "python train.py",
+    "exit_code": 0,
+    "signal": None,
+    "timed_out": False,
+    "attempt": 1,
+    "gpus": ["0"],
+    "started": 1_700_000_000.0,
+    "ended": 1_700_000_002.0,
+    "runtime_s": 2.0,
+    "user_s": 1.5,
+    "system_s": 0.25,
+    "max_rss_mib": 100.5,
+}
+
+
+class ResultsDir:
+    """Writes what `simple_gpu_scheduler --results` writes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir()
+
+    def add(self, seq, output="", *, stderr="", running=False, raw_record=None, **record):
+        folder = self.path / str(seq)
+        folder.mkdir()
+        for name, text in (("stdout", output), ("stderr", stderr)):
+            data = text if isinstance(text, bytes) else text.encode()
+            (folder / name).write_bytes(data)
+        if running:
+            return
+        if raw_record is None:
+            raw_record = json.dumps({"seq": seq} | RECORD | record).encode()
+        (folder / "result.json").write_bytes(raw_record)
+
+
+@pytest.fixture
+def results(tmp_path):
+    return ResultsDir(tmp_path / "results")
+
+
+@pytest.fixture
+def sgs():
+    script = Path(sys.executable).parent / "sgs"
+    assert script.exists(), "the package must be installed"
+    environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
+
+    def run(*arguments, **kwargs):
+        kwargs.setdefault("timeout", 60)
+        kwargs.setdefault("env", environment)
+        return subprocess.run(
+            [script, *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            check=False,
+            **kwargs,
+        )
+
+    run.script = script
+    run.environment = environment
+    return run
