@@ -349,8 +349,7 @@ def guess_metric(jobs: Iterable[Job]) -> Sort | None:
                 continue
             kind = _kind(name)
             if kind is not None:
-                split = min((_SPLITS[w] for w in _words_of(name) if w in _SPLITS), default=2)
-                candidate = (split, kind[0], len(name), name)
+                candidate = (_split(name), kind[0], len(name), name)
                 best = candidate if best is None else min(best, candidate)
     if best is None:
         return None
@@ -360,6 +359,11 @@ def guess_metric(jobs: Iterable[Job]) -> Sort | None:
 
 def _words_of(name: str) -> list[str]:
     return re.split(r"[\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name[:200]).lower())
+
+
+def _split(name: str) -> int:
+    """Return the place of the data that a metric's name says it was measured on."""
+    return min((_SPLITS[word] for word in _words_of(name) if word in _SPLITS), default=2)
 
 
 def _kind(name: str) -> tuple[int, bool] | None:
@@ -476,9 +480,9 @@ def make_columns(
         if (sort and name == sort.metric) or name in ("job", "status"):
             weight = 0
         elif name in BUILT_IN:
-            weight = 50
-        else:
-            weight = (100 if name not in parameters else 10) + i
+            weight = 500
+        else:  # parameters stay longest, then validation, test and training metrics
+            weight = i + (10 if name in parameters else 1000 * (1 + _split(name)))
         cells = _cells(name, values)
         if max_text is not None:
             cells = [crop(cell, max_text) for cell in cells]

@@ -120,6 +120,16 @@ def test_what_has_no_room_is_the_least_important():
         assert sorted(went) == sorted(dropped)
 
 
+def test_training_metrics_make_room_for_validation_metrics():
+    jobs = [job(i, loss=i / 3, train_acc=i, acc=i, test_acc=i, val_acc=i) for i in range(1, 4)]
+    names, _ = rt.columns_by_default(jobs, LOSS)
+    columns = rt.make_columns(jobs, names, LOSS)
+    _, dropped = rt.fit(columns, 59)
+    assert dropped == ["train_acc"]
+    _, dropped = rt.fit(columns, 45)
+    assert sorted(dropped) == ["acc", "test_acc", "train_acc"]
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
