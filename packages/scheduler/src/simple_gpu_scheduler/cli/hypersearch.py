@@ -118,7 +118,7 @@ class Output:
             left = left[self._sent(left) :]
 
     def _sent(self, data: memoryview) -> int:
-        """Write what fits; wait if nothing does, where whoever reads made the pipe non-blocking."""
+        """Write what fits; wait for room where the reader made the pipe non-blocking."""
         try:
             return os.write(self.descriptor, data)
         except BlockingIOError:

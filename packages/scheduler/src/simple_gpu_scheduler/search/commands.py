@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import islice
 
 from simple_gpu_scheduler.errors import SgsError, UsageError
+
 from . import pattern as patterns
 from . import space as spaces
 from .grid import Grid
@@ -164,10 +165,9 @@ def _mode(options: Options, space: Space) -> str:
     endless = space.endless()
     mode = options.mode or ("random" if endless else "shuffled_grid")
     if endless and mode in ("grid", "shuffled_grid"):
-        kind = "FACTOR" if "log" in dict(options.parameters)[endless[0]][0] else "STEP"
         raise UsageError(
-            f"-p {endless[0]} has no end of values, so there is no grid; use --sampling-mode "
-            f"random or sobol, or give it a {kind}"
+            f"-p {endless[0]} has no finite list of values for a {mode}: use --sampling-mode "
+            "random or sobol, or a distribution with a step or factor"
         )
     return mode
 

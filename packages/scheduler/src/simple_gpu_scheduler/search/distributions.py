@@ -10,6 +10,7 @@ import math
 from decimal import Context, Decimal, InvalidOperation
 
 from simple_gpu_scheduler.errors import UsageError
+
 from .choices import Choices
 
 TYPE_CHECKING = False
@@ -29,18 +30,28 @@ POWERS = Context(prec=LARGEST_EXPONENT + 40)  # exact for whole numbers
 ROUNDED = Context(prec=12)
 
 
+class WholeSteps(Choices):
+    """LOW, LOW + STEP, LOW + 2 STEP ... up to HIGH, in whole numbers."""
+
+    def __init__(self, low: int, high: int, step: int) -> None:
+        self.low, self.step = low, step
+        self.size = (high - low) // step + 1
+
+    def at(self, index: int) -> str:
+        """The value at the index."""
+        return str(self.low + self.step * index)
+
+
 class Steps(Choices):
     """LOW, LOW + STEP, LOW + 2 STEP ... up to HIGH, in exact decimals."""
 
-    def __init__(
-        self, low: Decimal, high: Decimal, step: Decimal, show: Callable[[Decimal], str]
-    ) -> None:
-        self.low, self.step, self.show = low, step, show
+    def __init__(self, low: Decimal, high: Decimal, step: Decimal) -> None:
+        self.low, self.step = low, step
         self.size = int(EXACT.divide_int(EXACT.subtract(high, low), step)) + 1
 
     def at(self, index: int) -> str:
         """The value at the index."""
-        return self.show(EXACT.add(self.low, EXACT.multiply(self.step, Decimal(index))))
+        return plain(EXACT.add(self.low, EXACT.multiply(self.step, Decimal(index))))
 
 
 class Factors(Choices):
@@ -118,13 +129,13 @@ def _check_whole(where: str, number: Decimal) -> None:
 def _linear(
     where: str, kind: str, low: Decimal, high: Decimal, step: Decimal | None = None
 ) -> Choices:
-    if step is None and kind == "int":
-        step = Decimal(1)
-    if step is None:
-        return _between(low, high, lambda u: float(low) * (1 - u) + float(high) * u)
-    if step <= 0:
+    if step is not None and step <= 0:
         raise UsageError(f"{where}: STEP must be above 0")
-    return Steps(low, high, step, whole if kind == "int" else plain)
+    if kind == "int":
+        return WholeSteps(int(low), int(high), int(step or 1))
+    if step is not None:
+        return Steps(low, high, step)
+    return _between(low, high, lambda u: float(low) * (1 - u) + float(high) * u)
 
 
 def _logarithmic(

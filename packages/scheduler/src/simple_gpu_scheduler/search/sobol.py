@@ -10,6 +10,7 @@ from __future__ import annotations
 from random import Random
 
 from simple_gpu_scheduler.errors import UsageError
+
 from .joe_kuo import TABLE
 
 TYPE_CHECKING = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from simple_gpu_scheduler.errors import UsageError
+
 from .arguments import option_of
 from .choices import Choices, Listed
 from .pattern import check_parameter_name
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from .arguments import Options
 
+MOST_LISTED = 1000  # values of a distribution that are computed beforehand
 DISTRIBUTIONS = ("uniform:", "loguniform:", "int:", "logint:", "normal:")
 
 
@@ -23,6 +25,8 @@ class Axis:
         self.names = tuple(names)
         self.columns = tuple(columns)
         self.size = columns[0].size
+        self._at = [(name, column.at) for name, column in zip(names, columns, strict=True)]
+        self._drawn = [(name, column.drawn) for name, column in zip(names, columns, strict=True)]
 
     @property
     def count(self) -> int:
@@ -32,13 +36,13 @@ class Axis:
 
     def fill(self, values: dict[str, object], index: int) -> None:
         """Set the axis's parameters to those at the index."""
-        for name, column in zip(self.names, self.columns, strict=True):
-            values[name] = column.at(index)
+        for name, at in self._at:
+            values[name] = at(index)
 
     def fill_drawn(self, values: dict[str, object], bits: int, width: int) -> None:
         """Set the axis's parameters to those for the fraction bits / 2**width."""
-        for name, column in zip(self.names, self.columns, strict=True):
-            values[name] = column.drawn(bits, width)
+        for name, drawn in self._drawn:
+            values[name] = drawn(bits, width)
 
 
 class Space:
@@ -51,6 +55,8 @@ class Space:
             for axis in axes
             for name, column in zip(axis.names, axis.columns, strict=True)
         }
+
+        self._fastest_first = [(axis, axis.size or 1) for axis in reversed(self.axes)]
 
     def endless(self) -> list[str]:
         """The names of parameters with no finite list of values."""
@@ -66,8 +72,8 @@ class Space:
     def combination(self, index: int) -> dict[str, object]:
         """The values at the index, with the last axis varying fastest."""
         values: dict[str, object] = {}
-        for axis in reversed(self.axes):
-            index, digit = divmod(index, axis.count)
+        for axis, size in self._fastest_first:
+            index, digit = divmod(index, size)
             axis.fill(values, digit)
         return values
 
@@ -97,8 +103,13 @@ def _choices(name: str, values: Sequence[str]) -> Choices:
     if found:
         from . import distributions  # needs decimal, which few commands do
 
-        return distributions.parse(name, found[0])
-    return Listed([unescape(value) for value in values])
+        choices = distributions.parse(name, found[0])
+        if choices.size is None or choices.size > MOST_LISTED:
+            return choices
+        values = [choices.at(index) for index in range(choices.size)]
+    else:
+        values = [unescape(value) for value in values]
+    return Listed(values)
 
 
 def unescape(value: str) -> str:
