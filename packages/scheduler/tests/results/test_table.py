@@ -124,9 +124,9 @@ def test_training_metrics_make_room_for_validation_metrics():
     jobs = [job(i, loss=i / 3, train_acc=i, acc=i, test_acc=i, val_acc=i) for i in range(1, 4)]
     names, _ = rt.columns_by_default(jobs, LOSS)
     columns = rt.make_columns(jobs, names, LOSS)
-    _, dropped = rt.fit(columns, 59)
+    _, dropped = rt.fit(columns, 63)
     assert dropped == ["train_acc"]
-    _, dropped = rt.fit(columns, 45)
+    _, dropped = rt.fit(columns, 48)
     assert sorted(dropped) == ["acc", "test_acc", "train_acc"]
 
 
