@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -112,14 +114,16 @@ def test_a_log_of_gnu_parallel_is_understood(tmp_path: Path) -> None:
     assert everything.is_same(4, b"true")
 
 
-@pytest.mark.parametrize("keep", [True, False])
-def test_a_file_that_is_no_log_is_left_alone(tmp_path: Path, keep: bool) -> None:
+@pytest.mark.parametrize(
+    "use",
+    [partial(read_joblog, rerun_failed=False), partial(Joblog, keep=False)],
+    ids=["resume", "start anew"],
+)
+def test_a_file_that_is_no_log_is_left_alone(tmp_path: Path, use: Callable[[str], object]) -> None:
     path = tmp_path / "commands.txt"
     path.write_text("python train.py\n")
     with pytest.raises(UsageError, match="isn't a job log"):
-        if keep:
-            read_joblog(str(path), rerun_failed=False)
-        Joblog(str(path), keep=keep)
+        use(str(path))
     assert path.read_text() == "python train.py\n"
 
 
@@ -139,5 +143,5 @@ def test_a_full_disk_says_what_is_not_logged() -> None:
 def test_a_row_that_cannot_be_written_is_in_the_message(tmp_path: Path) -> None:
     log = Joblog(str(tmp_path / "joblog"), keep=False)
     log._fd = os.open("/dev/full", os.O_WRONLY)
-    with pytest.raises(SgsError, match="not logged is: 1 : .* echo hi"):
+    with pytest.raises(SgsError, match=r"not logged is: 1 : .* echo hi"):
         log.hear(ended(1, b"echo hi"))

@@ -1,0 +1,55 @@
+# Two commands do all set-up: `make demo` and `make test`. Both need Python 3.10 or later and make.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+SOURCES := packages/scheduler/pyproject.toml packages/scheduler/src/simple_gpu_scheduler/__init__.py
+
+.PHONY: help demo test lint types tests bench bench-peers clean
+
+help:
+	@echo 'make demo         install into $(VENV) and sweep a real training script over three slots'
+	@echo 'make test         lint, types and all tests'
+	@echo 'make bench        measure the scheduler and the search beside their peers'
+	@echo 'make bench-peers  install those peers'
+	@echo 'make clean        remove $(VENV) and what tools have cached'
+
+demo: $(VENV)/installed
+	PATH="$(abspath $(BIN)):$$PATH" sh examples/demo.sh
+
+test: lint types tests
+
+lint: $(VENV)/developed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/developed
+	$(BIN)/mypy
+
+tests: $(VENV)/developed
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage report
+
+bench: $(VENV)/installed
+	$(BIN)/python -m benchmarks
+
+bench-peers:
+	sh benchmarks/install-peers.sh
+
+$(VENV)/created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+	|| { echo "make: $(PYTHON) is older than 3.10; name another: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) \
+	|| { echo "make: $(PYTHON) has no working venv module (Debian: apt install python3-venv)" >&2; exit 1; }
+	@touch $@
+
+$(VENV)/installed: $(VENV)/created $(SOURCES) examples/requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -e packages/scheduler -r examples/requirements.txt
+	@touch $@
+
+$(VENV)/developed: $(VENV)/installed requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage benchmarks/build

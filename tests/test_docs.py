@@ -1,0 +1,65 @@
+"""Every command in the documentation is run, and prints what the page says.
+
+In a ```console block a line after `$ ` is a command, what follows is its output (both streams,
+as a terminal shows them). A ```sh block must parse. Blocks of one page share a folder, so that a
+page can be read, and typed, from top to bottom.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "packages/scheduler/README.md"]
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+class Step(NamedTuple):
+    command: str
+    output: str
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return [text for kind, text in _BLOCK.findall(page.read_text()) if kind == language]
+
+
+def steps(block: str) -> list[Step]:
+    parts = re.split(r"^\$ ", block, flags=re.MULTILINE)
+    assert parts[0] == "", f"a console block begins with a command, not with {parts[0]!r}"
+    found: list[Step] = []
+    for part in parts[1:]:
+        lines = part.splitlines(keepends=True)
+        end = next(n for n, line in enumerate(lines) if not line.endswith("\\\n")) + 1
+        found.append(Step("".join(lines[:end]), "".join(lines[end:])))
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_the_commands_of_a_page_print_what_it_says(page: Path, tmp_path: Path) -> None:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    for step in (step for block in blocks(page, "console") for step in steps(block)):
+        done = subprocess.run(
+            ["bash", "-c", step.command],
+            cwd=tmp_path,
+            env={**os.environ, "PATH": path, "LC_ALL": "C.UTF-8"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.stdout == step.output, step.command
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_shell_snippets_parse(page: Path) -> None:
+    for text in blocks(page, "sh"):
+        subprocess.run(["bash", "-n"], input=text, text=True, check=True)
