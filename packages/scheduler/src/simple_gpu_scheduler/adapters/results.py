@@ -1,4 +1,4 @@
-"""Each job's output and its end in files: DIR/SEQ/stdout, stderr and result.json."""
+"""Each job's command, output and end in files: DIR/SEQ/command, stdout, stderr, result.json."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.model import Ended, Event, Job
 
-_FILES = ("stdout", "stderr", "result.json")
+_FILES = ("command", "stdout", "stderr", "result.json")
 
 
 def result_record(event: Ended) -> dict[str, Any]:
@@ -66,6 +66,7 @@ class ResultsDir:
                 os.mkdir(folder)
             except FileExistsError:
                 _keep_earlier(folder)
+            _write_whole(f"{folder}/command", job.command + b"\n")
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
             stdout_fd = os.open(f"{folder}/stdout", flags, 0o666)
             try:
@@ -84,7 +85,7 @@ class ResultsDir:
             record = json.dumps(result_record(event))
             folder = self._folder(event.running.job.seq)
             with _explained(folder, f"; not recorded is: {record}"):
-                _write_whole(f"{folder}/result.json", record + "\n")
+                _write_whole(f"{folder}/result.json", record.encode() + b"\n")
 
     def _folder(self, seq: int) -> str:
         return f"{self._path}/{seq}"
@@ -112,8 +113,8 @@ def _keep_earlier(folder: str) -> None:
             os.rename(f"{folder}/{name}", f"{folder}/attempt-{number}/{name}")
 
 
-def _write_whole(path: str, text: str) -> None:
+def _write_whole(path: str, data: bytes) -> None:
     """Readers see the whole file or none."""
-    with open(f"{path}.new", "w", encoding="utf-8") as file:
-        file.write(text)
+    with open(f"{path}.new", "wb") as file:
+        file.write(data)
     os.replace(f"{path}.new", path)
