@@ -17,7 +17,7 @@ from . import hypersearch, machine, scheduler
 from .bench import QUICK, Bench, Sizes
 from .build import HERE, build_tools
 from .errors import BenchmarkError, RunFailed
-from .guard import TOLERANCE
+from .guard import TOLERANCE, Tally
 from .peers import FLOOR, OURS, Peer, all_peers, default_ours
 from .progress import Progress
 from .report import Section, as_json, document
@@ -241,18 +241,24 @@ def all_facts(bench: Bench, options: argparse.Namespace) -> list[tuple[str, str]
             "Figures",
             f"median (minimum..maximum) of {repetitions(bench.sizes)}",
         ),
+        ("Took", f"{bench.progress.elapsed_s / 60:.1f} minutes"),
         (
             "Noise",
             f"{tally.measured} measurements; {tally.repeated} repeated since the floor ran below "
             f"{TOLERANCE:.0%} of {bench.guard.reference:.0f} jobs/s before or after; "
-            f"{tally.kept_disturbed} were kept though disturbed",
+            f"{tally.kept_disturbed} were kept though disturbed" + advice(tally),
         ),
     ]
 
 
+def advice(tally: Tally) -> str:
+    busy = tally.kept_disturbed > tally.measured / 4
+    return ". **The machine was busy: differences of times mean little here**" if busy else ""
+
+
 def repetitions(sizes: Sizes) -> str:
     few, usual = sizes.few_repeats, sizes.repeats
-    return f"{usual} repetitions ({few} of turnaround and backlog, 1 of the big grid and idle)"
+    return f"{usual} repetitions ({few} in slower sections, 1 for idle and the big grid)"
 
 
 def command_line(options: argparse.Namespace) -> str:

@@ -20,7 +20,7 @@ from .progress import Progress
 from .report import Row
 
 TIMEOUT_S = 60.0
-CALIBRATION_JOBS = 250
+CALIBRATION_JOBS = 150
 
 
 class Subject(Protocol):
@@ -45,12 +45,12 @@ class Sizes:
 
     repeats: int = 5
     jobs_share: float = 1.0
-    turnaround_jobs: int = 200
+    turnaround_jobs: int = 160
     backlog_lines: int = 1_000_000
     idle_s: float = 3.0
     startup_runs: int = 3
     grid_values: int = 100
-    retry_s: float = 60.0
+    guard_s: float = 45.0
     big_grid: bool = True
 
     @property
@@ -67,7 +67,7 @@ QUICK = Sizes(
     idle_s=1.0,
     startup_runs=3,
     grid_values=50,
-    retry_s=0,
+    guard_s=0,
     big_grid=False,
 )
 
@@ -105,7 +105,7 @@ class Bench:
 
     def __post_init__(self) -> None:
         self.environment = clean_environment(self.scratch)
-        self.guard = Guard(self.calibrate, self.sizes.retry_s)
+        self.guard = Guard(self.calibrate, self.sizes.guard_s)
 
     # Running one dispatcher ------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Notices when something else used the machine, and measures again."""
+"""Notices when something else used the machine: waits, and measures again."""
 
 from __future__ import annotations
 
@@ -27,52 +27,61 @@ class Tally:
 class Guard:
     """Runs a short calibration of the floor before and after each measurement.
 
-    `retry_s` is what all repetitions may take together, so that a busy machine cannot hold us up.
-    The reference is the second best calibration so far: a single lucky one sets no standard.
+    `budget_s` is what all waiting and repeating may take together, so that a busy machine cannot
+    hold us up. The reference is the second best calibration so far: a single lucky one sets no
+    standard.
     """
 
-    def __init__(self, calibrate: Callable[[], float], retry_s: float) -> None:
+    def __init__(self, calibrate: Callable[[], float], budget_s: float) -> None:
         self.calibrate = calibrate
-        self.rates = [calibrate() for _ in range(5)]
-        self.latest: float | None = None
+        self.budget_s = budget_s
         self.tally = Tally()
-        self.budget_s = retry_s
+        self.rates = [calibrate() for _ in range(5)]
 
     @property
     def reference(self) -> float:
         return sorted(self.rates)[-2]
 
-    def check(self) -> float:
-        rate = self.calibrate()
-        self.rates.append(rate)
-        return rate
+    def undisturbed(self, rate: float) -> bool:
+        return rate >= TOLERANCE * self.reference
 
     def measure(self, work: Callable[[], T]) -> T:
         """The result of the first undisturbed attempt, else of the least disturbed one."""
-        best: tuple[float, T] | None = None
-        for attempt in range(ATTEMPTS):
-            before = self.check() if self.latest is None else self.latest
-            began = time.monotonic()
-            result = work()
-            after = self.latest = self.check()
-            quiet = min(before, after)
-            if best is None or quiet > best[0]:
-                best = quiet, result
-            took = time.monotonic() - began + PAUSE_S
-            if (
-                self.undisturbed(quiet)
-                or attempt == ATTEMPTS - 1
-                or took > min(self.budget_s, LONGEST_S)
-            ):
+        quiet, result = self.attempt(work)
+        for _ in range(ATTEMPTS - 1):
+            if self.undisturbed(quiet) or not self.affordable():
                 break
-            self.budget_s -= took
             self.tally.repeated += 1
-            time.sleep(PAUSE_S)
-            self.latest = None
-        assert best is not None
+            began = time.monotonic()
+            again, other = self.attempt(work)
+            self.budget_s -= time.monotonic() - began
+            if again > quiet:
+                quiet, result = again, other
         self.tally.measured += 1
-        self.tally.kept_disturbed += not self.undisturbed(best[0])
-        return best[1]
+        self.tally.kept_disturbed += not self.undisturbed(quiet)
+        return result
 
-    def undisturbed(self, rate: float) -> bool:
-        return rate >= TOLERANCE * self.reference
+    def affordable(self) -> bool:
+        return self.took_s <= min(self.budget_s, LONGEST_S)
+
+    def attempt(self, work: Callable[[], T]) -> tuple[float, T]:
+        """The lower of the rates before and after, and the result."""
+        before = self.wait_for_quiet()
+        began = time.monotonic()
+        result = work()
+        self.took_s = time.monotonic() - began
+        return min(before, self.check()), result
+
+    def wait_for_quiet(self) -> float:
+        """The latest rate: that after the measurement before, or a later one if that was low."""
+        rate = self.rates[-1]
+        while not self.undisturbed(rate) and self.budget_s > 0:
+            began = time.monotonic()
+            time.sleep(PAUSE_S)
+            rate = self.check()
+            self.budget_s -= time.monotonic() - began
+        return rate
+
+    def check(self) -> float:
+        self.rates.append(self.calibrate())
+        return self.rates[-1]

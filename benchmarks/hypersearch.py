@@ -152,7 +152,7 @@ def grid(bench: Bench) -> Section:
         bench,
         "grid",
         Space("abc", bench.sizes.grid_values),
-        bench.sizes.repeats,
+        bench.sizes.few_repeats,
         with_original=True,
     )
 

@@ -16,10 +16,14 @@ class Progress:
         self.active = stream.isatty()
         self.began = time.monotonic()
 
+    @property
+    def elapsed_s(self) -> float:
+        return time.monotonic() - self.began
+
     def show(self, text: str) -> None:
         if self.active:
             width = shutil.get_terminal_size().columns - 1
-            line = f"[{time.monotonic() - self.began:4.0f} s] {text}"
+            line = f"[{self.elapsed_s:4.0f} s] {text}"
             self.stream.write(f"\r\x1b[K{line[:width]}")
             self.stream.flush()
 
