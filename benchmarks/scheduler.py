@@ -232,7 +232,11 @@ def idle(bench: Bench) -> Section:
     bench.progress.show("idle")
     for variant, keep_open in (("ended", False), ("open", True)):
         with contextlib.ExitStack() as stack:
-            watched = [(row, start_idle(bench, peer, keep_open, stack)) for peer, row in installed]
+            watched = [
+                (row, start_idle(bench, peer, keep_open, stack))
+                for peer, row in installed
+                if not row.note  # it failed before
+            ]
             watch(bench, watched, variant)
     return Section(
         "idle",
@@ -376,10 +380,8 @@ def features(bench: Bench) -> Section:
 
 
 def feature_variants(bench: Bench) -> list[Peer]:
-    plain = next((peer for peer in bench.peers if peer.key == OURS), None)
-    if plain is None:
-        raise RunFailed("the features' cost needs our own scheduler among the peers")
-    plain = replace(plain, title="plain", jobs=2000)
+    ours = next(peer for peer in bench.peers if peer.key == OURS)
+    plain = replace(ours, title="plain", jobs=2000)
     return [
         plain,
         *(
