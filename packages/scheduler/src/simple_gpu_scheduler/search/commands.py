@@ -5,20 +5,19 @@ from __future__ import annotations
 from itertools import islice
 
 from simple_gpu_scheduler.errors import SgsError, UsageError
-
-from . import pattern as patterns
-from . import space as spaces
-from .grid import Grid
+from simple_gpu_scheduler.search import pattern as patterns
+from simple_gpu_scheduler.search import space as spaces
+from simple_gpu_scheduler.search.grid import Grid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from .arguments import Options
-    from .conditions import Condition
-    from .names import RunNames
-    from .pattern import Piece
-    from .space import Space
+    from simple_gpu_scheduler.search.arguments import Options
+    from simple_gpu_scheduler.search.conditions import Condition
+    from simple_gpu_scheduler.search.names import RunNames
+    from simple_gpu_scheduler.search.pattern import Piece
+    from simple_gpu_scheduler.search.space import Space
 
     Values = Mapping[str, object]
 
@@ -95,6 +94,9 @@ class Search:
 
     def _accepted(self) -> Iterator[dict[str, object] | None]:
         """Combinations that no condition excludes, and now and then None in between."""
+        if not self.conditions:
+            yield from islice(self._combinations(), self.limit)
+            return
         accepted = rejected = 0
         for values in self._combinations():
             if not any(condition.holds(values) for condition in self.conditions):
@@ -124,12 +126,12 @@ class Search:
         size = self.space.size()
         if self.mode == "grid":
             return iter(range(size))
-        from .permutation import permutation
+        from simple_gpu_scheduler.search.permutation import permutation
 
         return permutation(size, self.seed)
 
     def _draws(self) -> Iterator[dict[str, object]]:
-        from . import draws
+        from simple_gpu_scheduler.search import draws
 
         draw = draws.independent if self.mode == "random" else draws.quasi_random
         return draw(self.space, self.seed)
@@ -186,7 +188,9 @@ def _limit(options: Options, mode: str, space: Space) -> int:
 def _conditions(options: Options, space: Space) -> list[Condition]:
     if not options.excludes:
         return []
-    from .conditions import Condition  # needs ast and re, which few commands do
+    from simple_gpu_scheduler.search.conditions import (
+        Condition,  # needs ast and re, which few commands do
+    )
 
     return [Condition(expression, list(space.columns)) for expression in options.excludes]
 
@@ -194,7 +198,7 @@ def _conditions(options: Options, space: Space) -> list[Condition]:
 def _run_names(options: Options, space: Space) -> RunNames | None:
     if options.run_name is None:
         return None
-    from .names import RunNames
+    from simple_gpu_scheduler.search.names import RunNames
 
     return RunNames(space, options.run_name)
 

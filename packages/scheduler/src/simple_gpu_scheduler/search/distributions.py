@@ -10,8 +10,7 @@ import math
 from decimal import Context, Decimal, InvalidOperation
 
 from simple_gpu_scheduler.errors import UsageError
-
-from .choices import Choices
+from simple_gpu_scheduler.search.choices import Choices
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .space import Space
+    from simple_gpu_scheduler.search.space import Space
 
 FRACTION_BITS = 64
 
@@ -27,7 +27,7 @@ def independent(space: Space, seed: int | None) -> Iterator[dict[str, object]]:
 
 def quasi_random(space: Space, seed: int | None) -> Iterator[dict[str, object]]:
     """Draw each combination from a point of the sequence, one dimension for an axis."""
-    from .sobol import BITS, shifted_points
+    from simple_gpu_scheduler.search.sobol import BITS, shifted_points
 
     for point in shifted_points(len(space.axes), seed):
         values: dict[str, object] = {}

@@ -1,7 +1,7 @@
 """Lines of a whole grid, quickly: most text of a line is made once for many lines.
 
-Neighbouring axes form groups of at most `LARGEST_GROUP` combinations. Pieces of the command that
-stand together and belong to one group form a run, whose texts are made once for the group.
+Neighbouring axes form groups of a bounded number of combinations. Pieces of the command that stand
+together and belong to one group form a run, whose texts are made once for the group.
 """
 
 from __future__ import annotations
@@ -12,20 +12,22 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from .pattern import Pattern, Piece
-    from .space import Axis, Space
+    from simple_gpu_scheduler.search.pattern import Pattern, Piece
+    from simple_gpu_scheduler.search.space import Axis, Space
 
     Render = Callable[[Piece, Mapping[str, object]], str]
 
-LARGEST_GROUP = 2**14
+LARGEST_GROUP = 2**14  # combinations
+LARGEST_TEXT = 2**20  # characters of a group's lines, about
 LARGEST_BATCH = 1024
 
 
 class Group:
     """Neighbouring axes, numbered together with the last varying fastest."""
 
-    def __init__(self, axes: Sequence[Axis]) -> None:
+    def __init__(self, axes: Sequence[Axis], largest: int) -> None:
         self.size = 1
+        self.largest = largest  # for which a table is worth its memory
         self.strides: dict[str, tuple[Axis, int]] = {}
         for axis in reversed(axes):
             self.strides.update(dict.fromkeys(axis.names, (axis, self.size)))
@@ -37,9 +39,9 @@ class Run:
 
     def __init__(self, group: Group, pieces: Sequence[Piece], render: Render) -> None:
         self.group = group
-        self._parts = [_Part(piece, *group.strides[piece.name], render) for piece in pieces]
+        self._parts = [_Part(piece, group, render) for piece in pieces]
         self._table: list[str] = []
-        if group.size <= LARGEST_GROUP:
+        if group.size <= group.largest:
             self._table = [self._made(index) for index in range(group.size)]
         self.at = self._table.__getitem__ if self._table else self._made
 
@@ -56,11 +58,12 @@ class Run:
 class _Part:
     """One piece, with its text for every value where these are few."""
 
-    def __init__(self, piece: Piece, axis: Axis, stride: int, render: Render) -> None:
-        self._piece, self._axis, self._stride, self._render = piece, axis, stride, render
-        self._size = axis.count
+    def __init__(self, piece: Piece, group: Group, render: Render) -> None:
+        self._piece, self._render = piece, render
+        self._axis, self._stride = group.strides[piece.name]
+        self._size = self._axis.count
         self._table: list[str] = []
-        if self._size <= LARGEST_GROUP:
+        if self._size <= group.largest:
             self._table = [self._made(digit) for digit in range(self._size)]
 
     def at(self, index: int) -> str:
@@ -78,7 +81,10 @@ class Grid:
     """The lines of a grid whose placeholders each depend on one parameter."""
 
     def __init__(self, space: Space, pattern: Pattern, render: Render, end: str) -> None:
-        self.groups = _grouped(space.axes)
+        first = space.combination(0)
+        length = sum(len(piece.literal) + len(render(piece, first)) for piece in pattern.pieces)
+        self.largest = max(1, min(LARGEST_GROUP, LARGEST_TEXT // max(1, length)))
+        self.groups = _grouped(space.axes, self.largest)
         self.runs = _runs(self.groups, pattern.pieces, render)
         self.end = pattern.tail + end
 
@@ -87,8 +93,8 @@ class Grid:
         *outer, inner = self.groups
         for index in range(_size(outer)):
             digits = _digits(outer, index)
-            for start in range(0, inner.size, LARGEST_GROUP):
-                stop = min(start + LARGEST_GROUP, inner.size, start + limit)
+            for start in range(0, inner.size, self.largest):
+                stop = min(start + self.largest, inner.size, start + limit)
                 yield self._block(digits, start, stop)
                 limit -= stop - start
                 if not limit:
@@ -131,18 +137,18 @@ class Grid:
         return "".join(map("".join, zip(*columns, repeat(self.end), strict=False)))
 
 
-def _grouped(axes: Sequence[Axis]) -> list[Group]:
+def _grouped(axes: Sequence[Axis], largest: int) -> list[Group]:
     """Groups as large as they may be, from the fastest axis on; an axis is never cut."""
     groups: list[Group] = []
     members: list[Axis] = []
     size = 1
     for axis in reversed(axes):
-        if members and size * axis.count > LARGEST_GROUP:
-            groups.append(Group(members[::-1]))
+        if members and size * axis.count > largest:
+            groups.append(Group(members[::-1], largest))
             members, size = [], 1
         members.append(axis)
         size *= axis.count
-    groups.append(Group(members[::-1]))
+    groups.append(Group(members[::-1], largest))
     return groups[::-1]
 
 

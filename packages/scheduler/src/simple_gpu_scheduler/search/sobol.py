@@ -10,8 +10,7 @@ from __future__ import annotations
 from random import Random
 
 from simple_gpu_scheduler.errors import UsageError
-
-from .joe_kuo import TABLE
+from simple_gpu_scheduler.search.joe_kuo import TABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from simple_gpu_scheduler.errors import UsageError
-
-from .arguments import option_of
-from .choices import Choices, Listed
-from .pattern import check_parameter_name
+from simple_gpu_scheduler.search.arguments import option_of
+from simple_gpu_scheduler.search.choices import Choices, Listed
+from simple_gpu_scheduler.search.pattern import check_parameter_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from .arguments import Options
+    from simple_gpu_scheduler.search.arguments import Options
 
 MOST_LISTED = 1000  # values of a distribution that are computed beforehand
 DISTRIBUTIONS = ("uniform:", "loguniform:", "int:", "logint:", "normal:")
@@ -101,7 +100,9 @@ def _choices(name: str, values: Sequence[str]) -> Choices:
             f"write ={found[0]} for the text itself"
         )
     if found:
-        from . import distributions  # needs decimal, which few commands do
+        from simple_gpu_scheduler.search import (
+            distributions,  # needs decimal, which few commands do
+        )
 
         choices = distributions.parse(name, found[0])
         if choices.size is None or choices.size > MOST_LISTED:
