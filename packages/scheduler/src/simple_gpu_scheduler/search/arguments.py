@@ -40,6 +40,10 @@ class Options:
         """Whether the flag, in its long form, was given."""
         return flag in self.flags
 
+    def asks_for_help(self) -> bool:
+        """Whether no commands are wanted."""
+        return self.has("--help") or self.has("--version")
+
 
 def option_of(token: str) -> tuple[str, str | None] | None:
     """The option that the token names, in full, and its text after `=`; None for other text."""
@@ -55,9 +59,9 @@ def option_of(token: str) -> tuple[str, str | None] | None:
 
 
 def parse(argv: Sequence[str]) -> Options:
-    """Read the tokens after the program's name."""
+    """Read the tokens after the program's name, up to one that asks for help."""
     reader = _Reader(argv)
-    while reader.at < len(reader.tokens):
+    while reader.at < len(reader.tokens) and not reader.options.asks_for_help():
         reader.step()
     return reader.options
 
