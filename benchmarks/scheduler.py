@@ -303,7 +303,7 @@ def activity_since(
 def startup(bench: Bench) -> Section:
     rows = bench.interleave(
         "startup",
-        [*interpreters(), *bench.peers],
+        [*interpreters(bench), *bench.peers],
         lambda peer: one_job(bench, peer),
         bench.sizes.repeats,
     )
@@ -324,8 +324,10 @@ def startup(bench: Bench) -> Section:
     )
 
 
-def interpreters() -> list[Peer]:
-    python = sys.executable
+def interpreters(bench: Bench) -> list[Peer]:
+    """The interpreter that runs our commands."""
+    beside = bench.ours / "python"
+    python = str(beside) if beside.exists() else sys.executable
     return [
         Peer(
             "python -I -S", "python -I -S -c pass", (python, "-I", "-S", "-c", "pass"), python, 0
