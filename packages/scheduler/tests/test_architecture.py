@@ -19,7 +19,7 @@ LAYERS = [
     ["model", "durations"],
     ["gpu_ids", "directives", "policy", "search", "ports"],
     ["intake"],
-    ["loop", "results_table"],
+    ["loop", "results"],
     ["adapters", "testing"],
     ["cli"],
 ]

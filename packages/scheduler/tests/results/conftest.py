@@ -34,8 +34,9 @@ class ResultsDir:
     def add(self, seq, output="", *, stderr="", running=False, raw_record=None, **record):
         folder = self.path / str(seq)
         folder.mkdir()
-        for name, text in (("stdout", output), ("stderr", stderr)):
-            data = text if isinstance(text, bytes) else text.encode()
+        command = record.get("command", RECORD["command"]) + "\n"
+        for name, text in (("command", command), ("stdout", output), ("stderr", stderr)):
+            data = text if isinstance(text, bytes) else os.fsencode(text)
             (folder / name).write_bytes(data)
         if running:
             return

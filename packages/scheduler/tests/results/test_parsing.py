@@ -3,7 +3,8 @@ import math
 
 import pytest
 
-from simple_gpu_scheduler import results_table as rt
+from simple_gpu_scheduler.results.job import Job, Record, parse_job, parse_record
+from simple_gpu_scheduler.results.values import MAX_PAIRS, parse_metrics, parse_parameters
 
 
 @pytest.mark.parametrize(
@@ -36,22 +37,22 @@ from simple_gpu_scheduler import results_table as rt
     ],
 )
 def test_metrics_of_an_output(output, metrics):
-    assert rt.parse_metrics(output) == metrics
+    assert parse_metrics(output) == metrics
 
 
 @pytest.mark.parametrize("text", ["loss=nan", "loss: NaN", '{"loss": NaN}'])
 def test_nan_is_read(text):
-    assert math.isnan(rt.parse_metrics(text)["loss"])
+    assert math.isnan(parse_metrics(text)["loss"])
 
 
 @pytest.mark.parametrize("text", ["loss=inf", "loss=+Infinity", '{"loss": Infinity}'])
 def test_infinity_is_read(text):
-    assert rt.parse_metrics(text) == {"loss": math.inf}
+    assert parse_metrics(text) == {"loss": math.inf}
 
 
 def test_pairs_are_searched_in_the_end_of_an_output_only():
-    output = "early=1\n" + "x" * rt.MAX_PAIRS + "\nlate=2\n"
-    assert rt.parse_metrics(output) == {"late": 2}
+    output = "early=1\n" + "x" * MAX_PAIRS + "\nlate=2\n"
+    assert parse_metrics(output) == {"late": 2}
 
 
 @pytest.mark.parametrize(
@@ -74,13 +75,13 @@ def test_no_output_takes_long_or_raises(output):
     import time
 
     start = time.process_time()
-    rt.parse_metrics(output)
+    parse_metrics(output)
     assert time.process_time() - start < 1
 
 
 def test_deeply_nested_objects_are_left_out():
     text = json.dumps({"a": {"a": {"a": {"b": 1, "a": {"a": 5}}}}, "c": 1})
-    assert rt.parse_metrics(text) == {"a.a.a.b": 1, "c": 1}
+    assert parse_metrics(text) == {"a.a.a.b": 1, "c": 1}
 
 
 @pytest.mark.parametrize(
@@ -103,10 +104,16 @@ def test_deeply_nested_objects_are_left_out():
         ("train --empty= --lr 1", {"empty": "", "lr": 1}),
         ("train --note 'a\nb' --schön 1", {"note": "a\nb", "schön": 1}),
         ("a == b; -- --=3 =4", {}),
+        ("echo lr=0.1 loss=$(awk 'BEGIN { print 0.1 * 0.1 }')", {"lr": 0.1}),
+        ("echo lr=0.1 loss=`cat loss`", {"lr": 0.1}),
+        ("train --seed $RANDOM --bs=${BS:-8} --name 'run $1' --lr $((1 + 1))", {}),
+        ('train --out "runs/$USER" --lr 0.1', {"lr": 0.1}),
+        ("train --lr 0.1 --lr $LR", {}),
+        ("train --price 5$ --note 'a $ b'", {"price": "5$", "note": "a $ b"}),
     ],
 )
 def test_parameters_of_a_command(command, parameters):
-    assert rt.parse_parameters(command) == parameters
+    assert parse_parameters(command) == parameters
 
 
 def record(**values):
@@ -132,9 +139,14 @@ def record(**values):
     ],
 )
 def test_how_a_job_ended(text, state, status):
-    job = rt.parse_job(1, text, "loss=1")
+    job = parse_job(1, text, "loss=1")
     assert (job.state, job.status) == (state, status)
     assert job.metrics == {"loss": 1}
+
+
+def test_a_running_job_has_its_command():
+    job = parse_job(1, None, "loss=1", "train --lr 0.1")
+    assert job == Job(1, "running", "running", Record("train --lr 0.1"), {"lr": 0.1}, {"loss": 1})
 
 
 def test_a_record_with_values_of_wrong_types_is_read_as_far_as_it_goes():
@@ -142,4 +154,4 @@ def test_a_record_with_values_of_wrong_types_is_read_as_far_as_it_goes():
         {"gpus": "0", "attempt": "2", "runtime_s": "x", "user_s": None, "command": 5}
         | {"max_rss_mib": 10**400, "started": True}
     )
-    assert rt.parse_record(text) == rt.Record(started=1.0)
+    assert parse_record(text) == Record(started=1.0)

@@ -4,7 +4,18 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler import results_table as rt
+from simple_gpu_scheduler.results.job import Job, Record, parse_job
+from simple_gpu_scheduler.results.ranking import Sort, choose_sort, is_ranked, order
+from simple_gpu_scheduler.results.report import failures, notes, to_json
+from simple_gpu_scheduler.results.table import (
+    column_names,
+    columns_by_default,
+    fit,
+    make_columns,
+    render,
+)
+from simple_gpu_scheduler.results.text import crop, printable, text_width
+from simple_gpu_scheduler.results.values import parse_metrics, parse_parameters
 
 numbers = st.integers() | st.floats() | st.booleans()
 scalars = numbers | st.none() | st.text(max_size=8)
@@ -13,7 +24,7 @@ names = st.sampled_from(["loss", "acc", "lr", "x y", "job", "status", "rank"]) |
 )
 values = st.dictionaries(names, scalars | st.lists(scalars, max_size=3), max_size=5)
 records = st.builds(
-    rt.Record,
+    Record,
     command=st.none() | st.text(),
     gpus=st.lists(st.text(max_size=4), max_size=2).map(tuple),
     runtime_s=st.none() | st.floats(),
@@ -25,7 +36,7 @@ records = st.builds(
 def job_lists(draw):
     states = draw(st.lists(st.sampled_from(["ok", "failed", "running"]), min_size=1, max_size=8))
     return [
-        rt.Job(seq, state, state, draw(records), draw(values), draw(values))
+        Job(seq, state, state, draw(records), draw(values), draw(values))
         for seq, state in enumerate(states, start=1)
     ]
 
@@ -33,9 +44,10 @@ def job_lists(draw):
 @given(st.binary())
 def test_any_bytes_can_be_an_output_or_a_record(data):
     text = data.decode("utf-8", "replace")
-    metrics = rt.parse_metrics(text)
+    metrics = parse_metrics(text)
     assert all(isinstance(name, str) for name in metrics)
-    rt.parse_job(1, text, text)
+    parse_job(1, text, text)
+    parse_job(1, None, text, text)
 
 
 pieces = st.sampled_from([*"{}[]\"':=,;.-+0123456789eE \t\r\n#|>ab_é", "nan", "inf", "loss"])
@@ -43,14 +55,14 @@ pieces = st.sampled_from([*"{}[]\"':=,;.-+0123456789eE \t\r\n#|>ab_é", "nan", "
 
 @given(st.lists(pieces).map("".join))
 def test_any_text_like_an_output_can_be_one(text):
-    for value in rt.parse_metrics(text).values():
+    for value in parse_metrics(text).values():
         json.dumps(value)
-    rt.parse_parameters(text)
+    parse_parameters(text)
 
 
 @given(st.text(), values)
 def test_the_last_json_line_wins(before, data):
-    flat = rt.parse_metrics(before + "\n" + json.dumps(data) + "\n")
+    flat = parse_metrics(before + "\n" + json.dumps(data) + "\n")
     assert repr(flat) == repr(json.loads(json.dumps(data)))
 
 
@@ -62,7 +74,7 @@ def test_pairs_are_read_back(data):
         ", ".join(f"{name}: {value!r}" for name, value in data.items()),
         str(data),
     ):
-        found = rt.parse_metrics(f"done {line}\n")
+        found = parse_metrics(f"done {line}\n")
         assert list(found) == list(data)
         for name, value in data.items():
             close = math.isclose(found[name], value) or math.isnan(value)
@@ -71,13 +83,13 @@ def test_pairs_are_read_back(data):
 
 @given(job_lists(), st.sampled_from(["loss", "acc", "lr", "runtime"]), st.booleans(), st.randoms())
 def test_the_order_is_total_and_does_not_depend_on_the_input_order(jobs, metric, down, random):
-    sort = rt.Sort(metric, down)
-    ordered = rt.order(jobs, sort)
+    sort = Sort(metric, down)
+    ordered = order(jobs, sort)
     shuffled = list(jobs)
     random.shuffle(shuffled)
-    assert [j.seq for j in rt.order(shuffled, sort)] == [j.seq for j in ordered]
+    assert [j.seq for j in order(shuffled, sort)] == [j.seq for j in ordered]
     assert sorted(j.seq for j in ordered) == [j.seq for j in jobs]
-    ranked = [rt.is_ranked(j, sort) for j in ordered]
+    ranked = [is_ranked(j, sort) for j in ordered]
     assert ranked == sorted(ranked, reverse=True)
     best = [j.value(metric) for j, r in zip(ordered, ranked, strict=True) if r]
     assert best == sorted(best, reverse=down)
@@ -89,24 +101,24 @@ def test_the_order_is_total_and_does_not_depend_on_the_input_order(jobs, metric,
 @settings(max_examples=300)
 @given(job_lists(), st.none() | st.integers(1, 120), st.none() | st.booleans())
 def test_every_table_has_a_line_a_job_and_fits(jobs, width, down):
-    sort = rt.choose_sort(jobs, None, down)
-    ordered = rt.order(jobs, sort)
-    default, shared = rt.columns_by_default(ordered, sort)
-    for chosen in (default, rt.column_names(jobs)):
-        columns, dropped = rt.fit(rt.make_columns(ordered, chosen, sort), width)
-        lines = rt.render(columns, width)
+    sort = choose_sort(jobs, None, down)
+    ordered = order(jobs, sort)
+    default, shared = columns_by_default(ordered, sort)
+    for chosen in (default, column_names(jobs)):
+        columns, dropped = fit(make_columns(ordered, chosen, sort), width)
+        lines = render(columns, width)
         assert len(lines) == len(jobs) + 1
         assert all(line.isprintable() for line in lines)
         if width is not None:
-            assert max(map(rt.text_width, lines)) <= width
+            assert max(map(text_width, lines)) <= width
         assert len(columns) + len(dropped) == len(chosen)
-    assert all(line.isprintable() for line in rt.notes(jobs, jobs, sort, shared, dropped))
-    assert all(line.isprintable() for line in rt.failures(jobs, {1: "\x1b\n"}))
+    assert all(line.isprintable() for line in notes(jobs, jobs, sort, shared, dropped))
+    assert all(line.isprintable() for line in failures(jobs, {1: "\x1b\n"}))
     for job in jobs:
-        json.dumps(rt.to_json(job, None), allow_nan=False)
+        json.dumps(to_json(job, None), allow_nan=False)
 
 
 @given(st.text(), st.integers(0, 50))
 def test_cropped_text_fits(text, width):
-    cropped = rt.crop(rt.printable(text), width)
-    assert rt.text_width(cropped) <= width
+    cropped = crop(printable(text), width)
+    assert text_width(cropped) <= width

@@ -16,7 +16,9 @@ from types import SimpleNamespace
 import pytest
 
 import simple_gpu_scheduler
+from simple_gpu_scheduler.adapters.results import ResultsDir
 from simple_gpu_scheduler.cli import sgs as sgs_module
+from simple_gpu_scheduler.model import Job
 
 AWKWARD = [
     "python 'my train.py' --name \"it's\"",
@@ -153,6 +155,78 @@ def test_json(sgs, results):
     assert objects[1]["metrics"] == {"loss": None, "curve": [1, 2]}
     best = json.loads(sgs("results", results.path, "--json", "--top", "1").stdout)
     assert best == objects[:1]
+
+
+def test_running_jobs_show_what_was_asked_of_them(sgs, results):
+    results.add(1, '{"loss": 0.5}', command="train --lr 1")
+    results.add(2, "", command="train --lr 0.1", running=True)
+    (results.path / "2" / "stdout").unlink()  # it has only just started
+    results.add(3, "", command="train --lr 0.01", running=True)
+    (results.path / "3" / "command").unlink()  # as earlier versions left it
+    results.add(4, "", command="two\nlines \udcff\n", running=True)
+    results.add(5, "", command="", running=True)
+    done = sgs("results", results.path, "--columns", "job,lr,status,command")
+    assert done.stderr == ""
+    assert done.stdout.split("\n\n")[0].splitlines() == [
+        "job   lr  status   command",
+        "  1    1  ok       train --lr 1",
+        "  2  0.1  running  train --lr 0.1",
+        "  3    -  running  -",
+        "  4    -  running  two\\nlines \\udcff\\n",
+        "  5    -  running  -",
+    ]
+    objects = json.loads(sgs("results", results.path, "--json").stdout)
+    assert [o["command"] for o in objects[1:]] == [
+        "train --lr 0.1",
+        None,
+        "two\nlines \udcff\n",
+        "",
+    ]
+    assert objects[1]["parameters"] == {"lr": 0.1}
+
+
+def test_a_command_file_that_cannot_be_read(sgs, results):
+    for seq in (1, 2, 3):
+        results.add(seq, "loss=1", running=True)
+        (results.path / str(seq) / "command").unlink()
+    os.mkfifo(results.path / "1" / "command")
+    (results.path / "2" / "command").mkdir()
+    (results.path / "3" / "command").symlink_to("command")
+    objects = json.loads(sgs("results", results.path, "--json").stdout)
+    assert [(o["state"], o["command"]) for o in objects] == [("running", None)] * 3
+
+
+def test_a_second_attempt_that_runs_has_its_command_and_keeps_the_first(sgs, tmp_path):
+    """In the directory that the scheduler itself makes."""
+    written, folder = ResultsDir(str(tmp_path / "runs")), tmp_path / "runs" / "1"
+    asked = Job(1, b"train --lr 0.1 \xff")
+    for attempt in (1, 2):
+        for descriptor in written.open(asked._replace(attempt=attempt)):
+            os.close(descriptor)
+        if attempt == 1:
+            (folder / "result.json").write_text('{"exit_code": 1, "attempt": 1}')
+    (running,) = json.loads(sgs("results", tmp_path / "runs", "--json").stdout)
+    assert (running["state"], running["status"]) == ("running", "running")
+    assert running["command"] == "train --lr 0.1 \udcff"
+    assert running["parameters"] == {"lr": 0.1}
+    first = folder / "attempt-1"
+    assert (first / "command").read_bytes() == asked.command + b"\n"
+    assert (first / "result.json").exists()
+
+
+def test_what_a_shell_computed_is_ranked(sgs, tmp_path):
+    """The jobs run in a real shell, and the table is by what they computed."""
+    commands = "".join(f"echo lr={lr} loss=$(({lr} * {lr}))\n" for lr in (2, -1, 3))
+    run = [sgs.script, "run", "--gpus", "0", "--results", tmp_path / "runs"]
+    subprocess.run(run, input=commands, capture_output=True, text=True, check=True)
+    done = sgs("results", tmp_path / "runs", "--columns", "rank,lr,loss")
+    assert done.stdout.splitlines()[:4] == [
+        "rank  lr  loss",
+        "   1  -1     1",
+        "   2   2     4",
+        "   3   3     9",
+    ]
+    assert "Best first by loss (lowest first" in done.stdout
 
 
 def test_awkward_commands_do_not_break_the_table(sgs, results):

@@ -3,21 +3,26 @@ import math
 
 import pytest
 
-from simple_gpu_scheduler import results_table as rt
+from simple_gpu_scheduler.results.job import Job, Record
+from simple_gpu_scheduler.results.ranking import Sort, order
+from simple_gpu_scheduler.results.report import notes, to_json
+from simple_gpu_scheduler.results.table import columns_by_default, fit, make_columns, render
+from simple_gpu_scheduler.results.text import crop, duration, format_value, printable, text_width
+from simple_gpu_scheduler.results.values import parse_parameters
 
-LOSS = rt.Sort("loss", descending=False)
+LOSS = Sort("loss", descending=False)
 
 
 def job(seq, command="", state="ok", **metrics):
-    record = rt.Record(command=command or None, runtime_s=2.0, gpus=("0",))
+    record = Record(command=command or None, runtime_s=2.0, gpus=("0",))
     status = {"ok": "ok", "failed": "exit 1", "running": "running"}[state]
-    return rt.Job(seq, state, status, record, rt.parse_parameters(command), metrics)
+    return Job(seq, state, status, record, parse_parameters(command), metrics)
 
 
 def table(jobs, sort=LOSS, width=None):
-    names, _ = rt.columns_by_default(jobs, sort)
-    columns, _ = rt.fit(rt.make_columns(rt.order(jobs, sort), names, sort), width)
-    return rt.render(columns, width)
+    names, _ = columns_by_default(jobs, sort)
+    columns, _ = fit(make_columns(order(jobs, sort), names, sort), width)
+    return render(columns, width)
 
 
 def test_a_table():
@@ -25,7 +30,7 @@ def test_a_table():
         job(1, "train --lr 0.1 --bs 8", loss=0.51234567, epochs=3),
         job(2, "train --lr 0.01 --bs 8", loss=0.25, epochs=3),
         job(3, "train --lr 10 --bs 8", "failed"),
-        rt.Job(4, "running", "running"),
+        Job(4, "running", "running"),
     ]
     assert table(jobs) == [
         "rank  job    lr    loss  runtime  gpu  status",
@@ -34,14 +39,14 @@ def test_a_table():
         "   -    3    10       -    2.00s    0  exit 1",
         "   -    4     -       -        -    -  running",
     ]
-    assert rt.columns_by_default(jobs, LOSS)[1] == {"bs": 8, "epochs": 3}
+    assert columns_by_default(jobs, LOSS)[1] == {"bs": 8, "epochs": 3}
 
 
 def test_columns_parameters_then_the_metric_then_the_rest():
     jobs = [
         job(i, f"train --lr {i} --bs {i}", seconds=i, loss=i, lr=i, other=i) for i in range(1, 4)
     ]
-    names, shared = rt.columns_by_default(jobs, LOSS)
+    names, shared = columns_by_default(jobs, LOSS)
     fixed = ["runtime", "gpu", "status"]
     assert names == ["rank", "job", "lr", "bs", "loss", "seconds", "other", *fixed]
     assert shared == {}
@@ -49,25 +54,25 @@ def test_columns_parameters_then_the_metric_then_the_rest():
 
 def test_the_ranking_column_stays_even_if_it_is_constant():
     jobs = [job(1, loss=1, acc=1), job(2, loss=1, acc=1)]
-    names, shared = rt.columns_by_default(jobs, LOSS)
+    names, shared = columns_by_default(jobs, LOSS)
     assert "loss" in names
     assert shared == {"acc": 1}
 
 
 def test_of_one_job_everything_is_shown():
-    names, shared = rt.columns_by_default([job(1, "train --lr 1", loss=1, acc=1)], LOSS)
+    names, shared = columns_by_default([job(1, "train --lr 1", loss=1, acc=1)], LOSS)
     assert {"lr", "loss", "acc"} <= set(names)
     assert shared == {}
 
 
 def test_a_value_that_some_finished_job_lacks_is_not_shared():
-    names, shared = rt.columns_by_default([job(1, loss=1, a=1), job(2, loss=2)], LOSS)
+    names, shared = columns_by_default([job(1, loss=1, a=1), job(2, loss=2)], LOSS)
     assert "a" in names
     assert shared == {}
 
 
 def test_curves_are_left_out():
-    names, _ = rt.columns_by_default([job(1, loss=1, c=[1, 2]), job(2, loss=2, c=[3])], LOSS)
+    names, _ = columns_by_default([job(1, loss=1, c=[1, 2]), job(2, loss=2, c=[3])], LOSS)
     assert "c" not in names
 
 
@@ -85,7 +90,7 @@ def test_without_a_metric_there_is_no_rank():
 
 
 def test_a_built_in_column_to_sort_by_is_shown():
-    names, _ = rt.columns_by_default([job(1), job(2)], rt.Sort("memory", descending=False))
+    names, _ = columns_by_default([job(1), job(2)], Sort("memory", descending=False))
     assert names == ["rank", "job", "memory", "runtime", "gpu", "status"]
 
 
@@ -102,31 +107,31 @@ def test_a_table_fits_the_terminal(width):
     ]
     lines = table(jobs, width=width)
     assert len(lines) == 30
-    assert max(map(rt.text_width, lines)) <= width
+    assert max(map(text_width, lines)) <= width
 
 
 def test_what_has_no_room_is_the_least_important():
     jobs = [job(i, f"train --lr {i}", loss=i / 3, aa=i, bb=i) for i in range(1, 4)]
-    names, _ = rt.columns_by_default(jobs, LOSS)
-    columns = rt.make_columns(jobs, names, LOSS)
+    names, _ = columns_by_default(jobs, LOSS)
+    columns = make_columns(jobs, names, LOSS)
     for width, kept, dropped in (
         (80, names, []),
         (48, ["rank", "job", "lr", "loss", "aa", "runtime", "gpu", "status"], ["bb"]),
         (32, ["rank", "job", "lr", "loss", "status"], ["runtime", "gpu", "aa", "bb"]),
         (1, ["rank", "job", "loss", "status"], ["lr", "runtime", "gpu", "aa", "bb"]),
     ):
-        stay, went = rt.fit(columns, width)
+        stay, went = fit(columns, width)
         assert [c.name for c in stay] == kept
         assert sorted(went) == sorted(dropped)
 
 
 def test_training_metrics_make_room_for_validation_metrics():
     jobs = [job(i, loss=i / 3, train_acc=i, acc=i, test_acc=i, val_acc=i) for i in range(1, 4)]
-    names, _ = rt.columns_by_default(jobs, LOSS)
-    columns = rt.make_columns(jobs, names, LOSS)
-    _, dropped = rt.fit(columns, 63)
+    names, _ = columns_by_default(jobs, LOSS)
+    columns = make_columns(jobs, names, LOSS)
+    _, dropped = fit(columns, 63)
     assert dropped == ["train_acc"]
-    _, dropped = rt.fit(columns, 48)
+    _, dropped = fit(columns, 48)
     assert sorted(dropped) == ["acc", "test_acc", "train_acc"]
 
 
@@ -141,17 +146,17 @@ def test_training_metrics_make_room_for_validation_metrics():
     ],
 )
 def test_text_is_escaped(text, shown):
-    assert rt.printable(text) == shown
+    assert printable(text) == shown
 
 
 def test_width_of_text():
-    assert rt.text_width("abc") == 3
-    assert rt.text_width("漢字") == 4
-    assert rt.text_width("e\u0301") == 1
-    assert rt.crop("漢字漢字漢字", 8) == "漢字..."
-    assert rt.crop("abcdefgh", 5) == "abcde"
-    assert rt.crop("abc", 3) == "abc"
-    assert rt.crop("abc", 0) == ""
+    assert text_width("abc") == 3
+    assert text_width("漢字") == 4
+    assert text_width("e\u0301") == 1
+    assert crop("漢字漢字漢字", 8) == "漢字..."
+    assert crop("abcdefgh", 5) == "abcde"
+    assert crop("abc", 3) == "abc"
+    assert crop("abc", 0) == ""
 
 
 @pytest.mark.parametrize(
@@ -172,7 +177,7 @@ def test_width_of_text():
     ],
 )
 def test_cells(value, short, text):
-    assert rt.format_value(value, short=short) == text
+    assert format_value(value, short=short) == text
 
 
 @pytest.mark.parametrize(
@@ -189,27 +194,27 @@ def test_cells(value, short, text):
     ],
 )
 def test_durations(seconds, text):
-    assert rt.duration(seconds) == text
+    assert duration(seconds) == text
 
 
 def test_notes():
     jobs = [job(1, loss=1), job(2, state="failed"), job(3, state="running")]
-    lines = rt.notes(jobs, jobs[:1], rt.Sort("loss", False, guessed=True), {"bs": 8}, ["acc"])
+    lines = notes(jobs, jobs[:1], Sort("loss", False, guessed=True), {"bs": 8}, ["acc"])
     assert lines == [
         "Best first by loss (lowest first; a guess from its name, --sort METRIC changes it).",
         "3 jobs: 1 ok, 1 failed, 1 running (no result yet); the best 1 are shown.",
         "The same in all jobs: bs=8.",
         "No room for: acc (--columns chooses; a pipe gets all).",
     ]
-    assert rt.notes([job(1, speed=1)], [job(1)], None, {}, [])[0] == (
+    assert notes([job(1, speed=1)], [job(1)], None, {}, [])[0] == (
         "In the order of the jobs, because no name is one of a known metric; choose with --sort: "
         "speed."
     )
-    assert "none printed a metric" in rt.notes([job(1)], [job(1)], None, {}, [])[0]
+    assert "none printed a metric" in notes([job(1)], [job(1)], None, {}, [])[0]
 
 
 def test_json_has_no_nan():
-    obj = rt.to_json(job(1, "train --lr nan", loss=math.inf, c=[math.nan, 1]), None)
+    obj = to_json(job(1, "train --lr nan", loss=math.inf, c=[math.nan, 1]), None)
     text = json.dumps(obj, allow_nan=False)
     assert json.loads(text)["metrics"] == {"loss": None, "c": [None, 1]}
     assert obj["parameters"] == {"lr": None}

@@ -1,0 +1,142 @@
+"""One job: how it ended, what was asked of it and what it printed; and its built-in columns."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias, TypeVar
+
+from simple_gpu_scheduler.results.values import (
+    Value,
+    is_number,
+    json_object,
+    parse_metrics,
+    parse_parameters,
+)
+
+State: TypeAlias = Literal["ok", "failed", "running"]
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the scheduler wrote about a job: all when it ended, its command at its start."""
+
+    command: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    timed_out: bool = False
+    attempt: int = 1
+    gpus: tuple[str, ...] = ()
+    started: float | None = None
+    ended: float | None = None
+    runtime_s: float | None = None
+    user_s: float | None = None
+    system_s: float | None = None
+    max_rss_mib: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job: how it ended, what was asked of it and what it printed."""
+
+    seq: int
+    state: State
+    status: str
+    record: Record = field(default_factory=Record)
+    parameters: Mapping[str, Value] = field(default_factory=dict)
+    metrics: Mapping[str, Value] = field(default_factory=dict)
+
+    def value(self, name: str) -> Value:
+        """Return the built-in column, else the metric, else the parameter of that name."""
+        if name in BUILT_IN:
+            return BUILT_IN[name](self)
+        return self.metrics[name] if name in self.metrics else self.parameters.get(name)
+
+
+def _cpu_seconds(job: Job) -> float | None:
+    user, system = job.record.user_s, job.record.system_s
+    return None if user is None or system is None else round(user + system, 6)
+
+
+BUILT_IN: dict[str, Callable[[Job], Value]] = {
+    "job": lambda job: job.seq,
+    "runtime": lambda job: job.record.runtime_s,
+    "cpu": _cpu_seconds,
+    "memory": lambda job: job.record.max_rss_mib,
+    "gpu": lambda job: ",".join(job.record.gpus) or None,
+    "attempt": lambda job: job.record.attempt,
+    "status": lambda job: job.status,
+    "command": lambda job: job.record.command,
+}
+
+
+def parse_job(seq: int, record: str | None, output: str, command: str | None = None) -> Job:
+    """Read a job from the text of its result.json and from its output's end.
+
+    A job that has no result.json yet has its command from its own file.
+    """
+    metrics = parse_metrics(output)
+    if record is None:
+        parameters = parse_parameters(command or "")
+        return Job(seq, "running", "running", Record(command), parameters, metrics)
+    parsed = parse_record(record)
+    if parsed is None:
+        return Job(seq, "failed", "broken result.json", metrics=metrics)
+    ended = _ended(parsed)
+    status = ended if parsed.attempt <= 1 else f"{ended}, attempt {parsed.attempt}"
+    parameters = parse_parameters(parsed.command or "")
+    return Job(seq, "ok" if ended == "ok" else "failed", status, parsed, parameters, metrics)
+
+
+def parse_record(text: str) -> Record | None:
+    """Read a result.json; None where the text is not a JSON object."""
+    data = json_object(text)
+    if data is None:
+        return None
+    gpus = data.get("gpus")
+    return Record(
+        command=_typed(data.get("command"), str),
+        exit_code=_typed(data.get("exit_code"), int),
+        signal=_typed(data.get("signal"), int),
+        timed_out=data.get("timed_out") is True,
+        attempt=_typed(data.get("attempt"), int) or 1,
+        gpus=tuple(g for g in gpus if isinstance(g, str)) if isinstance(gpus, list) else (),
+        started=_real(data.get("started")),
+        ended=_real(data.get("ended")),
+        runtime_s=_real(data.get("runtime_s")),
+        user_s=_real(data.get("user_s")),
+        system_s=_real(data.get("system_s")),
+        max_rss_mib=_real(data.get("max_rss_mib")),
+    )
+
+
+def _typed(value: object, kind: type[_T]) -> _T | None:
+    return value if isinstance(value, kind) and not isinstance(value, bool) else None
+
+
+def _real(value: object) -> float | None:
+    if not is_number(value):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return None
+
+
+def _ended(record: Record) -> str:
+    if record.timed_out:
+        return "timed out"
+    if record.signal is not None:
+        return f"killed ({_signal_name(record.signal)})"
+    if record.exit_code is None:
+        return "unknown"
+    return f"exit {record.exit_code}" if record.exit_code else "ok"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,109 @@
+"""What is said beside the table: its order, how the jobs ended, why they failed; and as JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from simple_gpu_scheduler.results.job import BUILT_IN, Job
+from simple_gpu_scheduler.results.ranking import Sort, metric_names
+from simple_gpu_scheduler.results.text import crop, format_value, printable
+from simple_gpu_scheduler.results.values import Value
+
+MAX_SHARED = 40  # widest value of those that all jobs share
+
+
+def notes(
+    jobs: Sequence[Job],
+    shown: Sequence[Job],
+    sort: Sort | None,
+    shared: Mapping[str, Value],
+    dropped: Sequence[str],
+) -> list[str]:
+    """Say by what the table is ordered, how the jobs ended and what is left out of it."""
+    lines = [_unordered(jobs) if sort is None else _ordered(sort), _counts(jobs, shown)]
+    if shared:
+        lines.append(f"The same in all jobs: {_listed(shared)}.")
+    if dropped:
+        names = ", ".join(map(printable, dropped))
+        lines.append(f"No room for: {names} (--columns chooses; a pipe gets all).")
+    return lines
+
+
+def _ordered(sort: Sort) -> str:
+    guessed = "; a guess from its name, --sort METRIC changes it" if sort.guessed else ""
+    way = "highest" if sort.descending else "lowest"
+    return f"Best first by {printable(sort.metric)} ({way} first{guessed})."
+
+
+def _unordered(jobs: Sequence[Job]) -> str:
+    candidates = [printable(name) for name in metric_names(jobs) if name not in BUILT_IN]
+    if candidates:
+        return (
+            "In the order of the jobs, because no name is one of a known metric; choose with "
+            f"--sort: {', '.join(candidates)}."
+        )
+    return (
+        "In the order of the jobs: none printed a metric (a last line that is a JSON object, or "
+        "name=number)."
+    )
+
+
+def _counts(jobs: Sequence[Job], shown: Sequence[Job]) -> str:
+    states = [job.state for job in jobs]
+    text = f"{len(jobs)} job{'s' * (len(jobs) != 1)}: {states.count('ok')} ok"
+    if failed := states.count("failed"):
+        text += f", {failed} failed"
+    if running := states.count("running"):
+        text += f", {running} running (no result yet)"
+    if len(shown) < len(jobs):
+        text += f"; the best {len(shown)} are shown" if shown else "; none is shown"
+    return text + "."
+
+
+def _listed(values: Mapping[str, Value]) -> str:
+    texts = ((name, crop(format_value(v), MAX_SHARED)) for name, v in values.items())
+    return ", ".join(f"{printable(name)}={text}" for name, text in texts)
+
+
+def failures(jobs: Iterable[Job], last_words: Mapping[int, str]) -> list[str]:
+    """Say of each of these failed jobs its command and the last line it wrote to stderr."""
+    lines = []
+    for job in jobs:
+        command = printable(job.record.command) if job.record.command else "command unknown"
+        lines.append(f"job {job.seq}, {job.status}: {command}")
+        if words := last_words.get(job.seq):
+            lines.append(f"    {printable(words)}")
+    return lines
+
+
+def to_json(job: Job, rank: int | None) -> dict[str, Any]:
+    """Return a job as an object for `--json`; what is not finite becomes null."""
+    record = job.record
+    return {
+        "rank": rank,
+        "job": job.seq,
+        "state": job.state,
+        "status": job.status,
+        "command": record.command,
+        "parameters": {name: _finite(value) for name, value in job.parameters.items()},
+        "metrics": {name: _finite(value) for name, value in job.metrics.items()},
+        "exit_code": record.exit_code,
+        "signal": record.signal,
+        "timed_out": record.timed_out,
+        "attempt": record.attempt,
+        "gpus": list(record.gpus),
+        "started": _finite(record.started),
+        "ended": _finite(record.ended),
+        "runtime_s": _finite(record.runtime_s),
+        "user_s": _finite(record.user_s),
+        "system_s": _finite(record.system_s),
+        "max_rss_mib": _finite(record.max_rss_mib),
+    }
+
+
+def _finite(value: Value) -> Value:
+    if isinstance(value, list):
+        return [None if isinstance(v, float) and not math.isfinite(v) else v for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,170 @@
+"""The table: which columns it has, what gives way on a narrow terminal, and its lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from simple_gpu_scheduler.results.job import BUILT_IN, Job
+from simple_gpu_scheduler.results.names import split
+from simple_gpu_scheduler.results.ranking import Sort, is_ranked
+from simple_gpu_scheduler.results.text import (
+    crop,
+    duration,
+    format_value,
+    pad,
+    printable,
+    text_width,
+)
+from simple_gpu_scheduler.results.values import Value, is_number
+
+MAX_TEXT = 40  # widest cell of text
+MIN_TEXT = 12  # and where the terminal is too narrow for that
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of the table: its cells, and how it gives way on a narrow terminal."""
+
+    name: str
+    cells: Sequence[str]
+    right: bool = True
+    weight: int = 0  # 0 stays; otherwise the heaviest are left out first
+
+
+# --- Which columns ---------------------------------------------------------------------------
+
+
+def columns_by_default(
+    jobs: Sequence[Job], sort: Sort | None
+) -> tuple[list[str], dict[str, Value]]:
+    """Return the columns worth showing, and what they leave out: the values all jobs share."""
+    finished = [job for job in jobs if job.state == "ok"] or jobs
+    by = [sort.metric] if sort else []
+    shown: list[str] = []
+    shared: dict[str, Value] = {}
+    for name in dict.fromkeys((*_parameter_names(jobs), *by, *_printed_names(jobs))):
+        if name in BUILT_IN or name == "rank" or _is_list(name, finished):
+            continue
+        if name not in by and _is_shared(name, jobs, finished):
+            shared[name] = finished[0].value(name)
+        else:
+            shown.append(name)
+    columns = dict.fromkeys(("job", *shown, *by, "runtime", "gpu", "status"))
+    return ["rank", *columns] if sort else list(columns), shared
+
+
+def column_names(jobs: Sequence[Job]) -> list[str]:
+    """Return every name that can be a column."""
+    own = (*_parameter_names(jobs), *_printed_names(jobs))
+    return list(dict.fromkeys(("rank", *BUILT_IN, *own)))
+
+
+def _parameter_names(jobs: Sequence[Job]) -> dict[str, None]:
+    return dict.fromkeys(name for job in jobs for name in job.parameters)
+
+
+def _printed_names(jobs: Sequence[Job]) -> dict[str, None]:
+    return dict.fromkeys(name for job in jobs for name in job.metrics)
+
+
+def _is_list(name: str, jobs: Sequence[Job]) -> bool:
+    """True of a curve or the like, which a table has no room for; `--json` has it."""
+    return any(isinstance(job.value(name), list) for job in jobs)
+
+
+def _is_shared(name: str, jobs: Sequence[Job], finished: Sequence[Job]) -> bool:
+    if len(finished) < 2 or not all(_has(job, name) for job in finished):
+        return False
+    return len({repr(job.value(name)) for job in jobs if _has(job, name)}) == 1
+
+
+def _has(job: Job, name: str) -> bool:
+    return name in job.metrics or name in job.parameters
+
+
+# --- Their cells -----------------------------------------------------------------------------
+
+
+def make_columns(
+    jobs: Sequence[Job], names: Sequence[str], sort: Sort | None, max_text: int | None = MAX_TEXT
+) -> list[Column]:
+    """Format the columns of these names; `rank` is the place by the metric."""
+    parameters = _parameter_names(jobs)
+    columns = []
+    for i, name in enumerate(names):
+        if name == "rank":
+            columns.append(_ranks(jobs, sort))
+            continue
+        fixed = name in ("job", "status") or (sort is not None and name == sort.metric)
+        column = _column(jobs, name, 0 if fixed else _weight(name, i, name in parameters))
+        columns.append(column if max_text is None else _shorten(column, max_text))
+    return columns
+
+
+def _ranks(jobs: Sequence[Job], sort: Sort | None) -> Column:
+    ranked = enumerate((is_ranked(job, sort) for job in jobs), start=1)
+    return Column("rank", [str(place) if is_one else "-" for place, is_one in ranked])
+
+
+def _weight(name: str, place: int, is_parameter: bool) -> int:
+    """Parameters stay longest, then built-in columns, validation, test and training metrics."""
+    if name in BUILT_IN:
+        return 500
+    return place + (10 if is_parameter else 1000 * (1 + split(name)))
+
+
+def _column(jobs: Sequence[Job], name: str, weight: int) -> Column:
+    values = [job.value(name) for job in jobs]
+    right = not any(isinstance(value, (str, list)) for value in values) or name == "gpu"
+    return Column(name, _cells(name, values), right, weight)
+
+
+def _cells(name: str, values: Sequence[Value]) -> list[str]:
+    if name == "runtime":
+        return [duration(v) if is_number(v) else format_value(v) for v in values]
+    short = all(len(repr(v)) <= 6 for v in values if isinstance(v, float))
+    return [format_value(v, short=short) for v in values]
+
+
+def _shorten(column: Column, limit: int) -> Column:
+    return replace(column, cells=[crop(cell, limit) for cell in column.cells])
+
+
+# --- Their place on the terminal -------------------------------------------------------------
+
+
+def fit(columns: Sequence[Column], width: int | None) -> tuple[list[Column], list[str]]:
+    """Cut text, then leave columns out, until a row fits; return what stays and what went."""
+    kept = list(columns)
+    if width is None:
+        return kept, []
+    if _row_width(kept) > width:
+        kept = [_shorten(column, MIN_TEXT) for column in kept]
+    dropped: list[str] = []
+    while _row_width(kept) > width and any(column.weight for column in kept):
+        heaviest = max(kept, key=lambda column: column.weight)
+        kept.remove(heaviest)
+        dropped.insert(0, heaviest.name)
+    return kept, dropped
+
+
+def _row_width(columns: Sequence[Column]) -> int:
+    return sum(_column_width(column) + 2 for column in columns) - 2
+
+
+def _column_width(column: Column) -> int:
+    return max(map(text_width, (printable(column.name), *column.cells)))
+
+
+def render(columns: Sequence[Column], width: int | None = None) -> list[str]:
+    """Return the lines of the table: the names, then a line for each row."""
+    filled = [_fill(column) for column in columns]
+    lines = ["  ".join(row).rstrip() for row in zip(*filled, strict=True)]
+    return lines if width is None else [crop(line, width) for line in lines]
+
+
+def _fill(column: Column) -> list[str]:
+    width = _column_width(column)
+    cells = (printable(column.name), *column.cells)
+    return [pad(cell, width, right=column.right) for cell in cells]
