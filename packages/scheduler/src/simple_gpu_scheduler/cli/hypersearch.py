@@ -129,7 +129,10 @@ class Output:
 
 
 def _fail(status: int, message: str) -> int:
-    if sys.stderr is not None:
-        line = message.replace("\n", "\\n")
-        print(f"{PROGRAM}: error: {line}", file=sys.stderr)
+    from contextlib import suppress
+
+    line = message.replace("\n", "\\n")
+    with suppress(OSError):  # where nobody can be told, the status still counts
+        if sys.stderr is not None:
+            print(f"{PROGRAM}: error: {line}", file=sys.stderr, flush=True)
     return status
