@@ -30,7 +30,7 @@ def test_it_installs_alone_and_gives_the_three_commands(tmp_path: Path) -> None:
         assert done.stdout.split()[-1] == "0.2.0"
     line = "echo $CUDA_DEVICE_ORDER $CUDA_VISIBLE_DEVICES"
     done = subprocess.run(
-        [folder / "bin" / "simple_gpu_scheduler", "--gpus", "5"],
+        [folder / "bin" / "simple_gpu_scheduler", "--quiet", "--gpus", "5"],
         input=line,
         check=True,
         capture_output=True,

@@ -37,7 +37,9 @@ class Intake:
         self._wall_s = wall_s
 
     def take(self) -> None:
-        """Fill up the window with what is there."""
+        """Fill up the window with what is there, once it is half empty."""
+        if len(self.waiting) > WINDOW // 2:
+            return
         while len(self.waiting) < WINDOW:
             line = self._source.take()
             if line is None:

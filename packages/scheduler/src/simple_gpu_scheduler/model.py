@@ -84,11 +84,11 @@ class Start(NamedTuple):
 
 
 class Hold(NamedTuple):
-    """The first job that has to wait, and why."""
+    """The first job that has to wait, and what for; `reasons.explain` says it in words."""
 
     job: Job
-    reason: str
-    until_s: float | None = None  #: it may start then, whatever else happens
+    free: int  #: GPUs with room for it
+    until_s: float | None = None  #: enough are free, but starts are to be apart until then
 
 
 class Stop(NamedTuple):

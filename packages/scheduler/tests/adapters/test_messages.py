@@ -114,9 +114,9 @@ def test_progress_without_an_end_in_sight() -> None:
 
 
 def test_progress_says_why_a_job_of_several_gpus_waits() -> None:
-    hold = Hold(Job(9, b"", gpus=2), "needs 2 GPUs; 1 is free")
+    hold = Hold(Job(9, b"", gpus=2), free=1)
     assert progress_text(progress(hold=hold), 0.0, 300).endswith("#9 needs 2 GPUs; 1 is free")
-    single = Hold(Job(9, b""), "needs 1 GPU; 0 are free")
+    single = Hold(Job(9, b""), free=0)
     assert "#9" not in progress_text(progress(hold=single), 0.0, 300)
 
 

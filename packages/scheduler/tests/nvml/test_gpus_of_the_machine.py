@@ -31,7 +31,7 @@ def run(
     if library is not None:
         base["LD_LIBRARY_PATH"] = str(library)
     return subprocess.run(
-        [COMMAND, *args],
+        [COMMAND, "--quiet", *args],
         input=lines,
         env={**base, **environ},
         capture_output=True,

@@ -19,6 +19,7 @@ from simple_gpu_scheduler.model import (
 )
 from simple_gpu_scheduler.policy import fit
 from simple_gpu_scheduler.policy.plan import plan
+from simple_gpu_scheduler.policy.reasons import explain
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from worlds import policies, snapshots
@@ -56,21 +57,21 @@ def test_jobs_start_in_order_on_the_gpus_as_named() -> None:
     assert starts(decided) == [(1, "2"), (2, "1"), (3, "0")]
     assert decided.hold is not None
     assert decided.hold.job.seq == 4
-    assert decided.hold.reason == "needs 1 GPU; 0 are free"
+    assert explain(decided.hold) == "needs 1 GPU; 0 are free"
 
 
 def test_a_job_of_two_gpus_holds_back_those_behind_it() -> None:
     decided = decide("01", running(job(1), "0"), waiting=[job(2, gpus=2), job(3)])
     assert starts(decided) == []
     assert decided.hold is not None
-    assert decided.hold.reason == "needs 2 GPUs; 1 is free"
+    assert explain(decided.hold) == "needs 2 GPUs; 1 is free"
 
 
 def test_slots_of_one_gpu_are_filled_evenly_over_the_gpus() -> None:
     decided = decide("01", waiting=[job(n, per_gpu=2) for n in range(1, 6)])
     assert starts(decided) == [(1, "0"), (2, "1"), (3, "0"), (4, "1")]
     assert decided.hold is not None
-    assert decided.hold.reason == "needs 1 GPU (1/2 of each); 0 are free"
+    assert explain(decided.hold) == "needs 1 GPU (1/2 of each); 0 are free"
 
 
 def test_different_shares_add_up_exactly() -> None:
@@ -154,7 +155,7 @@ def test_starts_are_the_head_of_the_queue_and_the_next_has_a_reason(
     if started < len(snapshot.waiting):
         assert decided.hold is not None
         assert decided.hold.job == snapshot.waiting[started]
-        assert decided.hold.reason
+        assert explain(decided.hold)
     else:
         assert decided.hold is None
 

@@ -14,6 +14,7 @@ from types import FrameType
 
 from simple_gpu_scheduler.durations import short_duration
 from simple_gpu_scheduler.model import Event, Finished, Progress, Running
+from simple_gpu_scheduler.policy.reasons import explain
 
 _SAVE, _RESTORE, _ERASE_LINE = "\x1b7", "\x1b8", "\x1b[2K"
 _BAR_WIDTH = 20
@@ -37,7 +38,7 @@ def progress_text(progress: Progress, begun_s: float, width: int) -> str:
     parts += [_running(one, progress.now_s) for one in progress.running]
     hold = progress.hold
     if hold is not None and (hold.job.gpus > 1 or hold.until_s is not None):
-        parts.append(f"#{hold.job.seq} {hold.reason}")
+        parts.append(f"#{hold.job.seq} {explain(hold)}")
     return "  ".join(parts)[:width]
 
 

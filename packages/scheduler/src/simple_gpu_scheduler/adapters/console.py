@@ -1,4 +1,4 @@
-"""What the pipe says on stderr: the original's line for each job, and what went wrong."""
+"""What the pipe says: the original's line for each job on stdout, what went wrong on stderr."""
 
 from __future__ import annotations
 
@@ -25,15 +25,17 @@ _MOST_SHOWN_BYTES = 200
 class Console:
     """Implements `ports.Listener`; writes each message at once and whole."""
 
-    def __init__(self, fd: int = 2) -> None:
-        self._fd = fd
+    def __init__(self, starts_fd: int | None = 1) -> None:
+        """`starts_fd` is where starts are told, None for nowhere."""
+        self._starts_fd = starts_fd
 
     def hear(self, event: Event) -> None:
         """Say it; a reader that went away is no reason to stop the jobs."""
         text = message(event)
-        if text:
+        fd = self._starts_fd if type(event) is Starting else 2
+        if text and fd is not None:
             with suppress(OSError):
-                os.write(self._fd, text)
+                os.write(fd, text)
 
 
 def message(event: Event) -> bytes:

@@ -65,7 +65,7 @@ def _run(args: argparse.Namespace, chosen: Settings, gpus: tuple[str, ...]) -> i
         runner=_runner(args, outputs),
         wait=KernelWait(0),
         clock=clock,
-        listeners=[Console(), *records, *([bar] if bar else [])],
+        listeners=[_console(args), *records, *([bar] if bar else [])],
         template=chosen.template,
         policy=chosen.policy,
         halt=chosen.halt,
@@ -154,6 +154,12 @@ def _shell(name: str) -> str:
         if os.path.isfile(path) and os.access(path, os.X_OK):
             return path
     raise UsageError(f"--shell {name!r}: no such program; expected a shell such as /bin/bash")
+
+
+def _console(args: argparse.Namespace) -> Console:
+    if args.quiet:
+        return Console(None)
+    return Console(2 if args.json == "-" else 1)
 
 
 def _bar(args: argparse.Namespace, clock: SystemClock) -> Bar | None:

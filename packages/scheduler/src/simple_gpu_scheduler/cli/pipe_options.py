@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import NamedTuple
 
 from simple_gpu_scheduler import __version__
@@ -67,6 +68,15 @@ exit status: 0 all jobs succeeded, 1 some failed, 2 usage, 128+n ended by signal
 """
 
 
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    """Left to itself, argparse loads shutil at every start, just to know the width."""
+    try:
+        columns = os.get_terminal_size(1).columns
+    except (OSError, ValueError):
+        columns = 100
+    return argparse.RawDescriptionHelpFormatter(prog, width=min(columns, 100) - 2)
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     options = argparse.ArgumentParser(
@@ -75,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
         description="Read shell commands from stdin, one a line, and run each on a GPU that is "
         "free, by setting CUDA_VISIBLE_DEVICES.",
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_formatter,
     )
     options.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     _add_gpu_options(options)
@@ -150,8 +160,11 @@ def _add_record_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--results",
         metavar="DIR",
-        help="write DIR/SEQ/stdout, stderr and result.json for each job, instead of passing its "
-        "output through",
+        help="write DIR/SEQ/command, stdout, stderr and result.json for each job, instead of "
+        "passing its output through",
+    )
+    group.add_argument(
+        "--quiet", action="store_true", help="don't print a line for each job that starts"
     )
     group.add_argument(
         "--bar",

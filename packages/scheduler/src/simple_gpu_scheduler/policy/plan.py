@@ -7,8 +7,8 @@ since the head of the queue waits only while fewer GPUs are free than it needs.
 
 from __future__ import annotations
 
-from simple_gpu_scheduler.model import Hold, Job, Phase, PipePolicy, Plan, Snapshot, Start
-from simple_gpu_scheduler.policy import fit, reasons, stop
+from simple_gpu_scheduler.model import Hold, Phase, PipePolicy, Plan, Snapshot, Start
+from simple_gpu_scheduler.policy import fit, stop
 
 
 def plan(snapshot: Snapshot, policy: PipePolicy) -> Plan:
@@ -29,19 +29,14 @@ def _starts(snapshot: Snapshot, policy: PipePolicy) -> tuple[tuple[Start, ...], 
     for job in snapshot.waiting:
         free = fit.with_room(job, used)
         if len(free) < job.gpus:
-            return tuple(starts), Hold(job, reasons.too_few_free(job, len(free)))
-        held = _delayed(job, snapshot.now_s, last_start_s, policy.delay_s)
-        if held is not None:
-            return tuple(starts), held
+            return tuple(starts), Hold(job, len(free))
+        if policy.delay_s and last_start_s is not None:
+            until_s = last_start_s + policy.delay_s
+            if snapshot.now_s < until_s:
+                return tuple(starts), Hold(job, len(free), until_s)
         gpus = tuple(free[: job.gpus])
         for gpu in gpus:
             used[gpu] += job.units
         starts.append(Start(job, gpus))
         last_start_s = snapshot.now_s
     return tuple(starts), None
-
-
-def _delayed(job: Job, now_s: float, last_start_s: float | None, delay_s: float) -> Hold | None:
-    if delay_s <= 0 or last_start_s is None or now_s >= last_start_s + delay_s:
-        return None
-    return Hold(job, reasons.start_delay(delay_s), last_start_s + delay_s)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from simple_gpu_scheduler.model import GPU_UNITS, Job
+from simple_gpu_scheduler.model import GPU_UNITS, Hold, Job
 
 
 def _gpus(count: int) -> str:
     return "1 GPU" if count == 1 else f"{count} GPUs"
 
 
-def too_few_free(job: Job, free: int) -> str:
-    """The job waits for GPUs."""
+def explain(hold: Hold) -> str:
+    """Why a job waits."""
+    if hold.until_s is not None:
+        return "starts are to be apart (--delay)"
+    job, free = hold.job, hold.free
     share = "" if job.units == GPU_UNITS else f" (1/{GPU_UNITS // job.units} of each)"
     return f"needs {_gpus(job.gpus)}{share}; {free} {'is' if free == 1 else 'are'} free"
-
-
-def start_delay(delay_s: float) -> str:
-    """The job waits for --delay."""
-    return f"starts are {delay_s:g} s apart (--delay)"
 
 
 def impossible(job: Job, gpus: int) -> str | None:
