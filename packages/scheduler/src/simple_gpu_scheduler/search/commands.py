@@ -188,9 +188,8 @@ def _limit(options: Options, mode: str, space: Space) -> int:
 def _conditions(options: Options, space: Space) -> list[Condition]:
     if not options.excludes:
         return []
-    from simple_gpu_scheduler.search.conditions import (
-        Condition,  # needs ast and re, which few commands do
-    )
+    # Imported here, as it needs ast and re, which few commands do.
+    from simple_gpu_scheduler.search.conditions import Condition
 
     return [Condition(expression, list(space.columns)) for expression in options.excludes]
 
