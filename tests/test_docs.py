@@ -17,7 +17,11 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "packages/scheduler/README.md"]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "packages/scheduler/README.md",
+    *sorted(ROOT.glob("docs/*.md")),
+]
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 

@@ -225,8 +225,8 @@ class Pipe:
             left = self._runner.leftovers(one.pid, one.job.seq, thorough=False)
             if left:
                 ended = ended._replace(leftovers=left)
-        if self._ending.phase is Phase.OPEN:
-            again = retry.next_attempt(one.job, ok=ended.ok, aborted=ended.aborted)
+        if self._ending.phase is Phase.OPEN and not (ended.ok or ended.aborted):
+            again = retry.next_attempt(one.job)
             if again is not None:
                 ended = ended._replace(retry=True)
                 self._intake.put_back(again)

@@ -18,6 +18,8 @@ from simple_gpu_scheduler.ports import Woken
 #: The signals that end a run, by design.md's table.
 ENDING = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
 
+_CHILD = bytes([signal.SIGCHLD])
+
 
 def _noted(_number: int, _frame: FrameType | None) -> None:
     """Python's handler: the number is in the pipe already."""
@@ -64,4 +66,4 @@ class KernelWait:
 
     def _signals(self) -> tuple[int, ...]:
         numbers = os.read(self._wakeup_fd, 4096)
-        return tuple(number for number in numbers if number != signal.SIGCHLD)
+        return tuple(numbers.translate(None, _CHILD))

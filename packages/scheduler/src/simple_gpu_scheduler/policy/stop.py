@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterable
 
 from simple_gpu_scheduler.model import Phase, Running, Snapshot, Stop
 
@@ -11,7 +12,7 @@ def due(snapshot: Snapshot, grace_s: float) -> tuple[tuple[Stop, ...], float | N
     """The stops due now, and the time of the next one after them."""
     stops: list[Stop] = []
     next_s: list[float] = []
-    for one in snapshot.running:
+    for one in snapshot.running if snapshot.phase >= Phase.ENDING else _timed(snapshot.running):
         stop = _at_the_end(one, snapshot.phase) or _overdue(one, snapshot.now_s, grace_s)
         if stop is None:
             next_s += _deadline_s(one, grace_s)
@@ -20,6 +21,11 @@ def due(snapshot: Snapshot, grace_s: float) -> tuple[tuple[Stop, ...], float | N
             if stop.signal == signal.SIGTERM:
                 next_s.append(snapshot.now_s + grace_s)
     return tuple(stops), min(next_s, default=None)
+
+
+def _timed(running: Iterable[Running]) -> list[Running]:
+    """Jobs with a deadline; mostly there are none."""
+    return [one for one in running if one.stopped_s is not None or one.job.timeout_s is not None]
 
 
 def _at_the_end(one: Running, phase: Phase) -> Stop | None:
