@@ -117,7 +117,9 @@ class Exit(NamedTuple):
     signal: int | None
     user_s: float = 0.0
     system_s: float = 0.0
-    max_rss_mib: float = 0.0  #: peak resident memory of the largest process of the job
+    #: Peak resident memory of the largest process of the job. The kernel counts from what the
+    #: scheduler itself had when it started the job, so it is never less than that (about 13).
+    max_rss_mib: float = 0.0
 
 
 class Starting(NamedTuple):

@@ -66,11 +66,10 @@ class ResultsDir:
                 os.mkdir(folder)
             except FileExistsError:
                 _keep_earlier(folder)
-            _write_whole(f"{folder}/command", job.command + b"\n")
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
-            stdout_fd = os.open(f"{folder}/stdout", flags, 0o666)
+            _write(f"{folder}/command", job.command + b"\n")
+            stdout_fd = _create(f"{folder}/stdout")
             try:
-                return stdout_fd, os.open(f"{folder}/stderr", flags, 0o666)
+                return stdout_fd, _create(f"{folder}/stderr")
             except OSError:
                 os.close(stdout_fd)
                 raise
@@ -85,7 +84,8 @@ class ResultsDir:
             record = json.dumps(result_record(event))
             folder = self._folder(event.running.job.seq)
             with _explained(folder, f"; not recorded is: {record}"):
-                _write_whole(f"{folder}/result.json", record.encode() + b"\n")
+                _write(f"{folder}/result.json.new", record.encode() + b"\n")
+                os.replace(f"{folder}/result.json.new", f"{folder}/result.json")
 
     def _folder(self, seq: int) -> str:
         return f"{self._path}/{seq}"
@@ -113,8 +113,14 @@ def _keep_earlier(folder: str) -> None:
             os.rename(f"{folder}/{name}", f"{folder}/attempt-{number}/{name}")
 
 
-def _write_whole(path: str, data: bytes) -> None:
-    """Readers see the whole file or none."""
-    with open(f"{path}.new", "wb") as file:
-        file.write(data)
-    os.replace(f"{path}.new", path)
+def _create(path: str) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
+
+
+def _write(path: str, data: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    try:
+        while data:
+            data = data[os.write(fd, data) :]
+    finally:
+        os.close(fd)
