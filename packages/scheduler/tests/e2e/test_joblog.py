@@ -1,0 +1,352 @@
+"""--joblog, --resume and --resume-failed; what GNU parallel makes of them is in another file."""
+
+import os
+import resource
+import signal
+import subprocess
+
+import pytest
+
+ABSURD = pytest.mark.xfail(strict=True, reason="memory is taken up to the highest number")
+HEADER = "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n"
+LINES = [
+    "echo 1 >> ran",
+    "echo 2 >> ran; exit 3",
+    "echo 3 >> ran; kill -9 $$",
+    "echo 'it''s'\t\"caf\u00e9\" '#' \\\\ '$x'; echo 4 >> ran",
+    "",
+    "echo 6 >> ran; false",
+]
+
+
+def _log(box, *rows):
+    text = HEADER + "".join(f"{seq}\t:\t1.0\t0.1\t0\t0\t{code}\t0\t{c}\n" for seq, code, c in rows)
+    (box.path / "log").write_text(text)
+
+
+def test_a_row_for_each_job(box, parse_joblog):
+    box.run(LINES, "--gpus", "0", "--joblog", "log")
+    assert parse_joblog(box.path / "log") == [
+        (1, 0, 0, b"echo 1 >> ran"),
+        (2, 3, 0, b"echo 2 >> ran; exit 3"),
+        (3, 0, 9, b"echo 3 >> ran; kill -9 $$"),
+        (4, 0, 0, LINES[3].encode()),
+        (6, 1, 0, b"echo 6 >> ran; false"),
+    ]
+
+
+def test_the_times_are_those_of_the_job(box):
+    box.run(["date +%s.%N > began; sleep 0.2"], "--gpus", "0", "--joblog", "log")
+    _, _, start, runtime, *_ = box.read("log")[1].split("\t")
+    began = float(box.read("began")[0])
+    assert began - 20 < float(start) <= began
+    assert float(runtime) >= 0.2
+
+
+def test_a_row_is_there_when_the_next_job_starts(box):
+    run = box.run(["true", "wc -l < log"], "--gpus", "0", "--joblog", "log")
+    assert run.out == "2\n"
+
+
+def test_a_retried_job_has_one_row_with_its_last_end(box, parse_joblog):
+    command = "echo x >> tries; [ $(wc -l < tries) = 3 ]"
+    options = ["--gpus", "0", "--retries", "5", "--joblog", "log"]
+    assert box.run([command, "false"], *options).status == 1
+    assert [row[:3] for row in parse_joblog(box.path / "log")] == [(1, 0, 0), (2, 1, 0)]
+
+
+def test_resume_runs_what_is_missing(box):
+    box.run(LINES[:2], "--gpus", "0", "--joblog", "log")
+    (box.path / "ran").unlink()
+    result = box.run(LINES, "--gpus", "0", "--joblog", "log", "--resume")
+    assert box.read("ran") == ["3", "4", "6"]
+    assert result.status == 1
+    assert not any("warning" in line for line in result.said)
+
+
+def test_resume_of_all_runs_nothing(box):
+    box.run(LINES, "--gpus", "0", "--joblog", "log")
+    before = (box.path / "log").read_bytes()
+    result = box.run(LINES, "--gpus", "0", "--joblog", "log", "--resume")
+    assert (result.status, result.err) == (0, "")
+    assert (box.path / "log").read_bytes() == before
+
+
+def test_resume_failed_runs_the_failed_and_the_missing(box):
+    box.run(LINES[:4], "--gpus", "0", "--joblog", "log")
+    (box.path / "ran").unlink()
+    box.run(LINES, "--gpus", "0", "--joblog", "log", "--resume-failed")
+    assert box.read("ran") == ["2", "3", "6"]
+
+
+def test_the_last_row_of_a_job_counts(box):
+    flag = ["[ -e flag ]"]
+    box.run(flag, "--gpus", "0", "--joblog", "log")
+    (box.path / "flag").touch()
+    options = ["--gpus", "0", "--joblog", "log", "--resume-failed"]
+    assert len(box.run(flag, *options).processing) == 1
+    assert len(box.run(flag, *options).processing) == 0
+    assert len(box.read("log")) == 3
+
+
+def test_resume_without_a_log_yet(box):
+    result = box.run(["echo a"], "--gpus", "0", "--joblog", "log", "--resume")
+    assert (result.status, result.out, len(box.read("log"))) == (0, "a\n", 2)
+
+
+@pytest.mark.parametrize("content", ["", HEADER])
+def test_resume_with_an_empty_log(box, content, parse_joblog):
+    (box.path / "log").write_text(content)
+    result = box.run(["echo a"], "--gpus", "0", "--joblog", "log", "--resume")
+    assert result.out == "a\n"
+    assert len(parse_joblog(box.path / "log")) == 1
+
+
+def test_commands_of_several_lines(box, parse_joblog):
+    script = "echo one\necho 'two\n  three'\n"
+    box.run(f"{script}\0echo last\0", "--gpus", "0", "-0", "--joblog", "log")
+    rows = parse_joblog(box.path / "log")
+    assert rows[0][3] == script.replace("\n", "\0").encode()
+    again = box.run(
+        f"{script}\0echo last\0echo more\0", "--gpus", "0", "-0", "--joblog", "log", "--resume"
+    )
+    assert (again.out, again.said) == ("more\n", [])
+
+
+def test_undecodable_commands(box, parse_joblog):
+    data = b"echo \xff\xfe\x80\n"
+    assert box.run(data, "--gpus", "0", "--joblog", "log").out_bytes == b"\xff\xfe\x80\n"
+    assert parse_joblog(box.path / "log")[0][3] == data[:-1]
+    again = box.run(data, "--gpus", "0", "--joblog", "log", "--resume")
+    assert (again.out, again.said) == ("", [])
+
+
+def test_a_changed_input_is_warned_of_once(box):
+    box.run(["true 1", "true 2", "true 3"], "--gpus", "0", "--joblog", "log")
+    lines = ["true 1", "true changed", "true too", "echo new"]
+    result = box.run(lines, "--gpus", "0", "--joblog", "log", "--resume")
+    assert (result.status, result.out) == (0, "new\n")
+    assert len(result.said) == 1
+    assert result.said[0].startswith("warning: line 2 ")
+    assert "was the input changed?" in result.said[0]
+
+
+def test_a_torn_row_counts_as_not_written(box):
+    _log(box, (1, 0, "echo 1"))
+    with open(box.path / "log", "a") as file:
+        file.write("2\t:\t1795403186.2")
+    lines = ["echo 1", "echo 2", "echo 3"]
+    result = box.run(lines, "--gpus", "0", "--joblog", "log", "--resume")
+    assert result.out == "2\n3\n"
+    again = box.run(lines, "--gpus", "0", "--joblog", "log", "--resume")
+    assert (again.out, again.status) == ("", 0)
+
+
+@pytest.mark.xfail(strict=True, reason="a row without its newline counts")
+def test_a_row_torn_within_its_command_counts_as_not_written(box):
+    _log(box, (1, 0, "echo 1"), (2, 0, "echo some"))
+    os.truncate(box.path / "log", os.path.getsize(box.path / "log") - 3)
+    lines = ["echo 1", "echo something"]
+    result = box.run(lines, "--gpus", "0", "--joblog", "log", "--resume")
+    assert (result.out, result.said) == ("something\n", [])
+
+
+@pytest.mark.parametrize("options", [[], ["--resume"], ["--resume-failed"]], ids=str)
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"echo precious\n",
+        b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 100,
+        b"Seq\tHost\n",
+        b"Seq",
+        b"\n\n",
+        b"\0" * 5000,
+    ],
+)
+def test_a_file_that_is_no_joblog_is_left_as_it_is(box, content, options):
+    (box.path / "log").write_bytes(content)
+    result = box.run(["touch ran"], "--gpus", "0", "--joblog", "log", *options)
+    assert result.status == 2
+    assert "--joblog 'log'" in result.said[0]
+    assert "isn't a job log" in result.said[0]
+    assert (box.path / "log").read_bytes() == content
+    assert sorted(os.listdir(box.path)) == ["log"]
+
+
+@pytest.mark.parametrize(
+    "seq",
+    [
+        "0",
+        "99999999999999999",
+        pytest.param("4294967296", marks=ABSURD),
+        pytest.param("999999999999", marks=ABSURD),
+    ],
+)
+def test_a_row_with_an_absurd_number_is_survived(box, seq):
+    _log(box, (1, 0, "echo 1"), (seq, 0, "true"))
+    result = box.run(
+        ["echo 1", "echo 2"],
+        *["--gpus", "0", "--joblog", "log", "--resume"],
+        limits={resource.RLIMIT_AS: 2 << 30},
+    )
+    assert (result.status, result.out) == (0, "2\n")
+    assert "Traceback" not in result.err
+
+
+def test_an_existing_log_is_set_aside(box):
+    box.run(["echo old"], "--gpus", "0", "--joblog", "log")
+    old = (box.path / "log").read_bytes()
+    box.run(["echo new"], "--gpus", "0", "--joblog", "log")
+    assert (box.path / "log~").read_bytes() == old
+    assert box.read("log")[1].endswith("\techo new")
+
+
+@pytest.mark.parametrize("path", [".", "no/such/folder/log", "log/log", "/dev/full", ""])
+def test_an_unwritable_log_is_an_error_before_anything_runs(box, path):
+    if path == "log/log":
+        (box.path / "log").touch()
+    result = box.run(["touch ran"], "--gpus", "0", "--joblog", path)
+    assert result.status == 2
+    assert f"--joblog {path!r}" in result.said[0]
+    assert not (box.path / "ran").exists()
+
+
+def test_a_log_that_takes_no_more_stops_the_run_and_names_the_row(box):
+    """The file may grow to 180 bytes only, as on a full disk."""
+    lines = [f"echo {n} >> ran" for n in range(1, 9)]
+    result = box.run(lines, "--gpus", "0", "--joblog", "log", limits={resource.RLIMIT_FSIZE: 180})
+    assert result.status == 1
+    ran = box.read("ran")
+    assert len(ran) < 8
+    error = next(line for line in result.said if line.startswith("error: --joblog 'log'"))
+    assert "starting no more jobs" in error
+    assert f"not logged is: {ran[-1]} : " in error
+    assert f"echo {ran[-1]} >> ran" in error
+    again = box.run(lines, "--gpus", "0", "--joblog", "log", "--resume")
+    assert again.status == 0
+    assert set(range(len(ran), 9)) <= set(map(int, box.read("ran")[len(ran) :]))
+
+
+@pytest.mark.xfail(strict=True, reason="a row without its newline counts")
+def test_what_was_called_not_logged_runs_again(box):
+    """The message says so also when half of the row has reached the file."""
+    for size in range(110, 150, 7):
+        result = box.run(
+            ["echo x; : some long command that will be torn somewhere"],
+            *["--gpus", "0", "--joblog", f"log{size}"],
+            limits={resource.RLIMIT_FSIZE: size},
+        )
+        assert (result.status, "not logged is: 1 " in result.err) == (1, True)
+        again = box.run(
+            ["echo x; : some long command that will be torn somewhere"],
+            *["--gpus", "0", "--joblog", f"log{size}", "--resume"],
+        )
+        assert (size, again.out, again.said) == (size, "x\n", [])
+
+
+@pytest.mark.xfail(strict=True, reason="only the first error is told")
+def test_jobs_that_run_while_the_log_fails_are_let_finish_and_named(box):
+    gate = box.gate()
+    run = box.start(
+        *["--gpus", "0,1", "--joblog", "log"], limits={resource.RLIMIT_FSIZE: len(HEADER)}
+    )
+    run.write(f"{gate.wait}; echo finished\n")
+    run.wait_starts(1)
+    run.write("true\n")
+    run.wait_err("starting no more jobs")
+    gate.open()
+    result = run.ended()
+    assert (result.status, result.out) == (1, "finished\n")
+    assert "not logged is: 2 " in result.err
+    assert "not logged is: 1 " in result.err
+
+
+def test_killed_it_resumes_exactly_what_the_log_lacks(box, each_once):
+    gate = box.gate()
+    lines = [f"echo {n} >> ran" for n in range(1, 41)]
+    lines[20] = f"echo 21 >> up; {gate.wait}; echo 21 >> ran"
+    run = box.start("--gpus", "0,1", "--joblog", "log")
+    run.write("".join(f"{line}\n" for line in lines))
+    box.wait_lines("up", 1)
+    box.wait_lines("log", 40)
+    run.send(signal.SIGKILL)
+    run.ended(end_input=False)
+    logged = {int(row.split("\t")[0]) for row in box.read("log")[1:]}
+    assert 21 not in logged
+    box.kill_all()
+    (box.path / "ran").unlink()
+    gate.open()
+    result = box.run(lines, "--gpus", "0,1", "--joblog", "log", "--resume")
+    assert result.status == 0
+    each_once(map(int, box.read("ran")), set(range(1, 41)) - logged)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
+def test_interrupted_it_resumes_exactly_what_the_log_lacks(box, number, each_once):
+    gate = box.gate()
+    lines = [f"echo {n} >> ran" for n in range(1, 31)]
+    lines[9] = f"echo up >> up; {gate.wait}; echo 10 >> ran"
+    run = box.start("--gpus", "0", "--joblog", "log")
+    run.write("".join(f"{line}\n" for line in lines))
+    box.wait_lines("up", 1)
+    run.send(number)
+    if number == signal.SIGINT:
+        run.wait_err("a second one ends them")
+        gate.open()
+    run.ended(end_input=False)
+    gate.open()
+    assert box.run(lines, "--gpus", "0", "--joblog", "log", "--resume").status == 0
+    each_once(map(int, box.read("ran")), range(1, 31))
+
+
+def test_the_log_may_be_a_pipe(box):
+    run = box.shell('echo true | "$S" --gpus 0 --joblog /dev/stdout | cat')
+    result = run.ended()
+    assert result.out.startswith(HEADER)
+    assert result.out.endswith("\ttrue\n")
+
+
+def test_a_log_by_way_of_a_symbolic_link(box):
+    (box.path / "target").mkdir()
+    (box.path / "log").symlink_to("target/log")
+    for command in ("echo 1", "echo 2"):
+        box.run([command], "--gpus", "0", "--joblog", "log")
+    assert (box.path / "log").read_text().endswith("\techo 2\n")
+
+
+def test_two_runs_of_one_log_mix_no_rows(box, parse_joblog):
+    (box.path / "log").write_text(HEADER)
+    options = ["--gpus", "0", "--joblog", "log", "--resume"]
+    runs = [box.start(*options), box.start(*options)]
+    for run in runs:
+        run.wait_ready()
+    for number, run in enumerate(runs):
+        run.write(f"true {'x' * 3000} {number}\n" * 50)
+        run.end_input()
+    assert [run.ended().status for run in runs] == [0, 0]
+    assert len(parse_joblog(box.path / "log")) == 100
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything")
+def test_a_log_without_permission(box):
+    (box.path / "log").write_text(HEADER)
+    (box.path / "log").chmod(0o444)
+    result = box.run(["touch ran"], "--gpus", "0", "--joblog", "log", "--resume")
+    assert (result.status, "Permission denied" in result.err) == (2, True)
+
+
+def test_the_log_of_a_descriptor(box):
+    read_fd, write_fd = os.pipe()
+    process = subprocess.run(
+        [box.command, "--gpus", "0", "--joblog", f"/dev/fd/{write_fd}"],
+        input=b"true\n",
+        pass_fds=[write_fd],
+        cwd=box.path,
+        env=box.env,
+        capture_output=True,
+        check=False,
+    )
+    os.close(write_fd)
+    with open(read_fd, "rb") as file:
+        assert file.read().count(b"\n") == 2
+    assert process.returncode == 0
