@@ -22,6 +22,7 @@ LAYERS = [
     ["loop", "results"],
     ["adapters", "testing"],
     ["cli"],
+    ["entry"],
 ]
 
 

@@ -15,6 +15,7 @@ from simple_gpu_scheduler.model import MAX_JOBS_PER_GPU, Job, share_units
 _COMMENT = re.compile(rb"(?:^|(?<=[\s;&|()]))#[ \t]*sgs:")
 _HEAD = re.compile(rb"#SGS[ \t]([^\n]*)")
 _NUMBER = re.compile(r"\d{1,9}", re.ASCII)
+_NEWLINE, _DOUBLE, _HASH, _SINGLE, _BACKSLASH = b"\n\"#'\\"
 _KNOWN = "gpus=N, jobs-per-gpu=K, timeout=DURATION, retries=N"
 
 
@@ -49,18 +50,22 @@ def _directives(command: bytes) -> list[bytes]:
 
 def _quoted(prefix: bytes) -> bool:
     """True if the shell would still be inside quotes at the end of this text."""
-    quote = 0
+    until = 0  # the byte that ends what we are in: a quote, or the newline of a comment
     escaped = False
+    before = b" "
     for byte in prefix:
         if escaped:
             escaped = False
-        elif byte == 0x5C and quote != 0x27:  # a backslash, which single quotes keep as it is
+        elif byte == _BACKSLASH and until not in (_SINGLE, _NEWLINE):
             escaped = True
-        elif quote:
-            quote = 0 if byte == quote else quote
-        elif byte in b"'\"":
-            quote = byte
-    return quote != 0 or escaped
+        elif until:
+            until = 0 if byte == until else until
+        elif byte in (_SINGLE, _DOUBLE):
+            until = byte
+        elif byte == _HASH and before in b" \t\n;&|()":
+            until = _NEWLINE
+        before = bytes((byte,))
+    return until in (_SINGLE, _DOUBLE) or escaped
 
 
 def _apply(job: Job, word: str) -> Job:

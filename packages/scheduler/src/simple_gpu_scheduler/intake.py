@@ -29,6 +29,7 @@ class Intake:
     ) -> None:
         """`template` holds what the command line asks for each job; `done` the lines to skip."""
         self.waiting: deque[Job] = deque()
+        self.blank = 0  #: lines that are no job
         self._source = source
         self._asks = template[2:]
         self._gpus = gpus
@@ -52,6 +53,7 @@ class Intake:
 
     def _sort(self, line: Line) -> None:
         if not line.command or line.command.isspace():  # it has a number, as in GNU parallel
+            self.blank += 1
             return
         if line.seq in self._done:
             self._tell(Skipped(line.seq, not self._done.is_same(line.seq, line.command)))

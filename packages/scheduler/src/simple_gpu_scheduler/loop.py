@@ -80,6 +80,7 @@ class Pipe:
         self._hold: Hold | None = None
         self._last_start_s: float | None = None
         self._crowded = False  # the system had no room for one more process
+        self._told: set[int] = set()  # leftovers
         self._warned = False  # that the input isn't the one that the joblog is of
 
     def run(self) -> int:
@@ -158,6 +159,8 @@ class Pipe:
     def _start(self, start: Start) -> bool:
         """Start a job; False if it has to wait after all."""
         job, gpus = start
+        if self._ending.phase is not Phase.OPEN:  # a start before it broke something
+            return False
         self._report(Starting(job, gpus))
         try:
             pid = self._runner.start(job, gpus)
@@ -225,6 +228,7 @@ class Pipe:
             left = self._runner.leftovers(one.pid, one.job.seq, thorough=False)
             if left:
                 ended = ended._replace(leftovers=left)
+                self._told.update(process.pid for process in left)
         if self._ending.phase is Phase.OPEN and not (ended.ok or ended.aborted):
             again = retry.next_attempt(one.job)
             if again is not None:
@@ -239,7 +243,7 @@ class Pipe:
         self._report(event)
         if isinstance(event, Skipped):
             self._warn_if_changed(event)
-        if self._halt is not None and self._ending.weigh(self._counts(), self._source.known):
+        if self._halt is not None and self._ending.weigh(self._counts(), self._known()):
             self._report(Notice(f"--halt {self._halt}: starting no more jobs"))
 
     def _warn_if_changed(self, event: Skipped) -> None:
@@ -250,8 +254,8 @@ class Pipe:
 
     def _give_up(self, message: str) -> None:
         """Something can't go on as asked: start no more, so that nothing gets lost."""
-        if self._ending.give_up():
-            self._report(Notice(f"error: {message}; starting no more jobs"))
+        rest = "; starting no more jobs" if self._ending.give_up() else ""
+        self._report(Notice(f"error: {message}{rest}"))
 
     def _report(self, event: Event) -> None:
         for listener in self._listeners:
@@ -266,7 +270,7 @@ class Pipe:
                 self._clock.now_s(),
                 self._counts(),
                 tuple(self._running.values()),
-                self._source.known,
+                self._known(),
                 self._source.complete,
                 self._hold,
             )
@@ -275,7 +279,18 @@ class Pipe:
     def _counts(self) -> Counts:
         return Counts(**self._tally)
 
+    def _known(self) -> int:
+        return self._source.known - self._intake.blank
+
+    def _tell_survivors(self) -> None:
+        """What jobs left behind in sessions of its own shows only when all of /proc is read."""
+        for seq, left in self._runner.survivors().items():
+            names = ", ".join(str(process) for process in left if process.pid not in self._told)
+            if names:
+                self._report(Notice(f"job {seq} left processes running: {names}"))
+
     def _finish(self) -> int:
+        self._tell_survivors()
         self._tally["unstarted"] = len(self._intake.waiting)
         status = self._ending.exit_status(self._tally["failed"])
         if self._tick_s is not None:

@@ -99,6 +99,10 @@ class Runner(Protocol):
         """
         ...
 
+    def survivors(self) -> dict[int, tuple[Leftover, ...]]:
+        """What all ended jobs left behind and still lives, by job; may take milliseconds."""
+        ...
+
 
 class Woken(NamedTuple):
     """Why the wait ended."""

@@ -129,6 +129,10 @@ class FakeRunner:
         """Fake jobs leave nothing behind."""
         return ()
 
+    def survivors(self) -> dict[int, tuple[Leftover, ...]]:
+        """Fake jobs leave nothing behind."""
+        return {}
+
 
 class FakeWait:
     """Moves the clock to whatever comes next; implements `ports.Wait`."""

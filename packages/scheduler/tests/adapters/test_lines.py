@@ -56,7 +56,7 @@ def test_null_separated_jobs_keep_their_newlines(jobs: list[bytes]) -> None:
 
 def test_the_longest_command_that_linux_takes() -> None:
     longest = b"a" * MAX_COMMAND_BYTES
-    lines = _from_file(longest + b"\n" + longest + b"b\ntrue\n")
+    lines = _from_file(longest + b"\r\n" + longest + b"b\ntrue\n")
     assert [line.reason is None for line in lines] == [True, False, True]
     assert "131072 bytes" in str(lines[1].reason)
 

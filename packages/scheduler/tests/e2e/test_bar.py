@@ -95,7 +95,6 @@ def test_it_appears_on_a_terminal_without_being_asked_for(box, terminal):
     assert _whole_screen(terminal.shown)
 
 
-@pytest.mark.xfail(strict=True, reason="a draw left out for its rate is never made up for")
 def test_it_is_up_to_date_while_nothing_runs(box, terminal):
     run = _start(box, terminal)
     run.write("true\ntrue\ntrue\n")
@@ -129,7 +128,6 @@ def test_plain_lines_in_a_pipe_by_choice(box):
     assert re.search(r"^\[#+\]  2/2 done  1 failed  0 running", result.err, re.MULTILINE)
 
 
-@pytest.mark.xfail(strict=True, reason="the total counts blank lines, which never get done")
 def test_blank_lines_are_no_jobs_to_wait_for(box):
     result = box.run(["true", "", "false"], "--gpus", "0", "--bar")
     assert re.search(r"^\[#+\]  2/2 done  1 failed  0 running", result.err, re.MULTILINE)

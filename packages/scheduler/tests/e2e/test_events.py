@@ -155,7 +155,6 @@ def test_events_that_cannot_be_written_stop_the_run(box):
     assert "--json: the events can't be written: No space left on device" in result.err
 
 
-@pytest.mark.xfail(strict=True, reason="starts decided on at once go on")
 def test_no_more_start_after_events_could_not_be_written(box):
     lines = [f"echo {n} >> ran" for n in range(5)]
     result = box.run(lines, "--gpus", "0,1,2,3,4", "--json", "/dev/full")

@@ -182,7 +182,6 @@ def test_theirs_resumes_where_ours_was_interrupted(box, theirs):
     assert _ran(box) == list(range(1, 11))
 
 
-@pytest.mark.xfail(strict=True, reason="the torn row stays in the log")
 def test_theirs_takes_a_log_that_ours_went_on_with_after_a_tear(box, theirs):
     lines = [f"echo {n} >> ran" for n in range(1, 5)]
     _ours(box, lines[:2])

@@ -23,7 +23,6 @@ def test_a_timed_out_job_is_ended_and_logged_as_by_gnu_parallel(box):
     assert _rows(box) == [("1", "-1", "15")]
 
 
-@pytest.mark.xfail(strict=True, reason="what gets due by a start or a stop is not waited for")
 def test_a_timeout_while_other_jobs_wait(box):
     lines = ["echo a >> got; sleep 1000", "echo b >> got", "echo c >> got; sleep 1000"]
     run = box.start("--gpus", "0", "--timeout", "0.2", "--joblog", "log")
@@ -110,7 +109,6 @@ def test_leftovers_are_reported_and_left_alone(box, is_alive):
     assert is_alive(pid)
 
 
-@pytest.mark.xfail(strict=True, reason="only the process group is looked at")
 def test_leftovers_in_a_session_of_their_own_are_reported(box):
     job = "setsid sh -c 'echo $$ >> pids; exec sleep 1000' & while [ ! -s pids ]; do :; done"
     result = box.run([job], "--gpus", "0")

@@ -240,7 +240,6 @@ def test_sigchld_ignored_by_the_parent_costs_no_exit_status(box):
     assert "job 2 failed with exit status 3" in result.err
 
 
-@pytest.mark.xfail(strict=True, reason="an inherited signal mask is kept")
 def test_signals_blocked_by_the_parent(box):
     def before():
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGTERM})
@@ -294,7 +293,6 @@ def test_a_job_that_ended_just_before_the_signal_counts_as_run(box, number, unti
     assert [row.split("\t")[::6] for row in box.read("log")[1:]] == [["1", "0"]]
 
 
-@pytest.mark.xfail(strict=True, reason="SIGINT is Python's while modules load")
 def test_interrupted_while_it_loads_it_leaves_no_traceback(box):
     gate = box.gate()
     shim = box.path / "shim"

@@ -175,3 +175,9 @@ def test_the_kill_is_planned_with_the_term() -> None:
     decided = decide("0", running(job(1, timeout_s=5), "0"), waiting=[], now_s=6.0)
     assert [stop.signal for stop in decided.stops] == [signal.SIGTERM]
     assert decided.wake_s == 16.0
+
+
+def test_the_timeout_of_a_job_that_starts_now_is_waited_for() -> None:
+    decided = decide("0", waiting=[job(1, timeout_s=5), job(2)], now_s=6.0)
+    assert starts(decided) == [(1, "0")]
+    assert decided.wake_s == 11.0

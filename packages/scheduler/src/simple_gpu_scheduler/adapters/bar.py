@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import suppress
 from types import FrameType
 
+from simple_gpu_scheduler.adapters.output import say
 from simple_gpu_scheduler.durations import short_duration
 from simple_gpu_scheduler.model import Event, Finished, Progress, Running
 from simple_gpu_scheduler.policy.reasons import explain
@@ -77,7 +77,7 @@ class Bar:
         """Draw the progress."""
         if isinstance(event, Finished):
             self.close()
-        elif isinstance(event, Progress) and (event.now_s >= self._next_s or _over(event)):
+        elif isinstance(event, Progress) and (event.now_s >= self._next_s or _still(event)):
             every_s = _DRAW_EVERY_S if self._terminal else _PLAIN_EVERY_S
             self._next_s = event.now_s + every_s
             if self._terminal:
@@ -127,9 +127,9 @@ class Bar:
         os.kill(os.getpid(), signal.SIGSTOP)
 
     def _write(self, text: str) -> None:
-        with suppress(OSError):
-            os.write(self._fd, text.encode())
+        say(text.encode(), self._fd)
 
 
-def _over(progress: Progress) -> bool:
-    return not progress.running and progress.complete
+def _still(progress: Progress) -> bool:
+    """True if nothing runs: no later event might come to draw what is left out now."""
+    return not progress.running

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
+from simple_gpu_scheduler.adapters.output import say
 from simple_gpu_scheduler.model import (
     Ended,
     Event,
@@ -34,8 +34,7 @@ class Console:
         text = message(event)
         fd = self._starts_fd if type(event) is Starting else 2
         if text and fd is not None:
-            with suppress(OSError):
-                os.write(fd, text)
+            say(text, fd)
 
 
 def message(event: Event) -> bytes:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from simple_gpu_scheduler.adapters.output import write_whole
 from simple_gpu_scheduler.adapters.results import result_record
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.model import (
@@ -26,6 +27,7 @@ class EventStream:
     def __init__(self, fd: int, wall_s: Callable[[], float]) -> None:
         self._fd = fd
         self._wall_s = wall_s
+        self._broken = False
 
     def hear(self, event: Event) -> None:
         """Write the event, if programs are told of it.
@@ -34,14 +36,13 @@ class EventStream:
             SgsError: it can't be written.
         """
         record = event_record(event)
-        if record is None:
+        if record is None or self._broken:
             return
         line = json.dumps({"time": round(self._wall_s(), 3), **record}) + "\n"
-        data = line.encode()
         try:
-            while data:
-                data = data[os.write(self._fd, data) :]
+            write_whole(self._fd, line.encode())
         except OSError as error:
+            self._broken = True
             raise SgsError(f"--json: the events can't be written: {error.strerror}") from None
 
 

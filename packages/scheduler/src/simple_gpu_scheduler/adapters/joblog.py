@@ -13,42 +13,42 @@ import stat
 import zlib
 from array import array
 
+from simple_gpu_scheduler.adapters.output import write_whole
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.model import Ended, Event
 
 _HEADER = b"Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n"
-_ROW = re.compile(rb"(\d{1,18})\t(?:[^\t]*\t){5}(-?\d+)\t(-?\d+)\t(.*)", re.DOTALL)
+_ROW = re.compile(rb"(\d{1,18})\t(?:[^\t]*\t){5}(-?\d+)\t(-?\d+)\t(.*)\n", re.DOTALL)
 _UNKNOWN, _SUCCEEDED, _FAILED = range(3)
+_PAGE = 1024
 
 
 class DoneJobs:
-    """Which jobs a job log has, in a few bytes each."""
+    """Which jobs a job log has, in a few bytes each, whatever their numbers."""
 
     def __init__(self, *, rerun_failed: bool = False) -> None:
         self._rerun_failed = rerun_failed
-        self._states = bytearray(1)
-        self._checksums = array("I", [0])
+        self._pages: dict[int, tuple[bytearray, array[int]]] = {}
 
     def __contains__(self, seq: object) -> bool:
         """True if the job need not run again."""
-        if not isinstance(seq, int) or seq >= len(self._states):
+        if not isinstance(seq, int) or seq // _PAGE not in self._pages:
             return False
-        state = self._states[seq]
+        state = self._pages[seq // _PAGE][0][seq % _PAGE]
         return state == _SUCCEEDED or (state == _FAILED and not self._rerun_failed)
 
     def is_same(self, seq: int, command: bytes) -> bool:
         """True if the log has this very command for the job."""
-        return self._checksums[seq] == _checksum(command)
+        return self._pages[seq // _PAGE][1][seq % _PAGE] == _checksum(command)
 
     def add(self, seq: int, command: bytes, *, ok: bool) -> None:
         """Note a row; the last one of a job counts."""
-        missing = seq + 1 - len(self._states)
-        if missing > 0:
-            grow = missing + seq // 8
-            self._states.extend(bytes(grow))
-            self._checksums.extend(array("I", bytes(4 * grow)))
-        self._states[seq] = _SUCCEEDED if ok else _FAILED
-        self._checksums[seq] = _checksum(command)
+        page = self._pages.get(seq // _PAGE)
+        if page is None:
+            page = bytearray(_PAGE), array("I", bytes(4 * _PAGE))
+            self._pages[seq // _PAGE] = page
+        page[0][seq % _PAGE] = _SUCCEEDED if ok else _FAILED
+        page[1][seq % _PAGE] = _checksum(command)
 
 
 def _checksum(command: bytes) -> int:
@@ -65,8 +65,8 @@ def read_joblog(path: str, *, rerun_failed: bool) -> DoneJobs:
     try:
         with open(path, "rb") as file:
             for number, line in enumerate(file):
-                row = _ROW.fullmatch(line.removesuffix(b"\n"))
-                if row is not None and int(row[1]) < 1 << 40:
+                row = _ROW.fullmatch(line)
+                if row is not None:
                     done.add(int(row[1]), row[4], ok=int(row[2]) == int(row[3]) == 0)
                 elif number == 0:
                     _check_header(path, line)
@@ -105,12 +105,14 @@ class Joblog:
             raise UsageError(f"--joblog {path!r} can't be written: {error.strerror}") from None
 
     def _begin(self) -> None:
-        """Write the header, or end a line that a crash has torn."""
+        """Write the header, and take away a row that a crash or a full disk has torn."""
         status = os.fstat(self._fd)
         if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
-            os.write(self._fd, _HEADER)
+            write_whole(self._fd, _HEADER)
         elif os.pread(self._fd, 1, status.st_size - 1) != b"\n":
-            os.write(self._fd, b"\n")
+            with open(self._path, "rb") as file:
+                whole = sum(len(line) for line in file if line.endswith(b"\n"))
+            os.ftruncate(self._fd, whole)
 
     def hear(self, event: Event) -> None:
         """Log a job that came to its end; one that will run again or was ended by us has not.
@@ -121,11 +123,9 @@ class Joblog:
         if isinstance(event, Ended) and not (event.retry or event.aborted):
             row = joblog_row(event)
             try:
-                written = os.write(self._fd, row)
+                write_whole(self._fd, row)
             except OSError as error:
                 raise _lost(self._path, row, error.strerror or "") from None
-            if written != len(row):
-                raise _lost(self._path, row, "no space left")
 
 
 def _lost(path: str, row: bytes, why: str) -> SgsError:

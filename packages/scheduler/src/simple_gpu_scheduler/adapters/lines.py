@@ -10,6 +10,7 @@ from simple_gpu_scheduler.ports import Line
 MAX_COMMAND_BYTES = 32 * 4096 - 1
 
 _CHUNK_BYTES = 1 << 16
+_SHOWN_BYTES = 80
 
 
 class LineSource:
@@ -26,11 +27,14 @@ class LineSource:
         self._eof = False
         self._taken = 0
         self._dropped_bytes = 0  # of a line too long to keep
+        self._beginning = b""  # of that line
+        self._torn = False  # what is in the buffer is the beginning of one line
 
     @property
     def wants_input(self) -> bool:
-        """True while less than a chunk is waiting to be taken."""
-        return not self._eof and len(self._buffer) - self._position < _CHUNK_BYTES
+        """True while less than a chunk is waiting to be taken, or no whole line."""
+        waiting = len(self._buffer) - self._position
+        return not self._eof and (self._torn or waiting < _CHUNK_BYTES)
 
     @property
     def at_end(self) -> bool:
@@ -55,8 +59,12 @@ class LineSource:
         Raises:
             OSError: the descriptor can't be read.
         """
-        chunk = os.read(self._fd, _CHUNK_BYTES)
+        try:
+            chunk = os.read(self._fd, _CHUNK_BYTES)
+        except BlockingIOError:  # somebody else read it
+            return
         self._eof = not chunk
+        self._torn = False
         self._buffer = self._buffer[self._position :] + chunk
         self._position = 0
 
@@ -75,19 +83,22 @@ class LineSource:
         if self._eof:
             self._position = len(self._buffer)
             return self._line(rest) if rest or self._dropped_bytes else None
-        if len(rest) > MAX_COMMAND_BYTES:
+        self._torn = True
+        if len(rest) > MAX_COMMAND_BYTES + 1:  # a last \r isn't the command's
+            self._beginning = self._beginning or rest[:_SHOWN_BYTES]
             self._dropped_bytes += len(rest)
             self._position = len(self._buffer)
         return None
 
     def _line(self, command: bytes) -> Line:
         self._taken += 1
-        size = len(command) + self._dropped_bytes
-        self._dropped_bytes = 0
         if self._separator == b"\n":
             command = command.removesuffix(b"\r")
+        size = len(command) + self._dropped_bytes
+        beginning = self._beginning or command[:_SHOWN_BYTES]
+        self._dropped_bytes, self._beginning = 0, b""
         if size > MAX_COMMAND_BYTES:
-            return Line(self._taken, command[:80], _too_long(size))
+            return Line(self._taken, beginning, _too_long(size))
         if b"\0" in command:
             return Line(self._taken, command, _NUL_INSIDE)
         return Line(self._taken, command)

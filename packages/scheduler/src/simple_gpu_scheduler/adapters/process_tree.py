@@ -33,6 +33,18 @@ def members(session: int, run_id: bytes, seq: int) -> tuple[int, ...]:
     return tuple(sorted(pid for pid in found if processes[pid].state not in (b"Z", b"X")))
 
 
+def marked(run_id: bytes) -> dict[int, list[int]]:
+    """Ids of all living processes that carry the mark of the run, by job."""
+    run, seq = RUN_VARIABLE + b"=" + run_id, SEQ_VARIABLE + b"="
+    found: dict[int, list[int]] = {}
+    for pid, one in sorted(_processes().items()):
+        entries = _environ(pid) if one.state not in (b"Z", b"X") else []
+        numbers = [entry.removeprefix(seq) for entry in entries if entry.startswith(seq)]
+        if run in entries and numbers and numbers[0].isdigit():
+            found.setdefault(int(numbers[0]), []).append(pid)
+    return found
+
+
 def name(pid: int) -> str:
     """The process's short name, or an empty string if it is gone."""
     try:
@@ -44,7 +56,11 @@ def name(pid: int) -> str:
 
 def _processes() -> dict[int, _Process]:
     found: dict[int, _Process] = {}
-    for entry in os.listdir("/proc"):
+    try:
+        entries = os.listdir("/proc")
+    except OSError:  # no descriptor is left, say
+        return found
+    for entry in entries:
         if entry.isdigit():
             with suppress(OSError):  # it ended meanwhile
                 found[int(entry)] = _process(entry)
@@ -59,12 +75,16 @@ def _process(entry: str) -> _Process:
 
 
 def _carries(pid: int, marks: tuple[bytes, bytes]) -> bool:
+    entries = _environ(pid)
+    return all(entry in entries for entry in marks)
+
+
+def _environ(pid: int) -> list[bytes]:
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
-            entries = file.read().split(b"\0")
+            return file.read().split(b"\0")
     except OSError:  # gone, or another user's
-        return False
-    return all(entry in entries for entry in marks)
+        return []
 
 
 def _add_descendants(found: set[int], processes: dict[int, _Process]) -> None:

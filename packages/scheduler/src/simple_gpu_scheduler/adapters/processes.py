@@ -117,6 +117,13 @@ class ProcessRunner:
         members = process_tree.members(pid, self._run_id, seq)
         return tuple(Leftover(member, process_tree.name(member)) for member in members)
 
+    def survivors(self) -> dict[int, tuple[Leftover, ...]]:
+        """What ended jobs left behind, by job, wherever it is; see `ports.Runner`."""
+        return {
+            seq: tuple(Leftover(pid, process_tree.name(pid)) for pid in pids)
+            for seq, pids in process_tree.marked(self._run_id).items()
+        }
+
     def _environ_for(self, gpus: tuple[str, ...]) -> dict[bytes, bytes]:
         visible = os.fsencode(",".join(gpus))
         environ = {**self._environ, b"CUDA_VISIBLE_DEVICES": visible}
@@ -134,6 +141,7 @@ class ProcessRunner:
             environ,
             file_actions=actions,
             setsid=True,
+            setsigmask=(),
             setsigdef=_RESET,
         )
 

@@ -34,6 +34,7 @@ class KernelWait:
         os.set_blocking(self._wakeup_fd, False)
         os.set_blocking(write_fd, False)
         signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD, *ENDING))  # if inherited
         for number in (signal.SIGCHLD, signal.SIGWINCH):
             signal.signal(number, _noted)
         for number in ENDING:  # what was ignored at the start (nohup, `&` in a script) stays so
@@ -47,7 +48,7 @@ class KernelWait:
         """Sleep; see `ports.Wait`."""
         if want_input != self._wants_input:
             self._watch_input(want_input)
-        timeout_ms = None if timeout_s is None else max(0, math.ceil(timeout_s * 1000))
+        timeout_ms = None if timeout_s is None else _milliseconds(timeout_s)
         input_ready = False
         signals: tuple[int, ...] = ()
         for fd, _ in self._poll.poll(timeout_ms):
@@ -67,3 +68,8 @@ class KernelWait:
     def _signals(self) -> tuple[int, ...]:
         numbers = os.read(self._wakeup_fd, 4096)
         return tuple(numbers.translate(None, _CHILD))
+
+
+def _milliseconds(timeout_s: float) -> int:
+    """For poll(2), which takes an int: on a longer wait it wakes up in between."""
+    return max(0, math.ceil(min(timeout_s, 1_000_000.0) * 1000))

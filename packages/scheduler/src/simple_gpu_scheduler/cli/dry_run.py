@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import select
 import time
 
 from simple_gpu_scheduler.adapters.console import message
+from simple_gpu_scheduler.adapters.output import say, write_whole
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.intake import Intake
 from simple_gpu_scheduler.model import Event, Job, Rejected
@@ -23,15 +24,16 @@ def dry_run(source: Source, template: Job, gpus: int, done: Done, separator: byt
     def tell(event: Event) -> None:
         nonlocal rejected
         rejected += isinstance(event, Rejected)
-        os.write(2, message(event))
+        say(message(event))
 
     intake = Intake(source, template, gpus, done, tell, time.time)
     try:
         while not source.at_end:
+            select.select([0], [], [])
             source.fill()
             intake.take()
             while intake.waiting:
-                _write(b"".join(job.command + separator for job in intake.waiting))
+                write_whole(1, b"".join(job.command + separator for job in intake.waiting))
                 intake.waiting.clear()
                 intake.take()
     except BrokenPipeError:  # the reader has seen enough
@@ -39,8 +41,3 @@ def dry_run(source: Source, template: Job, gpus: int, done: Done, separator: byt
     except OSError as error:
         raise SgsError(f"--dry-run stopped: {error.strerror}") from None
     return 1 if rejected else 0
-
-
-def _write(data: bytes) -> None:
-    while data:
-        data = data[os.write(1, data) :]

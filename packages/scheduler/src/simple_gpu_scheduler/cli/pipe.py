@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from collections.abc import Sequence
 
@@ -14,10 +15,11 @@ from simple_gpu_scheduler.adapters.clock import SystemClock
 from simple_gpu_scheduler.adapters.console import Console, message
 from simple_gpu_scheduler.adapters.joblog import DoneJobs, Joblog, read_joblog
 from simple_gpu_scheduler.adapters.lines import LineSource
+from simple_gpu_scheduler.adapters.output import say
 from simple_gpu_scheduler.adapters.processes import Outputs, ProcessRunner
 from simple_gpu_scheduler.adapters.standard_files import open_missing_outputs
 from simple_gpu_scheduler.adapters.wait import KernelWait
-from simple_gpu_scheduler.cli.pipe_options import Settings, parser, settings
+from simple_gpu_scheduler.cli.pipe_options import Settings, parse, settings
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.loop import Pipe
 from simple_gpu_scheduler.model import Notice
@@ -29,8 +31,8 @@ _TICK_S = 1.0
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
-    args = parser().parse_args(argv)
     try:
+        args = parse(sys.argv[1:] if argv is None else argv)
         for name in open_missing_outputs():
             _say(f"{name} is closed: what the jobs print there is lost")
         chosen = settings(args)
@@ -169,4 +171,4 @@ def _bar(args: argparse.Namespace, clock: SystemClock) -> Bar | None:
 
 
 def _say(text: str) -> None:
-    os.write(2, message(Notice(text)))
+    say(message(Notice(text)))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, NoReturn
 
 from simple_gpu_scheduler import __version__
 from simple_gpu_scheduler.durations import parse_duration_s
@@ -68,6 +69,25 @@ exit status: 0 all jobs succeeded, 1 some failed, 2 usage, 128+n ended by signal
 """
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Read the command line.
+
+    Raises:
+        UsageError: an option is unknown or lacks its value.
+    """
+    words = list(argv)
+    for n, word in enumerate(words[:-1]):
+        if word == "--halt" and words[n + 1] in ("-1", "-2"):  # like -0, to argparse
+            words[n : n + 2] = [f"--halt={words[n + 1]}"]
+            break
+    return _parser().parse_args(words)
+
+
 def _formatter(prog: str) -> argparse.HelpFormatter:
     """Left to itself, argparse loads shutil at every start, just to know the width."""
     try:
@@ -77,9 +97,8 @@ def _formatter(prog: str) -> argparse.HelpFormatter:
     return argparse.RawDescriptionHelpFormatter(prog, width=min(columns, 100) - 2)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    options = argparse.ArgumentParser(
+def _parser() -> argparse.ArgumentParser:
+    options = _Parser(
         prog="simple_gpu_scheduler",
         allow_abbrev=False,
         description="Read shell commands from stdin, one a line, and run each on a GPU that is "

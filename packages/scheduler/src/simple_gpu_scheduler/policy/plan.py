@@ -14,10 +14,14 @@ from simple_gpu_scheduler.policy import fit, stop
 def plan(snapshot: Snapshot, policy: PipePolicy) -> Plan:
     """Decide what to start and what to stop; the same snapshot gives the same plan."""
     starts, hold = _starts(snapshot, policy)
-    stops, wake_s = stop.due(snapshot, policy.grace_s)
+    stops, next_s = stop.due(snapshot, policy.grace_s)
+    wakes_s = [] if next_s is None else [next_s]
+    wakes_s += [
+        snapshot.now_s + one.job.timeout_s for one in starts if one.job.timeout_s is not None
+    ]
     if hold is not None and hold.until_s is not None:
-        wake_s = hold.until_s if wake_s is None else min(wake_s, hold.until_s)
-    return Plan(starts, hold, stops, wake_s)
+        wakes_s.append(hold.until_s)
+    return Plan(starts, hold, stops, min(wakes_s, default=None))
 
 
 def _starts(snapshot: Snapshot, policy: PipePolicy) -> tuple[tuple[Start, ...], Hold | None]:
