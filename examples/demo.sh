@@ -36,7 +36,7 @@ status=0
 simple_hypersearch --sampling-mode grid \
     "python3 examples/train_digits.py --lr {lr} --batch-size {batch_size} --epochs ${EPOCHS:-200}" \
     -p lr 0.003 0.03 0.3 3 -p batch_size 16 64 256 |
-    simple_gpu_scheduler "$@" --results "$results" || status=$?
+    simple_gpu_scheduler "$@" --results "$results" >&2 || status=$?
 
 echo >&2
 sgs results "$results" || [ "$status" -ne 0 ] || status=$?

@@ -29,7 +29,7 @@ from simple_gpu_scheduler.model import (
     Starting,
     Stop,
 )
-from simple_gpu_scheduler.policy import retry
+from simple_gpu_scheduler.policy import reasons, retry
 from simple_gpu_scheduler.policy.ending import Ending
 from simple_gpu_scheduler.policy.halt import Halt
 from simple_gpu_scheduler.policy.plan import plan
@@ -138,12 +138,9 @@ class Pipe:
             self._give_up(f"the commands can't be read from stdin: {error.strerror}")
 
     def _heed(self, number: int) -> None:
-        heeded = self._ending.heed(number)
-        if heeded and self._ending.phase is Phase.DRAINING and self._running:
-            jobs = "1 job" if len(self._running) == 1 else f"{len(self._running)} jobs"
-            name = signal.Signals(number).name
-            text = f"{name}: reading no more, waiting for {jobs}; a second one ends them"
-            self._report(Notice(text))
+        if self._ending.heed(number) and self._running:
+            name, phase = signal.Signals(number).name, self._ending.phase
+            self._report(Notice(f"{name}: {reasons.ending(phase, len(self._running))}"))
 
     # apply
 

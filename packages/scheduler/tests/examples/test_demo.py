@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -81,7 +80,5 @@ def test_the_demo_touches_no_earlier_results(shell, root):
     assert [path.name for path in earlier.iterdir()] == ["precious"]
 
 
-def test_the_demo_is_portable_shell():
-    if shutil.which("shellcheck") is None:
-        pytest.skip("shellcheck is not installed")
-    subprocess.run(["shellcheck", "-s", "sh", EXAMPLES / "demo.sh"], check=True)
+def test_the_demo_parses_as_plain_sh():
+    subprocess.run(["sh", "-n", EXAMPLES / "demo.sh"], check=True)

@@ -166,10 +166,18 @@ def test_the_numpy_step_follows_the_gradient(root):
             assert np.allclose(weight - model.weights[k], numeric, atol=1e-7)
 
 
-def test_torch_trains_to_the_same_numbers(result):
-    pytest.importorskip("torch", reason="compares with PyTorch")
+@pytest.mark.gpu
+def test_on_a_gpu_torch_trains_to_the_same_numbers(result):
+    if importlib.util.find_spec("torch") is None or not _has_gpu():
+        pytest.skip("needs PyTorch and a GPU")
     options = ("--epochs", 3, "--momentum", 0.9, "--weight-decay", 1e-3, "--lr", 0.05)
     numpy, torch = (result(*options, "--backend", name) for name in ("numpy", "torch"))
     for name, value in numpy.items():
         if name.endswith(("_loss", "_accuracy")):
             assert torch[name] == pytest.approx(value, abs=2e-3)
+
+
+def _has_gpu():
+    import torch
+
+    return torch.cuda.is_available()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simple_gpu_scheduler.model import GPU_UNITS, Hold, Job
+from simple_gpu_scheduler.model import GPU_UNITS, Hold, Job, Phase
 
 
 def _gpus(count: int) -> str:
@@ -23,3 +23,13 @@ def impossible(job: Job, gpus: int) -> str | None:
     if job.gpus > gpus:
         return f"asks for {_gpus(job.gpus)}, but there {'is' if gpus == 1 else 'are'} only {gpus}"
     return None
+
+
+def ending(phase: Phase, running: int) -> str:
+    """What a signal of the user has brought about."""
+    jobs = "1 job" if running == 1 else f"{running} jobs"
+    if phase is Phase.DRAINING:
+        return f"reading no more, waiting for {jobs}; a second one ends them"
+    if phase is Phase.ENDING:
+        return f"ending {jobs}; one more kills them"
+    return f"killing {jobs}"
