@@ -34,7 +34,7 @@ bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks
 
 bench-peers:
-	sh benchmarks/install-peers.sh
+	PYTHON=$(PYTHON) sh benchmarks/install-peers.sh
 
 $(VENV)/created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
