@@ -20,7 +20,7 @@ def test_a_quick_benchmark_runs() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert re.search(r"^\| ours", done.stdout, re.MULTILINE)
+    assert re.search(r"^\| \*\*simple_gpu_scheduler\*\*", done.stdout, re.MULTILINE)
 
 
 def test_the_readme_quotes_the_committed_results() -> None:
