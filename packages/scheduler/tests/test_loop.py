@@ -20,8 +20,8 @@ from simple_gpu_scheduler.model import (
     Notice,
     PipePolicy,
     Rejected,
+    Running,
     Skipped,
-    Started,
 )
 from simple_gpu_scheduler.policy.halt import parse_halt
 from simple_gpu_scheduler.testing import (
@@ -115,9 +115,10 @@ def test_each_command_runs_exactly_once_and_no_gpu_is_double_used(
 def assert_never_beyond_capacity(world: World) -> None:
     used: Counter[str] = Counter()
     for event in world.recorder.events:
-        if isinstance(event, Started | Ended):
-            units = event.running.job.units * (1 if isinstance(event, Started) else -1)
-            for gpu in event.running.gpus:
+        one = event.running if isinstance(event, Ended) else event
+        if isinstance(one, Running):
+            units = one.job.units * (1 if one is event else -1)
+            for gpu in one.gpus:
                 used[gpu] += units
                 assert 0 <= used[gpu] <= GPU_UNITS
     assert set(used.values()) <= {0}

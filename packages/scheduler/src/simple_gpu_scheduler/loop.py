@@ -25,8 +25,6 @@ from simple_gpu_scheduler.model import (
     Skipped,
     Snapshot,
     Start,
-    Started,
-    Starting,
     Stop,
 )
 from simple_gpu_scheduler.policy import reasons, retry
@@ -68,11 +66,11 @@ class Pipe:
         self._runner = runner
         self._wait = wait
         self._clock = clock
-        self._listeners = listeners
+        self._hearers = [listener.hear for listener in listeners]
         self._policy = policy
         self._halt = halt
         self._tick_s = tick_s
-        self._intake = Intake(source, template, len(gpus), done, self._take_note, clock.wall_s)
+        self._intake = Intake(source, template, len(gpus), done, self._not_run, clock.wall_s)
         self._ending = Ending(halt)
         self._tally = dict.fromkeys(Counts._fields, 0)
         self._running: dict[int, Running] = {}
@@ -104,7 +102,7 @@ class Pipe:
         return Snapshot(
             self._clock.now_s(),
             self._gpus,
-            tuple(self._running.values()),
+            self._running.values(),
             () if self._crowded else self._intake.waiting,
             self._last_start_s,
             self._ending.phase,
@@ -117,19 +115,22 @@ class Pipe:
         return ended or (not self._intake.waiting and self._source.at_end)
 
     def _sleep(self, wake_s: float | None) -> None:
-        limits_s = [] if wake_s is None else [wake_s - self._clock.now_s()]
-        if self._exits:
-            limits_s.append(_TREE_CHECK_S)
         if self._tick_s is not None:
             self._report_progress()
-            if self._running:
-                limits_s.append(self._tick_s)
         want_input = self._ending.phase is Phase.OPEN and self._source.wants_input
-        woken = self._wait.wait(min(limits_s, default=None), want_input=want_input)
+        woken = self._wait.wait(self._timeout_s(wake_s), want_input=want_input)
         for number in woken.signals:
             self._heed(number)
         if woken.input_ready:
             self._fill()
+
+    def _timeout_s(self, wake_s: float | None) -> float | None:
+        limits_s = [] if wake_s is None else [wake_s - self._clock.now_s()]
+        if self._exits:
+            limits_s.append(_TREE_CHECK_S)
+        if self._tick_s is not None and self._running:
+            limits_s.append(self._tick_s)
+        return min(limits_s) if limits_s else None
 
     def _fill(self) -> None:
         try:
@@ -158,7 +159,7 @@ class Pipe:
         job, gpus = start
         if self._ending.phase is not Phase.OPEN:  # a start before it broke something
             return False
-        self._report(Starting(job, gpus))
+        self._report(start)
         try:
             pid = self._runner.start(job, gpus)
         except OSError as error:
@@ -169,7 +170,7 @@ class Pipe:
         self._last_start_s = self._clock.now_s()
         one = Running(job, gpus, pid, self._last_start_s, self._clock.wall_s())
         self._running[pid] = one
-        self._report(Started(one))
+        self._report(one)
         return True
 
     def _could_not_start(self, job: Job, error: OSError) -> bool:
@@ -177,7 +178,7 @@ class Pipe:
             self._crowded = True
             return False
         reason = f"can't be started: {error.strerror}"
-        self._take_note(Rejected(job.seq, job.command, reason, self._clock.wall_s()))
+        self._not_run(Rejected(job.seq, job.command, reason, self._clock.wall_s()))
         return True
 
     def _stop(self, stop: Stop) -> None:
@@ -194,20 +195,22 @@ class Pipe:
     # what came of it
 
     def _reap(self) -> None:
-        for done in self._runner.reap():
+        while (done := self._runner.reap()) is not None:
             self._crowded = False
-            ended = self._judge(done)
+            ended = self._judge(self._running[done.pid], done)
             if ended.running.stopped_s is not None or self._policy.kill_leftovers:
                 self._exits[done.pid] = ended
             else:
                 self._end(ended)
-        for pid, ended in tuple(self._exits.items()):
-            self._end_with_tree(self._running[pid], ended)
+        if self._exits:
+            for pid, ended in tuple(self._exits.items()):
+                self._end_with_tree(self._running[pid], ended)
 
-    def _judge(self, done: Exit) -> Ended:
-        one = self._running[done.pid]
+    def _judge(self, one: Running, done: Exit) -> Ended:
+        runtime_s = self._clock.now_s() - one.started_s
+        ok = done.exit_code == 0 and not one.timed_out
         aborted = one.stopped_s is not None and not one.timed_out
-        return Ended(one, done, self._clock.now_s() - one.started_s, aborted=aborted)
+        return Ended(one, done, runtime_s, ok, aborted)
 
     def _end_with_tree(self, one: Running, ended: Ended) -> None:
         """A stopped job keeps its GPUs until its last process is gone, or was killed."""
@@ -226,20 +229,31 @@ class Pipe:
             if left:
                 ended = ended._replace(leftovers=left)
                 self._told.update(process.pid for process in left)
-        if self._ending.phase is Phase.OPEN and not (ended.ok or ended.aborted):
-            again = retry.next_attempt(one.job)
-            if again is not None:
-                ended = ended._replace(retry=True)
-                self._intake.put_back(again)
-        self._take_note(ended)
+        if ended.aborted:
+            self._count("aborted", ended)
+        elif ended.ok:
+            self._count("succeeded", ended)
+        else:
+            self._fail(ended)
 
-    def _take_note(self, event: Ended | Rejected | Skipped) -> None:
-        end = _end_of(event)
-        if end is not None:
-            self._tally[end] += 1
-        self._report(event)
-        if isinstance(event, Skipped):
+    def _fail(self, ended: Ended) -> None:
+        again = retry.next_attempt(ended.running.job)
+        if again is None or self._ending.phase is not Phase.OPEN:
+            self._count("failed", ended)
+        else:
+            self._intake.put_back(again)
+            self._report(ended._replace(retry=True))
+
+    def _not_run(self, event: Rejected | Skipped) -> None:
+        if isinstance(event, Rejected):
+            self._count("failed", event)
+        else:
+            self._count("skipped", event)
             self._warn_if_changed(event)
+
+    def _count(self, end: str, event: Event) -> None:
+        self._tally[end] += 1
+        self._report(event)
         if self._halt is not None and self._ending.weigh(self._counts(), self._known()):
             self._report(Notice(f"--halt {self._halt}: starting no more jobs"))
 
@@ -255,9 +269,9 @@ class Pipe:
         self._report(Notice(f"error: {message}{rest}"))
 
     def _report(self, event: Event) -> None:
-        for listener in self._listeners:
+        for hear in self._hearers:
             try:
-                listener.hear(event)
+                hear(event)
             except SgsError as error:
                 self._give_up(str(error))
 
@@ -294,16 +308,3 @@ class Pipe:
             self._report_progress()
         self._report(Finished(self._counts(), status))
         return status
-
-
-def _end_of(event: Ended | Rejected | Skipped) -> str | None:
-    """Which of the counts it belongs to; None for a job that will run again."""
-    if isinstance(event, Skipped):
-        return "skipped"
-    if isinstance(event, Rejected):
-        return "failed"
-    if event.aborted:
-        return "aborted"
-    if event.retry:
-        return None
-    return "succeeded" if event.ok else "failed"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 #: The most jobs that may share one GPU (CUDA's own service for sharing stops at 60 clients).
@@ -36,7 +36,7 @@ class Job(NamedTuple):
 
 
 class Running(NamedTuple):
-    """A job that has its GPUs."""
+    """A job that has its GPUs. Also an event: the job was started."""
 
     job: Job
     gpus: tuple[str, ...]
@@ -62,7 +62,7 @@ class Snapshot(NamedTuple):
 
     now_s: float
     gpus: tuple[str, ...]  #: as the user named them, in that order
-    running: Sequence[Running]
+    running: Collection[Running]
     waiting: Sequence[Job]  #: in the order of their start
     last_start_s: float | None = None
     phase: Phase = Phase.OPEN
@@ -77,7 +77,7 @@ class PipePolicy(NamedTuple):
 
 
 class Start(NamedTuple):
-    """Start this job on these GPUs."""
+    """Start this job on these GPUs. Also an event: the job is about to be started."""
 
     job: Job
     gpus: tuple[str, ...]
@@ -122,19 +122,6 @@ class Exit(NamedTuple):
     max_rss_mib: float = 0.0
 
 
-class Starting(NamedTuple):
-    """Event: a job is about to be started."""
-
-    job: Job
-    gpus: tuple[str, ...]
-
-
-class Started(NamedTuple):
-    """Event: a job runs."""
-
-    running: Running
-
-
 class Leftover(NamedTuple):
     """A process that outlived its job."""
 
@@ -151,14 +138,10 @@ class Ended(NamedTuple):
     running: Running
     exit: Exit
     runtime_s: float
-    retry: bool = False  #: it failed and will run again
+    ok: bool  #: the command ended by itself with status 0
     aborted: bool = False  #: ended by an interrupt or --halt now: it counts as not run
+    retry: bool = False  #: it failed and will run again
     leftovers: tuple[Leftover, ...] = ()
-
-    @property
-    def ok(self) -> bool:
-        """True if the command ended by itself with status 0."""
-        return self.exit.exit_code == 0 and not self.running.timed_out
 
 
 class Rejected(NamedTuple):
@@ -216,4 +199,4 @@ class Finished(NamedTuple):
     exit_status: int
 
 
-Event = Starting | Started | Ended | Rejected | Skipped | Notice | Progress | Finished
+Event = Start | Running | Ended | Rejected | Skipped | Notice | Progress | Finished

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
 from simple_gpu_scheduler.model import Event, Exit, Job, Leftover
@@ -83,8 +82,8 @@ class Runner(Protocol):
         """
         ...
 
-    def reap(self) -> Iterable[Exit]:
-        """The jobs that ended since the last call; never waits."""
+    def reap(self) -> Exit | None:
+        """A job that has ended, each once; None if there is no more; never waits."""
         ...
 
     def signal(self, pid: int, seq: int, number: int) -> int:

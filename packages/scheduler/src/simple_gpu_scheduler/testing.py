@@ -107,13 +107,14 @@ class FakeRunner:
             heapq.heappop(self._ends)
         return self._ends[0][0] if self._ends else None
 
-    def reap(self) -> Iterator[Exit]:
-        """The jobs whose time has come."""
-        now_s = self._clock.now_s()
-        while (end_s := self.next_end_s()) is not None and end_s <= now_s:
-            _, pid = heapq.heappop(self._ends)
-            del self._jobs[pid]
-            yield self._exits.pop(pid)
+    def reap(self) -> Exit | None:
+        """A job whose time has come."""
+        end_s = self.next_end_s()
+        if end_s is None or end_s > self._clock.now_s():
+            return None
+        _, pid = heapq.heappop(self._ends)
+        del self._jobs[pid]
+        return self._exits.pop(pid)
 
     def signal(self, pid: int, seq: int, number: int) -> int:
         """End the job now, unless it ignores that."""

@@ -25,7 +25,7 @@ def ended(
 ) -> Ended:
     timed_out = more.pop("timed_out", False)
     one = Running(Job(seq, command), ("0",), 7, 1.0, 1700000000.125, timed_out=timed_out)
-    return Ended(one, Exit(7, code, signal), 2.5, **more)
+    return Ended(one, Exit(7, code, signal), 2.5, code == 0, **more)
 
 
 def test_a_row_is_gnu_parallels() -> None:

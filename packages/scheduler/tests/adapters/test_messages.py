@@ -23,8 +23,7 @@ from simple_gpu_scheduler.model import (
     Rejected,
     Running,
     Skipped,
-    Started,
-    Starting,
+    Start,
 )
 
 JOB = Job(4, "echo 'é' \"q\"\nexit 1\n".encode())
@@ -32,17 +31,17 @@ ONE = Running(JOB, ("0", "GPU-8f"), 77, 10.0, 1700000000.0)
 
 
 def ended(done: Exit, **more: object) -> Ended:
-    return Ended(ONE, done, 1.25)._replace(**more)  # type: ignore[arg-type]
+    return Ended(ONE, done, 1.25, done.exit_code == 0)._replace(**more)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("event", "text"),
     [
         (
-            Starting(JOB, ("0", "GPU-8f")),
+            Start(JOB, ("0", "GPU-8f")),
             "Processing command `echo 'é' \"q\"\\nexit 1` on gpu 0,GPU-8f\n",
         ),
-        (Started(ONE), ""),
+        (ONE, ""),
         (ended(Exit(77, 0, None)), ""),
         (
             ended(Exit(77, 3, None)),
@@ -84,12 +83,12 @@ def _with_tries_unbounded(event: object) -> object:
 
 
 def test_bytes_that_are_no_text_are_shown_as_they_came() -> None:
-    assert b"`echo \xff`" in message(Starting(Job(1, b"echo \xff"), ("0",)))
+    assert b"`echo \xff`" in message(Start(Job(1, b"echo \xff"), ("0",)))
 
 
 @pytest.mark.parametrize("command", [b"echo \xff\xfe", "é\n\t\"'".encode(), b"a"])
 def test_events_bring_back_the_very_bytes_of_a_command(command: bytes) -> None:
-    started = Started(ONE._replace(job=Job(1, command)))
+    started = ONE._replace(job=Job(1, command))
     record = json.loads(json.dumps(event_record(started)))
     assert os.fsencode(record["command"]) == command
 

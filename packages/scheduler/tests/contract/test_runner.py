@@ -19,19 +19,19 @@ from simple_gpu_scheduler.testing import FakeRunner, ManualClock
 class Bench(Protocol):
     runner: Runner
 
-    def next_exits(self) -> list[Exit]: ...
+    def next_exit(self) -> Exit: ...
 
 
 class RealBench:
     def __init__(self) -> None:
         self.runner = ProcessRunner("/bin/sh", os.environb, b"contract-test")
 
-    def next_exits(self) -> list[Exit]:
+    def next_exit(self) -> Exit:
         deadline_s = time.monotonic() + 30
         while time.monotonic() < deadline_s:
-            exits = list(self.runner.reap())
-            if exits:
-                return exits
+            done = self.runner.reap()
+            if done is not None:
+                return done
             select.select([], [], [], 0.005)
         raise AssertionError("no job ended in 30 s")
 
@@ -41,11 +41,13 @@ class FakeBench:
         self.clock = ManualClock()
         self.runner = FakeRunner(self.clock)
 
-    def next_exits(self) -> list[Exit]:
+    def next_exit(self) -> Exit:
         end_s = self.runner.next_end_s()
         assert end_s is not None, "no job would ever end"
         self.clock.advance_to(end_s)
-        return list(self.runner.reap())
+        done = self.runner.reap()
+        assert done is not None
+        return done
 
 
 @pytest.fixture(params=[RealBench, FakeBench])
@@ -55,29 +57,29 @@ def bench(request: pytest.FixtureRequest) -> Bench:
 
 def test_an_exit_status_comes_back_once(bench: Bench) -> None:
     pid = bench.runner.start(Job(1, b"sleep 0.01; exit 7"), ("0",))
-    assert list(bench.runner.reap()) == []
-    (done,) = bench.next_exits()
+    assert bench.runner.reap() is None
+    done = bench.next_exit()
     assert (done.pid, done.exit_code, done.signal) == (pid, 7, None)
-    assert list(bench.runner.reap()) == []
+    assert bench.runner.reap() is None
 
 
 def test_jobs_end_in_their_own_order(bench: Bench) -> None:
     slow = bench.runner.start(Job(1, b"sleep 0.3"), ("0",))
     quick = bench.runner.start(Job(2, b"exit 0"), ("1",))
-    assert [done.pid for done in bench.next_exits()] == [quick]
-    assert [done.pid for done in bench.next_exits()] == [slow]
+    assert bench.next_exit().pid == quick
+    assert bench.next_exit().pid == slow
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_ends_a_job(bench: Bench, number: int) -> None:
     pid = bench.runner.start(Job(1, b"exec sleep 60"), ("0",))
     assert bench.runner.signal(pid, 1, number) == 1
-    (done,) = bench.next_exits()
+    done = bench.next_exit()
     assert (done.exit_code, done.signal) == (None, number)
     assert bench.runner.leftovers(pid, 1, thorough=True) == ()
 
 
 def test_a_job_that_has_ended_can_be_signalled_no_more(bench: Bench) -> None:
     pid = bench.runner.start(Job(1, b"exit 0"), ("0",))
-    bench.next_exits()
+    bench.next_exit()
     assert bench.runner.signal(pid, 1, signal.SIGTERM) == 0

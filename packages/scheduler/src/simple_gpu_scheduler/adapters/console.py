@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from simple_gpu_scheduler.model import (
     Job,
     Notice,
     Rejected,
-    Starting,
+    Start,
 )
 
 _MOST_SHOWN_BYTES = 200
@@ -31,10 +32,11 @@ class Console:
 
     def hear(self, event: Event) -> None:
         """Say it; a reader that went away is no reason to stop the jobs."""
-        text = message(event)
-        fd = self._starts_fd if type(event) is Starting else 2
-        if text and fd is not None:
-            say(text, fd)
+        text_of = _TEXTS.get(type(event))
+        if text_of is not None and (text := text_of(event)):
+            fd = self._starts_fd if type(event) is Start else 2
+            if fd is not None:
+                say(text, fd)
 
 
 def message(event: Event) -> bytes:
@@ -43,10 +45,15 @@ def message(event: Event) -> bytes:
     return b"" if text is None else text(event)
 
 
-def _starting(event: Starting) -> bytes:
+def _starting(event: Start) -> bytes:
     """The line of simple-gpu-scheduler 0.1, which scripts look for."""
-    on = os.fsencode(",".join(event.gpus))
-    return b"Processing command `%s` on gpu %s\n" % (_one_line(event.job.command), on)
+    command = _one_line(event.job.command)
+    return b"Processing command `%s` on gpu %s\n" % (command, _ids(event.gpus))
+
+
+@functools.lru_cache(maxsize=1000)
+def _ids(gpus: tuple[str, ...]) -> bytes:
+    return os.fsencode(",".join(gpus))
 
 
 def _rejected(event: Rejected) -> bytes:
@@ -54,6 +61,8 @@ def _rejected(event: Rejected) -> bytes:
 
 
 def _ended(event: Ended) -> bytes:
+    if event.ok and not event.leftovers:
+        return b""
     job = event.running.job
     text = b""
     if event.retry:
@@ -116,7 +125,7 @@ def _shortened(command: bytes) -> bytes:
 
 
 _TEXTS: dict[type, Callable[[Any], bytes]] = {
-    Starting: _starting,
+    Start: _starting,
     Ended: _ended,
     Rejected: _rejected,
     Notice: lambda notice: _say(notice.text),

@@ -16,8 +16,8 @@ from simple_gpu_scheduler.model import (
     Finished,
     Notice,
     Rejected,
+    Running,
     Skipped,
-    Started,
 )
 
 
@@ -61,14 +61,14 @@ def open_events(path: str) -> int:
 def event_record(event: Event) -> dict[str, Any] | None:
     """What a program is told; None for what is only for people."""
     match event:
-        case Started(one):
+        case Running(job, gpus, pid):
             return {
                 "event": "started",
-                "seq": one.job.seq,
-                "command": os.fsdecode(one.job.command),
-                "gpus": list(one.gpus),
-                "pid": one.pid,
-                "attempt": one.job.attempt,
+                "seq": job.seq,
+                "command": os.fsdecode(job.command),
+                "gpus": list(gpus),
+                "pid": pid,
+                "attempt": job.attempt,
             }
         case Ended():
             return {

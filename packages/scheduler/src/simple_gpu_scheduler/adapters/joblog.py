@@ -32,7 +32,7 @@ class DoneJobs:
 
     def __contains__(self, seq: object) -> bool:
         """True if the job need not run again."""
-        if not isinstance(seq, int) or seq // _PAGE not in self._pages:
+        if not self._pages or not isinstance(seq, int) or seq // _PAGE not in self._pages:
             return False
         state = self._pages[seq // _PAGE][0][seq % _PAGE]
         return state == _SUCCEEDED or (state == _FAILED and not self._rerun_failed)

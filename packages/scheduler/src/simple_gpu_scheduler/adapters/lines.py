@@ -94,14 +94,17 @@ class LineSource:
         self._taken += 1
         if self._separator == b"\n":
             command = command.removesuffix(b"\r")
-        size = len(command) + self._dropped_bytes
-        beginning = self._beginning or command[:_SHOWN_BYTES]
-        self._dropped_bytes, self._beginning = 0, b""
-        if size > MAX_COMMAND_BYTES:
-            return Line(self._taken, beginning, _too_long(size))
+        if self._dropped_bytes or len(command) > MAX_COMMAND_BYTES:
+            return self._long_line(command)
         if b"\0" in command:
             return Line(self._taken, command, _NUL_INSIDE)
         return Line(self._taken, command)
+
+    def _long_line(self, command: bytes) -> Line:
+        size = len(command) + self._dropped_bytes
+        beginning = self._beginning or command[:_SHOWN_BYTES]
+        self._dropped_bytes, self._beginning = 0, b""
+        return Line(self._taken, beginning, _too_long(size))
 
 
 _NUL_INSIDE = (

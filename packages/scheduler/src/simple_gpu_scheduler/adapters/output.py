@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import select
-from contextlib import suppress
 
 
 def write_whole(fd: int, data: bytes) -> None:
@@ -22,6 +21,8 @@ def write_whole(fd: int, data: bytes) -> None:
 
 def say(text: bytes, fd: int = 2) -> None:
     """Write a message, or leave it: a reader that is gone or asleep is no reason to stop."""
-    with suppress(OSError):
+    try:
         while text:
             text = text[os.write(fd, text) :]
+    except OSError:
+        return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Protocol
 
@@ -72,24 +72,19 @@ class ProcessRunner:
         self._children.add(pid)
         return pid
 
-    def reap(self) -> Iterator[Exit]:
-        """The jobs that ended; see `ports.Runner`."""
+    def reap(self) -> Exit | None:
+        """A job that has ended; see `ports.Runner`."""
         while self._children:
             pid, status, usage = os.wait4(-1, os.WNOHANG)
             if pid == 0:
-                return
-            if pid not in self._children:  # somebody's child from before we were executed
-                continue
-            self._children.remove(pid)
-            signaled = os.WIFSIGNALED(status)
-            yield Exit(
-                pid,
-                None if signaled else os.WEXITSTATUS(status),
-                os.WTERMSIG(status) if signaled else None,
-                usage.ru_utime,
-                usage.ru_stime,
-                usage.ru_maxrss / 1024,
-            )
+                return None
+            if pid in self._children:  # else somebody's child from before we were executed
+                self._children.remove(pid)
+                code = os.waitstatus_to_exitcode(status)
+                exit_code, number = (None, -code) if code < 0 else (code, None)
+                peak_mib = usage.ru_maxrss / 1024
+                return Exit(pid, exit_code, number, usage.ru_utime, usage.ru_stime, peak_mib)
+        return None
 
     def signal(self, pid: int, seq: int, number: int) -> int:
         """Signal the whole tree; KILL again until nobody new turns up."""

@@ -1,16 +1,17 @@
 """Sleep in the kernel until something happens: a child's end, a signal, input.
 
-Signals, SIGCHLD among them, come through a pipe (`signal.set_wakeup_fd`), so that one poll(2)
-waits for everything and none can be lost between looking and sleeping. It needs neither
-pidfd_open(2) nor epoll(7), so that kernels before 5.3 serve as well.
+Signals, SIGCHLD among them, stay blocked but for the sleep itself, so that none can be lost
+between looking and sleeping. Without input to wait for that is sigtimedwait(2), one call of the
+kernel; with input it is poll(2), and the signals come through a pipe (`signal.set_wakeup_fd`).
+Neither needs pidfd_open(2), so that kernels before 5.3 serve as well.
 """
 
 from __future__ import annotations
 
-import math
 import os
 import select
 import signal
+from contextlib import suppress
 from types import FrameType
 
 from simple_gpu_scheduler.ports import Woken
@@ -18,7 +19,11 @@ from simple_gpu_scheduler.ports import Woken
 #: The signals that end a run, by design.md's table.
 ENDING = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
 
+_NOTHING = Woken(False, ())
 _CHILD = bytes([signal.SIGCHLD])
+
+#: No sleep is longer; poll(2) takes no more. The loop then just looks again.
+_LONGEST_S = 1_000_000.0
 
 
 def _noted(_number: int, _frame: FrameType | None) -> None:
@@ -29,47 +34,43 @@ class KernelWait:
     """Implements `ports.Wait`. Takes over the process's signal handling; one a process."""
 
     def __init__(self, input_fd: int) -> None:
-        self._input_fd = input_fd
         self._wakeup_fd, write_fd = os.pipe()
         os.set_blocking(self._wakeup_fd, False)
         os.set_blocking(write_fd, False)
         signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD, *ENDING))  # if inherited
-        for number in (signal.SIGCHLD, signal.SIGWINCH):
+        # What was ignored at the start (nohup, `&` in a script) stays so.
+        heard = [one for one in ENDING if signal.getsignal(one) != signal.SIG_IGN]
+        self._signals = {signal.SIGCHLD, signal.SIGWINCH, *heard}
+        signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
+        for number in self._signals:
             signal.signal(number, _noted)
-        for number in ENDING:  # what was ignored at the start (nohup, `&` in a script) stays so
-            if signal.getsignal(number) != signal.SIG_IGN:
-                signal.signal(number, _noted)
         self._poll = select.poll()
         self._poll.register(self._wakeup_fd, select.POLLIN)
-        self._wants_input = False
+        self._poll.register(input_fd, select.POLLIN)
 
     def wait(self, timeout_s: float | None, *, want_input: bool) -> Woken:
         """Sleep; see `ports.Wait`."""
-        if want_input != self._wants_input:
-            self._watch_input(want_input)
-        timeout_ms = None if timeout_s is None else _milliseconds(timeout_s)
-        input_ready = False
-        signals: tuple[int, ...] = ()
-        for fd, _ in self._poll.poll(timeout_ms):
-            if fd == self._wakeup_fd:
-                signals = self._signals()
-            else:
-                input_ready = True
-        return Woken(input_ready, signals)
-
-    def _watch_input(self, want_input: bool) -> None:
+        if timeout_s is not None:
+            timeout_s = max(0.0, min(timeout_s, _LONGEST_S))
         if want_input:
-            self._poll.register(self._input_fd, select.POLLIN)
-        else:
-            self._poll.unregister(self._input_fd)
-        self._wants_input = want_input
+            return self._wait_for_input(timeout_s)
+        number = self._wait_for_signal(timeout_s)
+        return _NOTHING if number in (None, signal.SIGCHLD) else Woken(False, (number,))
 
-    def _signals(self) -> tuple[int, ...]:
-        numbers = os.read(self._wakeup_fd, 4096)
-        return tuple(numbers.translate(None, _CHILD))
+    def _wait_for_signal(self, timeout_s: float | None) -> int | None:
+        if timeout_s is None:
+            return signal.sigwaitinfo(self._signals).si_signo
+        info = signal.sigtimedwait(self._signals, timeout_s)
+        return None if info is None else info.si_signo
 
-
-def _milliseconds(timeout_s: float) -> int:
-    """For poll(2), which takes an int: on a longer wait it wakes up in between."""
-    return max(0, math.ceil(min(timeout_s, 1_000_000.0) * 1000))
+    def _wait_for_input(self, timeout_s: float | None) -> Woken:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._signals)
+        try:
+            ready = self._poll.poll(None if timeout_s is None else timeout_s * 1000)
+        finally:
+            signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
+        numbers = b""
+        with suppress(BlockingIOError):
+            numbers = os.read(self._wakeup_fd, 4096)
+        input_ready = any(fd != self._wakeup_fd for fd, _ in ready)
+        return Woken(input_ready, tuple(numbers.translate(None, _CHILD)))

@@ -19,6 +19,6 @@ def load(gpus: Iterable[str], running: Iterable[Running]) -> dict[str, int]:
 def with_room(job: Job, used: Mapping[str, int]) -> list[str]:
     """GPUs with room for the job's share, the least loaded first."""
     most = GPU_UNITS - job.units
-    if most == 0:
+    if most == 0:  # whole GPUs, the common case: nothing to sort
         return [gpu for gpu, units in used.items() if units == 0]
     return sorted((gpu for gpu, units in used.items() if units <= most), key=used.__getitem__)

@@ -21,7 +21,7 @@ def plan(snapshot: Snapshot, policy: PipePolicy) -> Plan:
     ]
     if hold is not None and hold.until_s is not None:
         wakes_s.append(hold.until_s)
-    return Plan(starts, hold, stops, min(wakes_s, default=None))
+    return Plan(starts, hold, stops, min(wakes_s) if wakes_s else None)
 
 
 def _starts(snapshot: Snapshot, policy: PipePolicy) -> tuple[tuple[Start, ...], Hold | None]:

@@ -10,9 +10,12 @@ from simple_gpu_scheduler.model import Phase, Running, Snapshot, Stop
 
 def due(snapshot: Snapshot, grace_s: float) -> tuple[tuple[Stop, ...], float | None]:
     """The stops due now, and the time of the next one after them."""
+    running = snapshot.running if snapshot.phase >= Phase.ENDING else _timed(snapshot.running)
+    if not running:
+        return (), None
     stops: list[Stop] = []
     next_s: list[float] = []
-    for one in snapshot.running if snapshot.phase >= Phase.ENDING else _timed(snapshot.running):
+    for one in running:
         stop = _at_the_end(one, snapshot.phase) or _overdue(one, snapshot.now_s, grace_s)
         if stop is None:
             next_s += _deadline_s(one, grace_s)
