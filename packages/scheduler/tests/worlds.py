@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hypothesis import strategies as st
 
 from simple_gpu_scheduler.model import (
+    GPU_UNITS,
+    Card,
     Job,
     PipePolicy,
     Running,
@@ -23,6 +27,25 @@ def jobs(gpus: int = len(GPU_NAMES)) -> st.SearchStrategy[Job]:
         gpus=st.integers(1, gpus),
         units=st.sampled_from([1, 1, 1, 2, 3, 5, 64]).map(share_units),
         timeout_s=st.none() | st.floats(0.1, 100),
+        memory_mib=st.none() | st.integers(1, 30_000),
+    )
+
+
+def cards(names: Sequence[str]) -> st.SearchStrategy[list[Card]]:
+    """GPUs of which others hold a part."""
+    return st.tuples(*(card(name) for name in names)).map(list)
+
+
+def card(name: str) -> st.SearchStrategy[Card]:
+    mib = st.just(0) | st.integers(0, 40_000)
+    return st.builds(
+        Card,
+        name=st.just(name),
+        used_units=st.sampled_from([0, 0, 0, GPU_UNITS // 2, GPU_UNITS]),
+        memory_mib=st.none() | st.sampled_from([10_000, 24_000, 80_000]),
+        leased_mib=mib,
+        strangers_mib=mib,
+        observed_mib=mib,
     )
 
 
@@ -31,11 +54,11 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
     """A state that a run could be in: nothing running exceeds its GPU."""
     from simple_gpu_scheduler.policy import fit
 
-    gpus = GPU_NAMES[: draw(st.integers(1, len(GPU_NAMES)))]
+    gpus = draw(cards(GPU_NAMES[: draw(st.integers(1, len(GPU_NAMES)))]))
     now_s = draw(st.floats(0, 1000))
     running: list[Running] = []
     for pid, job in enumerate(draw(st.lists(jobs(len(gpus)), max_size=8)), start=100):
-        free = fit.with_room(job, fit.load(gpus, running))
+        free = fit.with_room(job, fit.load(gpus, running), fit.free_memory_mib(gpus, running))
         if len(free) >= job.gpus:
             started_s = draw(st.floats(0, now_s))
             stopped_s = draw(st.none() | st.floats(started_s, now_s))

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.intake import Intake
 from simple_gpu_scheduler.model import (
+    Card,
     Counts,
     Ended,
     Event,
@@ -61,7 +62,7 @@ class Pipe:
         """`template` is what each job asks for unless its directives say otherwise; `done` are
         the lines to skip; with `tick_s` the listeners hear of the progress at least so often.
         """
-        self._gpus = tuple(gpus)
+        self._cards = [Card(name) for name in gpus]
         self._source = source
         self._runner = runner
         self._wait = wait
@@ -101,7 +102,7 @@ class Pipe:
     def _snapshot(self) -> Snapshot:
         return Snapshot(
             self._clock.now_s(),
-            self._gpus,
+            self._cards,
             self._running.values(),
             () if self._crowded else self._intake.waiting,
             self._last_start_s,

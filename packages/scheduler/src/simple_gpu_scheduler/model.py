@@ -33,6 +33,18 @@ class Job(NamedTuple):
     timeout_s: float | None = None
     tries: int = 1  #: runs at most so often while it fails; 0: without end
     attempt: int = 1
+    memory_mib: int | None = None  #: of each of its GPUs; None: not said
+
+
+class Card(NamedTuple):
+    """A GPU as a plan sees it: what others leave of it. Our own running jobs come on top."""
+
+    name: str  #: as the user named it
+    used_units: int = 0  #: held by others' leases; all of it where it is not to be used at all
+    memory_mib: int | None = None  #: what all jobs together may have; None: nobody knows
+    leased_mib: int = 0  #: of that, what others' leases ask for
+    strangers_mib: int = 0  #: in use by processes without a lease
+    observed_mib: int = 0  #: in use by anybody, ourselves among them
 
 
 class Running(NamedTuple):
@@ -61,7 +73,7 @@ class Snapshot(NamedTuple):
     """All that a plan may look at."""
 
     now_s: float
-    gpus: tuple[str, ...]  #: as the user named them, in that order
+    cards: Sequence[Card]  #: in the order in which the user named them
     running: Collection[Running]
     waiting: Sequence[Job]  #: in the order of their start
     last_start_s: float | None = None

@@ -9,6 +9,7 @@ from hypothesis import given
 
 from simple_gpu_scheduler.model import (
     GPU_UNITS,
+    Card,
     Job,
     Phase,
     PipePolicy,
@@ -44,7 +45,7 @@ def decide(
     last_start_s: float | None = None,
     phase: Phase = Phase.OPEN,
 ) -> Plan:
-    snapshot = Snapshot(now_s, tuple(gpus), busy, waiting, last_start_s, phase)
+    snapshot = Snapshot(now_s, [Card(gpu) for gpu in gpus], busy, waiting, last_start_s, phase)
     return plan(snapshot, policy or PipePolicy())
 
 
@@ -137,7 +138,7 @@ def test_the_end_of_the_run_stops_its_jobs(
 
 @given(snapshots(), policies)
 def test_no_gpu_goes_beyond_its_capacity(snapshot: Snapshot, policy: PipePolicy) -> None:
-    used = fit.load(snapshot.gpus, snapshot.running)
+    used = fit.load(snapshot.cards, snapshot.running)
     for start in plan(snapshot, policy).starts:
         assert len(set(start.gpus)) == len(start.gpus) == start.job.gpus
         for gpu in start.gpus:

@@ -28,10 +28,13 @@ def _starts(snapshot: Snapshot, policy: PipePolicy) -> tuple[tuple[Start, ...], 
     starts: list[Start] = []
     if not snapshot.waiting or snapshot.phase is not Phase.OPEN:
         return (), None
-    used = fit.load(snapshot.gpus, snapshot.running)
+    used = fit.load(snapshot.cards, snapshot.running)
+    free_mib: dict[str, int] | None = None  # found out for the first job that asks
     last_start_s = snapshot.last_start_s
     for job in snapshot.waiting:
-        free = fit.with_room(job, used)
+        if job.memory_mib is not None and free_mib is None:
+            free_mib = fit.free_memory_mib(snapshot.cards, (*snapshot.running, *starts))
+        free = fit.with_room(job, used, free_mib)
         if len(free) < job.gpus:
             return tuple(starts), Hold(job, len(free))
         if policy.delay_s and last_start_s is not None:
@@ -41,6 +44,8 @@ def _starts(snapshot: Snapshot, policy: PipePolicy) -> tuple[tuple[Start, ...], 
         gpus = tuple(free[: job.gpus])
         for gpu in gpus:
             used[gpu] += job.units
+            if free_mib is not None and job.memory_mib is not None:
+                free_mib[gpu] -= job.memory_mib
         starts.append(Start(job, gpus))
         last_start_s = snapshot.now_s
     return tuple(starts), None
