@@ -34,6 +34,7 @@ class Job(NamedTuple):
     tries: int = 1  #: runs at most so often while it fails; 0: without end
     attempt: int = 1
     memory_mib: int | None = None  #: of each of its GPUs; None: not said
+    expected_s: float | None = None  #: how long it is thought to run; None: nobody knows
 
 
 class Card(NamedTuple):
@@ -45,6 +46,8 @@ class Card(NamedTuple):
     leased_mib: int = 0  #: of that, what others' leases ask for
     strangers_mib: int = 0  #: in use by processes without a lease
     observed_mib: int = 0  #: in use by anybody, ourselves among them
+    links: tuple[tuple[str, int], ...] = ()  #: NVLinks to other cards, by their names
+    numa: int | None = None  #: the NUMA node that it is next to; None: not known
 
 
 class Running(NamedTuple):
@@ -86,6 +89,8 @@ class PipePolicy(NamedTuple):
     delay_s: float = 0.0  #: least time between two starts
     grace_s: float = 10.0  #: from TERM to KILL
     kill_leftovers: bool = False  #: end what a job leaves behind
+    order: str = "fifo"  #: who goes first and on which cards: one of `policy.orders.ORDERS`
+    placement: str = "default"  #: which cards: as the order says, or pack, or spread
 
 
 class Start(NamedTuple):
@@ -101,6 +106,8 @@ class Hold(NamedTuple):
     job: Job
     free: int  #: GPUs with room for it
     until_s: float | None = None  #: enough are free, but starts are to be apart until then
+    most_free: tuple[str, int] | None = None  #: the card with most memory free, where it lacks
+    behind: Job | None = None  #: the job that it waits for, where it isn't the GPUs alone
 
 
 class Stop(NamedTuple):
