@@ -14,6 +14,7 @@ from simple_gpu_scheduler.adapters.joblog import DoneJobs
 from simple_gpu_scheduler.loop import Pipe
 from simple_gpu_scheduler.model import (
     GPU_UNITS,
+    Card,
     Ended,
     Finished,
     Job,
@@ -24,9 +25,11 @@ from simple_gpu_scheduler.model import (
     Skipped,
 )
 from simple_gpu_scheduler.policy.halt import parse_halt
+from simple_gpu_scheduler.ports import Lease
 from simple_gpu_scheduler.testing import (
     FakeRunner,
     FakeWait,
+    FreeLeases,
     ListSource,
     ManualClock,
     Recorder,
@@ -52,7 +55,7 @@ class World:
         self.runner = runner(self.clock)
         self.recorder = Recorder()
         self.status = Pipe(
-            gpus=gpus,
+            leases=FreeLeases([Card(gpu) for gpu in gpus]),
             source=ListSource([command.encode() for command in commands]),
             runner=self.runner,
             wait=FakeWait(self.clock, self.runner, signals),
@@ -262,10 +265,10 @@ def test_a_skipped_line_that_was_changed_is_told_once() -> None:
 class Crowded(FakeRunner):
     """A system that has room for one process only."""
 
-    def start(self, job: Job, gpus: tuple[str, ...]) -> int:
+    def start(self, job: Job, gpus: tuple[str, ...], lease: Lease | None = None) -> int:
         if self.next_end_s() is not None:
             raise BlockingIOError(11, "Resource temporarily unavailable")
-        return super().start(job, gpus)
+        return super().start(job, gpus, lease)
 
 
 def test_where_the_system_has_no_room_jobs_wait_for_it() -> None:
@@ -278,7 +281,7 @@ def test_where_the_system_has_no_room_jobs_wait_for_it() -> None:
 class Broken(FakeRunner):
     """A system that can't start a thing."""
 
-    def start(self, job: Job, gpus: tuple[str, ...]) -> int:
+    def start(self, job: Job, gpus: tuple[str, ...], lease: Lease | None = None) -> int:
         raise OSError(7, "Argument list too long")
 
 

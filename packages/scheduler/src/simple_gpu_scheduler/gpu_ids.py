@@ -37,8 +37,8 @@ def parse_gpu_ids(words: Iterable[str]) -> tuple[str, ...]:
     return tuple(ids)
 
 
-def check_known(ids: Sequence[str], gpus: Sequence[GpuName]) -> None:
-    """Compare ids with the cards of the machine.
+def uuids(ids: Sequence[str], gpus: Sequence[GpuName]) -> dict[str, str]:
+    """The UUID of the card that each id means, among the cards of the machine.
 
     Raises:
         UsageError: a card has no such id, or two of the ids mean the same card.
@@ -52,6 +52,7 @@ def check_known(ids: Sequence[str], gpus: Sequence[GpuName]) -> None:
         if gpu.uuid in found:
             raise UsageError(f"--gpus names one GPU twice: {found[gpu.uuid]} and {one}")
         found[gpu.uuid] = one
+    return {one: uuid for uuid, one in found.items()}
 
 
 def visible_ids(gpus: Sequence[GpuName], inherited: str | None) -> tuple[str, ...]:

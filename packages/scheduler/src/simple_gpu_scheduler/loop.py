@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.intake import Intake
 from simple_gpu_scheduler.model import (
-    Card,
     Counts,
     Ended,
     Event,
@@ -32,7 +31,7 @@ from simple_gpu_scheduler.policy import reasons, retry
 from simple_gpu_scheduler.policy.ending import Ending
 from simple_gpu_scheduler.policy.halt import Halt
 from simple_gpu_scheduler.policy.plan import plan
-from simple_gpu_scheduler.ports import Clock, Done, Listener, Runner, Source, Wait
+from simple_gpu_scheduler.ports import Clock, Done, Lease, Leases, Listener, Runner, Source, Wait
 
 #: How often to look whether the rest of a stopped job's process tree has gone.
 _TREE_CHECK_S = 0.1
@@ -47,7 +46,7 @@ class Pipe:
     def __init__(
         self,
         *,
-        gpus: Sequence[str],
+        leases: Leases,
         source: Source,
         runner: Runner,
         wait: Wait,
@@ -62,7 +61,7 @@ class Pipe:
         """`template` is what each job asks for unless its directives say otherwise; `done` are
         the lines to skip; with `tick_s` the listeners hear of the progress at least so often.
         """
-        self._cards = [Card(name) for name in gpus]
+        self._leases = leases
         self._source = source
         self._runner = runner
         self._wait = wait
@@ -71,7 +70,9 @@ class Pipe:
         self._policy = policy
         self._halt = halt
         self._tick_s = tick_s
-        self._intake = Intake(source, template, len(gpus), done, self._not_run, clock.wall_s)
+        self._intake = Intake(
+            source, template, len(leases.cards), done, self._not_run, clock.wall_s
+        )
         self._ending = Ending(halt)
         self._tally = dict.fromkeys(Counts._fields, 0)
         self._running: dict[int, Running] = {}
@@ -89,11 +90,12 @@ class Pipe:
                 self._intake.take()
             decided = plan(self._snapshot(), self._policy)
             self._hold = decided.hold
-            self._apply(decided.starts, decided.stops)
+            all_started = self._apply(decided.starts, decided.stops)
+            settled = all_started and self._settle(decided.hold)
             if self._over():
                 return self._finish()
-            if decided.starts and not self._intake.waiting:
-                continue  # there may be more lines than the window held
+            if not settled or (decided.starts and not self._intake.waiting):
+                continue  # others were faster, or there may be more lines than the window held
             self._sleep(decided.wake_s)
             self._reap()
 
@@ -102,7 +104,7 @@ class Pipe:
     def _snapshot(self) -> Snapshot:
         return Snapshot(
             self._clock.now_s(),
-            self._cards,
+            self._leases.cards,
             self._running.values(),
             () if self._crowded else self._intake.waiting,
             self._last_start_s,
@@ -119,19 +121,30 @@ class Pipe:
         if self._tick_s is not None:
             self._report_progress()
         want_input = self._ending.phase is Phase.OPEN and self._source.wants_input
-        woken = self._wait.wait(self._timeout_s(wake_s), want_input=want_input)
+        watch_fd = self._leases.wake_fd
+        woken = self._wait.wait(self._timeout_s(wake_s), want_input=want_input, watch_fd=watch_fd)
         for number in woken.signals:
             self._heed(number)
         if woken.input_ready:
             self._fill()
+        if woken.watched_ready or self._leases.look_again_s is not None:
+            self._look_at_leases()
 
     def _timeout_s(self, wake_s: float | None) -> float | None:
         limits_s = [] if wake_s is None else [wake_s - self._clock.now_s()]
+        if self._leases.look_again_s is not None:
+            limits_s.append(self._leases.look_again_s)
         if self._exits:
             limits_s.append(_TREE_CHECK_S)
         if self._tick_s is not None and self._running:
             limits_s.append(self._tick_s)
         return min(limits_s) if limits_s else None
+
+    def _look_at_leases(self) -> None:
+        try:
+            self._leases.look()
+        except SgsError as error:
+            self._give_up(str(error))
 
     def _fill(self) -> None:
         try:
@@ -146,35 +159,59 @@ class Pipe:
 
     # apply
 
-    def _apply(self, starts: Sequence[Start], stops: Sequence[Stop]) -> None:
+    def _apply(self, starts: Sequence[Start], stops: Sequence[Stop]) -> bool:
+        """True if all was done; what could not be started waits again."""
         for stop in stops:
             self._stop(stop)
         for start in starts:
             self._intake.waiting.popleft()
             if not self._start(start):
                 self._intake.put_back(start.job)
-                return
+                return False
+        return True
+
+    def _settle(self, hold: Hold | None) -> bool:
+        """False if there is news of other users: what can start may have changed."""
+        try:
+            news = self._leases.settle(hold)
+        except SgsError as error:
+            self._give_up(str(error))
+            return False
+        if news is not None:
+            self._report(Notice(f"waiting: {news}"))
+        return news is None
 
     def _start(self, start: Start) -> bool:
         """Start a job; False if it has to wait after all."""
         job, gpus = start
         if self._ending.phase is not Phase.OPEN:  # a start before it broke something
             return False
+        lease = self._lease(start)
+        if lease is None:
+            return False
         self._report(start)
         try:
-            pid = self._runner.start(job, gpus)
-        except OSError as error:
+            pid = self._runner.start(job, gpus, lease)
+        except (OSError, SgsError) as error:
+            self._leases.finish(job)
             return self._could_not_start(job, error)
-        except SgsError as error:
-            self._give_up(str(error))
-            return False
         self._last_start_s = self._clock.now_s()
         one = Running(job, gpus, pid, self._last_start_s, self._clock.wall_s())
         self._running[pid] = one
         self._report(one)
         return True
 
-    def _could_not_start(self, job: Job, error: OSError) -> bool:
+    def _lease(self, start: Start) -> Lease | None:
+        try:
+            return self._leases.take(start)
+        except SgsError as error:
+            self._give_up(str(error))
+            return None
+
+    def _could_not_start(self, job: Job, error: OSError | SgsError) -> bool:
+        if isinstance(error, SgsError):
+            self._give_up(str(error))
+            return False
         if error.errno in _PASSING and self._running:
             self._crowded = True
             return False
@@ -225,6 +262,7 @@ class Pipe:
 
     def _end(self, ended: Ended) -> None:
         one = self._running.pop(ended.exit.pid)
+        self._leases.finish(one.job)
         if one.stopped_s is None:
             left = self._runner.leftovers(one.pid, one.job.seq, thorough=False)
             if left:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from simple_gpu_scheduler.model import Event, Exit, Job, Leftover
+from simple_gpu_scheduler.model import Card, Event, Exit, Hold, Job, Leftover, Start
 
 
 class Clock(Protocol):
@@ -71,11 +72,68 @@ class Done(Protocol):
         ...
 
 
+class Lease(NamedTuple):
+    """The right to use a share of some GPUs; whoever inherits the descriptor holds it."""
+
+    id: str
+    fd: int
+
+
+class Leases(Protocol):
+    """What we and all other users of the machine hold."""
+
+    @property
+    def cards(self) -> Sequence[Card]:
+        """Our GPUs, with what others have of them, as last seen."""
+        ...
+
+    @property
+    def wake_fd(self) -> int | None:
+        """Readable once others' leases have changed; None while nothing waits for them."""
+        ...
+
+    @property
+    def look_again_s(self) -> float | None:
+        """How soon to look again where nothing wakes us; mostly None."""
+        ...
+
+    def look(self) -> None:
+        """See what others hold now.
+
+        Raises:
+            SgsError: leases can't be read.
+        """
+        ...
+
+    def take(self, start: Start) -> Lease | None:
+        """The lease for a job; None if others were faster: then `cards` says what they have.
+
+        Raises:
+            SgsError: leases can't be had at all.
+        """
+        ...
+
+    def finish(self, job: Job) -> None:
+        """The job is over; the next one on the same GPUs may have its lease."""
+        ...
+
+    def settle(self, hold: Hold | None) -> str | None:
+        """All that could start has started: give back what no job uses, queue up for `hold`.
+
+        Returns:
+            Whom the job waits for, when that is news.
+
+        Raises:
+            SgsError: leases can't be had at all.
+        """
+        ...
+
+
 class Runner(Protocol):
     """Starts jobs, ends them, and says how they ended."""
 
-    def start(self, job: Job, gpus: tuple[str, ...]) -> int:
-        """Start the job; returns the process id.
+    def start(self, job: Job, gpus: tuple[str, ...], lease: Lease | None = None) -> int:
+        """Start the job, which inherits the lease; returns the process id.
 
         Raises:
             OSError: it could not be started.
@@ -108,13 +166,20 @@ class Woken(NamedTuple):
 
     input_ready: bool
     signals: tuple[int, ...]
+    watched_ready: bool = False
 
 
 class Wait(Protocol):
     """Sleeps in the kernel."""
 
-    def wait(self, timeout_s: float | None, *, want_input: bool) -> Woken:
-        """Sleep until a job ends, a signal comes, input is ready (if wanted) or time is up."""
+    def wait(
+        self, timeout_s: float | None, *, want_input: bool, watch_fd: int | None = None
+    ) -> Woken:
+        """Sleep until a job ends, a signal comes, input is ready (if wanted) or time is up.
+
+        Args:
+            watch_fd: one more descriptor that may become readable.
+        """
         ...
 
 

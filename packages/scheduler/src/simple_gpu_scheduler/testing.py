@@ -10,8 +10,8 @@ import re
 import signal
 from collections.abc import Callable, Iterator, Sequence
 
-from simple_gpu_scheduler.model import Event, Exit, Job, Leftover
-from simple_gpu_scheduler.ports import Line, Woken
+from simple_gpu_scheduler.model import Card, Event, Exit, Hold, Job, Leftover, Start
+from simple_gpu_scheduler.ports import Lease, Line, Woken
 
 
 class ManualClock:
@@ -90,7 +90,7 @@ class FakeRunner:
         self._jobs: dict[int, Job] = {}
         self.started: list[tuple[Job, tuple[str, ...], float]] = []
 
-    def start(self, job: Job, gpus: tuple[str, ...]) -> int:
+    def start(self, job: Job, gpus: tuple[str, ...], lease: Lease | None = None) -> int:
         """Note the start."""
         self._next_pid += 1
         pid = self._next_pid
@@ -149,7 +149,9 @@ class FakeWait:
         self._runner = runner
         self._signals = sorted(signals, reverse=True)
 
-    def wait(self, timeout_s: float | None, *, want_input: bool) -> Woken:
+    def wait(
+        self, timeout_s: float | None, *, want_input: bool, watch_fd: int | None = None
+    ) -> Woken:
         """Jump to the next end, signal or timeout."""
         now_s = self._clock.now_s()
         times = [
@@ -166,6 +168,32 @@ class FakeWait:
     def _due(self) -> Iterator[int]:
         while self._signals and self._signals[-1][0] <= self._clock.now_s():
             yield self._signals.pop()[1]
+
+
+class FreeLeases:
+    """Nobody else is on the machine; implements `ports.Leases`."""
+
+    wake_fd = None
+    look_again_s = None
+
+    def __init__(self, cards: Sequence[Card]) -> None:
+        self.cards: Sequence[Card] = tuple(cards)
+        self._next_id = 0
+
+    def look(self) -> None:
+        """There is nobody to see."""
+
+    def take(self, start: Start) -> Lease | None:
+        """Whatever is asked for."""
+        self._next_id += 1
+        return Lease(f"fake-{self._next_id}", -1)
+
+    def finish(self, job: Job) -> None:
+        """Nobody is told."""
+
+    def settle(self, hold: Hold | None) -> str | None:
+        """Nobody is in the way."""
+        return None
 
 
 class Recorder:

@@ -10,6 +10,10 @@ from typing import Protocol
 
 from simple_gpu_scheduler.adapters import process_tree
 from simple_gpu_scheduler.model import Exit, Job, Leftover
+from simple_gpu_scheduler.ports import Lease
+
+#: Tells a job which lease it runs in, so that a scheduler started by it can use that.
+LEASE_VARIABLE = b"SGS_LEASE"
 
 #: Python ignores these, and a spawned child would inherit that.
 _RESET = (signal.SIGPIPE, signal.SIGXFSZ)
@@ -61,14 +65,18 @@ class ProcessRunner:
             self._actions.append((os.POSIX_SPAWN_DUP2, stdout_fd, 1))
         self._children: set[int] = set()
 
-    def start(self, job: Job, gpus: tuple[str, ...]) -> int:
+    def start(self, job: Job, gpus: tuple[str, ...], lease: Lease | None = None) -> int:
         """Start the job; see `ports.Runner`."""
         environ = self._by_gpus.get(gpus) or self._environ_for(gpus)
         environ[process_tree.SEQ_VARIABLE] = b"%d" % job.seq
+        actions = self._actions
+        if lease is not None:  # onto itself: that makes the job inherit it
+            environ[LEASE_VARIABLE] = lease.id.encode()
+            actions = [*actions, (os.POSIX_SPAWN_DUP2, lease.fd, lease.fd)]
         if self._outputs is None:
-            pid = self._spawn(job.command, environ, self._actions)
+            pid = self._spawn(job.command, environ, actions)
         else:
-            pid = self._spawn_into(self._outputs, job, environ)
+            pid = self._spawn_into(self._outputs, job, environ, actions)
         self._children.add(pid)
         return pid
 
@@ -140,12 +148,14 @@ class ProcessRunner:
             setsigdef=_RESET,
         )
 
-    def _spawn_into(self, outputs: Outputs, job: Job, environ: Mapping[bytes, bytes]) -> int:
+    def _spawn_into(
+        self, outputs: Outputs, job: Job, environ: Mapping[bytes, bytes], actions: list[_Action]
+    ) -> int:
         stdout_fd, stderr_fd = outputs.open(job)
         try:
             duplicates = ((stdout_fd, 1), (stderr_fd, 2))
-            actions = [(os.POSIX_SPAWN_DUP2, ours, theirs) for ours, theirs in duplicates]
-            return self._spawn(job.command, environ, self._actions[:1] + actions)
+            into = [(os.POSIX_SPAWN_DUP2, ours, theirs) for ours, theirs in duplicates]
+            return self._spawn(job.command, environ, [*actions, *into])
         finally:
             os.close(stdout_fd)
             os.close(stderr_fd)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+from collections.abc import Iterable
 from contextlib import suppress
 from types import FrameType
 
@@ -34,6 +35,7 @@ class KernelWait:
     """Implements `ports.Wait`. Takes over the process's signal handling; one a process."""
 
     def __init__(self, input_fd: int) -> None:
+        self._input_fd = input_fd
         self._wakeup_fd, write_fd = os.pipe()
         os.set_blocking(self._wakeup_fd, False)
         os.set_blocking(write_fd, False)
@@ -44,16 +46,17 @@ class KernelWait:
         signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
         for number in self._signals:
             signal.signal(number, _noted)
-        self._poll = select.poll()
-        self._poll.register(self._wakeup_fd, select.POLLIN)
-        self._poll.register(input_fd, select.POLLIN)
 
-    def wait(self, timeout_s: float | None, *, want_input: bool) -> Woken:
+    def wait(
+        self, timeout_s: float | None, *, want_input: bool, watch_fd: int | None = None
+    ) -> Woken:
         """Sleep; see `ports.Wait`."""
         if timeout_s is not None:
             timeout_s = max(0.0, min(timeout_s, _LONGEST_S))
-        if want_input:
-            return self._wait_for_input(timeout_s)
+        if want_input or watch_fd is not None:
+            wanted = (self._input_fd if want_input else None, watch_fd)
+            ready, numbers = self._poll([fd for fd in wanted if fd is not None], timeout_s)
+            return Woken(self._input_fd in ready, numbers, watch_fd in ready)
         number = self._wait_for_signal(timeout_s)
         return _NOTHING if number in (None, signal.SIGCHLD) else Woken(False, (number,))
 
@@ -63,14 +66,19 @@ class KernelWait:
         info = signal.sigtimedwait(self._signals, timeout_s)
         return None if info is None else info.si_signo
 
-    def _wait_for_input(self, timeout_s: float | None) -> Woken:
+    def _poll(
+        self, fds: Iterable[int], timeout_s: float | None
+    ) -> tuple[set[int], tuple[int, ...]]:
+        """The descriptors that are ready, and the signals that came."""
+        poll = select.poll()
+        for fd in (self._wakeup_fd, *fds):
+            poll.register(fd, select.POLLIN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, self._signals)
         try:
-            ready = self._poll.poll(None if timeout_s is None else timeout_s * 1000)
+            ready = poll.poll(None if timeout_s is None else timeout_s * 1000)
         finally:
             signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
         numbers = b""
         with suppress(BlockingIOError):
             numbers = os.read(self._wakeup_fd, 4096)
-        input_ready = any(fd != self._wakeup_fd for fd, _ in ready)
-        return Woken(input_ready, tuple(numbers.translate(None, _CHILD)))
+        return {fd for fd, _ in ready}, tuple(numbers.translate(None, _CHILD))

@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from simple_gpu_scheduler import gpu_ids
 from simple_gpu_scheduler.adapters import nvml
@@ -14,15 +14,17 @@ from simple_gpu_scheduler.adapters.bar import Bar
 from simple_gpu_scheduler.adapters.clock import SystemClock
 from simple_gpu_scheduler.adapters.console import Console, message
 from simple_gpu_scheduler.adapters.joblog import DoneJobs, Joblog, read_joblog
+from simple_gpu_scheduler.adapters.leases import LeaseDir
 from simple_gpu_scheduler.adapters.lines import LineSource
 from simple_gpu_scheduler.adapters.output import say
-from simple_gpu_scheduler.adapters.processes import Outputs, ProcessRunner
+from simple_gpu_scheduler.adapters.pipe_leases import PipeLeases
+from simple_gpu_scheduler.adapters.processes import LEASE_VARIABLE, Outputs, ProcessRunner
 from simple_gpu_scheduler.adapters.standard_files import open_missing_outputs
 from simple_gpu_scheduler.adapters.wait import KernelWait
 from simple_gpu_scheduler.cli.pipe_options import Settings, parse, settings
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.loop import Pipe
-from simple_gpu_scheduler.model import Notice
+from simple_gpu_scheduler.model import Card, Notice
 from simple_gpu_scheduler.policy.reasons import impossible
 from simple_gpu_scheduler.ports import Listener
 
@@ -36,11 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name in open_missing_outputs():
             _say(f"{name} is closed: what the jobs print there is lost")
         chosen = settings(args)
-        gpus = _gpus(args.gpus)
-        reason = impossible(chosen.template, len(gpus))
+        keys = _gpus(args.gpus)
+        reason = impossible(chosen.template, len(keys))
         if reason is not None:
             raise UsageError(f"--gpus-per-job {reason}")
-        return _run(args, chosen, gpus)
+        return _run(args, chosen, keys)
     except UsageError as error:
         _say(f"error: {error}")
         return 2
@@ -51,18 +53,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _run(args: argparse.Namespace, chosen: Settings, gpus: tuple[str, ...]) -> int:
+def _run(args: argparse.Namespace, chosen: Settings, keys: Mapping[str, str]) -> int:
     source = LineSource(0, b"\0" if args.null else b"\n")
     done = _done(args)
     if args.dry_run:
         from simple_gpu_scheduler.cli.dry_run import dry_run
 
-        return dry_run(source, chosen.template, len(gpus), done, b"\0" if args.null else b"\n")
+        return dry_run(source, chosen.template, len(keys), done, b"\0" if args.null else b"\n")
+    inside = os.environ.get(LEASE_VARIABLE.decode())
+    leases = PipeLeases(LeaseDir(), [Card(name) for name in keys], keys, inside=inside)
     clock = SystemClock()
     outputs, records = _records(args, clock)
     bar = _bar(args, clock)
     pipe = Pipe(
-        gpus=gpus,
+        leases=leases,
         source=source,
         runner=_runner(args, outputs),
         wait=KernelWait(0),
@@ -83,20 +87,20 @@ def _run(args: argparse.Namespace, chosen: Settings, gpus: tuple[str, ...]) -> i
             bar.close()
 
 
-def _gpus(words: Sequence[str] | None) -> tuple[str, ...]:
-    """The ids to use: what the user named, else what the machine has."""
+def _gpus(words: Sequence[str] | None) -> dict[str, str]:
+    """The ids to use, named by the user or all of the machine; and their keys in leases."""
     if words is None:
         return _gpus_of_machine(os.environ.get("CUDA_VISIBLE_DEVICES"))
     ids = gpu_ids.parse_gpu_ids(words)
     if nvml.driver_present(os.environ.get("LD_LIBRARY_PATH", "")):
         try:
-            gpu_ids.check_known(ids, nvml.gpu_names())
+            return gpu_ids.uuids(ids, nvml.gpu_names())
         except nvml.NoDriverError as error:
             _say(f"warning: the NVIDIA driver doesn't answer ({error}); using GPUs as named")
-    return ids
+    return {one: one for one in ids}
 
 
-def _gpus_of_machine(inherited: str | None) -> tuple[str, ...]:
+def _gpus_of_machine(inherited: str | None) -> dict[str, str]:
     try:
         names = nvml.gpu_names()
     except nvml.NoDriverError as error:
@@ -111,7 +115,7 @@ def _gpus_of_machine(inherited: str | None) -> tuple[str, ...]:
             f"no GPU found: the machine has {len(names)}, none of them usable{where}; "
             "unset or correct the variable, or name GPUs by --gpus 0,1,2"
         )
-    return ids
+    return gpu_ids.uuids(ids, names)
 
 
 def _done(args: argparse.Namespace) -> DoneJobs:

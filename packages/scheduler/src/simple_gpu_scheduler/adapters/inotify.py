@@ -1,0 +1,46 @@
+"""Wake up when a lease ends: inotify(7), which Python's standard library doesn't have.
+
+The kernel closes the last descriptor of a lease when its last process is gone; that is an event,
+as is the removal of its file. Readers open lease files for reading only, so that looking at
+leases is no event: those who wait don't wake each other.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+
+_IN_CLOSE_WRITE, _IN_DELETE, _IN_ONLYDIR = 0x8, 0x200, 0x01000000
+
+
+def watch_ends(folders: Iterable[str]) -> int:
+    """A descriptor that becomes readable when a file open for writing is closed or removed.
+
+    Raises:
+        OSError: the kernel has no more of them (fs.inotify.max_user_instances).
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd: int = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+    if fd < 0:
+        raise _error()
+    for folder in folders:
+        mask = _IN_CLOSE_WRITE | _IN_DELETE | _IN_ONLYDIR
+        if libc.inotify_add_watch(fd, os.fsencode(folder), mask) < 0:
+            error = _error()
+            os.close(fd)
+            raise error
+    return fd
+
+
+def drain(fd: int) -> None:
+    """Forget what was announced so far."""
+    with suppress(BlockingIOError):
+        while os.read(fd, 1 << 16):
+            pass
+
+
+def _error() -> OSError:
+    number = ctypes.get_errno()
+    return OSError(number, os.strerror(number))
