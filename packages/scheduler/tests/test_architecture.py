@@ -16,11 +16,11 @@ PURE_OURS = ("simple_gpu_scheduler.model", "simple_gpu_scheduler.errors")
 #: Who may import whom: a module may use those above its own line, and none below.
 LAYERS = [
     ["errors"],
-    ["model", "durations"],
-    ["gpu_ids", "directives", "policy", "search", "ports"],
-    ["intake"],
+    ["model", "durations", "devices"],
+    ["gpu_ids", "directives", "policy", "search", "ports", "device_ports", "leasing"],
+    ["intake", "occupancy"],
     ["loop", "results"],
-    ["adapters", "testing"],
+    ["adapters", "testing", "testing_devices"],
     ["cli"],
     ["entry"],
 ]

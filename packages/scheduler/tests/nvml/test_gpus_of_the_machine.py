@@ -13,17 +13,6 @@ COMMAND = str(Path(sys.executable).parent / "simple_gpu_scheduler")
 CARDS = "GPU-aaaa GPU-bbbb:MIG-b1+MIG-b2+MIG-b3 GPU-old0"
 
 
-@pytest.fixture(scope="session")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("nvml")
-    source = Path(__file__).parent / "fake_nvml.c"
-    target = folder / "libnvidia-ml.so.1"
-    subprocess.run(
-        ["cc", "-shared", "-fPIC", "-Wall", "-Werror", "-O1", "-o", target, source], check=True
-    )
-    return folder
-
-
 def run(
     library: Path | None, *args: str, lines: str = "echo $CUDA_VISIBLE_DEVICES", **environ: str
 ) -> subprocess.CompletedProcess[str]:

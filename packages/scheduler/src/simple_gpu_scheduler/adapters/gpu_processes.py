@@ -1,0 +1,82 @@
+"""Who the processes on a GPU are, from /proc (proc(5)).
+
+The driver gives pids of the namespace it was asked in. A process may be gone by the time we look,
+or be hidden from us (another pid namespace, or /proc mounted with hidepid): then its user and name
+are empty, and nothing is raised.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+
+from simple_gpu_scheduler.devices import GpuProcess
+from simple_gpu_scheduler.occupancy import Lineage
+
+#: A chain of parents is never longer than this, whatever happens while we read it.
+_MOST_ANCESTORS = 1000
+
+
+def gpu_process(pid: int, memory_mib: int | None) -> GpuProcess:
+    """The process with its user, name and start."""
+    stat = _read(f"/proc/{pid}/stat")
+    if not stat:
+        return GpuProcess(pid, memory_mib=memory_mib)
+    name = stat[stat.index(b"(") + 1 : stat.rindex(b")")].decode(errors="replace")
+    uid = _uid(_read(f"/proc/{pid}/status"))
+    return GpuProcess(
+        pid, "" if uid is None else user_name(uid), name, memory_mib, int(_fields(stat)[19])
+    )
+
+
+def lineage(pid: int) -> Lineage:
+    """The process, its parents up to init, and its session; no pids at all if it is gone."""
+    pids: list[int] = []
+    session: int | None = None
+    one = pid
+    while one > 0 and len(pids) < _MOST_ANCESTORS:
+        stat = _read(f"/proc/{one}/stat")
+        if not stat:
+            break
+        fields = _fields(stat)
+        session = int(fields[3]) if one == pid else session
+        pids.append(one)
+        one = int(fields[1])
+    return Lineage(tuple(pids), session)
+
+
+@lru_cache(maxsize=1024)
+def user_name(uid: int) -> str:
+    """The user's name, or the number where nobody has it."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _uid(status: bytes) -> int | None:
+    """The real user: the owner of the folder is root where a process may not be traced."""
+    for line in status.splitlines():
+        if line.startswith(b"Uid:"):
+            return int(line.split()[1])
+    return None
+
+
+def _fields(stat: bytes) -> list[bytes]:
+    """The fields from the third on; the name before them may hold anything."""
+    return stat[stat.rindex(b")") + 2 :].split()
+
+
+def _read(path: str) -> bytes:
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return b""
+    try:
+        return os.read(descriptor, 8192)
+    except OSError:  # it ended between the two calls
+        return b""
+    finally:
+        os.close(descriptor)

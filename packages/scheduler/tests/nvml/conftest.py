@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import fake
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a libnvidia-ml.so.1 of ours."""
+    return fake.compiled(tmp_path_factory.mktemp("nvml"))
+
+
+@pytest.fixture
+def machine(library: Path, tmp_path: Path) -> fake.Machine:
+    """A machine without cards, until the test writes some."""
+    return fake.Machine(library, tmp_path)
