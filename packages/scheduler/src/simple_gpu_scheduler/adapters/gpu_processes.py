@@ -8,8 +8,8 @@ are empty, and nothing is raised.
 from __future__ import annotations
 
 import os
-from functools import lru_cache
 
+from simple_gpu_scheduler.adapters.lease_dir import user_name
 from simple_gpu_scheduler.devices import GpuProcess
 from simple_gpu_scheduler.occupancy import Lineage
 
@@ -43,17 +43,6 @@ def lineage(pid: int) -> Lineage:
         pids.append(one)
         one = int(fields[1])
     return Lineage(tuple(pids), session)
-
-
-@lru_cache(maxsize=1024)
-def user_name(uid: int) -> str:
-    """The user's name, or the number where nobody has it."""
-    import pwd
-
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
 
 
 def _uid(status: bytes) -> int | None:

@@ -22,6 +22,7 @@ COMMANDS = {
         "simple_gpu_scheduler.cli.results",
         "show what the jobs of a results directory achieved, best first",
     ),
+    "gpus": ("simple_gpu_scheduler.cli.gpus", "show the GPUs, who has them, and which are free"),
 }
 
 USAGE = "usage: sgs COMMAND [ARGUMENTS]   (sgs --help; sgs COMMAND --help; sgs --version)"
@@ -30,7 +31,8 @@ EXAMPLES = """\
 examples:
   sgs search "python train.py --lr {lr}" -p lr 0.1 0.01 | sgs run --gpus 0,1 --results runs/lr
   sgs results runs/lr
-  sgs results runs/lr --sort val_loss --top 3"""
+  sgs results runs/lr --sort val_loss --top 3
+  sgs gpus"""
 
 
 def help_text(*, examples: bool) -> str:

@@ -1,0 +1,106 @@
+"""`sgs gpus`: the machine's GPUs, who has them, and which are free."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, NoReturn
+
+from simple_gpu_scheduler.adapters import gpu_processes, lease_dir, leases, nvml
+from simple_gpu_scheduler.errors import SgsError, UsageError
+from simple_gpu_scheduler.occupancy import occupancy
+
+if TYPE_CHECKING:
+    from simple_gpu_scheduler.devices import Gpu
+
+DESCRIPTION = """\
+Show the machine's GPUs, who has them, and which are free.
+
+A GPU is: free; shared (a part of it is leased, the rest is free); leased; used (by processes that
+have no lease of it); or at fault. Processes without a lease that have less than 1 GiB together,
+on a GPU that is less than 10 % busy, leave it free; they are shown anyway."""
+
+EPILOG = """\
+Names in the first column, numbers and the beginnings of UUIDs of MIG slices, are those that --gpus
+of the other commands takes. "-": the driver doesn't say. Memory is in MiB.
+
+--json prints a list of objects: gpu (that name), index, uuid, name, pci_bus_id, state, free,
+fault, memory_total_mib, memory_used_mib, utilisation_percent, temperature_c, power_w, parent (UUID
+of a slice's card), compute_share (of the card, for a slice), numa_node, links ([{uuid, nvlinks}]),
+leases ([{id, user, kind, pid, since_s, share, memory_mib}], since_s in seconds since 1970),
+processes and, of these, strangers ([{pid, user, name, memory_mib}]). What isn't known is null.
+
+examples:
+  sgs gpus
+  sgs gpus --json | jq -r '.[] | select(.free) | .gpu'"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+def parse_args(argv: list[str]) -> argparse.Namespace:
+    """Read the command line of the subcommand."""
+    parser = _Parser(
+        prog="sgs gpus",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--json", action="store_true", help="print a list of objects instead")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print the GPUs of the machine.
+
+    Raises:
+        SgsError: no driver answers.
+    """
+    from simple_gpu_scheduler.cli import gpus_report
+
+    args = parse_args(sys.argv[1:] if argv is None else argv)
+    gpus = _gpus()
+    held = leases.live_leases(lease_dir.lease_dir())
+    found = [(gpu, occupancy(gpu, held, gpu_processes.lineage)) for gpu in gpus]
+    if args.json:
+        objects = gpus_report.objects(found)
+        print("[" + ",\n ".join(json.dumps(one) for one in objects) + "]")
+    else:
+        print("\n".join(gpus_report.table(found, time.time())))
+    return 0
+
+
+def _gpus() -> tuple[Gpu, ...]:
+    with nvml.NvmlDevices() as devices:
+        try:
+            return devices.gpus()
+        except nvml.NoDriverError as error:
+            found = _amd_gpus()
+            if found is None:
+                raise SgsError(_no_driver(str(error))) from None
+            return found
+
+
+def _amd_gpus() -> tuple[Gpu, ...] | None:
+    """The AMD cards; None where amdsmi isn't installed."""
+    import importlib.util
+
+    if importlib.util.find_spec("amdsmi") is None:
+        return None
+    from simple_gpu_scheduler.adapters import amd
+
+    with amd.AmdDevices() as devices:
+        return devices.gpus()
+
+
+def _no_driver(reason: str) -> str:
+    return (
+        f"no GPU can be seen: the NVIDIA driver doesn't answer ({reason}); if the machine has "
+        "GPUs, see that nvidia-smi works here (in a container: docker run --gpus all); for AMD "
+        "GPUs install amdsmi: pip install 'simple-gpu-scheduler[amd]'"
+    )
