@@ -15,6 +15,7 @@ from simple_gpu_scheduler.model import (
     Snapshot,
     share_units,
 )
+from simple_gpu_scheduler.policy.orders import ORDERS, PLACEMENTS
 
 GPU_NAMES = ("0", "1", "GPU-8f3a", "MIG-77")
 
@@ -28,6 +29,7 @@ def jobs(gpus: int = len(GPU_NAMES)) -> st.SearchStrategy[Job]:
         units=st.sampled_from([1, 1, 1, 2, 3, 5, 64]).map(share_units),
         timeout_s=st.none() | st.floats(0.1, 100),
         memory_mib=st.none() | st.integers(1, 30_000),
+        expected_s=st.none() | st.floats(0, 100),
     )
 
 
@@ -46,6 +48,10 @@ def card(name: str) -> st.SearchStrategy[Card]:
         leased_mib=mib,
         strangers_mib=mib,
         observed_mib=mib,
+        links=st.lists(st.tuples(st.sampled_from(GPU_NAMES), st.integers(0, 18)), max_size=4).map(
+            tuple
+        ),
+        numa=st.none() | st.integers(0, 1),
     )
 
 
@@ -69,6 +75,15 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
     return Snapshot(now_s, gpus, tuple(running), waiting, last_start_s)
 
 
-policies = st.builds(
-    PipePolicy, delay_s=st.sampled_from([0.0, 0.0, 5.0]), grace_s=st.floats(0, 20)
-)
+def policies_of(*orders: str) -> st.SearchStrategy[PipePolicy]:
+    return st.builds(
+        PipePolicy,
+        delay_s=st.sampled_from([0.0, 0.0, 5.0]),
+        grace_s=st.floats(0, 20),
+        order=st.sampled_from(orders),
+        placement=st.sampled_from(PLACEMENTS),
+    )
+
+
+policies = policies_of(*ORDERS)
+strict_policies = policies_of(*(name for name, order in ORDERS.items() if not order.backfill))

@@ -23,7 +23,7 @@ from simple_gpu_scheduler.policy.plan import plan
 from simple_gpu_scheduler.policy.reasons import explain
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from worlds import policies, snapshots
+from worlds import policies, snapshots, strict_policies
 
 
 def job(seq: int, gpus: int = 1, per_gpu: int = 1, timeout_s: float | None = None) -> Job:
@@ -146,7 +146,7 @@ def test_no_gpu_goes_beyond_its_capacity(snapshot: Snapshot, policy: PipePolicy)
     assert all(units <= GPU_UNITS for units in used.values())
 
 
-@given(snapshots(), policies)
+@given(snapshots(), strict_policies)
 def test_starts_are_the_head_of_the_queue_and_the_next_has_a_reason(
     snapshot: Snapshot, policy: PipePolicy
 ) -> None:

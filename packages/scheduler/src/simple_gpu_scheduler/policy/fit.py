@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from simple_gpu_scheduler.model import GPU_UNITS, Card, Job, Running, Start
 
 
-def load(cards: Iterable[Card], running: Iterable[Running]) -> dict[str, int]:
+def load(cards: Iterable[Card], running: Iterable[Running | Start]) -> dict[str, int]:
     """Units in use on each GPU."""
     used = {card.name: card.used_units for card in cards}
     for one in running:

@@ -1,51 +1,81 @@
-"""The plan: strict order. The first job that can't start holds back all behind it.
+"""The plan: what to start, whom to hold, what to stop.
 
-That is what keeps a job of several GPUs from starving: freed GPUs wait for it, and no later
-job takes one. With whole GPUs it costs nothing that could be had without knowing runtimes,
-since the head of the queue waits only while fewer GPUs are free than it needs.
+By default strict order: the first job that can't start holds back all behind it. That is what
+keeps a job of several GPUs from starving: freed GPUs wait for it, and no later job takes one.
+With whole GPUs it costs nothing that could be had without knowing runtimes, since the head of
+the queue waits only while fewer GPUs are free than it needs. Where jobs share GPUs, other orders
+do better (`orders`); they keep the head from starving by a reservation.
 """
 
 from __future__ import annotations
 
-from simple_gpu_scheduler.model import Hold, Phase, PipePolicy, Plan, Snapshot, Start
+from collections.abc import Sequence
+
+from simple_gpu_scheduler.model import Card, Hold, Phase, PipePolicy, Plan, Snapshot, Start
 from simple_gpu_scheduler.policy import fit, stop
 
 
 def plan(snapshot: Snapshot, policy: PipePolicy) -> Plan:
-    """Decide what to start and what to stop; the same snapshot gives the same plan."""
-    starts, hold = _starts(snapshot, policy)
+    """Decide what to start and what to stop; the same snapshot gives the same plan.
+
+    The starts are some of the waiting jobs in their order; in a strict order, the first ones.
+    """
+    starts, hold, until_s = _starts(snapshot, policy)
     stops, next_s = stop.due(snapshot, policy.grace_s)
     wakes_s = [] if next_s is None else [next_s]
     wakes_s += [
         snapshot.now_s + one.job.timeout_s for one in starts if one.job.timeout_s is not None
     ]
-    if hold is not None and hold.until_s is not None:
-        wakes_s.append(hold.until_s)
+    if until_s is not None:
+        wakes_s.append(until_s)
     return Plan(starts, hold, stops, min(wakes_s) if wakes_s else None)
 
 
-def _starts(snapshot: Snapshot, policy: PipePolicy) -> tuple[tuple[Start, ...], Hold | None]:
+def _starts(
+    snapshot: Snapshot, policy: PipePolicy
+) -> tuple[tuple[Start, ...], Hold | None, float | None]:
+    """What starts, who is held, and when to look again if starts are to be apart."""
+    waiting = snapshot.waiting
+    if not waiting or snapshot.phase is not Phase.OPEN:
+        return (), None, None
+    if policy.order == "fifo" and policy.placement != "pack" and not policy.delay_s:
+        return _in_order(snapshot, policy)
+    return _walk(snapshot, policy)
+
+
+def _in_order(
+    snapshot: Snapshot, policy: PipePolicy
+) -> tuple[tuple[Start, ...], Hold | None, float | None]:
+    """What `walk` would do, sooner: a plain queue is planned once for each job that ends."""
     starts: list[Start] = []
-    if not snapshot.waiting or snapshot.phase is not Phase.OPEN:
-        return (), None
     used = fit.load(snapshot.cards, snapshot.running)
-    free_mib: dict[str, int] | None = None  # found out for the first job that asks
-    last_start_s = snapshot.last_start_s
     for job in snapshot.waiting:
-        if job.memory_mib is not None and free_mib is None:
-            free_mib = fit.free_memory_mib(snapshot.cards, (*snapshot.running, *starts))
-        free = fit.with_room(job, used, free_mib)
+        if job.memory_mib is not None:
+            return _walk(snapshot, policy)
+        free = fit.with_room(job, used)
         if len(free) < job.gpus:
-            return tuple(starts), Hold(job, len(free))
-        if policy.delay_s and last_start_s is not None:
-            until_s = last_start_s + policy.delay_s
-            if snapshot.now_s < until_s:
-                return tuple(starts), Hold(job, len(free), until_s)
+            return tuple(starts), Hold(job, len(free)), None
         gpus = tuple(free[: job.gpus])
+        if 1 < job.gpus < len(free):
+            gpus = _best_connected(free, job.gpus, snapshot.cards)
         for gpu in gpus:
             used[gpu] += job.units
-            if free_mib is not None and job.memory_mib is not None:
-                free_mib[gpu] -= job.memory_mib
         starts.append(Start(job, gpus))
-        last_start_s = snapshot.now_s
-    return tuple(starts), None
+    return tuple(starts), None, None
+
+
+# What a plain queue has no need of is loaded when it is needed: it would delay each first start.
+
+
+def _walk(
+    snapshot: Snapshot, policy: PipePolicy
+) -> tuple[tuple[Start, ...], Hold | None, float | None]:
+    from simple_gpu_scheduler.policy.queue import walk
+
+    return walk(snapshot, policy)
+
+
+def _best_connected(names: list[str], count: int, cards: Sequence[Card]) -> tuple[str, ...]:
+    from simple_gpu_scheduler.policy.topology import best_connected
+
+    return best_connected(names, count, cards)

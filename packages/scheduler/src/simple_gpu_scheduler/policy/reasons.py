@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from simple_gpu_scheduler.model import GPU_UNITS, Hold, Job, Phase
+from collections.abc import Sequence
+
+from simple_gpu_scheduler.model import GPU_UNITS, Card, Hold, Job, Phase
 
 
 def _gpus(count: int) -> str:
@@ -11,18 +13,73 @@ def _gpus(count: int) -> str:
 
 def explain(hold: Hold) -> str:
     """Why a job waits."""
+    if hold.behind is not None:
+        return f"waits behind job {hold.behind.seq}, which needs {_needs(hold.behind)}"
     if hold.until_s is not None:
         return "starts are to be apart (--delay)"
-    job, free = hold.job, hold.free
+    if hold.most_free is not None:
+        return _lacks_memory(hold.job, hold.most_free)
+    free = f"{hold.free} {'is' if hold.free == 1 else 'are'} free"
+    return f"needs {_needs(hold.job)}; {free}"
+
+
+def _needs(job: Job) -> str:
+    """What a job asks for; the share of one that asks for memory says nothing to a person."""
+    if job.memory_mib is not None:
+        return _on_gpus(job, _gib(job.memory_mib))
     share = "" if job.units == GPU_UNITS else f" (1/{GPU_UNITS // job.units} of each)"
-    return f"needs {_gpus(job.gpus)}{share}; {free} {'is' if free == 1 else 'are'} free"
+    return f"{_gpus(job.gpus)}{share}"
 
 
-def impossible(job: Job, gpus: int) -> str | None:
-    """Why the job could never run on so many GPUs, or None if it could."""
+def _on_gpus(job: Job, memory: str) -> str:
+    return f"{memory} on {'one GPU' if job.gpus == 1 else f'each of {_gpus(job.gpus)}'}"
+
+
+def _lacks_memory(job: Job, most_free: tuple[str, int]) -> str:
+    gpu, free_mib = most_free
+    need, most = _gibs(job.memory_mib or 0, free_mib)
+    if free_mib >= (job.memory_mib or 0):  # somewhere, but not on as many GPUs
+        return f"needs {_on_gpus(job, _gib(job.memory_mib or 0))}; too few have that much free"
+    return f"needs {_on_gpus(job, need)}; the most free is {most} on GPU {gpu}"
+
+
+def _gibs(need_mib: int, have_mib: int) -> tuple[str, str]:
+    """Both in one form, precise enough that only equals look alike."""
+    need, have = _gib(need_mib), _gib(have_mib)
+    return (need, have) if need != have else (f"{need_mib} MiB", f"{have_mib} MiB")
+
+
+def _gib(mib: int) -> str:
+    """`10 GiB`, `6.2 GiB`, `512 MiB`."""
+    return f"{mib} MiB" if mib < 1024 else f"{mib / 1024:.1f}".removesuffix(".0") + " GiB"
+
+
+def impossible(job: Job, gpus: int, cards: Sequence[Card] = ()) -> str | None:
+    """Why the job could never run on so many GPUs, or None if it could.
+
+    Args:
+        cards: those GPUs, where their memory is to be looked at too.
+    """
     if job.gpus > gpus:
         return f"asks for {_gpus(job.gpus)}, but there {'is' if gpus == 1 else 'are'} only {gpus}"
-    return None
+    if job.memory_mib is None or not cards:
+        return None
+    return _too_large(job, job.memory_mib, cards)
+
+
+def _too_large(job: Job, need_mib: int, cards: Sequence[Card]) -> str | None:
+    known = [(card.memory_mib, card.name) for card in cards if card.memory_mib is not None]
+    if not known:
+        return f"asks for {_needs(job)}, but nobody knows how much memory the GPUs have"
+    enough = sum(mib >= need_mib for mib, _ in known)
+    if enough >= job.gpus:
+        return None
+    if enough:
+        only = f"only {enough} {'has' if enough == 1 else 'have'} that much"
+        return f"asks for {_needs(job)}, but {only}"
+    mib, name = max(known, key=lambda one: one[0])
+    need, largest = _gibs(need_mib, mib)
+    return f"asks for {_on_gpus(job, need)}, but the largest has {largest} (GPU {name})"
 
 
 def ending(phase: Phase, running: int) -> str:
