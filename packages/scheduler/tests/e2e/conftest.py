@@ -185,6 +185,7 @@ class Box:
             for name, value in os.environ.items()
             if not name.startswith(("CUDA_", "SGS_", "PYTHON", "COVERAGE"))
         }
+        self.env["SGS_LEASE_DIR"] = str(self._io / "leases")
         if os.path.exists("/dev/nvidiactl"):  # then ids would be checked against real cards
             (self._io / "libnvidia-ml.so.1").write_text("no library")
             self.env["LD_LIBRARY_PATH"] = str(self._io)

@@ -97,7 +97,7 @@ def test_a_plain_run_imports_little(box):
     heavy = {
         "pynvml",
         "rich",
-        "json",
+        "ctypes",
         "sqlite3",
         "asyncio",
         "threading",

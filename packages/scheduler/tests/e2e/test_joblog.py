@@ -210,9 +210,9 @@ def test_an_unwritable_log_is_an_error_before_anything_runs(box, path):
 
 
 def test_a_log_that_takes_no_more_stops_the_run_and_names_the_row(box):
-    """The file may grow to 180 bytes only, as on a full disk."""
-    lines = [f"echo {n} >> ran" for n in range(1, 9)]
-    result = box.run(lines, "--gpus", "0", "--joblog", "log", limits={resource.RLIMIT_FSIZE: 180})
+    """A file may grow to 900 bytes only, as on a full disk."""
+    lines = [f"echo {n} >> ran; : {'x' * 200}" for n in range(1, 9)]
+    result = box.run(lines, "--gpus", "0", "--joblog", "log", limits={resource.RLIMIT_FSIZE: 900})
     assert result.status == 1
     ran = box.read("ran")
     assert len(ran) < 8
@@ -227,15 +227,16 @@ def test_a_log_that_takes_no_more_stops_the_run_and_names_the_row(box):
 
 def test_what_was_called_not_logged_runs_again(box):
     """The message says so also when half of the row has reached the file."""
-    for size in range(110, 150, 7):
+    command = f"echo x; : {'some long command that will be torn somewhere ' * 20}"
+    for size in range(900, 1000, 17):
         result = box.run(
-            ["echo x; : some long command that will be torn somewhere"],
+            [command],
             *["--gpus", "0", "--joblog", f"log{size}"],
             limits={resource.RLIMIT_FSIZE: size},
         )
         assert (result.status, "not logged is: 1 " in result.err) == (1, True)
         again = box.run(
-            ["echo x; : some long command that will be torn somewhere"],
+            [command],
             *["--gpus", "0", "--joblog", f"log{size}", "--resume"],
         )
         assert (size, again.out, again.said) == (size, "x\n", [])
@@ -243,8 +244,11 @@ def test_what_was_called_not_logged_runs_again(box):
 
 def test_jobs_that_run_while_the_log_fails_are_let_finish_and_named(box):
     gate = box.gate()
+    earlier = f"{HEADER}9\t:\t1\t1\t0\t0\t0\t0\t{'x' * 900}\n"
+    (box.path / "log").write_text(earlier)
     run = box.start(
-        *["--gpus", "0,1", "--joblog", "log"], limits={resource.RLIMIT_FSIZE: len(HEADER)}
+        *["--gpus", "0,1", "--joblog", "log", "--resume"],
+        limits={resource.RLIMIT_FSIZE: len(earlier)},
     )
     run.write(f"{gate.wait}; echo finished\n")
     run.wait_starts(1)

@@ -102,7 +102,8 @@ def test_a_timeout_of_one_job_leaves_the_others_alone(box):
 
 
 def test_leftovers_are_reported_and_left_alone(box, is_alive):
-    result = box.run(["sleep 1000 & echo $! >> pids", "true"], "--gpus", "0")
+    named = "until grep -q sleep /proc/$!/comm; do :; done"  # after the fork comes the exec
+    result = box.run([f"sleep 1000 & echo $! >> pids; {named}", "true"], "--gpus", "0")
     (pid,) = box.wait_pids("pids")
     assert f"job 1 left processes running: {pid} (sleep)" in result.said
     assert result.status == 0

@@ -168,9 +168,9 @@ def test_a_folder_that_cannot_be_is_an_error_before_anything_runs(box, path):
 
 
 def test_a_record_that_cannot_be_written_stops_the_run_and_is_told(box):
-    """Files may have 100 bytes, as on a full disk."""
-    lines = [f"echo {n} >> ran" for n in range(1, 6)]
-    result = box.run(lines, "--gpus", "0", "--results", "r", limits={resource.RLIMIT_FSIZE: 100})
+    """Files may have 1000 bytes, as on a full disk."""
+    lines = [f"echo {n} >> ran; : {'x' * 900}" for n in range(1, 6)]
+    result = box.run(lines, "--gpus", "0", "--results", "r", limits={resource.RLIMIT_FSIZE: 1000})
     assert result.status == 1
     assert box.read("ran") == ["1"]
     assert "error: --results 'r/1' can't be written: File too large; not recorded is: {" in (

@@ -196,7 +196,7 @@ def test_other_jobs_of_the_machine_are_left_alone(box, is_alive):
     """The same command in another scheduler, of the same numbers."""
     gate = box.gate()
     others = box.start("--gpus", "0")
-    run = box.start("--gpus", "0")
+    run = box.start("--gpus", "1")
     others.write(f"echo $$ >> others; {gate.wait}\n")
     run.write(f"echo $$ >> ours; {gate.wait}\n")
     (other,) = box.wait_pids("others")

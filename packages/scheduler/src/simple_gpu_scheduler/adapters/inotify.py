@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Iterable
-from contextlib import suppress
 
 _IN_CLOSE_WRITE, _IN_DELETE, _IN_ONLYDIR = 0x8, 0x200, 0x01000000
 
@@ -32,13 +31,6 @@ def watch_ends(folders: Iterable[str]) -> int:
             os.close(fd)
             raise error
     return fd
-
-
-def drain(fd: int) -> None:
-    """Forget what was announced so far."""
-    with suppress(BlockingIOError):
-        while os.read(fd, 1 << 16):
-            pass
 
 
 def _error() -> OSError:

@@ -45,7 +45,7 @@ _LEAST_FD = 100
 _MOST_BYTES = 1 << 20
 _ALLOCATION_LIMIT_S = 30.0
 _RETRY_S = 0.001
-_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 Record = TypeVar("Record")
 
@@ -214,9 +214,11 @@ def _content_if_locked(path: str) -> bytes | None:
 def _create(path: str) -> int:
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
     try:
-        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _LEAST_FD)
-    finally:
-        os.close(fd)
+        high_fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _LEAST_FD)
+    except OSError:  # few are allowed (ulimit -n)
+        return fd
+    os.close(fd)
+    return high_fd
 
 
 def _check_locked(path: str) -> None:

@@ -1,9 +1,10 @@
-"""Write all of it, to a descriptor that may be full, slow or gone."""
+"""Descriptors: write all of it, to one that may be full, slow or gone; read all there is."""
 
 from __future__ import annotations
 
 import os
 import select
+from contextlib import suppress
 
 
 def write_whole(fd: int, data: bytes) -> None:
@@ -26,3 +27,10 @@ def say(text: bytes, fd: int = 2) -> None:
             text = text[os.write(fd, text) :]
     except OSError:
         return
+
+
+def drain(fd: int) -> None:
+    """Read away what is there, from a descriptor that doesn't block."""
+    with suppress(BlockingIOError):
+        while os.read(fd, 1 << 16):
+            pass

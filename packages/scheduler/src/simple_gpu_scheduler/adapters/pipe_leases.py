@@ -10,8 +10,8 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
-from simple_gpu_scheduler.adapters import inotify
 from simple_gpu_scheduler.adapters.leases import Held, LeaseDir
+from simple_gpu_scheduler.adapters.output import drain
 from simple_gpu_scheduler.leasing import (
     LeaseRecord,
     Ticket,
@@ -81,7 +81,7 @@ class PipeLeases:
     def look(self) -> None:
         """See what others hold now."""
         if self._wake_fd is not None:
-            inotify.drain(self._wake_fd)
+            drain(self._wake_fd)
         ours = {held.lease.id for held in self._all_held()}
         leases = [one for one in self._folder.leases() if one.id not in ours]
         ticket = None if self._ticket is None else self._ticket[1]
@@ -153,6 +153,8 @@ class PipeLeases:
     def _queue_up(self, job: Job) -> str:
         keys = tuple(self._keys.values())
         self._ticket = self._folder.add_ticket(Want(keys, job.gpus, job.units, job.memory_mib))
+        from simple_gpu_scheduler.adapters import inotify  # costs time, and few ever wait
+
         try:
             self._wake_fd = inotify.watch_ends((self._folder.path, self._folder.waiting_path))
         except OSError:
