@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+SGS = str(Path(sys.executable).parent / "sgs")
 SOURCE = Path(__file__).parents[2] / "fake_nvml" / "fake_nvml.c"
 
 
