@@ -8,16 +8,15 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
-from simple_gpu_scheduler import gpu_ids
-from simple_gpu_scheduler.adapters import nvml
 from simple_gpu_scheduler.adapters.bar import Bar
+from simple_gpu_scheduler.adapters.chosen_gpus import chosen_gpus
 from simple_gpu_scheduler.adapters.clock import SystemClock
 from simple_gpu_scheduler.adapters.console import Console, message
 from simple_gpu_scheduler.adapters.joblog import DoneJobs, Joblog, read_joblog
+from simple_gpu_scheduler.adapters.lease_holder import LeaseHolder
 from simple_gpu_scheduler.adapters.leases import LeaseDir
 from simple_gpu_scheduler.adapters.lines import LineSource
 from simple_gpu_scheduler.adapters.output import say
-from simple_gpu_scheduler.adapters.pipe_leases import PipeLeases
 from simple_gpu_scheduler.adapters.processes import LEASE_VARIABLE, Outputs, ProcessRunner
 from simple_gpu_scheduler.adapters.standard_files import open_missing_outputs
 from simple_gpu_scheduler.adapters.wait import KernelWait
@@ -38,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name in open_missing_outputs():
             _say(f"{name} is closed: what the jobs print there is lost")
         chosen = settings(args)
-        keys = _gpus(args.gpus)
+        keys = chosen_gpus(args.gpus, _say)
         reason = impossible(chosen.template, len(keys))
         if reason is not None:
             raise UsageError(f"--gpus-per-job {reason}")
@@ -61,7 +60,7 @@ def _run(args: argparse.Namespace, chosen: Settings, keys: Mapping[str, str]) ->
 
         return dry_run(source, chosen.template, len(keys), done, b"\0" if args.null else b"\n")
     inside = os.environ.get(LEASE_VARIABLE.decode())
-    leases = PipeLeases(LeaseDir(), [Card(name) for name in keys], keys, inside=inside)
+    leases = LeaseHolder(LeaseDir(), [Card(name) for name in keys], keys, inside=inside)
     clock = SystemClock()
     outputs, records = _records(args, clock)
     bar = _bar(args, clock)
@@ -85,37 +84,6 @@ def _run(args: argparse.Namespace, chosen: Settings, keys: Mapping[str, str]) ->
     finally:
         if bar:
             bar.close()
-
-
-def _gpus(words: Sequence[str] | None) -> dict[str, str]:
-    """The ids to use, named by the user or all of the machine; and their keys in leases."""
-    if words is None:
-        return _gpus_of_machine(os.environ.get("CUDA_VISIBLE_DEVICES"))
-    ids = gpu_ids.parse_gpu_ids(words)
-    if nvml.driver_present(os.environ.get("LD_LIBRARY_PATH", "")):
-        try:
-            return gpu_ids.uuids(ids, nvml.gpu_names())
-        except nvml.NoDriverError as error:
-            _say(f"warning: the NVIDIA driver doesn't answer ({error}); using GPUs as named")
-    return {one: one for one in ids}
-
-
-def _gpus_of_machine(inherited: str | None) -> dict[str, str]:
-    try:
-        names = nvml.gpu_names()
-    except nvml.NoDriverError as error:
-        raise UsageError(
-            f"no GPU found: the NVIDIA driver doesn't answer ({error}); if the machine has GPUs, "
-            "see that nvidia-smi works, else name slots yourself, such as --gpus 0,1,2"
-        ) from None
-    ids = gpu_ids.visible_ids(names, inherited)
-    if not ids:
-        where = "" if inherited is None else f" within CUDA_VISIBLE_DEVICES={inherited!r}"
-        raise UsageError(
-            f"no GPU found: the machine has {len(names)}, none of them usable{where}; "
-            "unset or correct the variable, or name GPUs by --gpus 0,1,2"
-        )
-    return gpu_ids.uuids(ids, names)
 
 
 def _done(args: argparse.Namespace) -> DoneJobs:

@@ -1,4 +1,4 @@
-"""The leases of one scheduler: taken when a job starts, passed on from job to job.
+"""The leases of one scheduler or program: taken when a job starts, passed on from job to job.
 
 A job that ends leaves its lease to the next job with the same share of the same GPUs, unless
 somebody else waits for them: no file is touched then. What no job uses is given back at once.
@@ -29,7 +29,7 @@ _LOOK_AGAIN_S = 0.5
 _Share = tuple[tuple[str, ...], int, int | None]
 
 
-class PipeLeases:
+class LeaseHolder:
     """Implements `ports.Leases` over the lease directory."""
 
     def __init__(
@@ -38,6 +38,7 @@ class PipeLeases:
         cards: Sequence[Card],
         keys: Mapping[str, str],
         *,
+        kind: str = "job",
         inside: str | None = None,
     ) -> None:
         """Look at what others hold.
@@ -45,6 +46,7 @@ class PipeLeases:
         Args:
             cards: our GPUs, with nothing taken.
             keys: the key in leases of each card's name.
+            kind: what the leases are for: job, shell, notebook, python.
             inside: the lease that we ourselves run in.
 
         Raises:
@@ -54,6 +56,7 @@ class PipeLeases:
         self._bare = tuple(cards)
         self._keys = dict(keys)
         self._names = {key: name for name, key in keys.items()}
+        self._kind = kind
         self._inside = inside
         self._held: dict[int, tuple[_Share, Held]] = {}  # by the job's number
         self._spare: dict[_Share, list[Held]] = {}
@@ -118,7 +121,7 @@ class PipeLeases:
             if not self._fits(start):
                 return None
             want = Want(keys, len(keys), job.units, job.memory_mib)
-            held = self._folder.add_lease(want, "job", self._inside)
+            held = self._folder.add_lease(want, self._kind, self._inside)
         self._withdraw()  # served: if another job has to wait, it does so behind the others
         return held
 

@@ -1,0 +1,61 @@
+"""Take one lease, and wait for it where others hold the GPUs."""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Callable
+
+from simple_gpu_scheduler.adapters.lease_holder import LeaseHolder
+from simple_gpu_scheduler.errors import SgsError
+from simple_gpu_scheduler.model import Job, PipePolicy, Snapshot
+from simple_gpu_scheduler.policy.plan import plan
+from simple_gpu_scheduler.policy.reasons import explain
+from simple_gpu_scheduler.ports import Lease
+
+
+class GpusBusyError(SgsError):
+    """The GPUs were not free in the time that the user gave."""
+
+
+def acquire(
+    holder: LeaseHolder, job: Job, *, timeout_s: float | None, tell: Callable[[str], None]
+) -> tuple[tuple[str, ...], Lease]:
+    """The GPUs for the job, by the same plan as every scheduler's, and the lease on them.
+
+    Args:
+        timeout_s: wait so long at most; None: without end; 0: not at all.
+        tell: is told once whom we wait for.
+
+    Raises:
+        GpusBusyError: they were not free in time; the message says who has them.
+        SgsError: leases can't be had at all.
+    """
+    until_s = None if timeout_s is None else time.monotonic() + timeout_s
+    while True:
+        decided = plan(Snapshot(time.monotonic(), holder.cards, (), [job]), PipePolicy())
+        if decided.starts:
+            lease = holder.take(decided.starts[0])
+            if lease is not None:
+                holder.settle(None)
+                return decided.starts[0].gpus, lease
+            continue
+        assert decided.hold is not None
+        news = holder.settle(decided.hold)
+        left_s = None if until_s is None else until_s - time.monotonic()
+        if left_s is not None and left_s <= 0:
+            reason = news or explain(decided.hold)
+            holder.settle(None)
+            raise GpusBusyError(reason)
+        if news:
+            tell(f"waiting: {news}")
+        else:
+            _sleep(holder, left_s)
+
+
+def _sleep(holder: LeaseHolder, limit_s: float | None) -> None:
+    """Until others' leases have changed."""
+    limits_s = [one for one in (limit_s, holder.look_again_s) if one is not None]
+    fds = [] if holder.wake_fd is None else [holder.wake_fd]
+    select.select(fds, [], [], min(limits_s) if limits_s else None)
+    holder.look()

@@ -1,0 +1,51 @@
+"""Which GPUs a user means, and the keys by which leases know them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+
+from simple_gpu_scheduler import gpu_ids
+from simple_gpu_scheduler.adapters import nvml
+from simple_gpu_scheduler.errors import UsageError
+
+
+def chosen_gpus(words: Sequence[str] | None, tell: Callable[[str], None]) -> dict[str, str]:
+    """The ids to use, named by the user or all of the machine; and their keys in leases.
+
+    A key is the card's UUID where the driver answers, else the name itself.
+
+    Args:
+        words: what the user named; None: all, within an inherited CUDA_VISIBLE_DEVICES.
+        tell: is given a warning.
+
+    Raises:
+        UsageError: there is no such GPU, or none at all.
+    """
+    if words is None:
+        return _gpus_of_machine(os.environ.get("CUDA_VISIBLE_DEVICES"))
+    ids = gpu_ids.parse_gpu_ids(words)
+    if nvml.driver_present(os.environ.get("LD_LIBRARY_PATH", "")):
+        try:
+            return gpu_ids.uuids(ids, nvml.gpu_names())
+        except nvml.NoDriverError as error:
+            tell(f"warning: the NVIDIA driver doesn't answer ({error}); using GPUs as named")
+    return {one: one for one in ids}
+
+
+def _gpus_of_machine(inherited: str | None) -> dict[str, str]:
+    try:
+        names = nvml.gpu_names()
+    except nvml.NoDriverError as error:
+        raise UsageError(
+            f"no GPU found: the NVIDIA driver doesn't answer ({error}); if the machine has GPUs, "
+            "see that nvidia-smi works, else name slots yourself, such as --gpus 0,1,2"
+        ) from None
+    ids = gpu_ids.visible_ids(names, inherited)
+    if not ids:
+        where = "" if inherited is None else f" within CUDA_VISIBLE_DEVICES={inherited!r}"
+        raise UsageError(
+            f"no GPU found: the machine has {len(names)}, none of them usable{where}; "
+            "unset or correct the variable, or name GPUs by --gpus 0,1,2"
+        )
+    return gpu_ids.uuids(ids, names)
