@@ -1,0 +1,225 @@
+"""`sgs gpus` and the page about the fake driver, by real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import fake
+import pytest
+
+from simple_gpu_scheduler.adapters.leases import LeaseDir
+from simple_gpu_scheduler.leasing import Want
+from simple_gpu_scheduler.model import GPU_UNITS
+
+PAGE = fake.SOURCE.parent / "README.md"
+
+
+@pytest.fixture
+def leases(tmp_path: Path) -> str:
+    return str(tmp_path / "leases")
+
+
+@pytest.fixture
+def sgs_gpus(
+    machine: fake.Machine, leases: str
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [fake.SGS, "gpus", *arguments],
+            env=machine.environ(SGS_LEASE_DIR=leases, **environ),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def started(*command: object, **more: object) -> subprocess.Popen[bytes]:
+        one = subprocess.Popen([str(word) for word in command], **more)
+        processes.append(one)
+        return one
+
+    yield started
+    for one in processes:
+        one.kill()
+        one.wait()
+
+
+def test_a_table(machine: fake.Machine, sgs_gpus: Callable) -> None:
+    machine.write(fake.card("GPU-a", memory="24576 300"), fake.card("GPU-b", "ghost 4194305 2000"))
+    done = sgs_gpus()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "GPU  name      memory MiB  use  temp  power  state",
+        "0    Fake GPU   300/24576    -     -      -  free",
+        "1    Fake GPU           -    -     -      -  used",
+        "     process 4194305, 2000 MiB: not to be seen (ended, or of a container)",
+        "",
+        "1 of 2 GPUs are free.",
+    ]
+
+
+@pytest.mark.parametrize(
+    "name", ["tr ain) S 1", "träin ünïcode", ") (", "训练训练训练训练", "a\nb", "\x1b[31m", "-"]
+)
+def test_awkward_process_names(
+    machine: fake.Machine, sgs_gpus: Callable, start: Callable, tmp_path: Path, name: str
+) -> None:
+    program = tmp_path / name
+    program.symlink_to(shutil.which("sleep"))
+    process = start(program, "1000")
+    machine.write(fake.card("GPU-a", processes=[(process.pid, 5000)]))
+    (gpu,) = json.loads(sgs_gpus("--json").stdout)
+    (stranger,) = gpu["strangers"]
+    cut = name.encode()[:15].decode(errors="replace")  # as the kernel does
+    assert (stranger["pid"], stranger["name"]) == (process.pid, cut)
+    assert stranger["user"] == Path(f"/proc/{process.pid}").owner()
+    lines = sgs_gpus().stdout.splitlines()
+    assert len(lines) == 5
+    assert lines[2].endswith("5000 MiB, has no lease")
+    assert all(line.isprintable() for line in lines)
+
+
+def test_a_process_that_has_vanished(
+    machine: fake.Machine, sgs_gpus: Callable, start: Callable
+) -> None:
+    process = start("sleep", "1000")
+    machine.write(fake.card("GPU-a", processes=[(process.pid, 5000)]))
+    assert json.loads(sgs_gpus("--json").stdout)[0]["state"] == "used"
+    process.kill()
+    process.wait()
+    assert json.loads(sgs_gpus("--json").stdout)[0]["state"] == "free"
+
+
+def test_leases_and_strangers(
+    machine: fake.Machine, sgs_gpus: Callable, start: Callable, leases: str
+) -> None:
+    ours = start("sleep", "1000")
+    machine.write(
+        fake.card("GPU-a", processes=[(ours.pid, 5000)]),
+        fake.card("GPU-b", processes=[(ours.pid, 5000)]),
+        fake.card("GPU-c"),
+        fake.card("GPU-d"),
+    )
+    directory = LeaseDir(leases)
+    held = [
+        directory.add_lease(Want(("GPU-a",), 1), "job"),
+        directory.add_lease(Want(("GPU-c",), 1, GPU_UNITS // 2), "notebook"),
+    ]
+    first, second, third, fourth = json.loads(sgs_gpus("--json").stdout)
+    assert [one["state"] for one in (first, second, third, fourth)] == [
+        "leased", "used", "shared", "free"
+    ]  # fmt: skip
+    assert first["strangers"] == []
+    assert [one["pid"] for one in second["strangers"]] == [ours.pid]
+    (lease,) = third["leases"]
+    assert (lease["kind"], lease["pid"], lease["share"]) == ("notebook", os.getpid(), 0.5)
+    text = sgs_gpus().stdout
+    assert re.search(r"leased by \S+ since \d\d:\d\d: job, process \d+$", text, re.MULTILINE)
+    assert "notebook, process" in text
+    for one in held:
+        directory.release(one)
+    assert [one["leases"] for one in json.loads(sgs_gpus("--json").stdout)] == [[], [], [], []]
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts another user's process")
+def test_another_user_s_process(
+    machine: fake.Machine, sgs_gpus: Callable, start: Callable
+) -> None:
+    process = start("sleep", "1000", user="nobody")
+    machine.write(fake.card("GPU-a", processes=[(process.pid, 5000)]))
+    assert f"process {process.pid} (sleep) of nobody, 5000 MiB" in sgs_gpus().stdout
+
+
+def test_slices_and_a_lost_card(machine: fake.Machine, sgs_gpus: Callable) -> None:
+    uuid = "MIG-12345678-1111-2222-3333-444444444444"
+    machine.write(fake.card("GPU-a", f"slice {uuid}", "memory 100"), fake.card("GPU-b", "lost"))
+    part, lost = json.loads(sgs_gpus("--json").stdout)
+    assert (part["gpu"], part["uuid"], part["parent"]) == ("MIG-12345678", uuid, "GPU-a")
+    assert (part["state"], lost["state"], lost["uuid"], lost["free"]) == (
+        "free", "fault", "", False
+    )  # fmt: skip
+    done = subprocess.run(
+        [Path(fake.SGS).parent / "simple_gpu_scheduler", "--quiet", "--gpus", part["gpu"]],
+        input="echo $CUDA_VISIBLE_DEVICES",
+        env=machine.environ(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("MIG-12345678\n", "")
+
+
+def test_no_gpu(sgs_gpus: Callable) -> None:
+    assert sgs_gpus().stdout == "The driver answers, but has no GPU.\n"
+    assert json.loads(sgs_gpus("--json").stdout) == []
+
+
+def check_no_driver(done: subprocess.CompletedProcess[str], reason: str) -> None:
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("sgs: error: no GPU can be seen: the NVIDIA driver doesn't")
+    assert reason in done.stderr
+    assert "see that nvidia-smi works" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_driver_that_is_not_loaded(
+    sgs_gpus: Callable, machine: fake.Machine, options: list[str]
+) -> None:
+    machine.write("init 9\n")
+    check_no_driver(sgs_gpus(*options), "Driver Not Loaded")
+
+
+@pytest.mark.skipif(os.path.exists("/dev/nvidiactl"), reason="this machine has a driver")
+def test_no_driver_at_all(sgs_gpus: Callable, machine: fake.Machine, tmp_path: Path) -> None:
+    machine.library = tmp_path
+    check_no_driver(sgs_gpus(), "NVML Shared Library Not Found")
+
+
+def test_wrong_usage(sgs_gpus: Callable) -> None:
+    done = sgs_gpus("--jsn")
+    assert done.returncode == 2
+    assert done.stderr.startswith("sgs: error: unrecognized arguments: --jsn")
+
+
+def test_help_names_every_field_of_json(machine: fake.Machine, sgs_gpus: Callable) -> None:
+    machine.write(fake.card("GPU-a"))
+    text = sgs_gpus("--help").stdout
+    (gpu,) = json.loads(sgs_gpus("--json").stdout)
+    assert [field for field in gpu if not re.search(rf"\b{field}\b", text)] == []
+
+
+def test_the_page_of_the_fake_driver(tmp_path: Path) -> None:
+    folder = tmp_path / "fake_nvml"
+    shutil.copytree(PAGE.parent, folder, ignore=shutil.ignore_patterns("build"))
+    blocks = re.findall(r"^```console\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    environ = {k: v for k, v in os.environ.items() if k != "CUDA_VISIBLE_DEVICES"}
+    environ["PATH"] = f"{Path(fake.SGS).parent}:{environ['PATH']}"
+    environ["SGS_LEASE_DIR"] = str(tmp_path / "leases")
+    for step in re.split(r"^\$ ", "".join(blocks), flags=re.MULTILINE)[1:]:
+        command, _, output = step.partition("\n")
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=folder,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.stdout == output, command
