@@ -19,11 +19,12 @@ PURE_OURS = ("simple_gpu_scheduler.model", "simple_gpu_scheduler.errors")
 #: Who may import whom: a module may use those above its own line, and none below.
 LAYERS = [
     ["errors"],
-    ["model", "durations", "devices"],
+    ["model", "durations", "devices", "memory_sizes"],
     ["gpu_ids", "directives", "policy", "search", "ports", "device_ports", "leasing"],
     ["intake", "occupancy"],
     ["loop", "results", "sim"],
     ["adapters", "testing", "testing_devices"],
+    ["client"],
     ["cli"],
     ["entry"],
 ]

@@ -18,9 +18,17 @@ COMMANDS = {
         "simple_gpu_scheduler.cli.hypersearch",
         "print the commands of a hyperparameter search (the same as simple_hypersearch)",
     ),
+    "lease": (
+        "simple_gpu_scheduler.cli.lease",
+        "run a command, such as a shell, on GPUs that nobody else gets meanwhile",
+    ),
     "results": (
         "simple_gpu_scheduler.cli.results",
         "show what the jobs of a results directory achieved, best first",
+    ),
+    "simulate": (
+        "simple_gpu_scheduler.cli.simulate",
+        "show what scheduling policies would do with the jobs of a trace, without running them",
     ),
     "gpus": ("simple_gpu_scheduler.cli.gpus", "show the GPUs, who has them, and which are free"),
 }
@@ -29,6 +37,7 @@ USAGE = "usage: sgs COMMAND [ARGUMENTS]   (sgs --help; sgs COMMAND --help; sgs -
 
 EXAMPLES = """\
 examples:
+  sgs lease -- bash
   sgs search "python train.py --lr {lr}" -p lr 0.1 0.01 | sgs run --gpus 0,1 --results runs/lr
   sgs results runs/lr
   sgs results runs/lr --sort val_loss --top 3

@@ -1,0 +1,122 @@
+"""Leases for Python programs, public: GPUs that nobody else gets meanwhile.
+
+    from simple_gpu_scheduler.client import lease
+
+    with lease(gpus=1) as gpus:  # waits until one is free
+        ...  # CUDA_VISIBLE_DEVICES names it
+
+The variable must be set before CUDA starts in this process: take the lease before the first use
+of the GPU. The lease ends with the block, or with the process, however that ends.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from simple_gpu_scheduler.adapters.acquire import GpusBusyError, acquire
+from simple_gpu_scheduler.adapters.chosen_gpus import chosen_gpus
+from simple_gpu_scheduler.adapters.lease_holder import LeaseHolder
+from simple_gpu_scheduler.adapters.leases import LeaseDir
+from simple_gpu_scheduler.errors import SgsError, UsageError
+from simple_gpu_scheduler.memory_sizes import parse_memory_mib
+from simple_gpu_scheduler.model import GPU_UNITS, MAX_JOBS_PER_GPU, Card, Job, share_units
+from simple_gpu_scheduler.policy.reasons import impossible
+from simple_gpu_scheduler.ports import Lease
+
+__all__ = ["GpusBusyError", "SgsError", "Taken", "UsageError", "lease", "take"]
+
+_LEASE_VARIABLE = "SGS_LEASE"
+
+
+class Taken(NamedTuple):
+    """GPUs that are ours until `release`, or until the last process that has `lease` ends."""
+
+    gpus: tuple[str, ...]
+    lease: Lease
+    release: Callable[[], None]
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What a program needs to see just these GPUs."""
+        return {
+            "CUDA_VISIBLE_DEVICES": ",".join(self.gpus),
+            "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+            _LEASE_VARIABLE: self.lease.id,
+        }
+
+
+def take(
+    *,
+    gpus: int = 1,
+    on: str | Sequence[str] | None = None,
+    vram: str | None = None,
+    timeout_s: float | None = None,
+    kind: str = "python",
+    tell: Callable[[str], None] = lambda _: None,
+) -> Taken:
+    """Take GPUs; the caller gives them back by `release`.
+
+    Args:
+        gpus: how many, whichever are free of those that CUDA_VISIBLE_DEVICES allows.
+        on: these very GPUs instead, as "0,1", ["0", "1"] or UUIDs.
+        vram: so much memory of each, as "10G": others may have the rest. None: whole GPUs.
+        timeout_s: wait so long at most; None: without end; 0: not at all.
+        kind: what others see that it is for.
+        tell: is given what a user should know: whom we wait for.
+
+    Raises:
+        UsageError: there are no such GPUs, or fewer than asked for.
+        GpusBusyError: they were not free in time.
+        SgsError: leases can't be had at all.
+    """
+    words = None if on is None else [on] if isinstance(on, str) else list(on)
+    keys = chosen_gpus(words, tell)
+    job = _request(len(keys) if on is not None else gpus, vram)
+    reason = impossible(job, len(keys))
+    if reason is not None:
+        raise UsageError(reason)
+    inside = os.environ.get(_LEASE_VARIABLE)
+    cards = [Card(name) for name in keys]
+    holder = LeaseHolder(LeaseDir(), cards, keys, kind=kind, inside=inside)
+    names, held = acquire(holder, job, timeout_s=timeout_s, tell=tell)
+    return Taken(names, held, lambda: _release(holder, job))
+
+
+@contextmanager
+def lease(
+    gpus: int = 1,
+    *,
+    on: str | Sequence[str] | None = None,
+    vram: str | None = None,
+    timeout_s: float | None = None,
+) -> Iterator[tuple[str, ...]]:
+    """Hold GPUs for a block; the environment names them meanwhile. See `take`."""
+    taken = take(gpus=gpus, on=on, vram=vram, timeout_s=timeout_s)
+    before = {name: os.environ.get(name) for name in taken.environ}
+    try:
+        os.environ.update(taken.environ)
+        yield taken.gpus
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        taken.release()
+
+
+def _request(gpus: int, vram: str | None) -> Job:
+    if gpus < 1:
+        raise UsageError(f"{gpus} GPUs; expected 1 or more")
+    if vram is None:
+        return Job(1, b"", gpus, GPU_UNITS)
+    memory_mib = parse_memory_mib(vram, "vram")
+    return Job(1, b"", gpus, share_units(MAX_JOBS_PER_GPU), memory_mib=memory_mib)
+
+
+def _release(holder: LeaseHolder, job: Job) -> None:
+    holder.finish(job)
+    holder.settle(None)
