@@ -26,7 +26,8 @@ class Devices(Protocol):
     def xids(self) -> tuple[Xid, ...]:
         """Errors that the driver has reported since the last call; the first begins to listen.
 
-        Never waits. A GPU with an `is_fault` among them is shown with a `fault` from then on.
+        Never waits. A GPU with an `is_fault` among them is shown with a `fault` until
+        `close`.
 
         Raises:
             SgsError: the driver doesn't answer.
@@ -34,5 +35,5 @@ class Devices(Protocol):
         ...
 
     def close(self) -> None:
-        """Let the driver go. A later call of the others takes it up again."""
+        """Let the driver go, and forget its reports; a later call of the others begins anew."""
         ...

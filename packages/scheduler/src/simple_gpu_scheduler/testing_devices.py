@@ -43,8 +43,10 @@ class FakeDevices:
         return found
 
     def close(self) -> None:
-        """Listen no more."""
+        """Listen no more, and forget what was reported."""
         self._listens = False
+        self._faults.clear()
+        self._reported.clear()
 
     def put(self, gpu: Gpu) -> None:
         """Add a GPU, or let the one of that UUID be like this from now on."""

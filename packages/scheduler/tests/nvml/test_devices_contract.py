@@ -168,6 +168,8 @@ def test_an_xid_of_the_card_is_a_fault_from_then_on(bench: Bench) -> None:
     first, second = bench.devices.gpus()
     assert "Xid 48" in first.fault
     assert second.fault == ""
+    bench.devices.close()
+    assert [gpu.fault for gpu in bench.devices.gpus()] == ["", ""]
 
 
 def test_without_a_driver_it_raises_and_recovers(bench: Bench) -> None:

@@ -134,6 +134,57 @@ def test_leases_and_strangers(
     assert [one["leases"] for one in json.loads(sgs_gpus("--json").stdout)] == [[], [], [], []]
 
 
+def test_a_job_of_the_scheduler_is_no_stranger_on_its_own_card(
+    machine: fake.Machine, leases: str
+) -> None:
+    machine.write(fake.card("GPU-a"), fake.card("GPU-b"))
+    job = (
+        'printf "%s\\n" "card GPU-a" "process $$ 3000" "card GPU-b" "process $$ 3000" > new; '
+        f'mv new "$FAKE_NVML_STATE"; {fake.SGS} gpus --json'
+    )
+    done = subprocess.run(
+        [Path(fake.SGS).parent / "simple_gpu_scheduler", "--quiet"],
+        input=job,
+        env=machine.environ(SGS_LEASE_DIR=leases),
+        cwd=machine.path.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    own, other = json.loads(done.stdout)
+    assert (own["state"], own["strangers"], own["leases"][0]["kind"]) == ("leased", [], "job")
+    assert (other["state"], other["leases"]) == ("used", [])
+    assert other["strangers"] == own["processes"]
+
+
+STUB = """
+import enum
+class AmdSmiException(Exception): pass
+AmdSmiTemperatureType = enum.IntEnum("T", ["EDGE", "HOTSPOT"])
+AmdSmiTemperatureMetric = enum.IntEnum("M", ["CURRENT"])
+AmdSmiLinkType = enum.IntEnum("L", ["AMDSMI_LINK_TYPE_XGMI"])
+def amdsmi_init():
+    if {broken}: raise AmdSmiException("AMDSMI_STATUS_DRIVER_NOT_LOADED")
+def amdsmi_shut_down(): pass
+def amdsmi_get_processor_handles(): return [0]
+def amdsmi_get_gpu_device_uuid(card): return "uuid-0"
+def amdsmi_get_gpu_asic_info(card): return {{"market_name": "AMD Instinct MI300X"}}
+"""
+
+
+def test_amd_s_cards_where_there_are_none_of_nvidia_s(
+    machine: fake.Machine, sgs_gpus: Callable, tmp_path: Path
+) -> None:
+    machine.write("init 9\n")
+    (tmp_path / "amdsmi.py").write_text(STUB.format(broken=False))
+    (gpu,) = json.loads(sgs_gpus("--json", PYTHONPATH=str(tmp_path)).stdout)
+    assert (gpu["name"], gpu["state"]) == ("AMD Instinct MI300X", "free")
+    (tmp_path / "amdsmi.py").write_text(STUB.format(broken=True) + "# changed")
+    done = sgs_gpus(PYTHONPATH=str(tmp_path))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("sgs: error: the AMD driver doesn't answer (AMDSMI_STATUS_DRIV")
+
+
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root starts another user's process")
 def test_another_user_s_process(

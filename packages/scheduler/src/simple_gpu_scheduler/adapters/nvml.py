@@ -113,7 +113,7 @@ class NvmlDevices:
         return tuple(found)
 
     def close(self) -> None:
-        """Let NVML go."""
+        """Let NVML go, and forget what it reported: a reset card is a good one."""
         nvml, self._nvml = self._nvml, None
         if nvml is not None:
             if self._events:
@@ -121,6 +121,7 @@ class NvmlDevices:
             nvml_card.ask(nvml, "nvmlShutdown")
         self._events = None
         self._listening.clear()
+        self._faults.clear()
 
     def __enter__(self) -> NvmlDevices:
         return self
