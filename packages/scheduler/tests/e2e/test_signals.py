@@ -112,6 +112,18 @@ def test_a_job_that_tidies_up_on_term_is_let_finish(box):
     assert box.read("got") == ["up", "tidying", "tidy"]
 
 
+def test_the_shell_is_told_first_and_does_not_go_on(box):
+    gate = box.gate()
+    run = box.start("--gpus", "0,1,2,3,4,5", "--grace", "1h")
+    inner = f"(sh -c 'echo up >> up; {gate.wait}'; echo inner >> never); echo outer >> never"
+    run.write(f"{inner}\n" * 6)
+    box.wait_lines("up", 6)
+    run.send(signal.SIGTERM)
+    result = run.ended(end_input=False)
+    assert (result.status, box.read("never")) == (143, [])
+    assert result.err.count("was ended by SIGTERM") == 6
+
+
 def test_a_job_that_ignores_term_is_killed_after_the_grace(box, is_alive):
     gate = box.gate()
     run = box.start("--gpus", "0", "--grace", "0.2")

@@ -23,14 +23,15 @@ class _Process(NamedTuple):
 
 
 def members(session: int, run_id: bytes, seq: int) -> tuple[int, ...]:
-    """Ids of the living processes of the job, lowest first; zombies don't count."""
+    """Ids of the living processes of the job, parents first; zombies don't count."""
     processes = _processes()
     marks = RUN_VARIABLE + b"=" + run_id, SEQ_VARIABLE + b"=%d" % seq
     found = {pid for pid, one in processes.items() if one.session == session}
     found |= {pid for pid in processes.keys() - found if _carries(pid, marks)}
     _add_descendants(found, processes)
     found.discard(os.getpid())
-    return tuple(sorted(pid for pid in found if processes[pid].state not in (b"Z", b"X")))
+    living = [pid for pid in found if processes[pid].state not in (b"Z", b"X")]
+    return tuple(sorted(living, key=lambda pid: (pid != session, _depth(pid, processes), pid)))
 
 
 def marked(run_id: bytes) -> dict[int, list[int]]:
@@ -85,6 +86,15 @@ def _environ(pid: int) -> list[bytes]:
             return file.read().split(b"\0")
     except OSError:  # gone, or another user's
         return []
+
+
+def _depth(pid: int, processes: dict[int, _Process]) -> int:
+    """How many known ancestors it has; bounded, as ids may have been used anew while we read."""
+    depth = 0
+    while pid in processes and depth < len(processes):
+        pid = processes[pid].parent
+        depth += 1
+    return depth
 
 
 def _add_descendants(found: set[int], processes: dict[int, _Process]) -> None:

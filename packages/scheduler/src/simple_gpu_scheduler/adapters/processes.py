@@ -95,17 +95,20 @@ class ProcessRunner:
         return None
 
     def signal(self, pid: int, seq: int, number: int) -> int:
-        """Signal the whole tree; KILL again until nobody new turns up."""
+        """Signal the whole tree; KILL again until nobody new turns up.
+
+        Parents first, the shell above all: else `a; b` would go on with b once a has ended.
+        """
         met: set[int] = set()
         for _ in range(10):
-            found = set(process_tree.members(pid, self._run_id, seq))
+            found = process_tree.members(pid, self._run_id, seq)
             for member in found:
                 with suppress(ProcessLookupError, PermissionError):
                     os.kill(member, number)
                     os.kill(member, signal.SIGCONT)  # one that is stopped must hear it too
-            if number != signal.SIGKILL or found <= met:
-                return len(met | found)
-            met |= found
+            if number != signal.SIGKILL or met.issuperset(found):
+                return len(met.union(found))
+            met.update(found)
         return len(met)
 
     def leftovers(self, pid: int, seq: int, *, thorough: bool) -> tuple[Leftover, ...]:
