@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import signal
 import subprocess
 
 import pytest
@@ -13,6 +14,7 @@ FIELDS = {
     "exit_code",
     "signal",
     "timed_out",
+    "aborted",
     "attempt",
     "gpus",
     "started",
@@ -58,6 +60,7 @@ def test_the_record_of_a_job(box):
         "exit_code": 0,
         "signal": None,
         "timed_out": False,
+        "aborted": False,
         "attempt": 1,
         "gpus": ["GPU-7", "b"],
     }
@@ -76,6 +79,30 @@ def test_every_kind_of_end(box, command, end):
     assert box.run([command], "--gpus", "0", "--results", "r").status == 1
     record = _record(box, "r/1")
     assert (record["exit_code"], record["signal"], record["timed_out"]) == end
+
+
+TIDY = "trap 'echo val_loss=1; exit 0' TERM; echo up >> up; while :; do sleep 0.01; done"
+
+
+@pytest.mark.parametrize(("tidy", "code"), [(TIDY, 0), (TIDY.replace("exit 0", "exit 9"), 9)])
+def test_a_job_that_was_ended_early_is_marked_whatever_its_exit_status(box, tidy, code):
+    run = box.start("--gpus", "0", "--results", "r", "--grace", "1h")
+    run.write(f"{tidy}\n")
+    box.wait_lines("up", 1)
+    run.send(signal.SIGTERM)
+    assert run.ended(end_input=False).status == 143
+    record = _record(box, "r/1")
+    assert (record["exit_code"], record["signal"], record["aborted"]) == (code, None, True)
+
+
+def test_a_job_that_halt_ended_early_is_marked(box):
+    gate = box.gate()
+    run = box.start("--gpus", "0,1", "--results", "r", "--halt", "now,success=1")
+    run.write(f"{TIDY}\n{gate.wait}\n")
+    box.wait_lines("up", 1)
+    gate.open()
+    assert run.ended(end_input=False).status == 0
+    assert [_record(box, f"r/{seq}")["aborted"] for seq in (1, 2)] == [True, False]
 
 
 def test_processor_time_and_memory_are_those_of_the_job(box):

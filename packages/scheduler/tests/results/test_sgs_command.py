@@ -60,7 +60,7 @@ def test_version(sgs):
     ("name", "message"),
     [
         ("result", "unknown command 'result'; did you mean results? (commands: run, search, "),
-        ("xyz", "unknown command 'xyz' (commands: run, search, results"),
+        ("xyz", "unknown command 'xyz' (commands: run, search, "),
         ("--verbos", "unknown option '--verbos'"),
         ("\x1b[31m", "unknown command '\\x1b[31m'"),
     ],
@@ -117,6 +117,25 @@ def test_a_table(sgs, results):
         "job 1, exit 1: train --lr 10\n"
         "    bad lr\n"
     )
+
+
+def test_a_job_that_was_ended_early_has_no_rank(sgs, results):
+    results.add(1, "val_loss=0.1", command="t --lr 1", aborted=True)
+    results.add(2, "val_loss=0.5", command="t --lr 2")
+    results.add(3, "val_loss=0.9", command="t --lr 3", exit_code=1)
+    done = sgs("results", results.path, "--columns", "rank,job,val_loss,status")
+    assert done.stdout.split("\n\n")[0].splitlines()[1:] == [
+        "   1    2       0.5  ok",
+        "   -    3       0.9  exit 1",
+        "   -    1       0.1  ended early",
+    ]
+    assert "3 jobs: 1 ok, 1 failed, 1 ended early.\n" in done.stdout
+    objects = json.loads(sgs("results", results.path, "--json").stdout)
+    assert [(o["rank"], o["state"], o["aborted"]) for o in objects] == [
+        (1, "ok", False),
+        (None, "failed", False),
+        (None, "ended early", True),
+    ]
 
 
 def test_sort_top_and_columns(sgs, results):

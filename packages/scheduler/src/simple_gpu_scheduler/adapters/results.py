@@ -27,6 +27,7 @@ def result_record(event: Ended) -> dict[str, Any]:
         "exit_code": done.exit_code,
         "signal": done.signal,
         "timed_out": one.timed_out,
+        "aborted": event.aborted,
         "attempt": one.job.attempt,
         "gpus": list(one.gpus),
         "started": round(one.started_wall_s, 3),

@@ -15,7 +15,7 @@ from simple_gpu_scheduler.results.values import (
     parse_parameters,
 )
 
-State: TypeAlias = Literal["ok", "failed", "running"]
+State: TypeAlias = Literal["ok", "failed", "ended early", "running"]
 _T = TypeVar("_T")
 
 
@@ -27,6 +27,9 @@ class Record:
     exit_code: int | None = None
     signal: int | None = None
     timed_out: bool = False
+    aborted: bool = (
+        False  #: ended by a signal to the scheduler or by --halt: no success, no failure
+    )
     attempt: int = 1
     gpus: tuple[str, ...] = ()
     started: float | None = None
@@ -85,9 +88,10 @@ def parse_job(seq: int, record: str | None, output: str, command: str | None = N
     if parsed is None:
         return Job(seq, "failed", "broken result.json", metrics=metrics)
     ended = _ended(parsed)
+    state: State = "ok" if ended == "ok" else "ended early" if parsed.aborted else "failed"
     status = ended if parsed.attempt <= 1 else f"{ended}, attempt {parsed.attempt}"
     parameters = parse_parameters(parsed.command or "")
-    return Job(seq, "ok" if ended == "ok" else "failed", status, parsed, parameters, metrics)
+    return Job(seq, state, status, parsed, parameters, metrics)
 
 
 def parse_record(text: str) -> Record | None:
@@ -101,6 +105,7 @@ def parse_record(text: str) -> Record | None:
         exit_code=_typed(data.get("exit_code"), int),
         signal=_typed(data.get("signal"), int),
         timed_out=data.get("timed_out") is True,
+        aborted=data.get("aborted") is True,
         attempt=_typed(data.get("attempt"), int) or 1,
         gpus=tuple(g for g in gpus if isinstance(g, str)) if isinstance(gpus, list) else (),
         started=_real(data.get("started")),
@@ -128,6 +133,8 @@ def _real(value: object) -> float | None:
 def _ended(record: Record) -> str:
     if record.timed_out:
         return "timed out"
+    if record.aborted:
+        return "ended early"
     if record.signal is not None:
         return f"killed ({_signal_name(record.signal)})"
     if record.exit_code is None:

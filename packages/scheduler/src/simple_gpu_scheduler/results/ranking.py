@@ -11,6 +11,8 @@ from simple_gpu_scheduler.results.job import BUILT_IN, Job
 from simple_gpu_scheduler.results.text import printable
 from simple_gpu_scheduler.results.values import is_number
 
+_GROUPS = ("ok", "failed", "ended early", "running")
+
 
 @dataclass(frozen=True, slots=True)
 class Sort:
@@ -77,14 +79,14 @@ def _higher_is_better(name: str, jobs: Iterable[Job]) -> bool:
 
 
 def order(jobs: Iterable[Job], sort: Sort | None) -> list[Job]:
-    """Sort the jobs: the successful, best first, then the failed, then the running.
+    """Sort the jobs: the successful, best first, then the failed, the ended early, the running.
 
     A job without the metric, or with NaN, an infinity or null for it, comes after those that
     have a number; equals are in the order of their job numbers.
     """
 
     def key(job: Job) -> tuple[int, bool, int | float, int]:
-        group = ("ok", "failed", "running").index(job.state)
+        group = _GROUPS.index(job.state)
         value = job.value(sort.metric) if sort and group == 0 else None
         if not is_number(value):
             return group, True, 0, job.seq

@@ -55,6 +55,8 @@ def _counts(jobs: Sequence[Job], shown: Sequence[Job]) -> str:
     text = f"{len(jobs)} job{'s' * (len(jobs) != 1)}: {states.count('ok')} ok"
     if failed := states.count("failed"):
         text += f", {failed} failed"
+    if early := states.count("ended early"):
+        text += f", {early} ended early"
     if running := states.count("running"):
         text += f", {running} running (no result yet)"
     if len(shown) < len(jobs):
@@ -92,6 +94,7 @@ def to_json(job: Job, rank: int | None) -> dict[str, Any]:
         "exit_code": record.exit_code,
         "signal": record.signal,
         "timed_out": record.timed_out,
+        "aborted": record.aborted,
         "attempt": record.attempt,
         "gpus": list(record.gpus),
         "started": _finite(record.started),
