@@ -41,7 +41,8 @@ examples:
   sgs search "python train.py --lr {lr}" -p lr 0.1 0.01 | sgs run --gpus 0,1 --results runs/lr
   sgs results runs/lr
   sgs results runs/lr --sort val_loss --top 3
-  sgs gpus"""
+  sgs gpus
+  sgs simulate --synthetic 1000 --gpus 8 --memory 80G"""
 
 
 def help_text(*, examples: bool) -> str:

@@ -1,0 +1,52 @@
+"""Simulations side by side, for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from simple_gpu_scheduler.durations import short_duration
+from simple_gpu_scheduler.sim.metrics import Metrics
+
+HEAD = (
+    "policy",
+    "makespan",
+    "mean wait",
+    "p95 wait",
+    "max wait",
+    "idle GPU-h",
+    "packing",
+    "starved",
+)
+
+
+def cells(one: Metrics) -> tuple[str, ...]:
+    """A row of the table."""
+    waits = (one.mean_wait_s, one.p95_wait_s, one.max_wait_s)
+    return (
+        one.policy,
+        short_duration(one.makespan_s),
+        *(short_duration(wait_s) for wait_s in waits),
+        f"{one.idle_gpu_h:,.1f}",
+        f"{one.packing:.0%}",
+        str(one.starved),
+    )
+
+
+def table(metrics: Sequence[Metrics]) -> list[str]:
+    """Lines of a table: names to the left, numbers to the right."""
+    rows = [HEAD, *(cells(one) for one in metrics)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
+    ]
+
+
+def compared(one: Metrics, base: Metrics) -> str:
+    """A sentence on what a policy gains."""
+    makespan = _times(one.makespan_s, base.makespan_s)
+    wait = _times(one.mean_wait_s, base.mean_wait_s)
+    return f"{one.policy} takes {makespan} the makespan and {wait} the waiting of {base.policy}"
+
+
+def _times(value: float, base: float) -> str:
+    return f"{value / base:.2f} times" if base else "as much as"
