@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import sys
 import time
@@ -66,7 +67,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(sys.argv[1:] if argv is None else argv)
     gpus = _gpus()
     held = leases.live_leases(lease_dir.lease_dir())
-    found = [(gpu, occupancy(gpu, held, gpu_processes.lineage)) for gpu in gpus]
+    ancestors = functools.cache(gpu_processes.lineage)  # every process meets every lease
+    found = [(gpu, occupancy(gpu, held, ancestors)) for gpu in gpus]
     if args.json:
         objects = gpus_report.objects(found)
         print("[" + ",\n ".join(json.dumps(one) for one in objects) + "]")
