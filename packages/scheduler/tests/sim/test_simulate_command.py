@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 SGS = str(Path(sys.executable).parent / "sgs")
-JOBS = "submit_s,runtime_s,gpus,memory_mib\n0,600,1,8000\n0,600,1,8000\n0,1200,2,\n60,600,1,4000\n"
+JOBS = "submit_s,runtime_s,gpus,memory_mib\n0,600,1,8000\n0,600,1,8000\n60,600,1,4000\n120,1200,2,\n"
 
 #: Stands in for matplotlib: writes which curves were drawn.
 STAND_IN = {
@@ -61,11 +61,10 @@ def test_a_table_of_all_policies(jobs: str) -> None:
     done = sgs("--trace", jobs, "--gpus", "2", "--memory", "16G")
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert lines[0] == "4 jobs on 2 GPUs, load 35.00"
+    assert lines[0] == "4 jobs on 2 GPUs, load 17.50"
     rows = {line.split()[0]: line.split()[1:] for line in lines[2:-2]}
     assert rows["fifo-exclusive"][0] == "40m00s"
-    assert rows["best-fit"][0] == "40m00s", "strict: the whole GPUs are needed first"
-    assert rows["backfill-best-fit"][:4] == ["30m00s", "2m30s", "10m00s", "10m00s"]
+    assert rows["best-fit"][:4] == ["31m00s", "2m15s", "9m00s", "9m00s"]
     assert len(rows) == 8
     assert lines[-1].endswith("the waiting of fifo-exclusive")
 
