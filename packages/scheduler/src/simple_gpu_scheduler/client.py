@@ -72,9 +72,11 @@ def take(
         GpusBusyError: they were not free in time.
         SgsError: leases can't be had at all.
     """
+    job = _request(gpus, vram)
     words = None if on is None else [on] if isinstance(on, str) else list(on)
-    keys = chosen_gpus(words, tell)
-    job = _request(len(keys) if on is not None else gpus, vram)
+    keys = chosen_gpus(words, tell, option="--on")
+    if on is not None:
+        job = job._replace(gpus=len(keys))
     reason = impossible(job, len(keys))
     if reason is not None:
         raise UsageError(reason)

@@ -6,7 +6,7 @@ Everything here is arithmetic on records; the locked files are in `adapters.leas
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from simple_gpu_scheduler.errors import SgsError
@@ -81,9 +81,8 @@ def taken(
             if counts and lease.id != inside:
                 _add(found, gpu, lease.units, lease.memory_mib)
     for ticket in tickets:
-        for gpu in _promised(ticket.want, found):
-            if gpu not in own:
-                _add(found, gpu, ticket.want.units, ticket.want.memory_mib)
+        for gpu in _promised(ticket.want, found, own):
+            _add(found, gpu, ticket.want.units, ticket.want.memory_mib)
     return found
 
 
@@ -92,10 +91,10 @@ def _add(found: dict[str, Taken], gpu: str, units: int, memory_mib: int | None) 
     found[gpu] = Taken(before.units + units, before.memory_mib + (memory_mib or 0))
 
 
-def _promised(want: Want, found: Mapping[str, Taken]) -> list[str]:
+def _promised(want: Want, found: Mapping[str, Taken], but: Container[str]) -> list[str]:
     """The free cards that a waiter will get, or that are held back until it has enough."""
-    units = {gpu: found[gpu].units if gpu in found else 0 for gpu in want.gpus}
-    free = [gpu for gpu in want.gpus if units[gpu] + want.units <= GPU_UNITS]
+    units = {gpu: found[gpu].units if gpu in found else 0 for gpu in want.gpus if gpu not in but}
+    free = [gpu for gpu, used in units.items() if used + want.units <= GPU_UNITS]
     return sorted(free, key=units.__getitem__)[: want.number]
 
 

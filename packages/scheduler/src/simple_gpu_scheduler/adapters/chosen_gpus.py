@@ -10,7 +10,9 @@ from simple_gpu_scheduler.adapters import nvml
 from simple_gpu_scheduler.errors import UsageError
 
 
-def chosen_gpus(words: Sequence[str] | None, tell: Callable[[str], None]) -> dict[str, str]:
+def chosen_gpus(
+    words: Sequence[str] | None, tell: Callable[[str], None], *, option: str = "--gpus"
+) -> dict[str, str]:
     """The ids to use, named by the user or all of the machine; and their keys in leases.
 
     A key is the card's UUID where the driver answers, else the name itself.
@@ -18,12 +20,20 @@ def chosen_gpus(words: Sequence[str] | None, tell: Callable[[str], None]) -> dic
     Args:
         words: what the user named; None: all, within an inherited CUDA_VISIBLE_DEVICES.
         tell: is given a warning.
+        option: by which the user names GPUs.
 
     Raises:
         UsageError: there is no such GPU, or none at all.
     """
-    if words is None:
-        return _gpus_of_machine(os.environ.get("CUDA_VISIBLE_DEVICES"))
+    try:
+        if words is None:
+            return _gpus_of_machine(os.environ.get("CUDA_VISIBLE_DEVICES"))
+        return _named_gpus(words, tell)
+    except UsageError as error:
+        raise UsageError(str(error).replace("--gpus", option)) from None
+
+
+def _named_gpus(words: Sequence[str], tell: Callable[[str], None]) -> dict[str, str]:
     ids = gpu_ids.parse_gpu_ids(words)
     if nvml.driver_present(os.environ.get("LD_LIBRARY_PATH", "")):
         try:

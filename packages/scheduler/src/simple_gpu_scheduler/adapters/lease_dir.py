@@ -35,9 +35,8 @@ def open_lease_dir(path: str) -> None:
     Raises:
         SgsError: it can't be created or written, isn't a directory, or others could remove leases.
     """
-    _create(path)
-    _create(waiting_dir(path))
     for one in (path, waiting_dir(path)):
+        _create(one)
         reason = _unusable(one)
         if reason:
             raise SgsError(

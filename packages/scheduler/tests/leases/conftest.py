@@ -1,0 +1,115 @@
+"""A machine of eight cards, where the kernel itself sees who occupies which."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BIN = Path(sys.executable).parent
+BOUND_S = 60.0
+
+
+def wait_until(seen: Callable[[], object], what: str) -> None:
+    """Look until it is so; fails after a generous bound."""
+    until_s = time.monotonic() + BOUND_S
+    while not seen():
+        assert time.monotonic() < until_s, f"never happened: {what}"
+        time.sleep(0.005)
+
+
+def as_user(uid: int | None, command: list[str]) -> list[str]:
+    """The command as another user, who may read all files: Python may be root's."""
+    if uid is None:
+        return command
+    reader = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+    return ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", *reader, *command]
+
+
+@pytest.fixture(scope="session")
+def occupy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A program that locks its cards; see occupy.c."""
+    target = tmp_path_factory.mktemp("occupy") / "occupy"
+    source = Path(__file__).with_name("occupy.c")
+    subprocess.run(["cc", "-Wall", "-Werror", "-O1", "-o", target, source], check=True)
+    for folder in (target, target.parent, *list(target.parents)[1:3]):
+        folder.chmod(0o755)  # other users run it, too
+    return target
+
+
+class Machine:
+    """Programs that share the cards of one lease directory."""
+
+    def __init__(self, path: Path, occupy: Path) -> None:
+        self.path = path
+        self.leases = path / "leases"
+        self.cards = path / "cards"
+        self.cards.mkdir()
+        for name in ("log", *(f"card{number}" for number in range(8))):
+            (self.cards / name).touch()
+            (self.cards / name).chmod(0o666)
+        self._occupy = occupy
+        self._programs: list[subprocess.Popen[str]] = []
+        keep = {k: v for k, v in os.environ.items() if not k.startswith(("CUDA_", "SGS_"))}
+        self.env = {**keep, "SGS_LEASE_DIR": str(self.leases), "LANG": "C.UTF-8"}
+        self.env["PATH"] = f"{BIN}:{os.environ['PATH']}"
+
+    def occupy(self, milliseconds: int) -> str:
+        """A command line that occupies the cards it is given."""
+        return f"exec {self._occupy} {self.cards} {milliseconds}"
+
+    def start(
+        self, *command: str, user: int | None = None, **settings: Any
+    ) -> subprocess.Popen[str]:
+        """Start one of the installed commands."""
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        program = subprocess.Popen(
+            as_user(user, [str(BIN / command[0]), *command[1:]]),
+            **{"env": self.env, "cwd": self.path, "text": True, **pipes, **settings},
+        )
+        self._programs.append(program)
+        return program
+
+    def run(
+        self, *command: str, lines: str = "", **settings: Any
+    ) -> subprocess.CompletedProcess[str]:
+        """Run one of the installed commands to its end."""
+        program = self.start(*command, **settings)
+        out, err = program.communicate(lines, timeout=BOUND_S)
+        return subprocess.CompletedProcess(command, program.returncode, out, err)
+
+    def log(self) -> list[str]:
+        """What the occupying jobs saw."""
+        return (self.cards / "log").read_text().splitlines()
+
+    def files(self, ending: str = ".lease") -> list[str]:
+        """Names in the lease directory."""
+        folders = (self.leases, self.leases / "waiting")
+        return [
+            name for one in folders if one.exists() for name in os.listdir(one)
+            if name.endswith(ending)
+        ]  # fmt: skip
+
+    def close(self) -> None:
+        """End what a failed test has left."""
+        for program in self._programs:
+            if program.poll() is None:
+                program.kill()
+            for pipe in (program.stdin, program.stdout, program.stderr):
+                if pipe is not None and not pipe.closed:
+                    pipe.close()
+            program.wait()
+
+
+@pytest.fixture
+def machine(tmp_path: Path, occupy: Path) -> Iterator[Machine]:
+    """The machine of this test."""
+    one = Machine(tmp_path, occupy)
+    yield one
+    one.close()
