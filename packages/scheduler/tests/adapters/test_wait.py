@@ -94,4 +94,4 @@ sleep({want_input}, 0.0)
 @pytest.mark.parametrize("want_input", [True, False])
 @pytest.mark.parametrize("timeout_s", [-1.0, 1e-9, 0.01])
 def test_time_is_up(want_input: bool, timeout_s: float) -> None:
-    assert heard(f"assert sleep({want_input}, {timeout_s}) == (False, ())") == ""
+    assert heard(f"assert sleep({want_input}, {timeout_s}) == (False, (), False)") == ""
