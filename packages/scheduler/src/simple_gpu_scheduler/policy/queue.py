@@ -12,8 +12,8 @@ from simple_gpu_scheduler.policy.orders import Order, order_of
 from simple_gpu_scheduler.policy.reservation import Reservation
 from simple_gpu_scheduler.policy.room import Room
 
-#: How many jobs behind the held one may be tried in its stead at each plan.
-LOOKAHEAD = 256
+#: So many jobs behind the held one may be tried in its stead: no job is passed by from farther.
+LOOKAHEAD = 128
 
 
 class Chosen(NamedTuple):
