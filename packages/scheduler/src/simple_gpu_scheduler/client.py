@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from simple_gpu_scheduler.adapters.acquire import GpusBusyError, acquire
-from simple_gpu_scheduler.adapters.chosen_gpus import chosen_gpus
+from simple_gpu_scheduler.adapters.chosen_gpus import chosen_gpus, watch_cards
 from simple_gpu_scheduler.adapters.lease_holder import LeaseHolder
 from simple_gpu_scheduler.adapters.leases import LeaseDir
 from simple_gpu_scheduler.errors import SgsError, UsageError
@@ -74,15 +74,23 @@ def take(
     """
     job = _request(gpus, vram)
     words = None if on is None else [on] if isinstance(on, str) else list(on)
-    keys = chosen_gpus(words, tell, option="--on")
+    chosen = chosen_gpus(words, tell, option="--on")
     if on is not None:
-        job = job._replace(gpus=len(keys))
-    reason = impossible(job, len(keys))
+        job = job._replace(gpus=len(chosen.keys))
+    holder = LeaseHolder(
+        LeaseDir(),
+        [Card(name) for name in chosen.keys],
+        chosen.keys,
+        kind=kind,
+        inside=os.environ.get(_LEASE_VARIABLE),
+        watch=watch_cards(chosen, avoid_strangers=on is None),
+    )
+    reason = impossible(job, len(chosen.keys), holder.cards)
     if reason is not None:
         raise UsageError(reason)
-    inside = os.environ.get(_LEASE_VARIABLE)
-    cards = [Card(name) for name in keys]
-    holder = LeaseHolder(LeaseDir(), cards, keys, kind=kind, inside=inside)
+    warning = holder.warn() if on is not None else None
+    if warning:
+        tell(f"warning: {warning}")
     names, held = acquire(holder, job, timeout_s=timeout_s, tell=tell)
     return Taken(names, held, lambda: _release(holder, job))
 

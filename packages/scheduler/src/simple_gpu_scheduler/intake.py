@@ -47,6 +47,13 @@ class Intake:
                 return
             self._sort(line)
 
+    def remove(self, job: Job) -> None:
+        """This one is about to start; mostly it is the next one."""
+        if self.waiting[0] is job:
+            self.waiting.popleft()
+        else:
+            self.waiting.remove(job)
+
     def put_back(self, job: Job) -> None:
         """Make this job the next one."""
         self.waiting.appendleft(job)

@@ -164,7 +164,7 @@ class Pipe:
         for stop in stops:
             self._stop(stop)
         for start in starts:
-            self._intake.waiting.popleft()
+            self._intake.remove(start.job)
             if not self._start(start):
                 self._intake.put_back(start.job)
                 return False
@@ -177,7 +177,7 @@ class Pipe:
         except SgsError as error:
             self._give_up(str(error))
             return False
-        if news is not None:
+        if news:
             self._report(Notice(f"waiting: {news}"))
         return news is None
 
@@ -276,12 +276,23 @@ class Pipe:
             self._fail(ended)
 
     def _fail(self, ended: Ended) -> None:
-        again = retry.next_attempt(ended.running.job)
+        again = self._after_fault(ended) or retry.next_attempt(ended.running.job)
         if again is None or self._ending.phase is not Phase.OPEN:
             self._count("failed", ended)
         else:
             self._intake.put_back(again)
             self._report(ended._replace(retry=True))
+
+    def _after_fault(self, ended: Ended) -> Job | None:
+        """The job as it was, if its GPU has failed: that is no fault of the job."""
+        try:
+            fault = self._leases.fault(ended.running.gpus)
+        except SgsError:
+            return None
+        if fault is None:
+            return None
+        self._report(Notice(f"{fault}; not used any more"))
+        return ended.running.job
 
     def _not_run(self, event: Rejected | Skipped) -> None:
         if isinstance(event, Rejected):

@@ -117,11 +117,16 @@ class Leases(Protocol):
         """The job is over; the next one on the same GPUs may have its lease."""
         ...
 
+    def fault(self, gpus: Sequence[str]) -> str | None:
+        """Why one of these GPUs can't be used any more; None if they are well, or nobody knows."""
+        ...
+
     def settle(self, hold: Hold | None) -> str | None:
         """All that could start has started: give back what no job uses, queue up for `hold`.
 
         Returns:
-            Whom the job waits for, when that is news.
+            None if nothing has changed; else others were looked at anew, and this is whom the job
+            waits for; empty if that was said before.
 
         Raises:
             SgsError: leases can't be had at all.

@@ -191,6 +191,10 @@ class FreeLeases:
     def finish(self, job: Job) -> None:
         """Nobody is told."""
 
+    def fault(self, gpus: Sequence[str]) -> str | None:
+        """All cards are well."""
+        return None
+
     def settle(self, hold: Hold | None) -> str | None:
         """Nobody is in the way."""
         return None

@@ -44,12 +44,12 @@ def acquire(
         news = holder.settle(decided.hold)
         left_s = None if until_s is None else until_s - time.monotonic()
         if left_s is not None and left_s <= 0:
-            reason = news or explain(decided.hold)
+            reason = holder.reasons() or explain(decided.hold)
             holder.settle(None)
             raise GpusBusyError(reason)
         if news:
             tell(f"waiting: {news}")
-        else:
+        if news is None:
             _sleep(holder, left_s)
 
 

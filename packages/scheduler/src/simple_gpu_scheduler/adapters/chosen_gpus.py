@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from simple_gpu_scheduler import gpu_ids
 from simple_gpu_scheduler.adapters import nvml
 from simple_gpu_scheduler.errors import UsageError
 
+if TYPE_CHECKING:
+    from simple_gpu_scheduler.adapters.card_watch import CardWatch
+
+
+class Chosen(NamedTuple):
+    """GPUs to use."""
+
+    keys: dict[str, str]  #: in leases, by the user's names: UUIDs where the driver answers
+    driver: bool  #: it answers
+
 
 def chosen_gpus(
     words: Sequence[str] | None, tell: Callable[[str], None], *, option: str = "--gpus"
-) -> dict[str, str]:
-    """The ids to use, named by the user or all of the machine; and their keys in leases.
-
-    A key is the card's UUID where the driver answers, else the name itself.
+) -> Chosen:
+    """The ids to use, named by the user or all of the machine.
 
     Args:
         words: what the user named; None: all, within an inherited CUDA_VISIBLE_DEVICES.
@@ -33,17 +42,26 @@ def chosen_gpus(
         raise UsageError(str(error).replace("--gpus", option)) from None
 
 
-def _named_gpus(words: Sequence[str], tell: Callable[[str], None]) -> dict[str, str]:
+def watch_cards(chosen: Chosen, **settings: Any) -> CardWatch | None:
+    """What the driver will say of these cards; None where there is none. See `CardWatch`."""
+    if not chosen.driver:
+        return None
+    from simple_gpu_scheduler.adapters.card_watch import CardWatch
+
+    return CardWatch(nvml.NvmlDevices(), chosen.keys, **settings)
+
+
+def _named_gpus(words: Sequence[str], tell: Callable[[str], None]) -> Chosen:
     ids = gpu_ids.parse_gpu_ids(words)
     if nvml.driver_present(os.environ.get("LD_LIBRARY_PATH", "")):
         try:
-            return gpu_ids.uuids(ids, nvml.gpu_names())
+            return Chosen(gpu_ids.uuids(ids, nvml.gpu_names()), driver=True)
         except nvml.NoDriverError as error:
             tell(f"warning: the NVIDIA driver doesn't answer ({error}); using GPUs as named")
-    return {one: one for one in ids}
+    return Chosen({one: one for one in ids}, driver=False)
 
 
-def _gpus_of_machine(inherited: str | None) -> dict[str, str]:
+def _gpus_of_machine(inherited: str | None) -> Chosen:
     try:
         names = nvml.gpu_names()
     except nvml.NoDriverError as error:
@@ -58,4 +76,4 @@ def _gpus_of_machine(inherited: str | None) -> dict[str, str]:
             f"no GPU found: the machine has {len(names)}, none of them usable{where}; "
             "unset or correct the variable, or name GPUs by --gpus 0,1,2"
         )
-    return gpu_ids.uuids(ids, names)
+    return Chosen(gpu_ids.uuids(ids, names), driver=True)

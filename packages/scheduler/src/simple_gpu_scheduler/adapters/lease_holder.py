@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from simple_gpu_scheduler.adapters.leases import Held, LeaseDir
 from simple_gpu_scheduler.adapters.output import drain
+from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.leasing import (
     LeaseRecord,
+    Taken,
     Ticket,
     Want,
     before,
@@ -21,10 +24,17 @@ from simple_gpu_scheduler.leasing import (
     taken,
 )
 from simple_gpu_scheduler.model import GPU_UNITS, Card, Hold, Job, Start
+from simple_gpu_scheduler.policy import fit
 from simple_gpu_scheduler.ports import Lease
+
+if TYPE_CHECKING:
+    from simple_gpu_scheduler.adapters.card_watch import CardWatch
 
 #: Where the kernel has no more inotify instances for this user.
 _LOOK_AGAIN_S = 0.5
+
+#: The driver doesn't say when a stranger has gone.
+_LOOK_AT_DRIVER_S = 2.0
 
 _Share = tuple[tuple[str, ...], int, int | None]
 
@@ -40,6 +50,8 @@ class LeaseHolder:
         *,
         kind: str = "job",
         inside: str | None = None,
+        watch: CardWatch | None = None,
+        keep_free: int = 0,
     ) -> None:
         """Look at what others hold.
 
@@ -48,6 +60,8 @@ class LeaseHolder:
             keys: the key in leases of each card's name.
             kind: what the leases are for: job, shell, notebook, python.
             inside: the lease that we ourselves run in.
+            watch: tells what the driver knows of our cards, where there is one.
+            keep_free: take no card if that would leave others fewer free ones.
 
         Raises:
             SgsError: leases can't be read.
@@ -58,12 +72,15 @@ class LeaseHolder:
         self._names = {key: name for name, key in keys.items()}
         self._kind = kind
         self._inside = inside
-        self._held: dict[int, tuple[_Share, Held]] = {}  # by the job's number
+        self._watch = watch
+        self._keep_free = keep_free
+        self._held: dict[int, tuple[Start, Held]] = {}  # by the job's number
         self._spare: dict[_Share, list[Held]] = {}
         self._ticket: tuple[Held, Ticket] | None = None
         self._wake_fd: int | None = None
         self._cards = self._bare
         self._theirs: tuple[list[LeaseRecord], list[Ticket]] = ([], [])
+        self._told: set[int | str] = set()
         self.look()
 
     @property
@@ -79,45 +96,48 @@ class LeaseHolder:
     @property
     def look_again_s(self) -> float | None:
         """How soon to look again where nothing wakes us."""
-        return _LOOK_AGAIN_S if self._ticket is not None and self._wake_fd is None else None
+        if self._ticket is None:
+            return None
+        if self._wake_fd is None:
+            return _LOOK_AGAIN_S
+        return None if self._watch is None else _LOOK_AT_DRIVER_S
 
     def look(self) -> None:
-        """See what others hold now."""
+        """See what others hold now, and what the driver says."""
         if self._wake_fd is not None:
             drain(self._wake_fd)
+        if self._watch is not None:
+            self._bare = tuple(self._watch.look(self._folder.leases()))
+        self._look_at_leases()
+
+    def _look_at_leases(self) -> None:
         ours = {held.lease.id for held in self._all_held()}
         leases = [one for one in self._folder.leases() if one.id not in ours]
         ticket = None if self._ticket is None else self._ticket[1]
         tickets = [one for one in before(self._folder.tickets(), ticket) if one != ticket]
         found = taken(leases, tickets, inside=self._inside)
         self._theirs = leases, tickets
-        self._cards = tuple(
-            card
-            if (one := found.get(self._keys[card.name])) is None
-            else card._replace(
-                used_units=min(GPU_UNITS, card.used_units + one.units),
-                leased_mib=card.leased_mib + one.memory_mib,
-            )
-            for card in self._bare
-        )
+        cards = [_less(card, found.get(self._keys[card.name])) for card in self._bare]
+        busy = {gpu for start, _ in self._held.values() for gpu in start.gpus}
+        self._cards = tuple(keep_free(cards, busy, self._keep_free))
 
     def take(self, start: Start) -> Lease | None:
         """The lease for a job; see `ports.Leases`."""
-        job, gpus = start
-        share = (gpus, job.units, job.memory_mib)
-        spares = self._spare.get(share)
+        spares = self._spare.get(_share(start))
         held = spares.pop() if spares and not self._somebody_waits() else self._take_anew(start)
         if held is None:
             return None
-        self._held[job.seq] = share, held
+        self._held[start.job.seq] = start, held
         return held.lease
 
     def _take_anew(self, start: Start) -> Held | None:
         job, gpus = start
         keys = tuple(self._keys[gpu] for gpu in gpus)
+        if self._watch is not None:
+            self.look()  # at the driver, while others may still allocate
         with self._folder.allocating():
             self._release_spares(gpus)
-            self.look()
+            self._look_at_leases()
             if not self._fits(start):
                 return None
             want = Want(keys, len(keys), job.units, job.memory_mib)
@@ -127,16 +147,27 @@ class LeaseHolder:
 
     def _fits(self, start: Start) -> bool:
         """True if others leave enough, and so do our own jobs."""
-        used = {card.name: card.used_units for card in self._cards}
-        for (gpus, units, _), _ in self._held.values():
-            for gpu in gpus:
-                used[gpu] += units
-        return all(used[gpu] + start.job.units <= GPU_UNITS for gpu in start.gpus)
+        ours = [one for one, _ in self._held.values()]
+        asks_memory = start.job.memory_mib is not None
+        free_mib = fit.free_memory_mib(self._cards, ours) if asks_memory else None
+        return set(start.gpus) <= set(
+            fit.with_room(start.job, fit.load(self._cards, ours), free_mib)
+        )
 
     def finish(self, job: Job) -> None:
         """The job is over; the next one on the same GPUs may have its lease."""
-        share, held = self._held.pop(job.seq)
-        self._spare.setdefault(share, []).append(held)
+        start, held = self._held.pop(job.seq)
+        self._spare.setdefault(_share(start), []).append(held)
+
+    def fault(self, gpus: Sequence[str]) -> str | None:
+        """Why one of these cards can't be used any more; see `ports.Leases`."""
+        if self._watch is None:
+            return None
+        self.look()
+        found = [
+            f"GPU {gpu}: {self._watch.faults[gpu]}" for gpu in gpus if gpu in self._watch.faults
+        ]
+        return "; ".join(found) or None
 
     def settle(self, hold: Hold | None) -> str | None:
         """Give back what no job uses, queue up for the job that waits; see `ports.Leases`."""
@@ -145,7 +176,13 @@ class LeaseHolder:
         if hold is None or hold.until_s is not None or not self._others_are_in_the_way():
             self._withdraw()
             return None
+        if self._watch is not None and len(self._watch.faults) == len(self._bare):
+            raise SgsError(f"no GPU is left to run on ({self._faults()})")
         return None if self._ticket is not None else self._queue_up(hold.job)
+
+    def warn(self) -> str | None:
+        """Who uses our cards without a lease; for those who take them nevertheless."""
+        return "; ".join(self._watch.strangers.values()) or None if self._watch else None
 
     def _somebody_waits(self) -> bool:
         return self._folder.somebody_waits(self._ticket and self._ticket[1].id)
@@ -163,7 +200,31 @@ class LeaseHolder:
         except OSError:
             self._wake_fd = None
         self.look()  # what changed before the watch began
-        return describe_holders(self._names, *self._theirs, _clock_time)
+        return self._news()
+
+    def _news(self) -> str:
+        """Whom we wait for, in words; empty if that was said before."""
+        leases, tickets = self._theirs
+        strangers = self._watch.strangers.values() if self._watch is not None else ()
+        pids = [one.pid for one in leases] + [one.pid for one in tickets]
+        who = {*pids, *strangers, self._faults()}
+        if who <= self._told:
+            return ""
+        self._told |= who
+        return self.reasons()
+
+    def reasons(self) -> str:
+        """Whom we wait for, in words."""
+        parts = [describe_holders(self._names, *self._theirs, _clock_time)]
+        if self._watch is not None:
+            parts += [*self._watch.strangers.values(), self._faults()]
+        if self._keep_free:
+            parts.append(f"{self._keep_free} are kept free (--keep-free)")
+        return "; ".join(part for part in parts if part)
+
+    def _faults(self) -> str:
+        faults = self._watch.faults if self._watch is not None else {}
+        return "; ".join(f"GPU {name} has failed: {why}" for name, why in faults.items())
 
     def _withdraw(self) -> None:
         if self._ticket is None:
@@ -185,6 +246,33 @@ class LeaseHolder:
         yield from (held for _, held in self._held.values())
         for spares in self._spare.values():
             yield from spares
+
+
+def keep_free(cards: Sequence[Card], busy: Container[str], number: int) -> list[Card]:
+    """The cards, so many of which are not to be taken although nobody else has them.
+
+    Args:
+        busy: those on which we run already: they stay ours.
+    """
+    if not number:
+        return list(cards)
+    free = [card.name for card in cards if not card.used_units and card.name not in busy]
+    kept = set(free[max(0, len(free) - number) :])
+    return [card._replace(used_units=GPU_UNITS) if card.name in kept else card for card in cards]
+
+
+def _less(card: Card, others: Taken | None) -> Card:
+    """The card without what others have of it."""
+    if others is None:
+        return card
+    return card._replace(
+        used_units=min(GPU_UNITS, card.used_units + others.units),
+        leased_mib=card.leased_mib + others.memory_mib,
+    )
+
+
+def _share(start: Start) -> _Share:
+    return start.gpus, start.job.units, start.job.memory_mib
 
 
 def _clock_time(wall_s: float) -> str:

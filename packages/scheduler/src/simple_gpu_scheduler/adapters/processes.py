@@ -9,11 +9,17 @@ from contextlib import suppress
 from typing import Protocol
 
 from simple_gpu_scheduler.adapters import process_tree
-from simple_gpu_scheduler.model import Exit, Job, Leftover
+from simple_gpu_scheduler.model import GPU_UNITS, Exit, Job, Leftover
 from simple_gpu_scheduler.ports import Lease
 
 #: Tells a job which lease it runs in, so that a scheduler started by it can use that.
 LEASE_VARIABLE = b"SGS_LEASE"
+
+#: Frameworks that take all of a GPU's memory at once are told not to, where it is shared.
+_MODEST = {
+    b"XLA_PYTHON_CLIENT_PREALLOCATE": b"false",
+    b"TF_FORCE_GPU_ALLOW_GROWTH": b"true",
+}
 
 #: Python ignores these, and a spawned child would inherit that.
 _RESET = (signal.SIGPIPE, signal.SIGXFSZ)
@@ -57,7 +63,7 @@ class ProcessRunner:
             b"CUDA_DEVICE_ORDER": b"PCI_BUS_ID",
             process_tree.RUN_VARIABLE: run_id,
         }
-        self._by_gpus: dict[tuple[str, ...], dict[bytes, bytes]] = {}
+        self._by_gpus: dict[tuple[tuple[str, ...], bool], dict[bytes, bytes]] = {}
         self._outputs = outputs
         null_fd = os.open(os.devnull, os.O_RDONLY)
         self._actions: list[_Action] = [(os.POSIX_SPAWN_DUP2, null_fd, 0)]
@@ -67,7 +73,8 @@ class ProcessRunner:
 
     def start(self, job: Job, gpus: tuple[str, ...], lease: Lease | None = None) -> int:
         """Start the job; see `ports.Runner`."""
-        environ = self._by_gpus.get(gpus) or self._environ_for(gpus)
+        shared = job.units != GPU_UNITS
+        environ = self._by_gpus.get((gpus, shared)) or self._environ_for(gpus, shared)
         environ[process_tree.SEQ_VARIABLE] = b"%d" % job.seq
         actions = self._actions
         if lease is not None:  # onto itself: that makes the job inherit it
@@ -130,12 +137,14 @@ class ProcessRunner:
             for seq, pids in process_tree.marked(self._run_id).items()
         }
 
-    def _environ_for(self, gpus: tuple[str, ...]) -> dict[bytes, bytes]:
+    def _environ_for(self, gpus: tuple[str, ...], shared: bool) -> dict[bytes, bytes]:
         visible = os.fsencode(",".join(gpus))
         environ = {**self._environ, b"CUDA_VISIBLE_DEVICES": visible}
+        if shared:  # what the user has set himself stays
+            environ = {**_MODEST, **environ}
         if len(self._by_gpus) > 1000:  # sets of GPUs are few, but their number is not bounded
             self._by_gpus.clear()
-        self._by_gpus[gpus] = environ
+        self._by_gpus[gpus, shared] = environ
         return environ
 
     def _spawn(

@@ -6,10 +6,10 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from simple_gpu_scheduler.adapters.bar import Bar
-from simple_gpu_scheduler.adapters.chosen_gpus import chosen_gpus
+from simple_gpu_scheduler.adapters.chosen_gpus import Chosen, chosen_gpus, watch_cards
 from simple_gpu_scheduler.adapters.clock import SystemClock
 from simple_gpu_scheduler.adapters.console import Console, message
 from simple_gpu_scheduler.adapters.joblog import DoneJobs, Joblog, read_joblog
@@ -37,11 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name in open_missing_outputs():
             _say(f"{name} is closed: what the jobs print there is lost")
         chosen = settings(args)
-        keys = chosen_gpus(args.gpus, _say)
-        reason = impossible(chosen.template, len(keys))
+        gpus = chosen_gpus(args.gpus, _say)
+        reason = impossible(chosen.template, len(gpus.keys))
         if reason is not None:
             raise UsageError(f"--gpus-per-job {reason}")
-        return _run(args, chosen, keys)
+        return _run(args, chosen, gpus)
     except UsageError as error:
         _say(f"error: {error}")
         return 2
@@ -52,15 +52,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _run(args: argparse.Namespace, chosen: Settings, keys: Mapping[str, str]) -> int:
+def _run(args: argparse.Namespace, chosen: Settings, gpus: Chosen) -> int:
     source = LineSource(0, b"\0" if args.null else b"\n")
     done = _done(args)
     if args.dry_run:
         from simple_gpu_scheduler.cli.dry_run import dry_run
 
-        return dry_run(source, chosen.template, len(keys), done, b"\0" if args.null else b"\n")
-    inside = os.environ.get(LEASE_VARIABLE.decode())
-    leases = LeaseHolder(LeaseDir(), [Card(name) for name in keys], keys, inside=inside)
+        return dry_run(
+            source, chosen.template, len(gpus.keys), done, b"\0" if args.null else b"\n"
+        )
+    leases = _leases(args, chosen, gpus)
     clock = SystemClock()
     outputs, records = _records(args, clock)
     bar = _bar(args, clock)
@@ -84,6 +85,24 @@ def _run(args: argparse.Namespace, chosen: Settings, keys: Mapping[str, str]) ->
     finally:
         if bar:
             bar.close()
+
+
+def _leases(args: argparse.Namespace, chosen: Settings, gpus: Chosen) -> LeaseHolder:
+    leases = LeaseHolder(
+        LeaseDir(),
+        [Card(name) for name in gpus.keys],
+        gpus.keys,
+        inside=os.environ.get(LEASE_VARIABLE.decode()),
+        watch=watch_cards(gpus, avoid_strangers=args.gpus is None, **chosen.idle),
+        keep_free=chosen.keep_free,
+    )
+    reason = impossible(chosen.template, len(gpus.keys), leases.cards)
+    if reason is not None:
+        raise UsageError(f"--vram {reason}")
+    warning = leases.warn() if args.gpus is not None else None
+    if warning:
+        _say(f"warning: {warning}; using it as you named it")
+    return leases
 
 
 def _done(args: argparse.Namespace) -> DoneJobs:

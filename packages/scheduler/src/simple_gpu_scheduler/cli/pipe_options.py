@@ -10,6 +10,7 @@ from typing import NamedTuple, NoReturn
 from simple_gpu_scheduler import __version__
 from simple_gpu_scheduler.durations import parse_duration_s
 from simple_gpu_scheduler.errors import UsageError
+from simple_gpu_scheduler.memory_sizes import parse_memory_mib
 from simple_gpu_scheduler.model import MAX_JOBS_PER_GPU, Job, PipePolicy, share_units
 from simple_gpu_scheduler.policy.halt import Halt, parse_halt
 
@@ -20,6 +21,8 @@ class Settings(NamedTuple):
     template: Job
     policy: PipePolicy
     halt: Halt | None
+    keep_free: int
+    idle: dict[str, int]  #: what strangers may have on a GPU that is yet taken, see `CardWatch`
 
 
 def settings(args: argparse.Namespace) -> Settings:
@@ -33,18 +36,40 @@ def settings(args: argparse.Namespace) -> Settings:
         seq=0,
         command=b"",
         gpus=_within("--gpus-per-job", args.gpus_per_job, 1, 4096),
-        units=share_units(_within("--jobs-per-gpu", args.jobs_per_gpu, 1, MAX_JOBS_PER_GPU)),
+        units=share_units(_jobs_per_gpu(args)),
         timeout_s=timeout_s,
         tries=_within("--retries", args.retries, 0, 10**9),
+        memory_mib=None if args.vram is None else parse_memory_mib(args.vram, "--vram"),
     )
     policy = PipePolicy(
         delay_s=parse_duration_s(args.delay, "--delay"),
         grace_s=parse_duration_s(args.grace, "--grace"),
         kill_leftovers=args.kill_leftovers,
+        placement=args.placement,
     )
     if (args.resume or args.resume_failed) and args.joblog is None:
         raise UsageError("--resume needs --joblog FILE, the log to resume from")
-    return Settings(template, policy, parse_halt(args.halt))
+    _check_files(args)
+    idle = {
+        "idle_memory_mib": parse_memory_mib(args.idle_memory, "--idle-memory"),
+        "idle_utilisation_percent": _within("--idle-utilisation", args.idle_utilisation, 0, 101),
+    }
+    keep_free = _within("--keep-free", args.keep_free, 0, 4096)
+    return Settings(template, policy, parse_halt(args.halt), keep_free, idle)
+
+
+def _jobs_per_gpu(args: argparse.Namespace) -> int:
+    """Jobs that say how much memory they need share a GPU as far as that goes."""
+    if args.jobs_per_gpu is None:
+        return 1 if args.vram is None else MAX_JOBS_PER_GPU
+    return _within("--jobs-per-gpu", args.jobs_per_gpu, 1, MAX_JOBS_PER_GPU)
+
+
+def _check_files(args: argparse.Namespace) -> None:
+    if args.joblog is None or args.json in (None, "-") or args.json == os.devnull:
+        return
+    if os.path.realpath(args.joblog) == os.path.realpath(args.json):
+        raise UsageError(f"--joblog and --json both write to {args.json!r}; name two files")
 
 
 def _within(option: str, value: int, least: int, most: int) -> int:
@@ -125,8 +150,48 @@ def _add_gpu_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--gpus-per-job", type=int, default=1, metavar="N", help="GPUs for each job (default 1)"
     )
+    group.add_argument("--jobs-per-gpu", type=int, metavar="K", help="jobs on one GPU (default 1)")
     group.add_argument(
-        "--jobs-per-gpu", type=int, default=1, metavar="K", help="jobs on one GPU (default 1)"
+        "--vram",
+        metavar="SIZE",
+        help="memory that a job needs on each of its GPUs, such as 10G: jobs share a GPU as long "
+        "as there is so much free",
+    )
+    group.add_argument(
+        "--keep-free",
+        type=int,
+        default=0,
+        metavar="N",
+        help="take no GPU if that would leave others fewer than N free ones",
+    )
+    group.add_argument(
+        "--pack",
+        dest="placement",
+        action="store_const",
+        const="pack",
+        default="default",
+        help="fill GPUs that have jobs already before empty ones",
+    )
+    group.add_argument(
+        "--spread",
+        dest="placement",
+        action="store_const",
+        const="spread",
+        help="prefer the emptiest GPUs",
+    )
+    group.add_argument(
+        "--idle-memory",
+        default="1G",
+        metavar="SIZE",
+        help="without --gpus: GPUs are not taken where processes without a lease have so much "
+        "memory (default 1G)",
+    )
+    group.add_argument(
+        "--idle-utilisation",
+        type=int,
+        default=10,
+        metavar="PERCENT",
+        help="or where they keep the GPU so busy (default 10)",
     )
 
 

@@ -1,0 +1,124 @@
+"""What the driver says of our GPUs, as a plan needs it: memory, strangers, faults, links.
+
+NVML has no events for memory, so it is asked: when a GPU is to be taken anew, and every two
+seconds while something waits for a stranger to go.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+
+from simple_gpu_scheduler.adapters.gpu_processes import lineage
+from simple_gpu_scheduler.device_ports import Devices
+from simple_gpu_scheduler.devices import Gpu, GpuProcess
+from simple_gpu_scheduler.errors import SgsError
+from simple_gpu_scheduler.leasing import LeaseRecord
+from simple_gpu_scheduler.memory_sizes import show_memory
+from simple_gpu_scheduler.model import GPU_UNITS, Card
+from simple_gpu_scheduler.occupancy import (
+    IDLE_MEMORY_MIB,
+    IDLE_UTILISATION_PERCENT,
+    is_busy,
+    leases_of,
+    strangers,
+)
+
+#: Of each card, for the driver and what CUDA itself takes on top of a program's request.
+RESERVE_MIB = 512
+
+
+class CardWatch:
+    """Our GPUs as the driver sees them."""
+
+    def __init__(
+        self,
+        devices: Devices,
+        keys: Mapping[str, str],
+        *,
+        avoid_strangers: bool,
+        idle_memory_mib: int = IDLE_MEMORY_MIB,
+        idle_utilisation_percent: int = IDLE_UTILISATION_PERCENT,
+        reserve_mib: int = RESERVE_MIB,
+    ) -> None:
+        """Prepare; nothing is asked yet.
+
+        Args:
+            keys: the UUID of each GPU, by its name.
+            avoid_strangers: don't take GPUs that processes without a lease use. Those with less
+                than `idle_memory_mib` on a GPU with less than `idle_utilisation_percent` are let.
+        """
+        self._devices = devices
+        self._names = {uuid: name for name, uuid in keys.items()}
+        self._avoid_strangers = avoid_strangers
+        self._idle_memory_mib = idle_memory_mib
+        self._idle_utilisation_percent = idle_utilisation_percent
+        self._reserve_mib = reserve_mib
+        self._cards = {uuid: Card(name) for name, uuid in keys.items()}
+        self.strangers: dict[str, str] = {}  #: who uses a card without a lease, by its name
+        self.faults: dict[str, str] = {}  #: why a card can't be used, by its name
+
+    def look(self, leases: Sequence[LeaseRecord]) -> list[Card]:
+        """Our cards now; as they were last seen, if the driver doesn't answer."""
+        try:
+            gpus = self._devices.gpus()
+            self._devices.xids()
+        except SgsError:
+            return list(self._cards.values())
+        self.strangers.clear()
+        ancestors = functools.cache(lineage)
+        by_uuid = {gpu.uuid: gpu for gpu in gpus}
+        for uuid, name in self._names.items():
+            gpu = by_uuid.get(uuid)
+            if gpu is None or gpu.fault:
+                self.faults[name] = gpu.fault if gpu else "the driver knows it no more"
+            if name in self.faults or gpu is None:  # what has failed once is not trusted again
+                self._cards[uuid] = Card(name, GPU_UNITS)
+            else:
+                found = strangers(gpu, leases, ancestors)
+                self._cards[uuid] = self._card(name, gpu, found, leases)
+        return list(self._cards.values())
+
+    def _card(
+        self,
+        name: str,
+        gpu: Gpu,
+        found: Sequence[GpuProcess],
+        leases: Sequence[LeaseRecord],
+    ) -> Card:
+        # Where somebody has a lease, the utilisation is his.
+        alone = gpu._replace(utilisation_percent=None) if leases_of(gpu, leases) else gpu
+        busy = is_busy(
+            alone,
+            found,
+            idle_memory_mib=self._idle_memory_mib,
+            idle_utilisation_percent=self._idle_utilisation_percent,
+        )
+        if busy:
+            self.strangers[name] = f"GPU {name} is used by {_people(found)}"
+        total_mib = gpu.memory_total_mib
+        return Card(
+            name,
+            GPU_UNITS if busy and self._avoid_strangers else 0,
+            None if total_mib is None else max(0, total_mib - self._reserve_mib),
+            strangers_mib=sum(one.memory_mib or 0 for one in found),
+            observed_mib=gpu.memory_used_mib or 0,
+            links=tuple(
+                (self._names[link.uuid], link.nvlinks)
+                for link in gpu.links
+                if link.uuid in self._names
+            ),
+            numa=gpu.numa_node,
+        )
+
+
+def _people(found: Sequence[GpuProcess]) -> str:
+    """`bob (pid 41, python, 20 GiB)`, and how many more."""
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    return ", ".join(_person(one) for one in found[:3]) + more
+
+
+def _person(one: GpuProcess) -> str:
+    user = one.user or "somebody"
+    memory = "unknown memory" if one.memory_mib is None else show_memory(one.memory_mib)
+    return f"{user} (pid {one.pid}, {one.name or 'a process that we cannot see'}, {memory})"

@@ -1,0 +1,270 @@
+"""Strangers, faults and memory: the commands over the fake driver, in real processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .conftest import Machine, wait_until
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "nvml"))
+import fake
+
+FREE = "memory 80000 500\nutilisation 0"
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The fake driver, compiled."""
+    folder: Path = fake.compiled(tmp_path_factory.mktemp("nvml"))
+    return folder
+
+
+class Server:
+    """A machine with a driver; its state can be written anew at any time."""
+
+    def __init__(self, machine: Machine, library: Path) -> None:
+        self.machine = machine
+        self.state = fake.Machine(library, machine.path)
+        machine.env |= {
+            "LD_LIBRARY_PATH": str(library),
+            "FAKE_NVML_STATE": str(self.state.path),
+        }
+        self.write("", "", "")
+
+    def write(self, *cards: str) -> None:
+        """The cards GPU-0, GPU-1 and so on: free, with these lines in addition."""
+        self.state.write(*(f"card GPU-{n}\n{FREE}\n{more}\n" for n, more in enumerate(cards)))
+
+    def run(self, lines: str, *options: str) -> subprocess.CompletedProcess[str]:
+        """Run the scheduler to its end."""
+        return self.machine.run("simple_gpu_scheduler", "--quiet", *options, lines=lines)
+
+
+@pytest.fixture
+def server(machine: Machine, library: Path) -> Server:
+    """Three free cards of 80 GB."""
+    return Server(machine, library)
+
+
+@pytest.fixture
+def stranger() -> Iterator[int]:
+    """A process without a lease, of a name that one could stumble on."""
+    program = subprocess.Popen(
+        [sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert program.stdout is not None
+    assert program.stdin is not None
+    program.stdout.readline()
+    yield program.pid
+    program.stdin.close()
+    program.stdout.close()
+    program.wait(30)
+
+
+SHOW = "echo $CUDA_VISIBLE_DEVICES; sleep 0.05\n"
+
+
+def test_leases_are_keyed_by_uuid_whatever_the_name(server: Server) -> None:
+    script = "sgs lease --on GPU-2 --no-wait -- true; echo $?; sgs lease --on 1 -- echo one"
+    done = server.machine.run("sgs", "lease", "--on", "2", "--", "env", "-u", "SGS_LEASE", "sh",
+                              "-c", script)  # fmt: skip
+    assert done.stdout.split() == ["75", "one"]
+    assert "GPU GPU-2 is held by" in done.stderr
+
+
+def test_cards_of_strangers_are_not_taken(server: Server, stranger: int) -> None:
+    server.write("", f"process {stranger} 20000", "")
+    done = server.run(SHOW * 6)
+    assert (done.returncode, set(done.stdout.split())) == (0, {"0", "2"})
+    assert done.stderr.count("GPU 1 is used by") == 1, "told once"
+    assert f"(pid {stranger}, python" in done.stderr
+    assert ", 19.5 GiB)" in done.stderr
+
+
+def test_a_card_is_taken_once_the_stranger_is_gone(server: Server, stranger: int) -> None:
+    busy = f"process {stranger} 20000"
+    server.write(busy, busy, busy)
+    run = server.machine.start("simple_gpu_scheduler", "--quiet")
+    assert run.stdin is not None
+    assert run.stderr is not None
+    run.stdin.write(SHOW)
+    run.stdin.close()
+    assert f"GPU 0 is used by {fake_user()} (pid {stranger}" in run.stderr.readline()
+    assert run.poll() is None
+    server.write(busy, "", busy)
+    assert run.wait(60) == 0
+    assert run.stdout is not None
+    assert run.stdout.read().split() == ["1"]
+
+
+def fake_user() -> str:
+    """Our own name, as tools print it."""
+    done = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("card", "options", "taken"),
+    [
+        ("process {pid} 500", [], True),
+        ("process {pid} 500\nutilisation 50", [], False),
+        ("process {pid} 500\nutilisation 50", ["--idle-utilisation", "60"], True),
+        ("process {pid} 500", ["--idle-memory", "100M"], False),
+        ("process {pid} 20000", ["--idle-memory", "32G"], True),
+        ("process {pid} ?", [], False),
+        ("utilisation 100", [], True),
+    ],
+)
+def test_a_small_idle_process_does_not_cost_the_card(
+    server: Server, stranger: int, card: str, options: list[str], taken: bool
+) -> None:
+    server.write("", card.format(pid=stranger))
+    done = server.run("echo $CUDA_VISIBLE_DEVICES; sleep 0.3\n" * 2, *options)
+    assert (done.returncode, "1" in done.stdout.split()) == (0, taken)
+
+
+def test_named_gpus_are_used_nevertheless_with_a_warning(server: Server, stranger: int) -> None:
+    server.write("", f"process {stranger} 20000", "")
+    done = server.run(SHOW, "--gpus", "1")
+    assert (done.returncode, done.stdout) == (0, "1\n")
+    assert "warning: GPU 1 is used by" in done.stderr
+    lease = server.machine.run("sgs", "lease", "--on", "1", "--", "echo", "mine")
+    assert (lease.returncode, lease.stdout) == (0, "mine\n")
+    assert "warning: GPU 1 is used by" in lease.stderr
+
+
+def test_its_own_jobs_are_no_strangers(server: Server) -> None:
+    """A job that has much memory, and another one that starts beside it."""
+    machine = server.machine
+    run = machine.start("simple_gpu_scheduler", "--quiet", "--jobs-per-gpu", "2")
+    assert run.stdin is not None
+    run.stdin.write("echo $$ > new; mv new pid; read x < gate; echo $CUDA_VISIBLE_DEVICES\n")
+    run.stdin.flush()
+    os.mkfifo(machine.path / "gate")
+    wait_until((machine.path / "pid").exists, "the job runs")
+    pid = (machine.path / "pid").read_text().strip()
+    server.write(f"process {pid} 60000\nutilisation 99", "", "")
+    run.stdin.write("echo $CUDA_VISIBLE_DEVICES > second\n" * 6)
+    run.stdin.flush()
+    wait_until((machine.path / "second").exists, "the others ran")
+    (machine.path / "gate").write_text("\n")
+    run.stdin.close()
+    assert run.wait(60) == 0
+    assert run.stderr is not None
+    assert "is used by" not in run.stderr.read()
+
+
+@pytest.mark.parametrize("keep_free", [1, 2])
+def test_cards_are_kept_free_for_others(server: Server, keep_free: int) -> None:
+    done = server.run(SHOW * 6, "--keep-free", str(keep_free))
+    assert (done.returncode, len(set(done.stdout.split()))) == (0, 3 - keep_free)
+    assert f"{keep_free} are kept free (--keep-free)" in done.stderr
+
+
+def test_a_lost_card_is_taken_out_and_its_job_runs_again_elsewhere(server: Server) -> None:
+    """The job sees its card die, and fails; it counts as not run."""
+    machine = server.machine
+    dying = f"mv {machine.path}/next.state {server.state.path}; exit 1"
+    first = f"[ -e {machine.path}/next.state ] && {{ {dying}; }}; echo $CUDA_VISIBLE_DEVICES"
+    (machine.path / "next.state").write_text(
+        f"card GPU-0\n{FREE}\nlost\ncard GPU-1\n{FREE}\ncard GPU-2\n{FREE}\n"
+    )
+    done = server.run(f"{first}\n" + SHOW * 6)
+    assert done.returncode == 0, done.stderr
+    assert "GPU 0: the card has fallen off the bus" in done.stderr
+    assert len(done.stdout.split()) == 7
+    assert done.stdout.split().count("0") == 0
+
+
+def test_without_a_card_that_is_well_it_gives_up(server: Server) -> None:
+    server.write("lost", "ecc 3", "lost")
+    done = server.run(SHOW, "--gpus", "1")
+    assert done.returncode == 1
+    assert "no GPU is left to run on (GPU 1 has failed: 3 uncorrectable ECC errors" in done.stderr
+    assert "1 read but not started" in done.stderr
+
+
+def most_at_once(machine: Machine) -> int:
+    """From a log of + and -."""
+    now = most = 0
+    for line in (machine.path / "load").read_text().split():
+        now += 1 if line == "+" else -1
+        most = max(most, now)
+    return most
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--vram", "30G"], 2),
+        (["--vram", "70G"], 1),
+        (["--vram", "10G", "--jobs-per-gpu", "3"], 3),
+        (["--vram", "19G"], 4),
+    ],
+)
+def test_jobs_are_packed_by_the_memory_that_they_ask_for(
+    server: Server, options: list[str], expected: int
+) -> None:
+    server.write("")
+    done = server.run("echo + >> load; sleep 0.4; echo - >> load\n" * 5, *options)
+    assert done.returncode == 0, done.stderr
+    assert most_at_once(server.machine) == expected
+
+
+def test_memory_of_strangers_counts(server: Server, stranger: int) -> None:
+    server.write(f"process {stranger} 35000")
+    done = server.run(
+        "echo + >> load; sleep 0.2; echo - >> load\n" * 3, "--vram", "30G", "--gpus", "0"
+    )
+    assert done.returncode == 0, done.stderr
+    assert most_at_once(server.machine) == 1
+
+
+def test_two_schedulers_pack_one_card_together(server: Server) -> None:
+    server.write("")
+    runs = [
+        server.machine.start("simple_gpu_scheduler", "--quiet", "--vram", "25G") for _ in range(2)
+    ]
+    for run in runs:
+        assert run.stdin is not None
+        run.stdin.write("echo + >> load; sleep 0.3; echo - >> load\n" * 4)
+        run.stdin.close()
+    assert [run.wait(60) for run in runs] == [0, 0]
+    assert most_at_once(server.machine) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--vram", "79G"], "asks for 79 GiB on one GPU, but the largest has 77.6 GiB (GPU 0)"),
+        (["--vram", "10"], "expected a size with its unit"),
+        (["--keep-free", "-1"], "--keep-free"),
+        (["--idle-memory", "x"], "--idle-memory 'x': expected a size"),
+    ],
+)
+def test_what_can_never_be_is_an_error(server: Server, options: list[str], message: str) -> None:
+    done = server.run(SHOW, *options)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+def test_without_a_driver_memory_can_not_be_asked_for(machine: Machine) -> None:
+    done = machine.run("simple_gpu_scheduler", "--gpus", "0", "--vram", "1G", lines="true\n")
+    assert done.returncode == 2
+    assert "nobody knows how much memory the GPUs have" in done.stderr
+
+
+def test_frameworks_are_told_to_be_modest_where_a_card_is_shared(server: Server) -> None:
+    line = "echo ${XLA_PYTHON_CLIENT_PREALLOCATE-unset} ${TF_FORCE_GPU_ALLOW_GROWTH-unset}\n"
+    assert server.run(line).stdout == "unset unset\n"
+    assert server.run(line, "--vram", "10G").stdout == "false true\n"
+    server.machine.env["XLA_PYTHON_CLIENT_PREALLOCATE"] = "true"
+    assert server.run(line, "--jobs-per-gpu", "2").stdout == "true true\n"
