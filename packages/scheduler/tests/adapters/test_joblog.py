@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 from collections.abc import Callable
 from functools import partial
@@ -129,7 +131,9 @@ def test_a_file_that_is_no_log_is_left_alone(tmp_path: Path, use: Callable[[str]
 
 def test_an_earlier_log_is_set_aside(tmp_path: Path) -> None:
     path = tmp_path / "joblog"
-    Joblog(str(path), keep=False).hear(ended(1))
+    log = Joblog(str(path), keep=False)
+    log.hear(ended(1))
+    log.close()
     Joblog(str(path), keep=False)
     assert path.read_bytes() == HEADER
     assert (tmp_path / "joblog~").read_bytes() == HEADER + joblog_row(ended(1))
@@ -145,3 +149,43 @@ def test_a_row_that_cannot_be_written_is_in_the_message(tmp_path: Path) -> None:
     log._fd = os.open("/dev/full", os.O_WRONLY)
     with pytest.raises(SgsError, match=r"not logged is: 1 : .* echo hi"):
         log.hear(ended(1, b"echo hi"))
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_log_in_use_is_neither_opened_nor_set_aside(tmp_path: Path, keep: bool) -> None:
+    path = tmp_path / "joblog"
+    log = Joblog(str(path), keep=True)
+    log.hear(ended(1))
+    with pytest.raises(UsageError, match="in use by another scheduler"):
+        Joblog(str(path), keep=keep)
+    assert os.listdir(tmp_path) == ["joblog"]
+    log.hear(ended(2))
+    log.close()
+    Joblog(str(path), keep=keep).close()
+
+
+def test_a_log_that_was_set_aside_just_now_is_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the opening and the locking of it."""
+    path = tmp_path / "joblog"
+    Joblog(str(path), keep=True).close()
+
+    def set_aside(fd: int) -> bool:
+        path.rename(tmp_path / "joblog~")
+        path.touch()
+        return True
+
+    monkeypatch.setattr("simple_gpu_scheduler.adapters.joblog.lock_alone", set_aside)
+    with pytest.raises(UsageError, match="in use by another scheduler"):
+        Joblog(str(path), keep=False)
+
+
+def test_without_locks_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(fd: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    for _ in range(2):
+        Joblog(str(tmp_path / "joblog"), keep=True).hear(ended(1))
+    assert len((tmp_path / "joblog").read_bytes().splitlines()) == 3

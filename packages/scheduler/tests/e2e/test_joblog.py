@@ -314,17 +314,56 @@ def test_a_log_by_way_of_a_symbolic_link(box):
     assert (box.path / "log").read_text().endswith("\techo 2\n")
 
 
-def test_two_runs_of_one_log_mix_no_rows(box, parse_joblog):
-    (box.path / "log").write_text(HEADER)
-    options = ["--gpus", "0", "--joblog", "log", "--resume"]
-    runs = [box.start(*options), box.start(*options)]
-    for run in runs:
-        run.wait_ready()
-    for number, run in enumerate(runs):
-        run.write(f"true {'x' * 3000} {number}\n" * 50)
-        run.end_input()
-    assert [run.ended().status for run in runs] == [0, 0]
-    assert len(parse_joblog(box.path / "log")) == 100
+@pytest.mark.parametrize("options", [[], ["--resume"], ["--resume-failed"]], ids=str)
+def test_a_log_is_one_schedulers_at_a_time(box, options):
+    box.run(["echo old"], "--gpus", "0", "--joblog", "log")
+    gate = box.gate()
+    run = box.start("--gpus", "0", "--joblog", "log", "--resume")
+    run.write(f"true\n{gate.wait}\n")
+    run.wait_starts(1)
+    before = (box.path / "log").read_bytes()
+    result = box.run(["touch ran", "touch ran"], "--gpus", "1", "--joblog", "./log", *options)
+    assert result.status == 2
+    assert result.said[-1].startswith("error: --joblog './log' is in use by another scheduler; ")
+    assert (box.path / "log").read_bytes() == before
+    assert not (box.path / "log~").exists()
+    assert not (box.path / "ran").exists()
+    gate.open()
+    assert run.ended().status == 0
+    assert len(box.read("log")) == 3
+    assert box.run(["true"], "--gpus", "1", "--joblog", "log", *options).status == 0
+
+
+def test_a_killed_scheduler_leaves_the_log_free_though_its_jobs_run_on(box):
+    gate = box.gate()
+    run = box.start("--gpus", "0", "--joblog", "log")
+    run.write(f"echo up >> up; {gate.wait}\n")
+    box.wait_lines("up", 1)
+    run.send(signal.SIGKILL)
+    run.ended(end_input=False)
+    assert box.processes() != []
+    assert box.run(["true", "true"], "--gpus", "1", "--joblog", "log", "--resume").status == 0
+
+
+def test_what_is_no_file_may_have_several_writers(box):
+    run = box.start("--gpus", "0", "--joblog", "/dev/null")
+    run.write("true\n")
+    run.wait_starts(1)
+    assert box.run(["true"], "--gpus", "0", "--joblog", "/dev/null").status == 0
+    assert run.ended().status == 0
+
+
+def test_log_and_events_are_two_files(box):
+    result = box.run(["touch ran"], "--gpus", "0", "--joblog", "f", "--json", "./f")
+    assert (result.status, os.listdir(box.path)) == (2, [])
+    assert result.said == ["error: --joblog and --json both write to './f'; name two files"]
+
+
+def test_a_folder_that_is_missing_is_named_with_what_to_do(box):
+    options = ["--gpus", "0", "--joblog", "new one/log", "--results", "new one"]
+    result = box.run(["true"], *options)
+    assert result.status == 2
+    assert result.said[-1].endswith("; make its folder first: mkdir -p 'new one'")
 
 
 def test_the_log_of_a_descriptor(box):

@@ -161,6 +161,35 @@ def test_outputs_of_a_killed_run_are_kept(box):
     assert box.read("r/1/stdout") == ["new"]
 
 
+def test_a_directory_is_one_schedulers_at_a_time(box):
+    gate = box.gate()
+    run = box.start("--gpus", "0", "--results", "r")
+    run.write(f"{gate.wait}\n")
+    run.wait_starts(1)
+    result = box.run(["touch ran"], "--gpus", "1", "--results", "r/../r")
+    assert result.status == 2
+    assert result.said == [
+        "error: --results 'r/../r' is in use by another scheduler; name another directory, or "
+        "wait until that one has ended"
+    ]
+    assert not (box.path / "ran").exists()
+    assert box.run(["true"], "--gpus", "1", "--results", "other").status == 0
+    gate.open()
+    assert run.ended().status == 0
+    assert box.run(["true"], "--gpus", "1", "--results", "r").status == 0
+
+
+def test_a_killed_scheduler_leaves_the_directory_free_though_its_jobs_run_on(box):
+    gate = box.gate()
+    run = box.start("--gpus", "0", "--results", "r")
+    run.write(f"echo up >> up; {gate.wait}\n")
+    box.wait_lines("up", 1)
+    run.send(signal.SIGKILL)
+    run.ended(end_input=False)
+    assert box.processes() != []
+    assert box.run(["true"], "--gpus", "1", "--results", "r").status == 0
+
+
 def test_files_of_others_in_the_folder_are_left_alone(box):
     (box.path / "r/1").mkdir(parents=True)
     (box.path / "r/1/notes").write_text("mine")

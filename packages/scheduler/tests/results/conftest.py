@@ -1,5 +1,6 @@
 """Handmade results directories, and the installed `sgs` in a real process."""
 
+import fcntl
 import json
 import os
 import subprocess
@@ -30,6 +31,7 @@ class ResultsDir:
     def __init__(self, path: Path) -> None:
         self.path = path
         path.mkdir()
+        self._lock_fd = None
 
     def add(self, seq, output="", *, stderr="", running=False, raw_record=None, **record):
         folder = self.path / str(seq)
@@ -39,15 +41,30 @@ class ResultsDir:
             data = text if isinstance(text, bytes) else os.fsencode(text)
             (folder / name).write_bytes(data)
         if running:
+            self._be_in_use()
             return
         if raw_record is None:
             raw_record = json.dumps({"seq": seq} | RECORD | record).encode()
         (folder / "result.json").write_bytes(raw_record)
 
+    def _be_in_use(self):
+        """As while a scheduler writes to it."""
+        if self._lock_fd is None:
+            self._lock_fd = os.open(self.path, os.O_RDONLY)
+            fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def abandon(self):
+        """The scheduler is gone."""
+        if self._lock_fd is not None:
+            os.close(self._lock_fd)
+            self._lock_fd = None
+
 
 @pytest.fixture
 def results(tmp_path):
-    return ResultsDir(tmp_path / "results")
+    made = ResultsDir(tmp_path / "results")
+    yield made
+    made.abandon()
 
 
 @pytest.fixture

@@ -204,6 +204,16 @@ def test_running_jobs_show_what_was_asked_of_them(sgs, results):
     assert objects[1]["parameters"] == {"lr": 0.1}
 
 
+def test_jobs_without_a_result_are_lost_once_their_scheduler_is_gone(sgs, results):
+    results.add(1, '{"loss": 0.5}', command="train --lr 1")
+    results.add(2, '{"loss": 0.1}', command="train --lr 2", running=True)
+    assert "2 jobs: 1 ok, 1 running (no result yet).\n" in sgs("results", results.path).stdout
+    results.abandon()
+    done = sgs("results", results.path, "--columns", "rank,job,status")
+    assert done.stdout.split("\n\n")[0].splitlines()[1:] == ["   1    1  ok", "   -    2  lost"]
+    assert "2 jobs: 1 ok, 1 lost (no result, and their scheduler is gone).\n" in done.stdout
+
+
 def test_a_command_file_that_cannot_be_read(sgs, results):
     for seq in (1, 2, 3):
         results.add(seq, "loss=1", running=True)

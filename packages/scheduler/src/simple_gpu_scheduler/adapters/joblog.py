@@ -13,6 +13,7 @@ import stat
 import zlib
 from array import array
 
+from simple_gpu_scheduler.adapters.file_locks import lock_alone
 from simple_gpu_scheduler.adapters.output import write_whole
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.model import Ended, Event
@@ -21,6 +22,7 @@ _HEADER = b"Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCo
 _ROW = re.compile(rb"(\d{1,18})\t(?:[^\t]*\t){5}(-?\d+)\t(-?\d+)\t(.*)\n", re.DOTALL)
 _UNKNOWN, _SUCCEEDED, _FAILED = range(3)
 _PAGE = 1024
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND
 
 
 class DoneJobs:
@@ -86,23 +88,30 @@ def _check_header(path: str, line: bytes) -> None:
 
 
 class Joblog:
-    """Implements `ports.Listener`: appends a row as each job ends, by one write."""
+    """Implements `ports.Listener`: appends a row as each job ends, by one write.
+
+    A regular file is locked until it is closed, which the end of the process does as well.
+    """
 
     def __init__(self, path: str, *, keep: bool) -> None:
         """Open the log; without `keep` what was there is set aside as PATH~.
 
         Raises:
-            UsageError: the file can't be written, or holds something else than a job log.
+            UsageError: the file can't be written, holds something else than a job log, or is
+                another scheduler's.
         """
         self._path = path
         try:
-            if not keep:
-                _set_aside(path)
-            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
-            self._fd = os.open(path, flags, 0o666)
+            self._fd = _opened(path) if keep else _opened_anew(path)
             self._begin()
         except OSError as error:
-            raise UsageError(f"--joblog {path!r} can't be written: {error.strerror}") from None
+            advice = _advice(path) if isinstance(error, FileNotFoundError) else ""
+            text = f"--joblog {path!r} can't be written: {error.strerror}{advice}"
+            raise UsageError(text) from None
+
+    def close(self) -> None:
+        """Leave the log to others."""
+        os.close(self._fd)
 
     def _begin(self) -> None:
         """Write the header, and take away a row that a crash or a full disk has torn."""
@@ -142,16 +151,43 @@ def joblog_row(event: Ended) -> bytes:
     return f"{start}{exit_code}\t{done.signal or 0}\t".encode() + command + b"\n"
 
 
-def _set_aside(path: str) -> None:
+def _advice(path: str) -> str:
+    import shlex  # only when it went wrong
+
+    folder = os.path.dirname(path)
+    return f"; make its folder first: mkdir -p {shlex.quote(folder)}" if folder else ""
+
+
+def _opened_anew(path: str) -> int:
+    """An empty log; an earlier one is set aside as PATH~."""
+    fd = _opened(path)
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
+        return fd
     try:
-        status = os.stat(path)
-    except FileNotFoundError:
-        return
-    if stat.S_ISREG(status.st_mode) and status.st_size > 0:
-        read_first = os.open(path, os.O_RDONLY)
-        try:
-            first = os.read(read_first, len(_HEADER))
-        finally:
-            os.close(read_first)
-        _check_header(path, first)
+        _check_header(path, os.pread(fd, len(_HEADER), 0))
         os.replace(path, f"{path}~")
+        return _opened(path)
+    finally:
+        os.close(fd)
+
+
+def _opened(path: str) -> int:
+    """The file, locked: ours alone."""
+    fd = os.open(path, _FLAGS, 0o666)
+    try:
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            _lock(path, fd)
+    except (OSError, UsageError):
+        os.close(fd)
+        raise
+    return fd
+
+
+def _lock(path: str, fd: int) -> None:
+    """Make sure that nobody else writes there, nor has set it aside since we opened it."""
+    if not lock_alone(fd) or not os.path.samestat(os.fstat(fd), os.stat(path)):
+        raise UsageError(
+            f"--joblog {path!r} is in use by another scheduler; name another file, or wait until "
+            "that one has ended (--resume then runs what is missing)"
+        )

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from simple_gpu_scheduler.adapters.file_locks import lock_alone
 from simple_gpu_scheduler.adapters.output import write_whole
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.model import Ended, Event, Job
@@ -40,13 +41,17 @@ def result_record(event: Ended) -> dict[str, Any]:
 
 
 class ResultsDir:
-    """Implements `processes.Outputs` and `ports.Listener`. No file is ever overwritten."""
+    """Implements `processes.Outputs` and `ports.Listener`. No file is ever overwritten.
+
+    The directory is locked as long as the process lives, so that records of two don't mix, and
+    `sgs results` can tell whether jobs without a result may still get one.
+    """
 
     def __init__(self, path: str) -> None:
-        """Make the directory.
+        """Make the directory, and lock it.
 
         Raises:
-            UsageError: it can't be made or written.
+            UsageError: it can't be made or written, or another scheduler writes to it.
         """
         self._path = path
         try:
@@ -55,6 +60,7 @@ class ResultsDir:
             raise UsageError(f"--results {path!r} can't be made: {error.strerror}") from None
         if not os.access(path, os.W_OK | os.X_OK):
             raise UsageError(f"--results {path!r} can't be written: Permission denied")
+        self._lock_fd = _lock(path)
 
     def open(self, job: Job) -> tuple[int, int]:
         """Fresh files for the job's output; earlier ones move to attempt-N.
@@ -91,6 +97,20 @@ class ResultsDir:
 
     def _folder(self, seq: int) -> str:
         return f"{self._path}/{seq}"
+
+
+def _lock(path: str) -> int | None:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:  # one may write there, but not list it
+        return None
+    if not lock_alone(fd):
+        os.close(fd)
+        raise UsageError(
+            f"--results {path!r} is in use by another scheduler; name another directory, or wait "
+            "until that one has ended"
+        )
+    return fd
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from types import FrameType
 
+from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.ports import Woken
 
 #: The signals that end a run, by design.md's table.
@@ -36,7 +37,10 @@ class KernelWait:
 
     def __init__(self, input_fd: int) -> None:
         self._input_fd = input_fd
-        self._wakeup_fd, write_fd = os.pipe()
+        try:
+            self._wakeup_fd, write_fd = os.pipe()
+        except OSError as error:
+            raise SgsError(f"no pipe can be had for signals: {error.strerror}") from None
         os.set_blocking(self._wakeup_fd, False)
         os.set_blocking(write_fd, False)
         signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)

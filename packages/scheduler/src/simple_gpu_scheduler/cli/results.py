@@ -31,7 +31,8 @@ EPILOG = """\
 Without --sort the metric is guessed from its name: validation before test, accuracy and the
 like (highest first) before losses and errors (lowest first); a printed parameter is none. NaN,
 infinite and missing values come last, then the failed jobs, then those that a signal to the
-scheduler or --halt ended early, then those with no result yet; all of these have no rank.
+scheduler or --halt ended early, then those with no result: running, or lost if their scheduler
+is gone, as after kill -9. All of these have no rank.
 Built-in columns, which are also names for --sort: job, runtime, cpu, memory (MiB), attempt;
 and for --columns: rank, gpu, status, command. They hide a job's own value of the same name,
 except in --json.

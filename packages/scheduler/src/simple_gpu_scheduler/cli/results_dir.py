@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import stat
+from dataclasses import replace
 
+from simple_gpu_scheduler.adapters.file_locks import is_locked
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.results.job import Job, parse_job
 from simple_gpu_scheduler.results.text import printable
@@ -18,10 +20,14 @@ FIRST_TAIL_BYTES = 4_096  # and how much is read first: it mostly has the JSON l
 def read_jobs(directory: str) -> list[Job]:
     """Read every job of a results directory, in the order of their numbers.
 
+    A job without a result is lost if no scheduler is there that could still write it, neither
+    before nor after the reading.
+
     Raises:
         UsageError: the directory can't be read.
         SgsError: no job is in it.
     """
+    abandoned = is_locked(directory) is False
     try:
         names = os.listdir(directory)
     except OSError as error:
@@ -31,7 +37,13 @@ def read_jobs(directory: str) -> list[Job]:
     jobs = [job for seq in numbers if (job := _read_job(directory, seq)) is not None]
     if not jobs:
         raise SgsError(_nothing_there(directory, names))
+    if abandoned and is_locked(directory) is False:
+        return [_lost(job) if job.state == "running" else job for job in jobs]
     return jobs
+
+
+def _lost(job: Job) -> Job:
+    return replace(job, state="lost", status="lost")
 
 
 def last_words(directory: str, seq: int) -> str:

@@ -15,7 +15,7 @@ from simple_gpu_scheduler.results.values import (
     parse_parameters,
 )
 
-State: TypeAlias = Literal["ok", "failed", "ended early", "running"]
+State: TypeAlias = Literal["ok", "failed", "ended early", "running", "lost"]
 _T = TypeVar("_T")
 
 

@@ -11,7 +11,7 @@ from simple_gpu_scheduler.results.job import BUILT_IN, Job
 from simple_gpu_scheduler.results.text import printable
 from simple_gpu_scheduler.results.values import is_number
 
-_GROUPS = ("ok", "failed", "ended early", "running")
+_GROUPS = ("ok", "failed", "ended early", "lost", "running")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def _higher_is_better(name: str, jobs: Iterable[Job]) -> bool:
 
 
 def order(jobs: Iterable[Job], sort: Sort | None) -> list[Job]:
-    """Sort the jobs: the successful, best first, then the failed, the ended early, the running.
+    """Sort the jobs: the successful, best first, then the failed, the lost and the others.
 
     A job without the metric, or with NaN, an infinity or null for it, comes after those that
     have a number; equals are in the order of their job numbers.

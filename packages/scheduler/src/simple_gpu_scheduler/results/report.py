@@ -57,6 +57,8 @@ def _counts(jobs: Sequence[Job], shown: Sequence[Job]) -> str:
         text += f", {failed} failed"
     if early := states.count("ended early"):
         text += f", {early} ended early"
+    if lost := states.count("lost"):
+        text += f", {lost} lost (no result, and their scheduler is gone)"
     if running := states.count("running"):
         text += f", {running} running (no result yet)"
     if len(shown) < len(jobs):

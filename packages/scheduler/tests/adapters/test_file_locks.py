@@ -1,0 +1,57 @@
+"""Locks on what is written, and who may look."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from simple_gpu_scheduler.adapters import file_locks
+from simple_gpu_scheduler.adapters.file_locks import is_locked, lock_alone
+
+
+@pytest.fixture
+def fds(tmp_path: Path) -> Iterator[list[int]]:
+    """Two openings of one directory."""
+    opened = [os.open(tmp_path, os.O_RDONLY) for _ in range(2)]
+    yield opened
+    for fd in opened:
+        os.close(fd)
+
+
+def test_only_one_has_the_lock_and_it_goes_with_the_descriptor(tmp_path: Path) -> None:
+    first, second = (os.open(tmp_path, os.O_RDONLY) for _ in range(2))
+    assert lock_alone(first)
+    assert not lock_alone(second)
+    assert is_locked(str(tmp_path))
+    os.close(first)
+    assert lock_alone(second)
+    os.close(second)
+
+
+def test_one_that_only_looks_is_waited_for(
+    fds: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fcntl.flock(fds[0], fcntl.LOCK_SH)
+    monkeypatch.setattr(file_locks.time, "sleep", lambda _: fcntl.flock(fds[0], fcntl.LOCK_UN))
+    assert lock_alone(fds[1])
+
+
+@pytest.mark.parametrize(("kind", "known"), [(b"ext4", False), (b"nfs4", None), (b"", None)])
+def test_of_a_file_system_of_the_network_nobody_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: bytes, known: bool | None
+) -> None:
+    monkeypatch.setattr(file_locks, "_file_system", lambda path: kind)
+    assert is_locked(str(tmp_path)) is known
+
+
+def test_what_cannot_be_opened_is_not_known(tmp_path: Path) -> None:
+    assert is_locked(str(tmp_path / "none")) is None
+
+
+def test_the_file_system_of_a_path(tmp_path: Path) -> None:
+    assert file_locks._file_system("/proc/self/fd") == b"proc"
+    assert file_locks._file_system(str(tmp_path)) not in (b"", b"proc")
