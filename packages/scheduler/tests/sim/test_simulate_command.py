@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 SGS = str(Path(sys.executable).parent / "sgs")
-JOBS = "submit_s,runtime_s,gpus,memory_mib\n0,600,1,8000\n0,600,1,8000\n60,600,1,4000\n120,1200,2,\n"
+JOBS = (
+    "submit_s,runtime_s,gpus,memory_mib\n0,600,1,8000\n0,600,1,8000\n60,600,1,4000\n120,1200,2,\n"
+)
 
 #: Stands in for matplotlib: writes which curves were drawn.
 STAND_IN = {

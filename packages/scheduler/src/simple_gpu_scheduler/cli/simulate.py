@@ -17,7 +17,7 @@ from simple_gpu_scheduler.memory_sizes import parse_memory_mib
 from simple_gpu_scheduler.model import Card
 from simple_gpu_scheduler.policy.orders import ORDERS, PACKING_ORDER
 from simple_gpu_scheduler.sim import csv_trace, report, synthetic, trace
-from simple_gpu_scheduler.sim.metrics import Metrics, measure
+from simple_gpu_scheduler.sim.metrics import Metrics, measure, starved_after_s
 from simple_gpu_scheduler.sim.simulate import EXCLUSIVE, Ran, simulate
 from simple_gpu_scheduler.sim.trace import Trace
 
@@ -36,7 +36,8 @@ that say how much memory they need share GPUs.
 
 Trace files have columns submit_s, runtime_s, gpus and memory_mib (of each GPU; empty: the whole),
 or are the pod list of the cluster-trace-gpu-v2023 (openb). Jobs that share a GPU are taken to run
-as long as alone. A job counts as starved if it waits longer than any under {EXCLUSIVE}.
+as long as alone. A job counts as starved if it waits longer than any under {EXCLUSIVE}, by
+more than the longest job runs.
 
 examples:
   sgs simulate --synthetic 1000 --gpus 8 --memory 80G
@@ -148,7 +149,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _pyplot()  # before the work, not after
     jobs = _jobs(args)
     ran = _simulated(args, jobs)
-    bound_s = max(one.wait_s for one in ran[EXCLUSIVE])
+    bound_s = starved_after_s(ran[EXCLUSIVE])
     metrics = [measure(name, ran[name], args.gpus, args.memory, bound_s) for name in args.policies]
     if args.json:
         print(json.dumps(_as_json(args, jobs, metrics), indent=1, allow_nan=False))

@@ -7,6 +7,9 @@ import signal
 from simple_gpu_scheduler.model import Counts, Phase
 from simple_gpu_scheduler.policy.halt import Halt, reached
 
+_DRAIN = signal.SIGINT, signal.SIGHUP
+_END = signal.SIGTERM, signal.SIGQUIT
+
 
 class Ending:
     """The phase of a run, which only ever grows, and what led there."""
@@ -21,13 +24,13 @@ class Ending:
     def heed(self, number: int) -> bool:
         """Take note of a signal; False if it asks for no end.
 
-        The first SIGINT or SIGHUP drains, the next one ends the jobs; SIGTERM ends them at once;
-        one more kills them.
+        The first SIGINT or SIGHUP drains, the next one ends the jobs; SIGTERM and SIGQUIT end them
+        at once; one more kills them.
         """
-        if number not in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        if number not in (*_DRAIN, *_END):
             return False
         self._signal = number
-        least = Phase.ENDING if number == signal.SIGTERM else Phase.DRAINING
+        least = Phase.ENDING if number in _END else Phase.DRAINING
         self._advance(Phase(max(least, min(self.phase + 1, Phase.KILLING))))
         return True
 

@@ -32,12 +32,10 @@ def mix_of(waiting: Iterable[Job], running: Iterable[Running]) -> Mix:
 def raised(job: Job, card: Card, room: Room, mix: Mix) -> float:
     """How much fragmentation of the card grows if the job starts there, in cards."""
     units = GPU_UNITS - room.used[card.name]
-    mib = None if room.free_mib is None else room.free_mib.get(card.name)
-    left = None if mib is None or job.memory_mib is None else mib - job.memory_mib
+    mib = room.look_at_memory().get(card.name)
+    left_mib = None if mib is None else mib - (job.memory_mib or 0)
     before = fragment(units, mib, card.memory_mib, mix)
-    return fragment(units - job.units, left if left is not None else mib, card.memory_mib, mix) - (
-        before
-    )
+    return fragment(units - job.units, left_mib, card.memory_mib, mix) - before
 
 
 def fragment(units: int, mib: int | None, memory_mib: int | None, mix: Mix) -> float:

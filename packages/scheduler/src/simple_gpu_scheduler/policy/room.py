@@ -57,10 +57,3 @@ class Room:
             free_mib = self.look_at_memory()
             for gpu in free_mib.keys() & gpus:
                 free_mib[gpu] += job.memory_mib
-
-    def free_share(self, card: Card) -> float:
-        """The part of a card, 0 to 1, that is still to be had: the scarcer of units and memory."""
-        units = (GPU_UNITS - self.used[card.name]) / GPU_UNITS
-        if self.free_mib is None or not card.memory_mib:
-            return max(0.0, units)
-        return max(0.0, min(units, self.free_mib[card.name] / card.memory_mib))

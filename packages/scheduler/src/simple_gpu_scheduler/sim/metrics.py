@@ -46,6 +46,15 @@ def measure(
     )
 
 
+def starved_after_s(baseline: Sequence[Ran]) -> float:
+    """The wait beyond which a job counts as starved.
+
+    The longest under the baseline, and the longest runtime on top: when the GPUs for a job of
+    several come free is luck, which may cost as much as one run whatever the policy.
+    """
+    return max(one.wait_s for one in baseline) + max(one.task.runtime_s for one in baseline)
+
+
 def percentile(ordered: Sequence[float], percent: float) -> float:
     """The smallest of the values that so many percent of them don't exceed (nearest rank)."""
     return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
