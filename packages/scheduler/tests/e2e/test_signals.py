@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-NAMES = {signal.SIGINT: 130, signal.SIGHUP: 129, signal.SIGTERM: 143}
+NAMES = {signal.SIGINT: 130, signal.SIGHUP: 129, signal.SIGTERM: 143, signal.SIGQUIT: 131}
 
 
 def _clean(result):
@@ -83,14 +83,15 @@ def test_the_second_one_ends_running_jobs(box, first, second, status, is_alive):
     _clean(result)
 
 
-def test_sigterm_ends_running_jobs_at_once(box, is_alive):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT], ids=lambda n: n.name)
+def test_sigterm_and_sigquit_end_running_jobs_at_once(box, number, is_alive):
     gate = box.gate()
     run = box.start("--gpus", "0", "--grace", "50")
     run.write(f"echo $$ >> pids; {gate.wait}\ntouch never\n")
     (pid,) = box.wait_pids("pids")
-    run.send(signal.SIGTERM)
+    run.send(number)
     result = run.ended(end_input=False)
-    assert result.status == 143
+    assert result.status == NAMES[number]
     assert not is_alive(pid)
     assert not (box.path / "never").exists()
     _clean(result)

@@ -58,6 +58,8 @@ def test_done_counts_both_ends() -> None:
         ([signal.SIGHUP], Phase.DRAINING, 129),
         ([signal.SIGINT, signal.SIGINT], Phase.ENDING, 130),
         ([signal.SIGTERM], Phase.ENDING, 143),
+        ([signal.SIGQUIT], Phase.ENDING, 131),
+        ([signal.SIGQUIT, signal.SIGQUIT], Phase.KILLING, 131),
         ([signal.SIGINT, signal.SIGTERM], Phase.ENDING, 143),
         ([signal.SIGTERM, signal.SIGINT], Phase.KILLING, 130),
         ([signal.SIGINT] * 5, Phase.KILLING, 130),

@@ -19,7 +19,7 @@ from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.ports import Woken
 
 #: The signals that end a run, by design.md's table.
-ENDING = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
+ENDING = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT)
 
 _NOTHING = Woken(False, ())
 _CHILD = bytes([signal.SIGCHLD])
