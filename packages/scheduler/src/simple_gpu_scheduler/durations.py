@@ -1,4 +1,4 @@
-"""Durations as GNU parallel writes them: `90`, `1.5`, `90s`, `2m`, `1h30m`, `1d3.5h16.6m4s`."""
+"""Durations as GNU parallel writes them, and ms: `90`, `1.5`, `500ms`, `1h30m`, `1d3.5h16.6m`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 
 from simple_gpu_scheduler.errors import UsageError
 
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _PART = r"(?:\d+\.?\d*|\.\d+)"
-_DURATION = re.compile(rf"{_PART}s?|(?:{_PART}[smhd])+", re.ASCII | re.IGNORECASE)
+_DURATION = re.compile(rf"{_PART}s?|(?:{_PART}(?:ms|[smhd]))+", re.ASCII | re.IGNORECASE)
 
 
 def parse_duration_s(text: str, what: str) -> float:
@@ -19,9 +19,10 @@ def parse_duration_s(text: str, what: str) -> float:
     """
     if not _DURATION.fullmatch(text):
         raise UsageError(
-            f"{what} {text!r}: expected seconds or a duration such as 90, 1.5s, 2m or 1h30m"
+            f"{what} {text!r}: expected seconds or a duration such as 90, 500ms, 2m or 1h30m "
+            "(units are ms, s, m, h, d)"
         )
-    parts = re.findall(rf"({_PART})([smhd]?)", text.lower())
+    parts = re.findall(rf"({_PART})(ms|[smhd]?)", text.lower())
     return sum(float(number) * _SECONDS[unit or "s"] for number, unit in parts)
 
 

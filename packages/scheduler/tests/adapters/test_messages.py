@@ -49,6 +49,11 @@ def ended(done: Exit, **more: object) -> Ended:
             "`echo 'é' \"q\"\\nexit 1`\n",
         ),
         (
+            ended(Exit(77, 0, None), running=ONE._replace(timed_out=True), ok=False),
+            "simple_gpu_scheduler: job 4 timed out (its exit status was 0) after 1.2 s: "
+            "`echo 'é' \"q\"\\nexit 1`\n",
+        ),
+        (
             ended(Exit(77, None, 9), retry=True),
             "simple_gpu_scheduler: job 4 was ended by SIGKILL; trying again (attempt 2)\n",
         ),

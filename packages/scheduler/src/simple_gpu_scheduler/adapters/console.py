@@ -12,7 +12,6 @@ from simple_gpu_scheduler.adapters.output import say
 from simple_gpu_scheduler.model import (
     Ended,
     Event,
-    Exit,
     Finished,
     Job,
     Notice,
@@ -66,18 +65,19 @@ def _ended(event: Ended) -> bytes:
     job = event.running.job
     text = b""
     if event.retry:
-        text = _say(f"job {job.seq} {_how(event.exit)}; trying again ({_tries(job)})")
+        text = _say(f"job {job.seq} {_how(event)}; trying again ({_tries(job)})")
     elif not event.ok:
-        text = _say(
-            f"job {job.seq} {_how(event.exit)} after {event.runtime_s:.1f} s: ", job.command
-        )
+        text = _say(f"job {job.seq} {_how(event)} after {event.runtime_s:.1f} s: ", job.command)
     if event.leftovers:
         left = ", ".join(str(one) for one in event.leftovers)
         text += _say(f"job {job.seq} left processes running: {left}")
     return text
 
 
-def _how(done: Exit) -> str:
+def _how(event: Ended) -> str:
+    done = event.exit
+    if event.running.timed_out and done.exit_code == 0:
+        return "timed out (its exit status was 0)"
     if done.signal is None:
         return f"failed with exit status {done.exit_code}"
     return f"was ended by {signal_name(done.signal)}"
