@@ -51,6 +51,25 @@ def test_a_bad_value_is_an_error_that_names_its_option(box, option, value):
 
 
 @pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("--retries x", "argument --retries: expected a whole number, 0 or more, not 'x'"),
+        ("--retries -1", "argument --retries: expected a whole number, 0 or more, not '-1'"),
+        ("--gpus-per-job -1", "expected a whole number, 1 to 4096, not '-1'"),
+        ("--jobs-per-gpu x", "expected a whole number, 1 to 64, not 'x'"),
+        ("--keep-free -2", "expected a whole number, 0 to 4096, not '-2'"),
+        ("--timeout -1", "--timeout '-1': expected seconds or a duration"),
+        ("--delay -.5", "--delay '-.5': expected seconds or a duration"),
+        ("--grace -0", "--grace '-0': expected seconds or a duration"),
+    ],
+)
+def test_a_bad_value_says_what_was_expected(box, options, expected):
+    result = box.run(["touch ran"], "--gpus", "0", *options.split())
+    assert (result.status, os.listdir(box.path)) == (2, [])
+    assert expected in result.said[-1]
+
+
+@pytest.mark.parametrize(
     "options",
     [
         ["--gpu", "0"],
@@ -112,6 +131,14 @@ def test_durations_of_every_form_and_length(box):
     for value in ("90", "1.5s", "1h30m", "1d3.5h16.6m4s", ".5m", "25d", "99999999999", "9" * 400):
         result = box.run(["echo ran"], "--gpus", "0", "--timeout", value)
         assert (value, result.status, result.out) == (value, 0, "ran\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "command"),
+    [(["--timeout", "0"], "sleep 0.2"), (["--timeout", "0.1"], "sleep 0.3 # sgs: timeout=0s")],
+)
+def test_a_timeout_of_nothing_is_none(box, options, command):
+    assert box.run([command], "--gpus", "0", *options).status == 0
 
 
 def test_long_waits_of_every_kind(box):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, NoReturn
 
 from simple_gpu_scheduler import __version__
@@ -13,6 +13,14 @@ from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.memory_sizes import parse_memory_mib
 from simple_gpu_scheduler.model import MAX_JOBS_PER_GPU, Job, PipePolicy, share_units
 from simple_gpu_scheduler.policy.halt import Halt, parse_halt
+
+_MOST = 10**9
+
+#: Options whose value may look like a negative number, if only by mistake.
+_TAKE_A_VALUE = (
+    *("--gpus-per-job", "--jobs-per-gpu", "--vram", "--keep-free", "--idle-memory"),
+    *("--idle-utilisation", "--retries", "--timeout", "--grace", "--delay", "--halt"),
+)
 
 
 class Settings(NamedTuple):
@@ -31,14 +39,14 @@ def settings(args: argparse.Namespace) -> Settings:
     Raises:
         UsageError: naming the option at fault.
     """
-    timeout_s = None if args.timeout is None else parse_duration_s(args.timeout, "--timeout")
+    timeout_s = parse_duration_s(args.timeout, "--timeout") or None
     template = Job(
         seq=0,
         command=b"",
-        gpus=_within("--gpus-per-job", args.gpus_per_job, 1, 4096),
+        gpus=args.gpus_per_job,
         units=share_units(_jobs_per_gpu(args)),
         timeout_s=timeout_s,
-        tries=_within("--retries", args.retries, 0, 10**9),
+        tries=args.retries,
         memory_mib=None if args.vram is None else parse_memory_mib(args.vram, "--vram"),
     )
     policy = PipePolicy(
@@ -52,17 +60,17 @@ def settings(args: argparse.Namespace) -> Settings:
     _check_files(args)
     idle = {
         "idle_memory_mib": parse_memory_mib(args.idle_memory, "--idle-memory"),
-        "idle_utilisation_percent": _within("--idle-utilisation", args.idle_utilisation, 0, 101),
+        "idle_utilisation_percent": args.idle_utilisation,
     }
-    keep_free = _within("--keep-free", args.keep_free, 0, 4096)
-    return Settings(template, policy, parse_halt(args.halt), keep_free, idle)
+    return Settings(template, policy, parse_halt(args.halt), args.keep_free, idle)
 
 
 def _jobs_per_gpu(args: argparse.Namespace) -> int:
     """Jobs that say how much memory they need share a GPU as far as that goes."""
     if args.jobs_per_gpu is None:
         return 1 if args.vram is None else MAX_JOBS_PER_GPU
-    return _within("--jobs-per-gpu", args.jobs_per_gpu, 1, MAX_JOBS_PER_GPU)
+    jobs_per_gpu: int = args.jobs_per_gpu
+    return jobs_per_gpu
 
 
 def _check_files(args: argparse.Namespace) -> None:
@@ -70,12 +78,6 @@ def _check_files(args: argparse.Namespace) -> None:
         return
     if os.path.realpath(args.joblog) == os.path.realpath(args.json):
         raise UsageError(f"--joblog and --json both write to {args.json!r}; name two files")
-
-
-def _within(option: str, value: int, least: int, most: int) -> int:
-    if not least <= value <= most:
-        raise UsageError(f"{option} is {value}; expected {least} to {most}")
-    return value
 
 
 _EXAMPLES = """\
@@ -88,9 +90,12 @@ examples:
 A command may say what it needs in a comment: python train.py  # sgs: gpus=2 timeout=2h
 (known are gpus=N, jobs-per-gpu=K, timeout=DURATION, retries=N).
 
+Durations have the units ms, s (if there is none), m, h and d: 500ms, 90, 1.5h, 1h30m.
+
 signals: the first SIGINT (^C) or SIGHUP reads no more and lets running jobs finish; a second one,
-or SIGTERM, sends TERM to the jobs, and KILL after the grace; another one kills at once.
-exit status: 0 all jobs succeeded, 1 some failed, 2 usage, 128+n ended by signal n.
+SIGTERM or SIGQUIT (^\\) sends TERM to the jobs, and KILL after the grace; another one kills at once.
+exit status: 0 all jobs succeeded (or those that --halt ..,success=N asks for), 1 some failed,
+2 usage, 128+n ended by signal n.
 """
 
 
@@ -105,12 +110,31 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     Raises:
         UsageError: an option is unknown or lacks its value.
     """
-    words = list(argv)
-    for n, word in enumerate(words[:-1]):
-        if word == "--halt" and words[n + 1] in ("-1", "-2"):  # like -0, to argparse
-            words[n : n + 2] = [f"--halt={words[n + 1]}"]
-            break
-    return _parser().parse_args(words)
+    return _parser().parse_args(_joined(argv))
+
+
+def _joined(argv: Sequence[str]) -> list[str]:
+    """With `--timeout -1` as `--timeout=-1`: to argparse, -1 is an option, as -0 is."""
+    words: list[str] = []
+    for word in argv:
+        negative = word[:1] == "-" and (word[1:2].isdecimal() or word[1:2] == ".")
+        if negative and words and words[-1] in _TAKE_A_VALUE:
+            words[-1] += f"={word}"
+        else:
+            words.append(word)
+    return words
+
+
+def _whole(least: int, most: int = _MOST) -> Callable[[str], int]:
+    """Reads a whole number within these bounds."""
+
+    def read(text: str) -> int:
+        if text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most:
+            return int(text)
+        bounds = f"{least} or more" if most == _MOST else f"{least} to {most}"
+        raise argparse.ArgumentTypeError(f"expected a whole number, {bounds}, not {text[:40]!r}")
+
+    return read
 
 
 def _formatter(prog: str) -> argparse.HelpFormatter:
@@ -148,9 +172,18 @@ def _add_gpu_options(parser: argparse.ArgumentParser) -> None:
         "slices; default: all of the machine, within CUDA_VISIBLE_DEVICES if that is set",
     )
     group.add_argument(
-        "--gpus-per-job", type=int, default=1, metavar="N", help="GPUs for each job (default 1)"
+        "--gpus-per-job",
+        type=_whole(1, 4096),
+        default=1,
+        metavar="N",
+        help="GPUs for each job (default 1)",
     )
-    group.add_argument("--jobs-per-gpu", type=int, metavar="K", help="jobs on one GPU (default 1)")
+    group.add_argument(
+        "--jobs-per-gpu",
+        type=_whole(1, MAX_JOBS_PER_GPU),
+        metavar="K",
+        help="jobs on one GPU (default 1)",
+    )
     group.add_argument(
         "--vram",
         metavar="SIZE",
@@ -159,7 +192,7 @@ def _add_gpu_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--keep-free",
-        type=int,
+        type=_whole(0, 4096),
         default=0,
         metavar="N",
         help="take no GPU if that would leave others fewer than N free ones",
@@ -188,7 +221,7 @@ def _add_gpu_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--idle-utilisation",
-        type=int,
+        type=_whole(0, 101),
         default=10,
         metavar="PERCENT",
         help="or where they keep the GPU so busy (default 10)",
@@ -198,18 +231,24 @@ def _add_gpu_options(parser: argparse.ArgumentParser) -> None:
 def _add_job_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("jobs")
     group.add_argument(
-        "-0", "--null", action="store_true", help="commands end by NUL and may have several lines"
+        "-0",
+        "--null",
+        action="store_true",
+        help="commands end by NUL and may have several lines (else by a newline, or CR and newline)",
     )
     group.add_argument("--shell", default="/bin/sh", help="runs the commands (default /bin/sh)")
     group.add_argument(
         "--retries",
-        type=int,
+        type=_whole(0),
         default=1,
         metavar="N",
         help="run a job up to N times while it fails; 0: without end (default 1)",
     )
     group.add_argument(
-        "--timeout", metavar="DURATION", help="end a job after so long: 90, 30m, 1h30m"
+        "--timeout",
+        default="0",
+        metavar="DURATION",
+        help="end a job after so long: 90, 30m, 1h30m (default 0: never)",
     )
     group.add_argument(
         "--grace", default="10", metavar="DURATION", help="from TERM to KILL (default 10 s)"
@@ -235,7 +274,10 @@ def _add_job_options(parser: argparse.ArgumentParser) -> None:
 def _add_record_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("records")
     group.add_argument(
-        "--joblog", metavar="FILE", help="log each job that ended, in GNU parallel's columns"
+        "--joblog",
+        metavar="FILE",
+        help="log each job that ended, in GNU parallel's columns; "
+        "without --resume an earlier log is set aside as FILE~",
     )
     group.add_argument("--resume", action="store_true", help="skip the jobs that the joblog has")
     group.add_argument(
@@ -260,6 +302,6 @@ def _add_record_options(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const="-",
         metavar="FILE",
-        help="write events as JSON lines to FILE, or to stdout (what the jobs print then goes to "
-        "stderr)",
+        help="append events as JSON lines to FILE, or write them to stdout (what the jobs print "
+        "then goes to stderr)",
     )
