@@ -11,20 +11,23 @@ from hypothesis import strategies as st
 from simple_gpu_scheduler.directives import apply_directives
 from simple_gpu_scheduler.durations import parse_duration_s, short_duration
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.gpu_ids import GpuName, check_known, parse_gpu_ids, visible_ids
+from simple_gpu_scheduler.gpu_ids import GpuName, parse_gpu_ids, uuids, visible_ids
 from simple_gpu_scheduler.model import GPU_UNITS, Job
 
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [("90", 90), ("1.5", 1.5), (".5", 0.5), ("2m", 120), ("1h30m", 5400), ("0", 0), ("10S", 10),
+     ("500ms", 0.5), ("1m500ms", 60.5), ("1.5MS", 0.0015),
      ("1d3.5h16.6m4s", 86400 + 12600 + 996 + 4)],
 )  # fmt: skip
 def test_durations(text: str, seconds: float) -> None:
     assert parse_duration_s(text, "--timeout") == pytest.approx(seconds)
 
 
-@pytest.mark.parametrize("text", ["", "s", "-1", "1x", "1h30", "1e3", "nan", "inf", "٣", "1 m"])
+@pytest.mark.parametrize(
+    "text", ["", "s", "-1", "1x", "1h30", "1e3", "nan", "inf", "٣", "1 m", "ms", "1sm", "1w"]
+)
 def test_what_is_no_duration_is_named(text: str) -> None:
     with pytest.raises(UsageError, match="--timeout"):
         parse_duration_s(text, "--timeout")
@@ -52,6 +55,12 @@ def directed(command: bytes) -> Job:
         b"#!/bin/sh\n# a note\n#SGS gpus=2 timeout=1m retries=3 jobs-per-gpu=4\ntrue",
         b"#SGS gpus=2 timeout=1m retries=3\ntrue\necho x # sgs: jobs-per-gpu=4\n",
         b"# sgs: gpus=2 timeout=1m retries=3 jobs-per-gpu=4",
+        b"#SGS: gpus=2 timeout=1m\n\n# sgs: retries=3\n  #\tSgs jobs-per-gpu=4\ntrue\n",
+        b"python train.py #sgs gpus=2 timeout=1m retries=3 jobs-per-gpu=4",
+        b"python train.py # SGS: gpus=2 timeout=1m retries=3 jobs-per-gpu=4",
+        b"python train.py # sgs : gpus=2 timeout=1m retries=3 jobs-per-gpu=4",
+        b"(true)#SGS gpus=2 timeout=1m retries=3 jobs-per-gpu=4",
+        b"true\n#SGS gpus=2 timeout=1m retries=3 jobs-per-gpu=4\n",
     ],
 )
 def test_directives(command: bytes) -> None:
@@ -68,7 +77,13 @@ def test_directives(command: bytes) -> None:
         b"echo a# sgs: gpus=2",
         b"echo \\' '# sgs: gpus=2'",
         b"echo # sgs: gpus=2\ntrue",
-        b"true\n#SGS gpus=2\n",
+        b"true\n#SGS gpus=2\nfalse",
+        b"echo # sgs is a command, as in: sgs results",
+        b"echo # sgs",
+        b"echo # sgs results --sort=loss",
+        b"echo # sgss: gpus=2",
+        b"#sgsgpus=2\ntrue",
+        b"#SGS our cluster's\ntrue",
     ],
 )
 def test_what_only_looks_like_a_directive(command: bytes) -> None:
@@ -79,11 +94,16 @@ def test_what_only_looks_like_a_directive(command: bytes) -> None:
     ("words", "named"),
     [("gpu=2", "gpu"), ("gpus", "gpus"), ("gpus=0", "gpus=0"), ("gpus=-1", "gpus=-1"),
      ("gpus=two", "gpus=two"), ("timeout=x", "timeout"), ("jobs-per-gpu=65", "jobs-per-gpu=65"),
-     ("gpus=" + "9" * 5000, "gpus"), ("gpus=²", "gpus"), ("vram=10G", "vram")],
+     ("gpus=" + "9" * 5000, "gpus"), ("gpus=²", "gpus"), ("vrm=10G", "vrm")],
 )  # fmt: skip
 def test_bad_directives_are_named(words: str, named: str) -> None:
     with pytest.raises(UsageError, match=named):
         directed(f"true # sgs: {words}".encode())
+
+
+def test_a_timeout_of_nothing_takes_back_that_of_all() -> None:
+    job = Job(1, b"true # sgs: timeout=0", timeout_s=5.0)
+    assert apply_directives(job).timeout_s is None
 
 
 @given(st.binary(max_size=200))
@@ -117,7 +137,8 @@ CARDS = [GpuName("0", "GPU-aaa1"), GpuName("1", "GPU-aab2"), GpuName("", "MIG-c3
 
 
 def test_known_ids() -> None:
-    check_known(["01", "GPU-aaa", "MIG-c3"], CARDS)
+    found = {"01": "GPU-aab2", "GPU-aaa": "GPU-aaa1", "MIG-c3": "MIG-c3"}
+    assert uuids(["01", "GPU-aaa", "MIG-c3"], CARDS) == found
 
 
 @pytest.mark.parametrize(
@@ -127,7 +148,7 @@ def test_known_ids() -> None:
 )  # fmt: skip
 def test_unknown_ids(ids: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        check_known(ids, CARDS)
+        uuids(ids, CARDS)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """Job directives: what a command asks for, in a comment that no shell minds.
 
-`python train.py --lr 0.1  # sgs: gpus=2 timeout=2h`, or, for a job of several lines, `#SGS gpus=2`
-lines at its head.
+`python train.py --lr 0.1  # sgs: gpus=2 timeout=2h`, or `#SGS gpus=2` in a line of its own among the
+comments at the head of a job of several lines. Both forms serve in both places: `sgs` in any case,
+and a colon, or KEY=VALUE after a blank; without either it is a comment like any other.
 """
 
 from __future__ import annotations
@@ -12,8 +13,11 @@ from simple_gpu_scheduler.durations import parse_duration_s
 from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.model import MAX_JOBS_PER_GPU, Job, share_units
 
-_COMMENT = re.compile(rb"(?:^|(?<=[\s;&|()]))#[ \t]*sgs:")
-_HEAD = re.compile(rb"#SGS[ \t]([^\n]*)")
+_MARK = rb"#[ \t]*sgs"
+_DIRECTIVE = _MARK + rb"(?:[ \t]*:|[ \t]+(?=[\w-]+=))"
+_MAYBE = re.compile(_MARK, re.IGNORECASE)
+_HEAD = re.compile(_DIRECTIVE, re.IGNORECASE)
+_COMMENT = re.compile(rb"(?:^|(?<=[\s;&|()]))" + _DIRECTIVE, re.IGNORECASE)
 _NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 _NEWLINE, _DOUBLE, _HASH, _SINGLE, _BACKSLASH = b"\n\"#'\\"
 _KNOWN = "gpus=N, jobs-per-gpu=K, timeout=DURATION, retries=N"
@@ -25,7 +29,7 @@ def apply_directives(job: Job) -> Job:
     Raises:
         UsageError: a directive is unknown or has no sense.
     """
-    if b"sgs:" not in job.command and b"#SGS" not in job.command:
+    if b"#" not in job.command or not _MAYBE.search(job.command):
         return job
     for text in _directives(job.command):
         for word in text.decode(errors="replace").split():
@@ -35,11 +39,10 @@ def apply_directives(job: Job) -> Job:
 
 def _directives(command: bytes) -> list[bytes]:
     found: list[bytes] = []
-    for line in command.lstrip(b"\n").split(b"\n"):
-        head = _HEAD.fullmatch(line.rstrip())
-        if head is not None:
-            found.append(head[1])
-        elif not line.startswith(b"#"):
+    for line in map(bytes.strip, command.split(b"\n")):
+        if head := _HEAD.match(line):
+            found.append(line[head.end() :])
+        elif line and not line.startswith(b"#"):
             break
     for comment in _COMMENT.finditer(command):
         text = command[comment.end() :].rstrip()
@@ -73,7 +76,7 @@ def _apply(job: Job, word: str) -> Job:
     if not equals:
         raise UsageError(f"directive {word!r}: expected KEY=VALUE; known are {_KNOWN}")
     if key == "timeout":
-        return job._replace(timeout_s=parse_duration_s(value, "directive timeout"))
+        return job._replace(timeout_s=parse_duration_s(value, "directive timeout") or None)
     if key == "gpus":
         return job._replace(gpus=_number(word, value, least=1))
     if key == "jobs-per-gpu":
