@@ -189,17 +189,20 @@ def describe_holders(
         gpus: the keys of the GPUs in question, and how to call them.
         when: renders a time on the wall clock.
     """
+    held: dict[tuple[str, str, int], list[LeaseRecord]] = {}
+    for lease in leases:
+        if not gpus.keys().isdisjoint(lease.gpus):
+            held.setdefault((lease.user, lease.kind, lease.pid), []).append(lease)
     parts = [
-        f"{_names(gpus, lease.gpus)} held by {lease.user} ({lease.kind}, pid {lease.pid}) "
-        f"since {when(lease.since_s)}"
-        for lease in leases
-        if not gpus.keys().isdisjoint(lease.gpus)
+        f"{_names(gpus, {gpu for one in theirs for gpu in one.gpus})} held by {user} "
+        f"({kind}, pid {pid}) since {when(min(one.since_s for one in theirs))}"
+        for (user, kind, pid), theirs in held.items()
     ]
     first = [one for one in tickets if not gpus.keys().isdisjoint(one.want.gpus)]
     parts += [f"{one.user} (pid {one.pid}) has waited for longer" for one in first]
     return "; ".join(parts)
 
 
-def _names(gpus: Mapping[str, str], keys: Iterable[str]) -> str:
-    names = [gpus[key] for key in keys if key in gpus]
+def _names(gpus: Mapping[str, str], keys: Container[str]) -> str:
+    names = [name for key, name in gpus.items() if key in keys]
     return f"GPU {names[0]} is" if len(names) == 1 else f"GPUs {', '.join(names)} are"
