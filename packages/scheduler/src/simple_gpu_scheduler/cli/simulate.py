@@ -32,7 +32,7 @@ that say how much memory they need share GPUs.
   backfill    later jobs start meanwhile, if they don't delay the first that waits
   best-fit    as fifo, on the GPUs where the job leaves least free
   frag        as fifo, on the GPUs whose free rest stays most useful
-  backfill-best-fit, backfill-frag   both; {PACKING_ORDER} is what sgs uses for jobs with memory
+  backfill-best-fit, backfill-frag   both; {PACKING_ORDER} is the choice for jobs with memory
 
 Trace files have columns submit_s, runtime_s, gpus and memory_mib (of each GPU; empty: the whole),
 or are the pod list of the cluster-trace-gpu-v2023 (openb). Jobs that share a GPU are taken to run
