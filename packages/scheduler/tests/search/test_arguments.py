@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.search.arguments import option_of, parse
+from simple_gpu_scheduler.search.arguments import misspelt, option_of, parse
 
 
 def test_the_values_of_a_parameter_go_on_until_the_next_option():
@@ -18,9 +18,44 @@ def test_a_value_may_look_like_an_option_of_another_program(value):
     assert parse(["cmd", "-p", "a", "x", value, "y"]).parameters == [("a", ["x", value, "y"])]
 
 
+@pytest.mark.parametrize(
+    ("token", "meant"),
+    [
+        ("--sampling_mode", "--sampling-mode"),
+        ("--n-smaples", "--n-samples"),
+        ("--nsamples=3", "--n-samples"),
+        ("--samples", "--n-samples"),
+        ("--Seed", "--seed"),
+        ("--sampling_m", "--sampling-mode"),
+        ("--exlude", "--exclude"),
+        ("--qoute", "--quote"),
+    ],
+)
+@pytest.mark.parametrize("option", ["-p", "--link"])
+def test_a_misspelt_option_is_no_value(token, meant, option):
+    with pytest.raises(UsageError) as raised:
+        parse(["cmd", option, "a", "1", token, "grid"])
+    advice = f"did you mean {meant}? If it is a value, write '={token}'"
+    assert advice in str(raised.value)
+    assert misspelt("=" + token) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("--augment", "--nesterov", "--full", "--amp", "--no-bias", "--mount", "--quiet"),
+        *("--seed more", "--fp16", "--link-time", "--sparse", "--parameters-only"),
+    ],
+)
+def test_a_value_is_not_taken_for_a_misspelt_option(value):
+    assert misspelt(value) is None
+
+
 @given(st.lists(st.text(), max_size=5))
 def test_any_other_text_is_a_value(values):
-    values = [value for value in values if value != "--" and option_of(value) is None]
+    values = [
+        value for value in values if value != "--" and not (option_of(value) or misspelt(value))
+    ]
     assert parse(["cmd", "-p", "a", *values]).parameters == [("a", values)]
 
 

@@ -247,6 +247,18 @@ def test_errors_are_one_line_with_status_2(hypersearch, arguments, message):
     assert message in hypersearch.error(*arguments)
 
 
+def test_a_misspelt_option_is_said_and_may_be_a_value(hypersearch):
+    message = hypersearch.error("{a}", "-p", "a", "1", "2", "--sampling_mode", "grid")
+    assert message == (
+        "'--sampling_mode' after -p a: did you mean --sampling-mode? If it is a value, write "
+        "'=--sampling_mode'"
+    )
+    assert hypersearch.lines("{a}", "-p", "a", "=--n-smaples", "=x") in (
+        ["--n-smaples", "=x"],
+        ["=x", "--n-smaples"],
+    )
+
+
 def test_an_empty_search_has_status_1(hypersearch):
     message = hypersearch.error("{a}", "-p", "a", "1", "--exclude", "a == 1", status=1)
     assert "leaves nothing" in message

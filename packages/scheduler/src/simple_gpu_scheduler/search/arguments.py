@@ -19,7 +19,9 @@ VALUED = ("--sampling-mode", "--n-samples", "--seed", "--exclude")
 LISTS = ("-p", "--parameter", "--link")
 OPTIONS = (*FLAGS, *VALUED, *LISTS, "--name")
 SHORT_FORMS = {"-h": "--help", "-0": "--null", "-p": "--parameter"}
+LONG_OPTIONS = tuple(option for option in OPTIONS if option.startswith("--"))
 FEWEST_LETTERS = len("--") + 3  # of a long option that is cut short
+LIKE, LIKE_ENOUGH = 0.9, 0.85  # how near a misspelt option is; less will do if it begins the same
 
 
 class Options:
@@ -56,6 +58,25 @@ def option_of(token: str) -> tuple[str, str | None] | None:
             return None
         head = candidates[0]
     return SHORT_FORMS.get(head, head), inline if equals else None
+
+
+def misspelt(token: str) -> str | None:
+    """The option that the token seems to be meant for, if it is none but looks much like one."""
+    head = token.partition("=")[0]
+    if len(head) < FEWEST_LETTERS or not head.startswith("--") or option_of(token) is not None:
+        return None
+    if any(character.isspace() for character in head):
+        return None
+    spelt = head.lower().replace("_", "-")
+    if found := option_of(spelt):
+        return found[0]
+    from difflib import SequenceMatcher  # only where a value begins with two dashes
+
+    for option in LONG_OPTIONS:
+        enough = LIKE_ENOUGH if option[2] == spelt[2] else LIKE
+        if SequenceMatcher(None, spelt, option).ratio() >= enough:
+            return option
+    return None
 
 
 def parse(argv: Sequence[str]) -> Options:
@@ -144,6 +165,12 @@ class _Reader:
             token = self.tokens[self.at]
             if token == "--" or option_of(token) is not None:
                 break
+            if meant := misspelt(token):
+                where = f"-p {found[0]}" if option == "--parameter" and found else option
+                raise UsageError(
+                    f"{token!r} after {where}: did you mean {meant}? If it is a value, write "
+                    f"{'=' + token!r}"
+                )
             found.append(token)
             self.at += 1
         if option == "--link":

@@ -210,7 +210,7 @@ def _quoter() -> Callable[[str], str]:
 
 def _check_newlines(text: str, space: Space) -> None:
     """Raise for a newline, which would cut a command in two for whoever reads lines."""
-    advice = "a command is one line; end commands by NUL instead with --null (also with --quote)"
+    advice = "a command is one line; end commands by NUL instead with --null"
     if "\n" in text:
         raise UsageError(f"the command holds a newline, but {advice}")
     for name, column in space.columns.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.search.arguments import option_of
+from simple_gpu_scheduler.search.arguments import misspelt, option_of
 from simple_gpu_scheduler.search.choices import Choices, Listed
 from simple_gpu_scheduler.search.pattern import check_parameter_name
 
@@ -117,7 +117,8 @@ def unescape(value: str) -> str:
     """Take off the = that keeps a value from being read as a distribution or an option."""
     if value.startswith("="):
         bare = value.lstrip("=")
-        if bare == "--" or bare.startswith(DISTRIBUTIONS) or option_of(bare) is not None:
+        is_option = option_of(bare) is not None or misspelt(bare) is not None
+        if bare == "--" or bare.startswith(DISTRIBUTIONS) or is_option:
             return value[1:]
     return value
 
