@@ -116,6 +116,12 @@ def test_what_cannot_be_worked_out_shows_the_values(expression, shown):
         holds(expression)
 
 
+@pytest.mark.parametrize("expression", ["bs=32", "bs = 32 and lr > 0.1", "{bs}=32"])
+def test_a_lone_equals_sign_is_hinted_at(expression):
+    with pytest.raises(UsageError, match="is not an expression: to compare, write =="):
+        holds(expression)
+
+
 @given(st.text(alphabet="bslr mode0123456789.+-*/%<>=!()[]{}'\",andornti", max_size=20))
 def test_any_text_is_an_answer_or_an_error(expression):
     with suppress(UsageError):

@@ -87,6 +87,14 @@ def test_a_format_for_numbers_is_an_error_that_shows_the_value(text):
         filled(text)
 
 
+def test_a_format_that_a_number_has_not_is_not_blamed_on_text():
+    (piece,) = parse("{i:q}").pieces
+    with pytest.raises(UsageError) as raised:
+        piece.render({"i": 3})
+    assert "'i=3'" in str(raised.value)
+    assert "text" not in str(raised.value)
+
+
 @pytest.mark.parametrize("name", ["", "0", "a.b", "a[", "{a}", "a!", "a:b", "a\nb"])
 def test_a_name_that_no_placeholder_can_have(name):
     with pytest.raises(UsageError):

@@ -24,6 +24,7 @@ ALLOWED = (
 )
 NUMBER = re.compile(r"[+-]?(\d+|(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][+-]?\d+)?)", re.ASCII)
 STRING_OR_BRACED = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"|\{([^{}]*)\}", re.DOTALL)
+LONE_EQUALS = re.compile(r"(?<![=!<>:])=(?!=)")
 LARGEST_POWER = 1000
 POWER = "**"  # what a ** b calls; no parameter in an expression can have this name
 
@@ -59,8 +60,9 @@ class Condition:
             tree = ast.parse(source.strip(), mode="eval")
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             reason = getattr(error, "msg", None) or str(error)
+            advice = "to compare, write ==" if LONE_EQUALS.search(source) else reason
             raise UsageError(
-                f"--exclude {self.expression!r} is not an expression: {reason}{_advice(names)}"
+                f"--exclude {self.expression!r} is not an expression: {advice}{_advice(names)}"
             ) from None
         for node in ast.walk(tree):
             self._check(node, names)

@@ -27,10 +27,11 @@ class Piece:
             return self.source.format_map(values)
         except (ValueError, TypeError, OverflowError, MemoryError) as error:
             reason = str(error) or "too large"
-            shown = f"{self.name}={values[self.name]}"
+            value = values[self.name]
+            shown = f"{self.name}={value}"
+            hint = " (values are text, not numbers)" if isinstance(value, str) else ""
             raise UsageError(
-                f"placeholder {self.source} can't be formatted for {shown!r}: {reason} "
-                "(values are text, not numbers)"
+                f"placeholder {self.source} can't be formatted for {shown!r}: {reason}{hint}"
             ) from None
 
 
