@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import sys
 import time
 
 from simple_gpu_scheduler.adapters.console import message
@@ -19,6 +20,8 @@ def dry_run(source: Source, template: Job, gpus: int, done: Done, separator: byt
     Raises:
         SgsError: stdin can't be read or stdout can't be written.
     """
+    if sys.stdout is None:  # closed from the start
+        raise SgsError("--dry-run prints to stdout, which is closed")
     rejected = 0
 
     def tell(event: Event) -> None:
