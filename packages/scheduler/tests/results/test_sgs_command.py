@@ -375,7 +375,18 @@ def test_no_metric_is_said(sgs, results):
     assert done.returncode == 0
     assert "none printed a metric" in done.stdout
     results.add(2, "speed=3")
-    assert "choose with --sort: speed." in sgs("results", results.path).stdout
+    said = sgs("results", results.path).stdout
+    assert "because no name is one of a known metric; choose with --sort: speed." in said
+
+
+def test_why_a_known_metric_is_not_the_order_is_said(sgs, results):
+    results.add(1, "val_loss=0.5", command="t --lr 1", exit_code=1)
+    results.add(2, "nothing", command="t --lr 2")
+    said = sgs("results", results.path).stdout
+    assert "because no job that is ok has a number for val_loss; choose with" in said
+    results.add(3, "loss=1", command="echo loss=1")
+    said = sgs("results", results.path).stdout
+    assert "because loss stands in the commands with the same value, so it is a para" in said
 
 
 def test_many_failures_are_counted(sgs, results):
@@ -454,7 +465,8 @@ def test_a_closed_stdout(sgs, results):
         text=True,
         check=False,
     )
-    assert "Traceback" not in done.stderr
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("sgs: error: stdout is closed")
 
 
 def test_ctrl_c_ends_it_quietly(sgs, results):

@@ -9,7 +9,7 @@ import sys
 from typing import NoReturn
 
 from simple_gpu_scheduler.cli import results_dir
-from simple_gpu_scheduler.errors import UsageError
+from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.results import ranking, report, table
 from simple_gpu_scheduler.results.job import Job
 from simple_gpu_scheduler.results.ranking import Sort
@@ -25,6 +25,7 @@ A job's metrics are the last line of its stdout that is a JSON object, for examp
 {"val_loss": 0.31, "epochs": 20}; where no line is one, the name=number and name: number in
 its last 4 KiB, the last of each name. Its parameters are the --name value, --name=value and
 name=value of its command, but for the values that the shell computes: $(..), `..` and $NAME.
+A value that also stands in the command is a parameter, not a metric.
 No more than the last 64 KiB of an output are read."""
 
 EPILOG = """\
@@ -93,6 +94,8 @@ def _names(text: str) -> list[str]:
 def main(argv: list[str] | None = None) -> int:
     """Print the results of a directory."""
     args = parse_args(sys.argv[1:] if argv is None else argv)
+    if sys.stdout is None:
+        raise SgsError("stdout is closed: there is nowhere to print the results")
     jobs = results_dir.read_jobs(args.directory)
     sort = ranking.choose_sort(jobs, args.sort, args.descending)
     ordered = ranking.order(jobs, sort)

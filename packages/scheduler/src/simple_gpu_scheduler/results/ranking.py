@@ -60,6 +60,20 @@ def guess_metric(jobs: Iterable[Job]) -> Sort | None:
     return Sort(best, descending=known[best].higher_is_better, guessed=True)
 
 
+def known_but_no_metric(jobs: Iterable[Job]) -> tuple[str | None, str | None]:
+    """A known metric that jobs repeat from their command, and one that no job that is ok has."""
+    repeated = elsewhere = None
+    for job in jobs:
+        for name, value in job.metrics.items():
+            if names.kind(name) is None or not is_number(value):
+                continue
+            if job.state == "ok":
+                repeated = name
+            else:
+                elsewhere = name
+    return repeated, elsewhere
+
+
 def _measured(job: Job) -> list[str]:
     """Return the names of the numbers that a job printed, without repeated parameters."""
     return [

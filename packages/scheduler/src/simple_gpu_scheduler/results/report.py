@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from simple_gpu_scheduler.results.job import BUILT_IN, Job
-from simple_gpu_scheduler.results.ranking import Sort, metric_names
+from simple_gpu_scheduler.results.ranking import Sort, known_but_no_metric, metric_names
 from simple_gpu_scheduler.results.text import crop, format_value, printable
 from simple_gpu_scheduler.results.values import Value
 
@@ -41,13 +41,24 @@ def _unordered(jobs: Sequence[Job]) -> str:
     candidates = [printable(name) for name in metric_names(jobs) if name not in BUILT_IN]
     if candidates:
         return (
-            "In the order of the jobs, because no name is one of a known metric; choose with "
+            f"In the order of the jobs, because {_why_no_metric(jobs)}; choose with "
             f"--sort: {', '.join(candidates)}."
         )
     return (
         "In the order of the jobs: none printed a metric (a last line that is a JSON object, or "
         "name=number)."
     )
+
+
+def _why_no_metric(jobs: Sequence[Job]) -> str:
+    """Why there was no guess, although there are numbers."""
+    repeated, elsewhere = known_but_no_metric(jobs)
+    if repeated is not None:
+        shown = printable(repeated)
+        return f"{shown} stands in the commands with the same value, so it is a parameter"
+    if elsewhere is not None:
+        return f"no job that is ok has a number for {printable(elsewhere)}"
+    return "no name is one of a known metric"
 
 
 def _counts(jobs: Sequence[Job], shown: Sequence[Job]) -> str:
