@@ -1,8 +1,8 @@
 """Job directives: what a command asks for, in a comment that no shell minds.
 
-`python train.py --lr 0.1  # sgs: gpus=2 timeout=2h`, or `#SGS gpus=2` in a line of its own among the
-comments at the head of a job of several lines. Both forms serve in both places: `sgs` in any case,
-and a colon, or KEY=VALUE after a blank; without either it is a comment like any other.
+`python train.py --lr 0.1  # sgs: gpus=2 timeout=2h`, or `#SGS gpus=2` in a line of its own among
+the comments at the head of a job of several lines. Both forms serve in both places: `sgs` in any
+case, and a colon, or KEY=VALUE after a blank; without either it is a comment like any other.
 """
 
 from __future__ import annotations

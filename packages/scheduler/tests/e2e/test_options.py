@@ -116,6 +116,17 @@ def test_ids_that_cannot_be(box, ids, words):
     assert not (box.path / "ran").exists()
 
 
+def test_a_file_among_the_ids_is_hinted_at(box):
+    (box.path / "commands.txt").write_text("echo ran\n")
+    (box.path / "0").write_text("echo ran\n")
+    result = box.run(["true"], "--gpus", "0", "commands.txt")
+    assert result.status == 0
+    assert result.said == [
+        "warning: 'commands.txt' is a file, but here it names a GPU; to run its lines: "
+        "< commands.txt"
+    ]
+
+
 @pytest.mark.skipif(
     any(map(os.path.exists, ("/dev/nvidiactl", "/dev/dxg"))), reason="there is a driver"
 )

@@ -8,10 +8,12 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, NoReturn
 
 from simple_gpu_scheduler import __version__
+from simple_gpu_scheduler.adapters.console import message
+from simple_gpu_scheduler.adapters.output import say
 from simple_gpu_scheduler.durations import parse_duration_s
 from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.memory_sizes import parse_memory_mib
-from simple_gpu_scheduler.model import MAX_JOBS_PER_GPU, Job, PipePolicy, share_units
+from simple_gpu_scheduler.model import MAX_JOBS_PER_GPU, Job, Notice, PipePolicy, share_units
 from simple_gpu_scheduler.policy.halt import Halt, parse_halt
 
 _MOST = 10**9
@@ -39,6 +41,7 @@ def settings(args: argparse.Namespace) -> Settings:
     Raises:
         UsageError: naming the option at fault.
     """
+    _hint_at_files(args.gpus or ())
     timeout_s = parse_duration_s(args.timeout, "--timeout") or None
     template = Job(
         seq=0,
@@ -73,6 +76,16 @@ def _jobs_per_gpu(args: argparse.Namespace) -> int:
     return jobs_per_gpu
 
 
+def _hint_at_files(ids: Sequence[str]) -> None:
+    """`--gpus 0 commands.txt` names two GPUs, but was hardly meant so."""
+    for one in ids:
+        if not one.isdecimal() and os.path.isfile(one):
+            hint = (
+                f"warning: {one!r} is a file, but here it names a GPU; to run its lines: < {one}"
+            )
+            say(message(Notice(hint)))
+
+
 def _check_files(args: argparse.Namespace) -> None:
     if args.joblog is None or args.json in (None, "-") or args.json == os.devnull:
         return
@@ -93,7 +106,7 @@ A command may say what it needs in a comment: python train.py  # sgs: gpus=2 tim
 Durations have the units ms, s (if there is none), m, h and d: 500ms, 90, 1.5h, 1h30m.
 
 signals: the first SIGINT (^C) or SIGHUP reads no more and lets running jobs finish; a second one,
-SIGTERM or SIGQUIT (^\\) sends TERM to the jobs, and KILL after the grace; another one kills at once.
+SIGTERM or SIGQUIT (^\\) sends TERM to the jobs, and KILL after the grace; one more kills at once.
 exit status: 0 all jobs succeeded (or those that --halt ..,success=N asks for), 1 some failed,
 2 usage, 128+n ended by signal n.
 """
@@ -234,7 +247,7 @@ def _add_job_options(parser: argparse.ArgumentParser) -> None:
         "-0",
         "--null",
         action="store_true",
-        help="commands end by NUL and may have several lines (else by a newline, or CR and newline)",
+        help="commands end by NUL and may have several lines (else by a newline, or CR and one)",
     )
     group.add_argument("--shell", default="/bin/sh", help="runs the commands (default /bin/sh)")
     group.add_argument(
