@@ -34,8 +34,8 @@ def parse_gpu_ids(words: Iterable[str]) -> tuple[str, ...]:
     odd = next((one for one in ids if not one.isprintable() or " " in one), None)
     if odd is not None:
         raise UsageError(
-            f"--gpus has the id {odd!r}, which no GPU can have; expected one without blanks "
-            "such as 0, GPU-8f3a.. or MIG-.. (see nvidia-smi -L), or any name where there is no driver"
+            f"--gpus has the id {odd!r}, which no GPU can have; expected one without blanks, "
+            "such as 0, GPU-8f3a.. or MIG-.. (see nvidia-smi -L); without a driver any name will do"
         )
     return tuple(ids)
 
