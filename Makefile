@@ -37,6 +37,8 @@ bench-peers:
 	PYTHON=$(PYTHON) sh benchmarks/install-peers.sh
 
 $(VENV)/created:
+	@command -v $(PYTHON) >/dev/null \
+	|| { echo "make: there is no $(PYTHON); name another: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
 	|| { echo "make: $(PYTHON) is older than 3.10; name another: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) \
