@@ -38,6 +38,8 @@ simple_hypersearch --sampling-mode grid \
     -p lr 0.003 0.03 0.3 3 -p batch_size 16 64 256 |
     simple_gpu_scheduler "$@" --results "$results" >&2 || status=$?
 
-echo >&2
-sgs results "$results" || [ "$status" -ne 0 ] || status=$?
+if [ -d "$results" ]; then # else the scheduler has said why it made none
+    echo >&2
+    sgs results "$results" || [ "$status" -ne 0 ] || status=$?
+fi
 exit "$status"

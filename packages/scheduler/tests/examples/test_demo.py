@@ -59,6 +59,13 @@ def test_the_demo_fails_if_a_job_fails_and_still_shows_the_table(shell):
     assert "--epochs: expected a whole number of at least 1" in done.stdout
 
 
+def test_a_wrong_use_of_the_demo_is_said_once(shell):
+    done = shell(DEMO, GPUS="0,0")
+    assert done.returncode == 2
+    assert done.stderr.count("error:") == 1
+    assert "GPU 0 twice" in done.stderr
+
+
 def test_the_demo_touches_no_earlier_results(shell, root):
     """Also of the same second: the clock stands still here, and the jobs are quick."""
     fake = root / "bin"
