@@ -35,7 +35,7 @@ def parse_gpu_ids(words: Iterable[str]) -> tuple[str, ...]:
     if odd is not None:
         raise UsageError(
             f"--gpus has the id {odd!r}, which no GPU can have; expected one without blanks, "
-            "such as 0, GPU-8f3a.. or MIG-.. (see nvidia-smi -L); without a driver any name will do"
+            "such as 0, GPU-8f3a.. or MIG-.. (see nvidia-smi -L); without a driver any name does"
         )
     return tuple(ids)
 
