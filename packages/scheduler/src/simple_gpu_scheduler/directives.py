@@ -11,7 +11,8 @@ import re
 
 from simple_gpu_scheduler.durations import parse_duration_s
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.model import MAX_JOBS_PER_GPU, Job, share_units
+from simple_gpu_scheduler.memory_sizes import parse_memory_mib
+from simple_gpu_scheduler.model import GPU_UNITS, MAX_JOBS_PER_GPU, Job, share_units
 
 _MARK = rb"#[ \t]*sgs"
 _DIRECTIVE = _MARK + rb"(?:[ \t]*:|[ \t]+(?=[\w-]+=))"
@@ -20,7 +21,7 @@ _HEAD = re.compile(_DIRECTIVE, re.IGNORECASE)
 _COMMENT = re.compile(rb"(?:^|(?<=[\s;&|()]))" + _DIRECTIVE, re.IGNORECASE)
 _NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 _NEWLINE, _DOUBLE, _HASH, _SINGLE, _BACKSLASH = b"\n\"#'\\"
-_KNOWN = "gpus=N, jobs-per-gpu=K, timeout=DURATION, retries=N"
+_KNOWN = "gpus=N, jobs-per-gpu=K, vram=SIZE, timeout=DURATION, retries=N"
 
 
 def apply_directives(job: Job) -> Job:
@@ -82,6 +83,9 @@ def _apply(job: Job, word: str) -> Job:
     if key == "jobs-per-gpu":
         jobs_per_gpu = _number(word, value, least=1, most=MAX_JOBS_PER_GPU)
         return job._replace(units=share_units(jobs_per_gpu))
+    if key == "vram":
+        units = share_units(MAX_JOBS_PER_GPU) if job.units == GPU_UNITS else job.units
+        return job._replace(memory_mib=parse_memory_mib(value, "directive vram"), units=units)
     if key == "retries":
         return job._replace(tries=_number(word, value, least=0))
     raise UsageError(f"unknown directive {key!r}; known are {_KNOWN}")

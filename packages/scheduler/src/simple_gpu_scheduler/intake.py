@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from simple_gpu_scheduler.directives import apply_directives
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.model import Job, Rejected, Skipped
+from simple_gpu_scheduler.model import Card, Job, Rejected, Skipped
 from simple_gpu_scheduler.policy.reasons import impossible
 from simple_gpu_scheduler.ports import Done, Line, Source
 
@@ -22,7 +22,7 @@ class Intake:
         self,
         source: Source,
         template: Job,
-        gpus: int,
+        cards: Sequence[Card],
         done: Done,
         tell: Callable[[Rejected | Skipped], None],
         wall_s: Callable[[], float],
@@ -32,7 +32,7 @@ class Intake:
         self.blank = 0  #: lines that are no job
         self._source = source
         self._asks = template[2:]
-        self._gpus = gpus
+        self._cards = cards
         self._done = done
         self._tell = tell
         self._wall_s = wall_s
@@ -72,7 +72,7 @@ class Intake:
                 job = apply_directives(job)
             except UsageError as error:
                 reason = str(error)
-        reason = reason or impossible(job, self._gpus)
+        reason = reason or impossible(job, len(self._cards), self._cards)
         if reason is None:
             self.waiting.append(job)
         else:

@@ -59,9 +59,13 @@ class Taken(NamedTuple):
 
 
 def taken(
-    leases: Sequence[LeaseRecord], tickets: Iterable[Ticket] = (), *, inside: str | None = None
+    leases: Sequence[LeaseRecord],
+    tickets: Iterable[Ticket] = (),
+    *,
+    ours: Container[str] = (),
+    inside: str | None = None,
 ) -> dict[str, Taken]:
-    """What is taken of each card, by leases and by those who wait before us.
+    """What others have taken of each card, by leases and by waiting before us.
 
     A lease within another one is paid for by that one. Seen from inside a lease (a scheduler that
     runs as a job of another one), only its siblings count on the cards of that lease, which are
@@ -69,21 +73,26 @@ def taken(
 
     Args:
         tickets: those before us, in their order; each is promised the emptiest cards it could use.
+        ours: the leases that we hold: nothing that we use can be promised.
         inside: the lease that we are in.
     """
-    found: dict[str, Taken] = {}
-    own = next((set(lease.gpus) for lease in leases if lease.id == inside), set[str]())
+    theirs: dict[str, Taken] = {}
+    everybody: dict[str, Taken] = {}
     granted = {lease.id: set(lease.gpus) for lease in leases}
+    own = granted.get(inside or "", set[str]())
     for lease in leases:
         for gpu in lease.gpus:
             paid = gpu in granted.get(lease.parent or "", ())
             counts = lease.parent == inside if gpu in own else not paid
             if counts and lease.id != inside:
-                _add(found, gpu, lease.units, lease.memory_mib)
+                _add(everybody, gpu, lease.units, lease.memory_mib)
+                if lease.id not in ours:
+                    _add(theirs, gpu, lease.units, lease.memory_mib)
     for ticket in tickets:
-        for gpu in _promised(ticket.want, found, own):
-            _add(found, gpu, ticket.want.units, ticket.want.memory_mib)
-    return found
+        for gpu in _promised(ticket.want, everybody, own):
+            _add(everybody, gpu, ticket.want.units, ticket.want.memory_mib)
+            _add(theirs, gpu, ticket.want.units, ticket.want.memory_mib)
+    return theirs
 
 
 def _add(found: dict[str, Taken], gpu: str, units: int, memory_mib: int | None) -> None:

@@ -70,9 +70,7 @@ class Pipe:
         self._policy = policy
         self._halt = halt
         self._tick_s = tick_s
-        self._intake = Intake(
-            source, template, len(leases.cards), done, self._not_run, clock.wall_s
-        )
+        self._intake = Intake(source, template, leases.cards, done, self._not_run, clock.wall_s)
         self._ending = Ending(halt)
         self._tally = dict.fromkeys(Counts._fields, 0)
         self._running: dict[int, Running] = {}

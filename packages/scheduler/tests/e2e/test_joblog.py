@@ -360,10 +360,11 @@ def test_log_and_events_are_two_files(box):
 
 
 def test_a_folder_that_is_missing_is_named_with_what_to_do(box):
-    options = ["--gpus", "0", "--joblog", "new one/log", "--results", "new one"]
+    options = ["--gpus", "0", "--joblog", "new one/log"]
     result = box.run(["true"], *options)
     assert result.status == 2
     assert result.said[-1].endswith("; make its folder first: mkdir -p 'new one'")
+    assert box.run(["true"], *options, "--results", "new one").status == 0, "that makes it"
 
 
 def test_the_log_of_a_descriptor(box):

@@ -219,6 +219,19 @@ def test_jobs_are_packed_by_the_memory_that_they_ask_for(
     assert most_at_once(server.machine) == expected
 
 
+def test_a_line_may_say_what_memory_it_needs(server: Server) -> None:
+    server.write("")
+    job = "echo + >> load; sleep 0.3; echo - >> load"
+    lines = f"{job} # sgs: vram=50G\n{job} # sgs: vram=20G\n{job}\necho too much # sgs: vram=99G\n"
+    done = server.run(lines)
+    assert done.returncode == 1
+    assert most_at_once(server.machine) == 2
+    assert "line 4 asks for 99 GiB on one GPU, but the largest has 77.6 GiB" in done.stderr
+    assert "1 of 4 jobs failed" in done.stderr
+    dry = server.run(lines, "--dry-run")
+    assert (dry.returncode, dry.stdout.splitlines()) == (1, lines.splitlines()[:3])
+
+
 def test_memory_of_strangers_counts(server: Server, stranger: int) -> None:
     server.write(f"process {stranger} 35000")
     done = server.run(

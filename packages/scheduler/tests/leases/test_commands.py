@@ -101,14 +101,15 @@ def test_two_schedulers_take_turns_on_one_card(machine: Machine) -> None:
     assert machine.log() == ["ok"] * 30
 
 
-def test_a_scheduler_gives_way_to_one_that_waits(machine: Machine) -> None:
+@pytest.mark.parametrize("gpus", ["0", "0,1,2"])
+def test_a_scheduler_gives_way_to_one_that_waits(machine: Machine, gpus: str) -> None:
     """The first has work without end; the second is served between two of its jobs."""
-    first = machine.start("simple_gpu_scheduler", "--gpus", "0", "--quiet")
+    first = machine.start("simple_gpu_scheduler", "--gpus", gpus, "--quiet")
     assert first.stdin is not None
     first.stdin.write("sleep 0.05\n" * 2000)
     first.stdin.flush()
-    wait_until(machine.files, "the first has a lease")
-    second = machine.run("simple_gpu_scheduler", "--gpus", "0", lines="echo served\n" * 3)
+    wait_until(lambda: len(machine.files()) == len(gpus.split(",")), "the first is at work")
+    second = machine.run("simple_gpu_scheduler", "--gpus", gpus, lines="echo served\n" * 3)
     assert second.returncode == 0
     assert second.stdout.count("served\n") == 6 - 3
     assert first.poll() is None

@@ -62,6 +62,13 @@ def test_for_a_waiter_with_too_few_cards_the_free_ones_are_held_back() -> None:
     assert found == {"a": GPU_UNITS, "b": GPU_UNITS}
 
 
+def test_what_we_use_ourselves_is_promised_to_nobody_and_what_we_left_is() -> None:
+    leases = [lease("1", "a"), lease("2", "b")]
+    found = units(taken(leases, [ticket(1, "a", "b", "c")], ours={"1", "2"}))
+    assert found == {"c": GPU_UNITS}
+    assert taken(leases, [ticket(1, "a", "b")], ours={"1", "2"}) == {}
+
+
 def test_those_who_wait_get_different_cards() -> None:
     found = units(taken([], [ticket(1, "a", "b"), ticket(2, "a", "b")]))
     assert found == {"a": GPU_UNITS, "b": GPU_UNITS}

@@ -118,7 +118,11 @@ class Joblog:
         status = os.fstat(self._fd)
         if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
             write_whole(self._fd, _HEADER)
-        elif os.pread(self._fd, 1, status.st_size - 1) != b"\n":
+            return
+        first = os.pread(self._fd, 1 << 16, 0).splitlines(keepends=True)[0]
+        if _ROW.fullmatch(first) is None:
+            _check_header(self._path, first)
+        if os.pread(self._fd, 1, status.st_size - 1) != b"\n":
             with open(self._path, "rb") as file:
                 whole = sum(len(line) for line in file if line.endswith(b"\n"))
             os.ftruncate(self._fd, whole)

@@ -79,6 +79,7 @@ class LeaseHolder:
         self._ticket: tuple[Held, Ticket] | None = None
         self._wake_fd: int | None = None
         self._cards = self._bare
+        self._closed: set[str] = set()  # cards that we wouldn't take, whoever has them
         self._theirs: tuple[list[LeaseRecord], list[Ticket]] = ([], [])
         self._told: set[int | str] = set()
         self.look()
@@ -112,14 +113,16 @@ class LeaseHolder:
 
     def _look_at_leases(self) -> None:
         ours = {held.lease.id for held in self._all_held()}
-        leases = [one for one in self._folder.leases() if one.id not in ours]
+        leases = self._folder.leases()
         ticket = None if self._ticket is None else self._ticket[1]
         tickets = [one for one in before(self._folder.tickets(), ticket) if one != ticket]
-        found = taken(leases, tickets, inside=self._inside)
-        self._theirs = leases, tickets
+        found = taken(leases, tickets, ours=ours, inside=self._inside)
+        self._theirs = [one for one in leases if one.id not in ours], tickets
         cards = [_less(card, found.get(self._keys[card.name])) for card in self._bare]
         busy = {gpu for start, _ in self._held.values() for gpu in start.gpus}
-        self._cards = tuple(keep_free(cards, busy, self._keep_free))
+        kept = kept_free(cards, busy, self._keep_free)
+        self._cards = tuple(_closed(card) if card.name in kept else card for card in cards)
+        self._closed = kept | {card.name for card in self._bare if card.used_units >= GPU_UNITS}
 
     def take(self, start: Start) -> Lease | None:
         """The lease for a job; see `ports.Leases`."""
@@ -178,7 +181,22 @@ class LeaseHolder:
             return None
         if self._watch is not None and len(self._watch.faults) == len(self._bare):
             raise SgsError(f"no GPU is left to run on ({self._faults()})")
-        return None if self._ticket is not None else self._queue_up(hold.job)
+        want = self._want(hold.job)
+        if self._ticket is None:
+            return self._queue_up(want)
+        if self._ticket[1].want != want:
+            self._queue_anew(want, *self._ticket)
+        return None
+
+    def _want(self, job: Job) -> Want:
+        """What the job could use: of other cards, nobody should keep one free for us."""
+        keys = tuple(key for name, key in self._keys.items() if name not in self._closed)
+        return Want(keys, job.gpus, job.units, job.memory_mib)
+
+    def _queue_anew(self, want: Want, held: Held, ticket: Ticket) -> None:
+        """Wait for something else, in the same place."""
+        self._ticket = self._folder.add_ticket(want, ticket.since_ns)
+        self._folder.release(held)
 
     def warn(self) -> str | None:
         """Who uses our cards without a lease; for those who take them nevertheless."""
@@ -190,9 +208,8 @@ class LeaseHolder:
     def _others_are_in_the_way(self) -> bool:
         return any(card.used_units or card.leased_mib for card in self._cards)
 
-    def _queue_up(self, job: Job) -> str:
-        keys = tuple(self._keys.values())
-        self._ticket = self._folder.add_ticket(Want(keys, job.gpus, job.units, job.memory_mib))
+    def _queue_up(self, want: Want) -> str:
+        self._ticket = self._folder.add_ticket(want)
         from simple_gpu_scheduler.adapters import inotify  # costs time, and few ever wait
 
         try:
@@ -248,17 +265,18 @@ class LeaseHolder:
             yield from spares
 
 
-def keep_free(cards: Sequence[Card], busy: Container[str], number: int) -> list[Card]:
-    """The cards, so many of which are not to be taken although nobody else has them.
+def kept_free(cards: Sequence[Card], busy: Container[str], number: int) -> set[str]:
+    """Cards that are not to be taken, so many, although nobody else has them.
 
     Args:
         busy: those on which we run already: they stay ours.
     """
-    if not number:
-        return list(cards)
     free = [card.name for card in cards if not card.used_units and card.name not in busy]
-    kept = set(free[max(0, len(free) - number) :])
-    return [card._replace(used_units=GPU_UNITS) if card.name in kept else card for card in cards]
+    return set(free[max(0, len(free) - number) :]) if number else set()
+
+
+def _closed(card: Card) -> Card:
+    return card._replace(used_units=GPU_UNITS)
 
 
 def _less(card: Card, others: Taken | None) -> Card:

@@ -121,14 +121,15 @@ class LeaseDir:
         )
         return self._add(self.path, name, _LEASE, lease_fields(record))
 
-    def add_ticket(self, want: Want) -> tuple[Held, Ticket]:
-        """Say that we wait; those who come later are served later.
+    def add_ticket(self, want: Want, since_ns: int | None = None) -> tuple[Held, Ticket]:
+        """Say that we wait, from now or since then; those who come later are served later.
 
         Raises:
             SgsError: it can't be written or locked.
         """
         name = self._new_id()
-        ticket = Ticket(name, self._uid, self._user, os.getpid(), time.monotonic_ns(), want)
+        since_ns = time.monotonic_ns() if since_ns is None else since_ns
+        ticket = Ticket(name, self._uid, self._user, os.getpid(), since_ns, want)
         return self._add(self.waiting_path, name, _TICKET, ticket_fields(ticket)), ticket
 
     def release(self, held: Held) -> None:

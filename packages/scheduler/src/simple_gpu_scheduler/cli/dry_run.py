@@ -5,16 +5,19 @@ from __future__ import annotations
 import select
 import sys
 import time
+from collections.abc import Sequence
 
 from simple_gpu_scheduler.adapters.console import message
 from simple_gpu_scheduler.adapters.output import say, write_whole
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.intake import Intake
-from simple_gpu_scheduler.model import Event, Job, Rejected
+from simple_gpu_scheduler.model import Card, Event, Job, Rejected
 from simple_gpu_scheduler.ports import Done, Source
 
 
-def dry_run(source: Source, template: Job, gpus: int, done: Done, separator: bytes) -> int:
+def dry_run(
+    source: Source, template: Job, cards: Sequence[Card], done: Done, separator: bytes
+) -> int:
     """Print each command as the shell would get it; returns 1 if a line can't be run, else 0.
 
     Raises:
@@ -29,7 +32,7 @@ def dry_run(source: Source, template: Job, gpus: int, done: Done, separator: byt
         rejected += isinstance(event, Rejected)
         say(message(event))
 
-    intake = Intake(source, template, gpus, done, tell, time.time)
+    intake = Intake(source, template, cards, done, tell, time.time)
     try:
         while not source.at_end:
             select.select([0], [], [])

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from simple_gpu_scheduler.adapters.bar import Bar
 from simple_gpu_scheduler.adapters.chosen_gpus import Chosen, chosen_gpus, watch_cards
@@ -27,6 +28,9 @@ from simple_gpu_scheduler.model import Card, Notice
 from simple_gpu_scheduler.policy.reasons import impossible
 from simple_gpu_scheduler.ports import Listener
 
+if TYPE_CHECKING:
+    from simple_gpu_scheduler.adapters.results import ResultsDir
+
 _TICK_S = 1.0
 
 
@@ -35,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = parse(sys.argv[1:] if argv is None else argv)
         for name in open_missing_outputs():
-            _say(f"{name} is closed: what the jobs print there is lost")
+            if not args.dry_run:
+                _say(f"{name} is closed: what the jobs print there is lost")
         chosen = settings(args)
         gpus = chosen_gpus(args.gpus, _say)
         reason = impossible(chosen.template, len(gpus.keys))
@@ -54,21 +59,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace, chosen: Settings, gpus: Chosen) -> int:
     source = LineSource(0, b"\0" if args.null else b"\n")
-    done = _done(args)
     if args.dry_run:
         from simple_gpu_scheduler.cli.dry_run import dry_run
 
-        return dry_run(
-            source, chosen.template, len(gpus.keys), done, b"\0" if args.null else b"\n"
-        )
+        watch = watch_cards(gpus, avoid_strangers=False)
+        cards = watch.look([]) if watch else [Card(name) for name in gpus.keys]
+        return dry_run(source, chosen.template, cards, _done(args), b"\0" if args.null else b"\n")
+    shell = _shell(args.shell)
     leases = _leases(args, chosen, gpus)
     clock = SystemClock()
     outputs, records = _records(args, clock)
+    done = _done(args)  # now that the log is ours
     bar = _bar(args, clock)
     pipe = Pipe(
         leases=leases,
         source=source,
-        runner=_runner(args, outputs),
+        runner=_runner(args, shell, outputs),
         wait=KernelWait(0),
         clock=clock,
         listeners=[_console(args), *records, *([bar] if bar else [])],
@@ -115,6 +121,11 @@ def _records(
     args: argparse.Namespace, clock: SystemClock
 ) -> tuple[Outputs | None, list[Listener]]:
     """Where outputs go, and who else is told what happens. What isn't asked for isn't imported."""
+    results: ResultsDir | None = None
+    if args.results is not None:  # first of all: a log that is set aside would be for nothing
+        from simple_gpu_scheduler.adapters.results import ResultsDir
+
+        results = ResultsDir(args.results)
     records: list[Listener] = []
     if args.joblog is not None:
         records.append(Joblog(args.joblog, keep=args.resume or args.resume_failed))
@@ -123,20 +134,13 @@ def _records(
 
         events_fd = 1 if args.json == "-" else open_events(args.json)
         records.append(EventStream(events_fd, clock.wall_s))
-    if args.results is None:
-        return None, records
-    from simple_gpu_scheduler.adapters.results import ResultsDir
-
-    results = ResultsDir(args.results)
-    return results, [*records, results]
+    return results, records if results is None else [*records, results]
 
 
-def _runner(args: argparse.Namespace, outputs: Outputs | None) -> ProcessRunner:
+def _runner(args: argparse.Namespace, shell: str, outputs: Outputs | None) -> ProcessRunner:
     run_id = f"{os.getpid()}-{time.time_ns():x}".encode()
     stdout_fd = 2 if args.json == "-" else 1
-    return ProcessRunner(
-        _shell(args.shell), os.environb, run_id, outputs=outputs, stdout_fd=stdout_fd
-    )
+    return ProcessRunner(shell, os.environb, run_id, outputs=outputs, stdout_fd=stdout_fd)
 
 
 def _shell(name: str) -> str:

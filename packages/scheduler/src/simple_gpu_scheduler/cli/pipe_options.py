@@ -15,6 +15,7 @@ from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.memory_sizes import parse_memory_mib
 from simple_gpu_scheduler.model import MAX_JOBS_PER_GPU, Job, Notice, PipePolicy, share_units
 from simple_gpu_scheduler.policy.halt import Halt, parse_halt
+from simple_gpu_scheduler.policy.orders import PACKING_ORDER
 
 _MOST = 10**9
 
@@ -57,6 +58,7 @@ def settings(args: argparse.Namespace) -> Settings:
         grace_s=parse_duration_s(args.grace, "--grace"),
         kill_leftovers=args.kill_leftovers,
         placement=args.placement,
+        order="fifo" if args.vram is None else PACKING_ORDER,
     )
     if (args.resume or args.resume_failed) and args.joblog is None:
         raise UsageError("--resume needs --joblog FILE, the log to resume from")
