@@ -21,10 +21,11 @@ LAYERS = [
     ["errors"],
     ["model", "durations", "devices", "memory_sizes"],
     ["gpu_ids", "directives", "policy", "search", "ports", "device_ports", "leasing"],
-    ["intake", "occupancy"],
+    ["intake", "occupancy", "availability"],
     ["loop", "results", "sim"],
     ["adapters", "testing", "testing_devices"],
     ["client"],
+    ["executor"],
     ["cli"],
     ["entry"],
 ]

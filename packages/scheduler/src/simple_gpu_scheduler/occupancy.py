@@ -51,13 +51,14 @@ def leases_of(gpu: Gpu, leases: Sequence[LeaseRecord]) -> tuple[LeaseRecord, ...
 def belongs(process: GpuProcess, lease: LeaseRecord, ancestors: Ancestors) -> bool:
     """Whether the process is part of what holds the lease.
 
-    It is if the holder is the process itself, one of its parents or in its session. Where the
-    holder is gone, the lease lives by some descendant of it: any process of that user will do.
+    It is if the holder is the process itself, one of its parents, or the leader of its session:
+    not if it was merely started from the same terminal. Where the holder is gone, the lease lives
+    by some descendant of it: any process of that user will do.
     """
     own, holder = ancestors(process.pid), ancestors(lease.pid)
     if not holder.pids:
         return process.user == lease.user
-    return lease.pid in own.pids or (own.session is not None and own.session == holder.session)
+    return lease.pid in own.pids or own.session == lease.pid
 
 
 def strangers(

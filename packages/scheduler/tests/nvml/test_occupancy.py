@@ -20,12 +20,15 @@ def lease(
     return LeaseRecord(f"lease-{pid}", 1000, user, pid, "job", 100.0, gpus, units, None, parent)
 
 
-#: 10 is a scheduler in session 9; 11 its job, with a child 12; 13 a daemon of 10's session.
+#: 10 is a scheduler in session 9; 11 its job, with a child 12; 13 was started from the terminal
+#: of 10; 14 leads a session (a shell), and left 15 in it.
 FAMILY = {
     10: Lineage((10, 9, 1), 9),
     11: Lineage((11, 10, 9, 1), 11),
     12: Lineage((12, 11, 10, 9, 1), 11),
     13: Lineage((13, 1), 9),
+    14: Lineage((14, 1), 14),
+    15: Lineage((15, 1), 14),
     20: Lineage((20, 1), 20),
 }
 
@@ -47,9 +50,15 @@ def test_without_leases_everybody_is_a_stranger() -> None:
     assert pids(strangers(gpu(10, 20), [], family)) == [10, 20]
 
 
-@pytest.mark.parametrize("pid", [10, 11, 12, 13])
-def test_the_holder_its_descendants_and_its_session_are_none(pid: int) -> None:
-    assert strangers(gpu(pid), [lease(10, "GPU-a")], family) == ()
+@pytest.mark.parametrize(("pid", "holder"), [(10, 10), (11, 10), (12, 10), (14, 14), (15, 14)])
+def test_the_holder_its_descendants_and_the_session_that_it_leads_are_none(
+    pid: int, holder: int
+) -> None:
+    assert strangers(gpu(pid), [lease(holder, "GPU-a")], family) == ()
+
+
+def test_a_process_from_the_same_terminal_is_a_stranger() -> None:
+    assert pids(strangers(gpu(13), [lease(10, "GPU-a")], family)) == [13]
 
 
 def test_others_on_a_leased_card_are_strangers() -> None:

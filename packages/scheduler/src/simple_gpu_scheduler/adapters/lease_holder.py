@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from simple_gpu_scheduler.adapters.leases import Held, LeaseDir
 from simple_gpu_scheduler.adapters.output import drain
+from simple_gpu_scheduler.availability import closed, is_touched, kept_free, what_is_left
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.leasing import (
     LeaseRecord,
-    Taken,
     Ticket,
     Want,
     before,
@@ -75,38 +75,21 @@ class LeaseHolder:
         self._watch = watch
         self._keep_free = keep_free
         self._held: dict[int, tuple[Start, Held]] = {}  # by the job's number
-        self._spare: dict[_Share, list[Held]] = {}
+        self._spare: list[tuple[_Share, Held]] = []
         self._ticket: tuple[Held, Ticket] | None = None
-        self._wake_fd: int | None = None
-        self._cards = self._bare
+        self.cards: Sequence[Card] = self._bare  #: with what others have of them, as last seen
+        self.wake_fd: int | None = None  #: see `ports.Leases`
+        self.look_again_s: float | None = None
+        self._others_are_in_the_way = False
         self._closed: set[str] = set()  # cards that we wouldn't take, whoever has them
         self._theirs: tuple[list[LeaseRecord], list[Ticket]] = ([], [])
         self._told: set[int | str] = set()
         self.look()
 
-    @property
-    def cards(self) -> Sequence[Card]:
-        """Our GPUs, with what others have of them, as last seen."""
-        return self._cards
-
-    @property
-    def wake_fd(self) -> int | None:
-        """Readable once others' leases have changed; None while nothing waits for them."""
-        return self._wake_fd
-
-    @property
-    def look_again_s(self) -> float | None:
-        """How soon to look again where nothing wakes us."""
-        if self._ticket is None:
-            return None
-        if self._wake_fd is None:
-            return _LOOK_AGAIN_S
-        return None if self._watch is None else _LOOK_AT_DRIVER_S
-
     def look(self) -> None:
         """See what others hold now, and what the driver says."""
-        if self._wake_fd is not None:
-            drain(self._wake_fd)
+        if self.wake_fd is not None:
+            drain(self.wake_fd)
         if self._watch is not None:
             self._bare = tuple(self._watch.look(self._folder.leases()))
         self._look_at_leases()
@@ -118,20 +101,29 @@ class LeaseHolder:
         tickets = [one for one in before(self._folder.tickets(), ticket) if one != ticket]
         found = taken(leases, tickets, ours=ours, inside=self._inside)
         self._theirs = [one for one in leases if one.id not in ours], tickets
-        cards = [_less(card, found.get(self._keys[card.name])) for card in self._bare]
+        cards = [what_is_left(card, found.get(self._keys[card.name])) for card in self._bare]
         busy = {gpu for start, _ in self._held.values() for gpu in start.gpus}
         kept = kept_free(cards, busy, self._keep_free)
-        self._cards = tuple(_closed(card) if card.name in kept else card for card in cards)
+        self.cards = tuple(closed(card) if card.name in kept else card for card in cards)
         self._closed = kept | {card.name for card in self._bare if card.used_units >= GPU_UNITS}
+        self._others_are_in_the_way = any(map(is_touched, self.cards))
 
     def take(self, start: Start) -> Lease | None:
         """The lease for a job; see `ports.Leases`."""
-        spares = self._spare.get(_share(start))
-        held = spares.pop() if spares and not self._somebody_waits() else self._take_anew(start)
+        held = self._passed_on(start) or self._take_anew(start)
         if held is None:
             return None
         self._held[start.job.seq] = start, held
         return held.lease
+
+    def _passed_on(self, start: Start) -> Held | None:
+        """The lease of a job that has ended, if it is just what this one needs."""
+        share = _share(start)
+        for spare in self._spare:
+            if spare[0] == share and not self._somebody_waits():
+                self._spare.remove(spare)
+                return spare[1]
+        return None
 
     def _take_anew(self, start: Start) -> Held | None:
         job, gpus = start
@@ -152,15 +144,15 @@ class LeaseHolder:
         """True if others leave enough, and so do our own jobs."""
         ours = [one for one, _ in self._held.values()]
         asks_memory = start.job.memory_mib is not None
-        free_mib = fit.free_memory_mib(self._cards, ours) if asks_memory else None
+        free_mib = fit.free_memory_mib(self.cards, ours) if asks_memory else None
         return set(start.gpus) <= set(
-            fit.with_room(start.job, fit.load(self._cards, ours), free_mib)
+            fit.with_room(start.job, fit.load(self.cards, ours), free_mib)
         )
 
     def finish(self, job: Job) -> None:
         """The job is over; the next one on the same GPUs may have its lease."""
         start, held = self._held.pop(job.seq)
-        self._spare.setdefault(_share(start), []).append(held)
+        self._spare.append((_share(start), held))
 
     def fault(self, gpus: Sequence[str]) -> str | None:
         """Why one of these cards can't be used any more; see `ports.Leases`."""
@@ -176,7 +168,7 @@ class LeaseHolder:
         """Give back what no job uses, queue up for the job that waits; see `ports.Leases`."""
         if self._spare and not (hold and hold.job.gpus > 1 and not self._somebody_waits()):
             self._release_spares()
-        if hold is None or hold.until_s is not None or not self._others_are_in_the_way():
+        if hold is None or not self._waits_for_others(hold):
             self._withdraw()
             return None
         if self._watch is not None and len(self._watch.faults) == len(self._bare):
@@ -187,6 +179,12 @@ class LeaseHolder:
         if self._ticket[1].want != want:
             self._queue_anew(want, *self._ticket)
         return None
+
+    def _waits_for_others(self, hold: Hold) -> bool:
+        if hold.until_s is not None:
+            return False
+        asks_memory = hold.job.memory_mib is not None and self._watch is not None
+        return self._others_are_in_the_way or asks_memory
 
     def _want(self, job: Job) -> Want:
         """What the job could use: of other cards, nobody should keep one free for us."""
@@ -205,17 +203,17 @@ class LeaseHolder:
     def _somebody_waits(self) -> bool:
         return self._folder.somebody_waits(self._ticket and self._ticket[1].id)
 
-    def _others_are_in_the_way(self) -> bool:
-        return any(card.used_units or card.leased_mib for card in self._cards)
-
     def _queue_up(self, want: Want) -> str:
         self._ticket = self._folder.add_ticket(want)
         from simple_gpu_scheduler.adapters import inotify  # costs time, and few ever wait
 
         try:
-            self._wake_fd = inotify.watch_ends((self._folder.path, self._folder.waiting_path))
+            self.wake_fd = inotify.watch_ends((self._folder.path, self._folder.waiting_path))
         except OSError:
-            self._wake_fd = None
+            self.wake_fd = None
+        self.look_again_s = _LOOK_AT_DRIVER_S if self._watch is not None else None
+        if self.wake_fd is None:
+            self.look_again_s = _LOOK_AGAIN_S
         self.look()  # what changed before the watch began
         return self._news()
 
@@ -248,45 +246,22 @@ class LeaseHolder:
             return
         self._folder.release(self._ticket[0])
         self._ticket = None
-        if self._wake_fd is not None:
-            os.close(self._wake_fd)
-            self._wake_fd = None
+        self.look_again_s = None
+        if self.wake_fd is not None:
+            os.close(self.wake_fd)
+            self.wake_fd = None
 
     def _release_spares(self, gpus: Sequence[str] | None = None) -> None:
         """Give back spare leases; with `gpus` only those that hold one of these."""
-        for share in list(self._spare):
+        for spare in tuple(self._spare):
+            share, held = spare
             if gpus is None or not set(gpus).isdisjoint(share[0]):
-                for held in self._spare.pop(share):
-                    self._folder.release(held)
+                self._spare.remove(spare)
+                self._folder.release(held)
 
     def _all_held(self) -> Iterator[Held]:
         yield from (held for _, held in self._held.values())
-        for spares in self._spare.values():
-            yield from spares
-
-
-def kept_free(cards: Sequence[Card], busy: Container[str], number: int) -> set[str]:
-    """Cards that are not to be taken, so many, although nobody else has them.
-
-    Args:
-        busy: those on which we run already: they stay ours.
-    """
-    free = [card.name for card in cards if not card.used_units and card.name not in busy]
-    return set(free[max(0, len(free) - number) :]) if number else set()
-
-
-def _closed(card: Card) -> Card:
-    return card._replace(used_units=GPU_UNITS)
-
-
-def _less(card: Card, others: Taken | None) -> Card:
-    """The card without what others have of it."""
-    if others is None:
-        return card
-    return card._replace(
-        used_units=min(GPU_UNITS, card.used_units + others.units),
-        leased_mib=card.leased_mib + others.memory_mib,
-    )
+        yield from (held for _, held in self._spare)
 
 
 def _share(start: Start) -> _Share:

@@ -45,6 +45,7 @@ _LEAST_FD = 100
 _MOST_BYTES = 1 << 20
 _ALLOCATION_LIMIT_S = 30.0
 _RETRY_S = 0.001
+_TICK_NS = 50_000_000
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 Record = TypeVar("Record")
@@ -72,6 +73,7 @@ class LeaseDir:
         self._uid = os.geteuid()
         self._user = user_name(self._uid)
         self._count = 0
+        self._quiet_since_ns: int | None = None
 
     def leases(self) -> list[LeaseRecord]:
         """All that live now."""
@@ -83,8 +85,16 @@ class LeaseDir:
 
     def somebody_waits(self, besides: str | None = None) -> bool:
         """False if surely nobody does, except for the ticket `besides`; cheap."""
+        changed_ns = os.stat(self.waiting_path).st_mtime_ns
+        if changed_ns == self._quiet_since_ns:  # as nobody waited then, nobody waits now
+            return False
         names = os.listdir(self.waiting_path)
-        return bool(names) and names != [f"{besides}{_TICKET}"]
+        if names and names != [f"{besides}{_TICKET}"]:
+            return True
+        # Two changes within a tick of the file system's clock have the same time.
+        if time.time_ns() - changed_ns > _TICK_NS:
+            self._quiet_since_ns = changed_ns
+        return False
 
     @contextmanager
     def allocating(self) -> Iterator[None]:
