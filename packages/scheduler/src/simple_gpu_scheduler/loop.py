@@ -27,14 +27,27 @@ from simple_gpu_scheduler.model import (
     Start,
     Stop,
 )
-from simple_gpu_scheduler.policy import reasons, retry
+from simple_gpu_scheduler.policy import oom, reasons, retry
 from simple_gpu_scheduler.policy.ending import Ending
 from simple_gpu_scheduler.policy.halt import Halt
 from simple_gpu_scheduler.policy.plan import plan
-from simple_gpu_scheduler.ports import Clock, Done, Lease, Leases, Listener, Runner, Source, Wait
+from simple_gpu_scheduler.ports import (
+    Clock,
+    Done,
+    Lease,
+    Leases,
+    Listener,
+    MemoryMeter,
+    Runner,
+    Source,
+    Wait,
+)
 
 #: How often to look whether the rest of a stopped job's process tree has gone.
 _TREE_CHECK_S = 0.1
+
+#: How often jobs' GPU memory is measured, where it is.
+_MEASURE_EVERY_S = 1.0
 
 #: Errors of starting a process that pass once another one has ended.
 _PASSING = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
@@ -57,9 +70,11 @@ class Pipe:
         done: Done,
         halt: Halt | None = None,
         tick_s: float | None = None,
+        meter: MemoryMeter | None = None,
     ) -> None:
         """`template` is what each job asks for unless its directives say otherwise; `done` are
-        the lines to skip; with `tick_s` the listeners hear of the progress at least so often.
+        the lines to skip; with `tick_s` the listeners hear of the progress at least so often;
+        `meter` measures the jobs that ask for memory.
         """
         self._leases = leases
         self._source = source
@@ -70,6 +85,7 @@ class Pipe:
         self._policy = policy
         self._halt = halt
         self._tick_s = tick_s
+        self._meter = meter
         self._intake = Intake(source, template, leases.cards, done, self._not_run, clock.wall_s)
         self._ending = Ending(halt)
         self._tally = dict.fromkeys(Counts._fields, 0)
@@ -120,6 +136,8 @@ class Pipe:
             self._report_progress()
         want_input = self._ending.phase is Phase.OPEN and self._source.wants_input
         watch_fd = self._leases.wake_fd
+        if self._meter is not None:
+            self._meter.sample(self._measured(), self._clock.now_s())
         woken = self._wait.wait(self._timeout_s(wake_s), want_input=want_input, watch_fd=watch_fd)
         for number in woken.signals:
             self._heed(number)
@@ -134,9 +152,15 @@ class Pipe:
             limits_s.append(self._leases.look_again_s)
         if self._exits:
             limits_s.append(_TREE_CHECK_S)
+        if self._meter is not None and self._measured():
+            limits_s.append(_MEASURE_EVERY_S)
         if self._tick_s is not None and self._running:
             limits_s.append(self._tick_s)
         return min(limits_s) if limits_s else None
+
+    def _measured(self) -> list[int]:
+        """The jobs that said what memory they need."""
+        return [pid for pid, one in self._running.items() if one.job.memory_mib is not None]
 
     def _look_at_leases(self) -> None:
         try:
@@ -246,7 +270,8 @@ class Pipe:
         runtime_s = self._clock.now_s() - one.started_s
         ok = done.exit_code == 0 and not one.timed_out
         aborted = one.stopped_s is not None and not one.timed_out
-        return Ended(one, done, runtime_s, ok, aborted)
+        peak_mib = None if self._meter is None else self._meter.peak_mib(done.pid)
+        return Ended(one, done, runtime_s, ok, aborted, peak_vram_mib=peak_mib)
 
     def _end_with_tree(self, one: Running, ended: Ended) -> None:
         """A stopped job keeps its GPUs until its last process is gone, or was killed."""
@@ -274,7 +299,11 @@ class Pipe:
             self._fail(ended)
 
     def _fail(self, ended: Ended) -> None:
-        again = self._after_fault(ended) or retry.next_attempt(ended.running.job)
+        again = (
+            self._after_fault(ended)
+            or self._with_more_memory(ended)
+            or retry.next_attempt(ended.running.job)
+        )
         if again is None or self._ending.phase is not Phase.OPEN:
             self._count("failed", ended)
         else:
@@ -291,6 +320,17 @@ class Pipe:
             return None
         self._report(Notice(f"{fault}; not used any more"))
         return ended.running.job
+
+    def _with_more_memory(self, ended: Ended) -> Job | None:
+        """The job with a larger request, if it ran out of the memory that it had asked for."""
+        job = ended.running.job
+        if job.memory_mib is None or not oom.says_out_of_memory(self._runner.last_words(job)):
+            return None
+        most_mib = max(card.memory_mib or 0 for card in self._leases.cards)
+        again = oom.with_more_memory(job, ended.peak_vram_mib, most_mib)
+        if again is not None:
+            self._report(Notice(reasons.more_memory(job, again)))
+        return again
 
     def _not_run(self, event: Rejected | Skipped) -> None:
         if isinstance(event, Rejected):

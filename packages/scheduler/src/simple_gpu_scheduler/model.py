@@ -161,6 +161,7 @@ class Ended(NamedTuple):
     aborted: bool = False  #: ended by an interrupt or --halt now: it counts as not run
     retry: bool = False  #: it failed and will run again
     leftovers: tuple[Leftover, ...] = ()
+    peak_vram_mib: int | None = None  #: most seen on one of its GPUs; None: not measured
 
 
 class Rejected(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
 
 from simple_gpu_scheduler.model import Card, Event, Exit, Hold, Job, Leftover, Start
@@ -134,6 +134,18 @@ class Leases(Protocol):
         ...
 
 
+class MemoryMeter(Protocol):
+    """Measures what jobs take of their GPUs' memory; the driver must be asked while they run."""
+
+    def sample(self, pids: Collection[int], now_s: float) -> None:
+        """Look at these jobs, unless that was done just before."""
+        ...
+
+    def peak_mib(self, pid: int) -> int | None:
+        """The most that an ended job was seen to have on one GPU; None if it never was seen."""
+        ...
+
+
 class Runner(Protocol):
     """Starts jobs, ends them, and says how they ended."""
 
@@ -147,6 +159,10 @@ class Runner(Protocol):
 
     def reap(self) -> Exit | None:
         """A job that has ended, each once; None if there is no more; never waits."""
+        ...
+
+    def last_words(self, job: Job) -> bytes:
+        """The end of what an ended job printed; empty where nobody keeps it."""
         ...
 
     def signal(self, pid: int, seq: int, number: int) -> int:

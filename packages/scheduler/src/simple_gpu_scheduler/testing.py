@@ -116,6 +116,11 @@ class FakeRunner:
         del self._jobs[pid]
         return self._exits.pop(pid)
 
+    def last_words(self, job: Job) -> bytes:
+        """What the command says after `echo` is what it printed."""
+        found = re.findall(rb"echo ([^;]*)", job.command)
+        return b"\n".join(found)
+
     def signal(self, pid: int, seq: int, number: int) -> int:
         """End the job now, unless it ignores that."""
         job = self._jobs.get(pid)

@@ -155,8 +155,9 @@ def test_directives_of_a_script(box, script):
     assert (result.status, result.out) == (0, "0,1\n")
 
 
-def test_a_head_line_after_the_first_command_is_a_comment(box):
-    result = box.run("printenv CUDA_VISIBLE_DEVICES\n#SGS gpus=2\n\0", "--gpus", "0,1", "-0")
+def test_a_head_line_between_commands_is_a_comment(box):
+    script = "printenv CUDA_VISIBLE_DEVICES\n#SGS gpus=2\ntrue\n\0"
+    result = box.run(script, "--gpus", "0,1", "-0")
     assert result.out == "0\n"
 
 

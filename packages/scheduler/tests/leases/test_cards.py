@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -252,6 +253,53 @@ def test_two_schedulers_pack_one_card_together(server: Server) -> None:
         run.stdin.close()
     assert [run.wait(60) for run in runs] == [0, 0]
     assert most_at_once(server.machine) == 3
+
+
+def using(server: Server, memory_mib: int) -> str:
+    """A job that has so much memory of GPU 0, as the driver says."""
+    state = server.state.path
+    card = f"card GPU-0\\n{FREE}".replace("\n", "\\n")
+    return f"printf '{card}\\nprocess %s {memory_mib}\\n' $$ > n$$; mv n$$ {state}; sleep 2.5"
+
+
+def test_what_jobs_had_is_measured_and_told(server: Server) -> None:
+    server.write("")
+    done = server.machine.run(
+        *["simple_gpu_scheduler", "--vram", "10G", "--results", "r"],
+        lines=f"{using(server, 6144)}\n",
+    )
+    assert done.returncode == 0
+    assert "job 1 had 6 GiB of GPU memory, asked 10 GiB\n" in done.stderr
+    assert "GPU memory: asked 10 GiB, measured at most 6 GiB (1 job)\n" in done.stderr
+    record = json.loads((server.machine.path / "r/1/result.json").read_text())
+    assert (record["vram_mib"], record["peak_vram_mib"]) == (10240, 6144)
+
+
+def test_out_of_memory_runs_again_with_more_then_alone(server: Server) -> None:
+    server.write("")
+    says = "echo 'torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB' >&2; exit 1"
+    line = f"echo x >> tries; [ $(wc -l < tries) -ge 3 ] || {{ {says}; }}"
+    done = server.run(f"{line}\n", "--vram", "40G", "--results", "r")
+    assert done.returncode == 0
+    assert [text.partition("; ")[2] for text in done.stderr.splitlines() if "ran out" in text] == [
+        "trying again with 60 GiB",
+        "trying again alone on its GPU",
+    ]
+    assert sorted(os.listdir(server.machine.path / "r/1")) == [
+        *["attempt-1", "attempt-2"],
+        *["command", "result.json", "stderr", "stdout"],
+    ]
+
+
+def test_out_of_memory_alone_on_a_gpu_is_a_failure(server: Server) -> None:
+    server.write("")
+    line = "echo x >> tries; echo 'RESOURCE_EXHAUSTED: Out of memory while trying' >&2; exit 1"
+    done = server.run(f"{line}\n", "--vram", "77G", "--results", "r")
+    assert done.returncode == 1
+    assert (server.machine.path / "tries").read_text() == "x\n" * 2
+    plain = server.run(f"{line}\n", "--results", "r2")
+    assert plain.returncode == 1
+    assert (server.machine.path / "tries").read_text() == "x\n" * 3
 
 
 @pytest.mark.parametrize(

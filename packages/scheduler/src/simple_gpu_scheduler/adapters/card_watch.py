@@ -96,13 +96,14 @@ class CardWatch:
         )
         if busy:
             self.strangers[name] = f"GPU {name} is used by {_people(found)}"
+        own_mib = _own_use_mib(gpu)
         total_mib = gpu.memory_total_mib
         return Card(
             name,
             GPU_UNITS if busy and self._avoid_strangers else 0,
-            None if total_mib is None else max(0, total_mib - self._reserve_mib),
+            None if total_mib is None else max(0, total_mib - max(self._reserve_mib, own_mib)),
             strangers_mib=sum(one.memory_mib or 0 for one in found),
-            observed_mib=gpu.memory_used_mib or 0,
+            observed_mib=(gpu.memory_used_mib or 0) - own_mib,
             links=tuple(
                 (self._names[link.uuid], link.nvlinks)
                 for link in gpu.links
@@ -110,6 +111,14 @@ class CardWatch:
             ),
             numa=gpu.numa_node,
         )
+
+
+def _own_use_mib(gpu: Gpu) -> int:
+    """What is in use although no process has it: the driver's part."""
+    known = [one.memory_mib for one in gpu.processes if one.memory_mib is not None]
+    if gpu.memory_used_mib is None or len(known) < len(gpu.processes):
+        return 0
+    return max(0, gpu.memory_used_mib - sum(known))
 
 
 def _people(found: Sequence[GpuProcess]) -> str:

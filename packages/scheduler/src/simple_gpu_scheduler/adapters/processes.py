@@ -39,6 +39,10 @@ class Outputs(Protocol):
         """
         ...
 
+    def last_words(self, job: Job) -> bytes:
+        """The end of what it printed."""
+        ...
+
 
 class ProcessRunner:
     """Implements `ports.Runner` by posix_spawn(3) and wait4(2).
@@ -100,6 +104,10 @@ class ProcessRunner:
                 peak_mib = usage.ru_maxrss / 1024
                 return Exit(pid, exit_code, number, usage.ru_utime, usage.ru_stime, peak_mib)
         return None
+
+    def last_words(self, job: Job) -> bytes:
+        """The end of its output, where that goes to files."""
+        return b"" if self._outputs is None else self._outputs.last_words(job)
 
     def signal(self, pid: int, seq: int, number: int) -> int:
         """Signal the whole tree; KILL again until nobody new turns up.

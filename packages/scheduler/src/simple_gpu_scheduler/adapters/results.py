@@ -37,7 +37,12 @@ def result_record(event: Ended) -> dict[str, Any]:
         "user_s": round(done.user_s, 3),
         "system_s": round(done.system_s, 3),
         "max_rss_mib": round(done.max_rss_mib, 1),
+        "vram_mib": one.job.memory_mib,
+        "peak_vram_mib": event.peak_vram_mib,
     }
+
+
+_LAST_BYTES = 1 << 16
 
 
 class ResultsDir:
@@ -81,6 +86,11 @@ class ResultsDir:
             except OSError:
                 os.close(stdout_fd)
                 raise
+
+    def last_words(self, job: Job) -> bytes:
+        """The end of what the job printed, on stderr and stdout."""
+        folder = self._folder(job.seq)
+        return _end_of(f"{folder}/stderr") + _end_of(f"{folder}/stdout")
 
     def hear(self, event: Event) -> None:
         """Write how the job ended.
@@ -137,6 +147,15 @@ def _keep_earlier(folder: str) -> None:
 
 def _create(path: str) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
+
+
+def _end_of(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _LAST_BYTES))
+            return file.read(_LAST_BYTES)
+    except OSError:
+        return b""
 
 
 def _write(path: str, data: bytes) -> None:

@@ -129,10 +129,9 @@ class Output:
 
 
 def _fail(status: int, message: str) -> int:
-    from contextlib import suppress
+    from simple_gpu_scheduler.adapters.output import say
 
     line = message.replace("\n", "\\n")
-    with suppress(OSError):  # where nobody can be told, the status still counts
-        if sys.stderr is not None:
-            print(f"{PROGRAM}: error: {line}", file=sys.stderr, flush=True)
+    if sys.stderr is not None:  # past its buffer: what stays there would change the exit status
+        say(f"{PROGRAM}: error: {line}\n".encode(errors="backslashreplace"))
     return status

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from simple_gpu_scheduler.adapters import nvml
 from simple_gpu_scheduler.adapters.bar import Bar
 from simple_gpu_scheduler.adapters.chosen_gpus import Chosen, chosen_gpus, watch_cards
 from simple_gpu_scheduler.adapters.clock import SystemClock
@@ -26,7 +27,7 @@ from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.loop import Pipe
 from simple_gpu_scheduler.model import Card, Notice
 from simple_gpu_scheduler.policy.reasons import impossible
-from simple_gpu_scheduler.ports import Listener
+from simple_gpu_scheduler.ports import Listener, MemoryMeter
 
 if TYPE_CHECKING:
     from simple_gpu_scheduler.adapters.results import ResultsDir
@@ -77,12 +78,13 @@ def _run(args: argparse.Namespace, chosen: Settings, gpus: Chosen) -> int:
         runner=_runner(args, shell, outputs),
         wait=KernelWait(0),
         clock=clock,
-        listeners=[_console(args), *records, *([bar] if bar else [])],
+        listeners=[_console(args), *_verdicts(args), *records, *([bar] if bar else [])],
         template=chosen.template,
         policy=chosen.policy,
         halt=chosen.halt,
         done=done,
         tick_s=_TICK_S if bar else None,
+        meter=_meter(gpus),
     )
     if os.isatty(0):
         _say("reading commands from the terminal, one a line; ^D ends them")
@@ -109,6 +111,23 @@ def _leases(args: argparse.Namespace, chosen: Settings, gpus: Chosen) -> LeaseHo
     if warning:
         _say(f"warning: {warning}; using it as you named it")
     return leases
+
+
+def _meter(gpus: Chosen) -> MemoryMeter | None:
+    if not gpus.driver:
+        return None
+    from simple_gpu_scheduler.adapters.gpu_processes import lineage
+    from simple_gpu_scheduler.adapters.memory_meter import DriverMeter
+
+    return DriverMeter(nvml.NvmlDevices(), lineage)
+
+
+def _verdicts(args: argparse.Namespace) -> list[Listener]:
+    if args.vram is None:
+        return []
+    from simple_gpu_scheduler.adapters.memory_verdict import MemoryVerdict
+
+    return [MemoryVerdict(each=not args.quiet)]
 
 
 def _done(args: argparse.Namespace) -> DoneJobs:

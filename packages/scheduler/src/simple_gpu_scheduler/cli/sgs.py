@@ -105,7 +105,10 @@ def _unknown(name: str) -> str:
 
 
 def _fail(message: str, status: int) -> int:
-    print(f"sgs: error: {message}", file=sys.stderr)
+    from simple_gpu_scheduler.adapters.output import say
+
+    if sys.stderr is not None:  # past its buffer: what stays there would change the exit status
+        say(f"sgs: error: {message}\n".encode(errors="backslashreplace"))
     return status
 
 
