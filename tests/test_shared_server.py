@@ -21,6 +21,7 @@ def timeless(text: str) -> str:
     return before + one_ends + re.sub(r"\b(gpu|GPU) [02-7]\b", r"\1 G", after)
 
 
+@pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="programs of three users need root")
 def test_the_session_of_a_shared_server() -> None:
     done = subprocess.run(

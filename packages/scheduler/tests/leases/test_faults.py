@@ -62,7 +62,10 @@ def descendants(root: int) -> list[int]:
         [None],
         pytest.param(
             [None, 61001, 61002],
-            marks=pytest.mark.skipif(os.geteuid() != 0, reason="several users need root"),
+            marks=[
+                pytest.mark.root,
+                pytest.mark.skipif(os.geteuid() != 0, reason="several users need root"),
+            ],
         ),
     ],
     ids=["one user", "three users"],
@@ -205,6 +208,7 @@ def test_an_unusable_directory_is_an_error(machine: Machine) -> None:
     assert not (machine.path / "ran").exists()
 
 
+@pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="another user's directory needs root")
 @pytest.mark.parametrize("mode", [0o755, 0o700])
 def test_a_directory_of_somebody_else_is_an_error(
@@ -220,6 +224,7 @@ def test_a_directory_of_somebody_else_is_an_error(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="several users need root")
 def test_users_share_one_directory_and_cannot_remove_each_other_s_leases(
     machine: Machine, tmp_path: Path
