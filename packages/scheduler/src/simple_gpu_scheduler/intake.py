@@ -37,15 +37,18 @@ class Intake:
         self._tell = tell
         self._wall_s = wall_s
 
-    def take(self) -> None:
-        """Fill up the window with what is there, once it is half empty."""
-        if len(self.waiting) > WINDOW // 2:
-            return
-        while len(self.waiting) < WINDOW:
-            line = self._source.take()
-            if line is None:
-                return
+    def take(self) -> bool:
+        """Fill up the window with what is there, once it is half empty; True if more came."""
+        before = len(self.waiting)
+        if before > WINDOW // 2:
+            return False
+        while len(self.waiting) < WINDOW and (line := self._source.take()) is not None:
             self._sort(line)
+        return len(self.waiting) > before
+
+    def change(self, change: Callable[[Job], Job]) -> None:
+        """Let the jobs that wait ask for something else."""
+        self.waiting = deque(map(change, self.waiting))
 
     def remove(self, job: Job) -> None:
         """This one is about to start; mostly it is the next one."""

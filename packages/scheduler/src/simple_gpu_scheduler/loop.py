@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import signal
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.intake import Intake
@@ -43,6 +44,9 @@ from simple_gpu_scheduler.ports import (
     Wait,
 )
 
+if TYPE_CHECKING:
+    from simple_gpu_scheduler.policy.learned import LearnedMemory
+
 #: How often to look whether the rest of a stopped job's process tree has gone.
 _TREE_CHECK_S = 0.1
 
@@ -71,10 +75,11 @@ class Pipe:
         halt: Halt | None = None,
         tick_s: float | None = None,
         meter: MemoryMeter | None = None,
+        learned: LearnedMemory | None = None,
     ) -> None:
         """`template` is what each job asks for unless its directives say otherwise; `done` are
         the lines to skip; with `tick_s` the listeners hear of the progress at least so often;
-        `meter` measures the jobs that ask for memory.
+        `meter` measures the jobs that ask for memory; `learned` is what they were seen to need.
         """
         self._leases = leases
         self._source = source
@@ -86,6 +91,7 @@ class Pipe:
         self._halt = halt
         self._tick_s = tick_s
         self._meter = meter
+        self._learned = learned
         self._intake = Intake(source, template, leases.cards, done, self._not_run, clock.wall_s)
         self._ending = Ending(halt)
         self._tally = dict.fromkeys(Counts._fields, 0)
@@ -100,8 +106,8 @@ class Pipe:
     def run(self) -> int:
         """Run until the end; returns the exit status."""
         while True:
-            if self._ending.phase is Phase.OPEN:
-                self._intake.take()
+            if self._ending.phase is Phase.OPEN and self._intake.take():
+                self._apply_what_was_learned()
             decided = plan(self._snapshot(), self._policy)
             self._hold = decided.hold
             all_started = self._apply(decided.starts, decided.stops)
@@ -159,8 +165,16 @@ class Pipe:
         return min(limits_s) if limits_s else None
 
     def _measured(self) -> list[int]:
-        """The jobs that said what memory they need."""
-        return [pid for pid, one in self._running.items() if one.job.memory_mib is not None]
+        """The jobs that said what memory they need, or of which that is to be found out."""
+        return [
+            pid
+            for pid, one in self._running.items()
+            if one.job.memory_mib is not None or one.job.auto_memory
+        ]
+
+    def _apply_what_was_learned(self) -> None:
+        if self._learned is not None:
+            self._intake.change(self._learned.asked)
 
     def _look_at_leases(self) -> None:
         try:
@@ -284,6 +298,10 @@ class Pipe:
             self._end(ended)
 
     def _end(self, ended: Ended) -> None:
+        if self._learned is not None and self._learned.learn(
+            ended.running.job, ended.peak_vram_mib
+        ):
+            self._apply_what_was_learned()
         one = self._running.pop(ended.exit.pid)
         self._leases.finish(one.job)
         if one.stopped_s is None:

@@ -35,6 +35,7 @@ class Job(NamedTuple):
     attempt: int = 1
     memory_mib: int | None = None  #: of each of its GPUs; None: not said
     expected_s: float | None = None  #: how long it is thought to run; None: nobody knows
+    auto_memory: bool = False  #: find out what memory it needs; alone on its GPUs until then
 
 
 class Card(NamedTuple):

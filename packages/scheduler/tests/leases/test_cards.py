@@ -275,6 +275,29 @@ def test_what_jobs_had_is_measured_and_told(server: Server) -> None:
     assert (record["vram_mib"], record["peak_vram_mib"]) == (10240, 6144)
 
 
+def test_what_a_sweep_needs_is_found_out(server: Server) -> None:
+    """The first job runs alone; then three of 20 GB fit; the next run knows it at once."""
+    server.write("")
+    server.machine.env["SGS_STATE_DIR"] = str(server.machine.path / "state")
+    job = f"echo + >> load; {using(server, 20_000)}; echo - >> load; : "
+    options = ("--vram", "auto", "--gpus", "0")
+    done = server.run("".join(f"{job}{n}\n" for n in range(4)), *options)
+    assert done.returncode == 0
+    load = (server.machine.path / "load").read_text().split()
+    assert load[:2] == ["+", "-"]
+    assert most_at_once(server.machine) == 3
+    assert "GPU memory: asked 21.7 GiB, measured at most 19.5 GiB" in done.stderr
+    (server.machine.path / "load").unlink()
+    server.run("".join(f"{job}{n}\n" for n in range(3)), *options)
+    assert most_at_once(server.machine) == 3
+
+
+def test_without_a_driver_nothing_can_be_found_out(machine: Machine) -> None:
+    done = machine.run("simple_gpu_scheduler", "--gpus", "0", "--vram", "auto", lines="true\n")
+    assert done.returncode == 2
+    assert "--vram auto measures jobs through the driver" in done.stderr
+
+
 def test_out_of_memory_runs_again_with_more_then_alone(server: Server) -> None:
     server.write("")
     says = "echo 'torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB' >&2; exit 1"

@@ -19,13 +19,13 @@ class MemoryVerdict:
 
     def hear(self, event: Event) -> None:
         """Compare what was asked for with what was measured."""
-        if isinstance(event, Ended) and event.running.job.memory_mib is not None:
+        if isinstance(event, Ended):
             self._compare(event, event.running.job.memory_mib)
         elif isinstance(event, Finished) and self._peaks_mib:
             _say(verdict(self._asked_mib, self._peaks_mib))
 
-    def _compare(self, event: Ended, asked_mib: int) -> None:
-        self._asked_mib = max(self._asked_mib, asked_mib)
+    def _compare(self, event: Ended, asked_mib: int | None) -> None:
+        self._asked_mib = max(self._asked_mib, asked_mib or 0)
         peak_mib = event.peak_vram_mib
         if peak_mib is not None:
             self._peaks_mib.append(peak_mib)
@@ -33,8 +33,10 @@ class MemoryVerdict:
                 _say(one_verdict(event.running.job.seq, asked_mib, peak_mib))
 
 
-def one_verdict(seq: int, asked_mib: int, peak_mib: int) -> str:
+def one_verdict(seq: int, asked_mib: int | None, peak_mib: int) -> str:
     """What one job had."""
+    if asked_mib is None:
+        return f"job {seq} had {show_memory(peak_mib)} of GPU memory"
     more = "; that is more than it asked for" if peak_mib > asked_mib else ""
     had, asked = show_memory(peak_mib), show_memory(asked_mib)
     return f"job {seq} had {had} of GPU memory, asked {asked}{more}"
@@ -44,8 +46,9 @@ def verdict(asked_mib: int, peaks_mib: list[int]) -> str:
     """What all jobs had."""
     most_mib = max(peaks_mib)
     jobs = "1 job" if len(peaks_mib) == 1 else f"{len(peaks_mib)} jobs"
-    text = f"GPU memory: asked {show_memory(asked_mib)}, measured at most {show_memory(most_mib)}"
-    if most_mib > asked_mib:
+    asked = f"asked {show_memory(asked_mib)}, " if asked_mib else ""
+    text = f"GPU memory: {asked}measured at most {show_memory(most_mib)}"
+    if most_mib > asked_mib > 0:
         return f"{text} ({jobs}): ask for more"
     return f"{text} ({jobs})"
 

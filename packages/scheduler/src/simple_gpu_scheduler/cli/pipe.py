@@ -31,6 +31,7 @@ from simple_gpu_scheduler.ports import Listener, MemoryMeter
 
 if TYPE_CHECKING:
     from simple_gpu_scheduler.adapters.results import ResultsDir
+    from simple_gpu_scheduler.policy.learned import LearnedMemory
 
 _TICK_S = 1.0
 
@@ -70,6 +71,7 @@ def _run(args: argparse.Namespace, chosen: Settings, gpus: Chosen) -> int:
     leases = _leases(args, chosen, gpus)
     clock = SystemClock()
     outputs, records = _records(args, clock)
+    learned = _learned(gpus) if args.vram == "auto" else None
     done = _done(args)  # now that the log is ours
     bar = _bar(args, clock)
     pipe = Pipe(
@@ -85,6 +87,7 @@ def _run(args: argparse.Namespace, chosen: Settings, gpus: Chosen) -> int:
         done=done,
         tick_s=_TICK_S if bar else None,
         meter=_meter(gpus),
+        learned=learned,
     )
     if os.isatty(0):
         _say("reading commands from the terminal, one a line; ^D ends them")
@@ -93,6 +96,8 @@ def _run(args: argparse.Namespace, chosen: Settings, gpus: Chosen) -> int:
     finally:
         if bar:
             bar.close()
+        if learned is not None:
+            _keep(learned)
 
 
 def _leases(args: argparse.Namespace, chosen: Settings, gpus: Chosen) -> LeaseHolder:
@@ -120,6 +125,24 @@ def _meter(gpus: Chosen) -> MemoryMeter | None:
     from simple_gpu_scheduler.adapters.memory_meter import DriverMeter
 
     return DriverMeter(nvml.NvmlDevices(), lineage)
+
+
+def _learned(gpus: Chosen) -> LearnedMemory:
+    if not gpus.driver:
+        raise UsageError("--vram auto measures jobs through the driver, which doesn't answer here")
+    from simple_gpu_scheduler.adapters.peaks_file import peaks_path, read_peaks
+    from simple_gpu_scheduler.policy.learned import LearnedMemory
+
+    return LearnedMemory(read_peaks(peaks_path()))
+
+
+def _keep(learned: LearnedMemory) -> None:
+    from simple_gpu_scheduler.adapters.peaks_file import peaks_path, write_peaks
+
+    try:
+        write_peaks(peaks_path(), learned.peaks_mib)
+    except SgsError as error:
+        _say(f"warning: {error}; the next run has to measure again")
 
 
 def _verdicts(args: argparse.Namespace) -> list[Listener]:

@@ -51,7 +51,8 @@ def settings(args: argparse.Namespace) -> Settings:
         units=share_units(_jobs_per_gpu(args)),
         timeout_s=timeout_s,
         tries=args.retries,
-        memory_mib=None if args.vram is None else parse_memory_mib(args.vram, "--vram"),
+        memory_mib=_vram_mib(args.vram),
+        auto_memory=args.vram == "auto",
     )
     policy = PipePolicy(
         delay_s=parse_duration_s(args.delay, "--delay"),
@@ -70,10 +71,14 @@ def settings(args: argparse.Namespace) -> Settings:
     return Settings(template, policy, parse_halt(args.halt), args.keep_free, idle)
 
 
+def _vram_mib(text: str | None) -> int | None:
+    return None if text in (None, "auto") else parse_memory_mib(text, "--vram")
+
+
 def _jobs_per_gpu(args: argparse.Namespace) -> int:
     """Jobs that say how much memory they need share a GPU as far as that goes."""
     if args.jobs_per_gpu is None:
-        return 1 if args.vram is None else MAX_JOBS_PER_GPU
+        return 1 if args.vram in (None, "auto") else MAX_JOBS_PER_GPU
     jobs_per_gpu: int = args.jobs_per_gpu
     return jobs_per_gpu
 
@@ -203,7 +208,7 @@ def _add_gpu_options(parser: argparse.ArgumentParser) -> None:
         "--vram",
         metavar="SIZE",
         help="memory that a job needs on each of its GPUs, such as 10G: jobs share a GPU as long "
-        "as there is so much free",
+        "as there is so much free; auto: find it out from the first jobs of a sweep",
     )
     group.add_argument(
         "--keep-free",
