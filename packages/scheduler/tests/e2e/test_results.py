@@ -23,6 +23,8 @@ FIELDS = {
     "user_s",
     "system_s",
     "max_rss_mib",
+    "vram_mib",
+    "peak_vram_mib",
 }
 
 
@@ -63,6 +65,8 @@ def test_the_record_of_a_job(box):
         "aborted": False,
         "attempt": 1,
         "gpus": ["GPU-7", "b"],
+        "vram_mib": None,
+        "peak_vram_mib": None,
     }
 
 
