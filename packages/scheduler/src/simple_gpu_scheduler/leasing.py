@@ -151,7 +151,7 @@ def read_lease(name: str, fields: Any) -> LeaseRecord:
             None if fields["parent"] is None else str(fields["parent"]),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise SgsError(f"lease file {name!r} can't be understood ({error!r})") from None
+        raise _unknown(name, error) from None
 
 
 def read_ticket(name: str, fields: Any) -> Ticket:
@@ -178,7 +178,7 @@ def read_ticket(name: str, fields: Any) -> Ticket:
             ),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise SgsError(f"lease file {name!r} can't be understood ({error!r})") from None
+        raise _unknown(name, error) from None
 
 
 def _check_version(fields: Any) -> None:
@@ -215,3 +215,10 @@ def describe_holders(
 def _names(gpus: Mapping[str, str], keys: Container[str]) -> str:
     names = [name for key, name in gpus.items() if key in keys]
     return f"GPU {names[0]} is" if len(names) == 1 else f"GPUs {', '.join(names)} are"
+
+
+def _unknown(name: str, error: Exception) -> SgsError:
+    return SgsError(
+        f"no GPU can be leased: {name} can't be understood ({error}); somebody holds it: see "
+        f"`ls -l` and `fuser -v` of it, and remove it if it is none of a newer version of sgs"
+    )

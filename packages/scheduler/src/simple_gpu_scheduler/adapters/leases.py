@@ -197,7 +197,7 @@ def _live(folder: str, ending: str, read: Callable[[str, Any], Record]) -> list[
                 fields = json.loads(data)
             except ValueError:
                 fields = None
-            found.append(read(name, fields))
+            found.append(read(os.path.join(folder, name), fields))
     return found
 
 
