@@ -7,10 +7,11 @@ import functools
 import json
 import sys
 import time
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from simple_gpu_scheduler.adapters import gpu_processes, lease_dir, leases, nvml
-from simple_gpu_scheduler.errors import SgsError, UsageError
+from simple_gpu_scheduler.cli.parser import Parser
+from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.occupancy import occupancy
 
 if TYPE_CHECKING:
@@ -38,14 +39,9 @@ examples:
   sgs gpus --json | jq -r '.[] | select(.free) | .gpu'"""
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message} (see {self.prog} --help)")
-
-
 def parse_args(argv: list[str]) -> argparse.Namespace:
     """Read the command line of the subcommand."""
-    parser = _Parser(
+    parser = Parser(
         prog="sgs gpus",
         description=DESCRIPTION,
         epilog=EPILOG,

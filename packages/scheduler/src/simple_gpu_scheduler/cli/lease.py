@@ -6,9 +6,9 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
 from simple_gpu_scheduler.adapters.acquire import GpusBusyError
+from simple_gpu_scheduler.cli.parser import Parser
 from simple_gpu_scheduler.client import Taken, take
 from simple_gpu_scheduler.durations import parse_duration_s
 from simple_gpu_scheduler.errors import SgsError, UsageError
@@ -30,11 +30,6 @@ it uses them.
 exit status: the command's; 75 the GPUs were not free (--no-wait, --timeout), 126 the command can't
 be run, 127 there is no such command, 2 usage, 1 leases can't be had.
 """
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message} (see {self.prog} --help)")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -84,7 +79,7 @@ def _say(text: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="sgs lease",
         allow_abbrev=False,
         description="Run a command on GPUs that nobody else gets meanwhile.",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 from simple_gpu_scheduler import __version__
 from simple_gpu_scheduler.adapters.console import message
 from simple_gpu_scheduler.adapters.output import say
+from simple_gpu_scheduler.cli.parser import Parser
 from simple_gpu_scheduler.durations import parse_duration_s
 from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.memory_sizes import parse_memory_mib
@@ -119,11 +120,6 @@ exit status: 0 all jobs succeeded (or those that --halt ..,success=N asks for), 
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message} (see {self.prog} --help)")
-
-
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Read the command line.
 
@@ -167,7 +163,7 @@ def _formatter(prog: str) -> argparse.HelpFormatter:
 
 
 def _parser() -> argparse.ArgumentParser:
-    options = _Parser(
+    options = Parser(
         prog="simple_gpu_scheduler",
         allow_abbrev=False,
         description="Read shell commands from stdin, one a line, and run each on a GPU that is "
@@ -204,6 +200,12 @@ def _add_gpu_options(parser: argparse.ArgumentParser) -> None:
         metavar="K",
         help="jobs on one GPU (default 1)",
     )
+    _add_placement_options(group)
+    _add_idle_options(group)
+
+
+def _add_placement_options(group: argparse._ArgumentGroup) -> None:
+    """Which GPUs a job gets, and how many are left alone."""
     group.add_argument(
         "--vram",
         metavar="SIZE",
@@ -232,6 +234,10 @@ def _add_gpu_options(parser: argparse.ArgumentParser) -> None:
         const="spread",
         help="prefer the emptiest GPUs",
     )
+
+
+def _add_idle_options(group: argparse._ArgumentGroup) -> None:
+    """What others may have on a GPU that is taken yet."""
     group.add_argument(
         "--idle-memory",
         default="1G",

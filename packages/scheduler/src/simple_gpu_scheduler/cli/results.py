@@ -6,9 +6,9 @@ import argparse
 import json
 import shutil
 import sys
-from typing import NoReturn
 
 from simple_gpu_scheduler.cli import results_dir
+from simple_gpu_scheduler.cli.parser import Parser
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.results import ranking, report, table
 from simple_gpu_scheduler.results.job import Job
@@ -45,14 +45,9 @@ examples:
   sgs results runs/sweep --json | jq '.[0].parameters'"""
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message} (see {self.prog} --help)")
-
-
 def parse_args(argv: list[str]) -> argparse.Namespace:
     """Read the command line of the subcommand."""
-    parser = _Parser(
+    parser = Parser(
         prog="sgs results",
         description=DESCRIPTION,
         epilog=EPILOG,

@@ -9,8 +9,9 @@ import math
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
+from simple_gpu_scheduler.cli.parser import Parser
 from simple_gpu_scheduler.durations import parse_duration_s
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.memory_sizes import parse_memory_mib
@@ -47,14 +48,9 @@ examples:
 DEFAULT_POLICIES = f"{EXCLUSIVE},{','.join(ORDERS)}"
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message} (see {self.prog} --help)")
-
-
 def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     """Read the command line of the subcommand."""
-    parser = _Parser(
+    parser = Parser(
         prog="sgs simulate",
         description=DESCRIPTION,
         epilog=EPILOG,
