@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from simple_gpu_scheduler.adapters.acquire import GpusBusyError, acquire
 from simple_gpu_scheduler.adapters.chosen_gpus import chosen_gpus, watch_cards
+from simple_gpu_scheduler.adapters.gpu_environ import LEASE_VARIABLE, gpu_environ
 from simple_gpu_scheduler.adapters.lease_holder import LeaseHolder
 from simple_gpu_scheduler.adapters.leases import LeaseDir
 from simple_gpu_scheduler.errors import SgsError, UsageError
@@ -27,8 +28,6 @@ from simple_gpu_scheduler.policy.reasons import impossible
 from simple_gpu_scheduler.ports import Lease
 
 __all__ = ["GpusBusyError", "SgsError", "Taken", "UsageError", "lease", "take"]
-
-_LEASE_VARIABLE = "SGS_LEASE"
 
 
 class Taken(NamedTuple):
@@ -41,11 +40,7 @@ class Taken(NamedTuple):
     @property
     def environ(self) -> dict[str, str]:
         """What a program needs to see just these GPUs."""
-        return {
-            "CUDA_VISIBLE_DEVICES": ",".join(self.gpus),
-            "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-            _LEASE_VARIABLE: self.lease.id,
-        }
+        return {**gpu_environ(self.gpus), LEASE_VARIABLE: self.lease.id}
 
 
 def take(
@@ -82,7 +77,7 @@ def take(
         [Card(name) for name in chosen.keys],
         chosen.keys,
         kind=kind,
-        inside=os.environ.get(_LEASE_VARIABLE),
+        inside=os.environ.get(LEASE_VARIABLE),
         watch=watch_cards(chosen, avoid_strangers=on is None),
     )
     reason = impossible(job, len(chosen.keys), holder.cards)

@@ -26,6 +26,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from simple_gpu_scheduler.adapters.chosen_gpus import chosen_gpus
+from simple_gpu_scheduler.adapters.gpu_environ import LEASE_VARIABLE, MODEST
 from simple_gpu_scheduler.adapters.leases import LeaseDir
 from simple_gpu_scheduler.adapters.python_worker import PythonWorker, WorkerDiedError
 from simple_gpu_scheduler.client import GpusBusyError, Taken, take
@@ -43,9 +44,6 @@ _TURN_S = 60.0
 
 #: A worker is asked to end in order before it is killed.
 _GRACE_S = 10.0
-
-#: Frameworks that take all of a GPU's memory at once are told not to, where it is shared.
-_MODEST = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
 
 
 class GPUExecutor(Executor):
@@ -155,7 +153,7 @@ class _SharedGpu:
         self._taken: Taken | None = None
         self._until_s = 0.0  # our turn
         self._gives_way = False
-        self._nested = "SGS_LEASE" in os.environ
+        self._nested = LEASE_VARIABLE in os.environ
 
     def enter(self) -> Taken:
         """Use it; waits until it can be leased."""
@@ -210,7 +208,7 @@ class _Pool:
     def __init__(self, cards: Sequence[_SharedGpu], idle_s: float, *, shared: bool) -> None:
         self._cards = cards
         self._idle_s = idle_s
-        self._modest = _MODEST if shared else {}
+        self._modest = MODEST if shared else {}
         self._changed = threading.Condition()
         self._waiting: deque[_Task] = deque()
         self._asleep = set(range(len(cards)))
@@ -445,7 +443,7 @@ def _requests(
         return lambda: take(on=[name], vram=vram, tell=tell)
 
     words = [on] if isinstance(on, str) else on
-    if words is None and "SGS_LEASE" in os.environ:  # then those are ours, driver or not
+    if words is None and LEASE_VARIABLE in os.environ:  # then those are ours, driver or not
         words = [os.environ.get("CUDA_VISIBLE_DEVICES", "")]
     if words is not None:
         names = chosen_gpus(list(words), tell, option="on=").keys

@@ -9,17 +9,11 @@ from contextlib import suppress
 from typing import Protocol
 
 from simple_gpu_scheduler.adapters import process_tree
+from simple_gpu_scheduler.adapters.gpu_environ import LEASE_VARIABLE, MODEST, gpu_environ
 from simple_gpu_scheduler.model import GPU_UNITS, Exit, Job, Leftover
 from simple_gpu_scheduler.ports import Lease
 
-#: Tells a job which lease it runs in, so that a scheduler started by it can use that.
-LEASE_VARIABLE = b"SGS_LEASE"
-
-#: Frameworks that take all of a GPU's memory at once are told not to, where it is shared.
-_MODEST = {
-    b"XLA_PYTHON_CLIENT_PREALLOCATE": b"false",
-    b"TF_FORCE_GPU_ALLOW_GROWTH": b"true",
-}
+_LEASE = LEASE_VARIABLE.encode()
 
 #: Python ignores these, and a spawned child would inherit that.
 _RESET = (signal.SIGPIPE, signal.SIGXFSZ)
@@ -62,11 +56,7 @@ class ProcessRunner:
     ) -> None:
         self._shell = shell
         self._run_id = run_id
-        self._environ = {
-            **environ,
-            b"CUDA_DEVICE_ORDER": b"PCI_BUS_ID",
-            process_tree.RUN_VARIABLE: run_id,
-        }
+        self._environ = {**environ, process_tree.RUN_VARIABLE: run_id}
         self._by_gpus: dict[tuple[tuple[str, ...], bool], dict[bytes, bytes]] = {}
         self._outputs = outputs
         null_fd = os.open(os.devnull, os.O_RDONLY)
@@ -82,7 +72,7 @@ class ProcessRunner:
         environ[process_tree.SEQ_VARIABLE] = b"%d" % job.seq
         actions = self._actions
         if lease is not None:  # onto itself: that makes the job inherit it
-            environ[LEASE_VARIABLE] = lease.id.encode()
+            environ[_LEASE] = lease.id.encode()
             actions = [*actions, (os.POSIX_SPAWN_DUP2, lease.fd, lease.fd)]
         if self._outputs is None:
             pid = self._spawn(job.command, environ, actions)
@@ -146,10 +136,8 @@ class ProcessRunner:
         }
 
     def _environ_for(self, gpus: tuple[str, ...], shared: bool) -> dict[bytes, bytes]:
-        visible = os.fsencode(",".join(gpus))
-        environ = {**self._environ, b"CUDA_VISIBLE_DEVICES": visible}
-        if shared:  # what the user has set himself stays
-            environ = {**_MODEST, **environ}
+        modest = _encoded(MODEST) if shared else {}
+        environ = {**modest, **self._environ, **_encoded(gpu_environ(gpus))}
         if len(self._by_gpus) > 1000:  # sets of GPUs are few, but their number is not bounded
             self._by_gpus.clear()
         self._by_gpus[gpus, shared] = environ
@@ -179,3 +167,7 @@ class ProcessRunner:
         finally:
             os.close(stdout_fd)
             os.close(stderr_fd)
+
+
+def _encoded(environ: Mapping[str, str]) -> dict[bytes, bytes]:
+    return {os.fsencode(name): os.fsencode(value) for name, value in environ.items()}

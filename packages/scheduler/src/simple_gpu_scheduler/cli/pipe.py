@@ -14,12 +14,13 @@ from simple_gpu_scheduler.adapters.bar import Bar
 from simple_gpu_scheduler.adapters.chosen_gpus import Chosen, chosen_gpus, watch_cards
 from simple_gpu_scheduler.adapters.clock import SystemClock
 from simple_gpu_scheduler.adapters.console import Console, message
+from simple_gpu_scheduler.adapters.gpu_environ import LEASE_VARIABLE
 from simple_gpu_scheduler.adapters.joblog import DoneJobs, Joblog, read_joblog
 from simple_gpu_scheduler.adapters.lease_holder import LeaseHolder
 from simple_gpu_scheduler.adapters.leases import LeaseDir
 from simple_gpu_scheduler.adapters.lines import LineSource
 from simple_gpu_scheduler.adapters.output import say
-from simple_gpu_scheduler.adapters.processes import LEASE_VARIABLE, Outputs, ProcessRunner
+from simple_gpu_scheduler.adapters.processes import Outputs, ProcessRunner
 from simple_gpu_scheduler.adapters.standard_files import open_missing_outputs
 from simple_gpu_scheduler.adapters.wait import KernelWait
 from simple_gpu_scheduler.cli.pipe_options import Settings, parse, settings
@@ -105,7 +106,7 @@ def _leases(args: argparse.Namespace, chosen: Settings, gpus: Chosen) -> LeaseHo
         LeaseDir(),
         [Card(name) for name in gpus.keys],
         gpus.keys,
-        inside=os.environ.get(LEASE_VARIABLE.decode()),
+        inside=os.environ.get(LEASE_VARIABLE),
         watch=watch_cards(gpus, avoid_strangers=args.gpus is None, **chosen.idle),
         keep_free=chosen.keep_free,
     )
