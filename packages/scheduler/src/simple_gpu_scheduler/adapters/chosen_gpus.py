@@ -18,7 +18,7 @@ class Chosen(NamedTuple):
     """GPUs to use."""
 
     keys: dict[str, str]  #: in leases, by the user's names: UUIDs where the driver answers
-    driver: bool  #: it answers
+    devices: nvml.NvmlDevices | None  #: to ask the driver, where it answers; opened when asked
 
 
 def chosen_gpus(
@@ -44,21 +44,21 @@ def chosen_gpus(
 
 def watch_cards(chosen: Chosen, **settings: Any) -> CardWatch | None:
     """What the driver will say of these cards; None where there is none. See `CardWatch`."""
-    if not chosen.driver:
+    if chosen.devices is None:
         return None
     from simple_gpu_scheduler.adapters.card_watch import CardWatch
 
-    return CardWatch(nvml.NvmlDevices(), chosen.keys, **settings)
+    return CardWatch(chosen.devices, chosen.keys, **settings)
 
 
 def _named_gpus(words: Sequence[str], tell: Callable[[str], None]) -> Chosen:
     ids = gpu_ids.parse_gpu_ids(words)
     if nvml.driver_present(os.environ.get("LD_LIBRARY_PATH", "")):
         try:
-            return Chosen(gpu_ids.uuids(ids, nvml.gpu_names()), driver=True)
+            return Chosen(gpu_ids.uuids(ids, nvml.gpu_names()), nvml.NvmlDevices())
         except nvml.NoDriverError as error:
             tell(f"warning: the NVIDIA driver doesn't answer ({error}); using GPUs as named")
-    return Chosen({one: one for one in ids}, driver=False)
+    return Chosen({one: one for one in ids}, None)
 
 
 def _gpus_of_machine(inherited: str | None) -> Chosen:
@@ -76,4 +76,4 @@ def _gpus_of_machine(inherited: str | None) -> Chosen:
             f"no GPU found: the machine has {len(names)}, none of them usable{where}; "
             "unset or correct the variable, or name GPUs by --gpus 0,1,2"
         )
-    return Chosen(gpu_ids.uuids(ids, names), driver=True)
+    return Chosen(gpu_ids.uuids(ids, names), nvml.NvmlDevices())

@@ -36,6 +36,19 @@ def lock_alone(fd: int) -> bool:
     return False
 
 
+def is_held(fd: int) -> bool:
+    """Whether another open file has the lock; else ours has it then, shared, until it is closed.
+
+    Raises:
+        OSError: there are no locks here.
+    """
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
+
+
 def is_locked(path: str) -> bool | None:
     """Whether a process has the directory's lock; None if that can't be known."""
     try:
@@ -43,9 +56,8 @@ def is_locked(path: str) -> bool | None:
     except OSError:
         return None
     try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        if is_held(fd):
+            return True
     except OSError:
         return None
     finally:

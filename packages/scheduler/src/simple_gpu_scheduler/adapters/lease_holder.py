@@ -90,13 +90,17 @@ class LeaseHolder:
         """See what others hold now, and what the driver says."""
         if self.wake_fd is not None:
             drain(self.wake_fd)
-        if self._watch is not None:
-            self._bare = tuple(self._watch.look(self._folder.leases()))
-        self._look_at_leases()
-
-    def _look_at_leases(self) -> None:
-        ours = {held.lease.id for held in self._all_held()}
         leases = self._folder.leases()
+        self._look_at_driver(leases)
+        self._reckon(leases)
+
+    def _look_at_driver(self, leases: Sequence[LeaseRecord]) -> None:
+        if self._watch is not None:
+            self._bare = tuple(self._watch.look(leases))
+
+    def _reckon(self, leases: Sequence[LeaseRecord]) -> None:
+        """What these leases, and those who wait, leave of our cards."""
+        ours = {held.lease.id for held in self._all_held()}
         ticket = None if self._ticket is None else self._ticket[1]
         tickets = [one for one in before(self._folder.tickets(), ticket) if one != ticket]
         found = taken(leases, tickets, ours=ours, inside=self._inside)
@@ -128,11 +132,11 @@ class LeaseHolder:
     def _take_anew(self, start: Start) -> Held | None:
         job, gpus = start
         keys = tuple(self._keys[gpu] for gpu in gpus)
-        if self._watch is not None:
-            self.look()  # at the driver, while others may still allocate
+        if self._watch is not None:  # it takes its time: others may still allocate
+            self._look_at_driver(self._folder.leases())
         with self._folder.allocating():
             self._release_spares(gpus)
-            self._look_at_leases()
+            self._reckon(self._folder.leases())
             if not self._fits(start):
                 return None
             want = Want(keys, len(keys), job.units, job.memory_mib)

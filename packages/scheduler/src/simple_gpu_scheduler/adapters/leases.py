@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple, TypeVar
 
+from simple_gpu_scheduler.adapters.file_locks import is_held
 from simple_gpu_scheduler.adapters.lease_dir import (
     lease_dir,
     open_lease_dir,
@@ -209,17 +210,20 @@ def _content_if_locked(path: str) -> bytes | None:
     except OSError:  # gone, or no file of ours
         return None
     try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return os.read(fd, _MOST_BYTES)
-    except OSError as error:
-        raise _unwritable(os.path.dirname(path), error) from None
-    else:
+        if _held(fd, path):
+            return os.read(fd, _MOST_BYTES)
         with suppress(OSError):  # another user's, in a sticky directory
             os.unlink(path)
         return None
     finally:
         os.close(fd)
+
+
+def _held(fd: int, path: str) -> bool:
+    try:
+        return is_held(fd)
+    except OSError as error:
+        raise _unwritable(os.path.dirname(path), error) from None
 
 
 def _create(path: str) -> int:
@@ -236,9 +240,8 @@ def _check_locked(path: str) -> None:
     """See that a lock means something here: on some file systems it is granted to everybody."""
     fd = os.open(path, os.O_RDONLY)
     try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return
+        if is_held(fd):
+            return
     finally:
         os.close(fd)
     raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))

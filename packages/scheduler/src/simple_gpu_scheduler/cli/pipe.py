@@ -9,7 +9,6 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from simple_gpu_scheduler.adapters import nvml
 from simple_gpu_scheduler.adapters.bar import Bar
 from simple_gpu_scheduler.adapters.chosen_gpus import Chosen, chosen_gpus, watch_cards
 from simple_gpu_scheduler.adapters.clock import SystemClock
@@ -120,16 +119,16 @@ def _leases(args: argparse.Namespace, chosen: Settings, gpus: Chosen) -> LeaseHo
 
 
 def _meter(gpus: Chosen) -> MemoryMeter | None:
-    if not gpus.driver:
+    if gpus.devices is None:
         return None
     from simple_gpu_scheduler.adapters.gpu_processes import lineage
     from simple_gpu_scheduler.adapters.memory_meter import DriverMeter
 
-    return DriverMeter(nvml.NvmlDevices(), lineage)
+    return DriverMeter(gpus.devices, lineage)
 
 
 def _learned(gpus: Chosen) -> LearnedMemory:
-    if not gpus.driver:
+    if gpus.devices is None:
         raise UsageError("--vram auto measures jobs through the driver, which doesn't answer here")
     from simple_gpu_scheduler.adapters.peaks_file import peaks_path, read_peaks
     from simple_gpu_scheduler.policy.learned import LearnedMemory
