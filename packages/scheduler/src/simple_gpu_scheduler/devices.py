@@ -75,15 +75,26 @@ class LinkEnd(NamedTuple):
 
 
 def find_gpu(name: str, gpus: Sequence[Gpu]) -> Gpu | None:
-    """The GPU that a user's name means, as CUDA reads names: a number, a UUID or the start of one.
+    """The GPU that a user's name means; None if there is none, or several.
 
-    None if there is none, or several. The number of a card that is cut by MIG means no slice.
+    The number of a card that is cut by MIG means no slice.
+    """
+    place = named([(None if gpu.parent else gpu.number, gpu.uuid) for gpu in gpus], name)
+    return None if place is None else gpus[place]
+
+
+def named(gpus: Sequence[tuple[int | None, str]], name: str) -> int | None:
+    """The place of the GPU that a name means, as CUDA reads names; None if none or several.
+
+    Args:
+        gpus: the number (None for a slice) and the UUID of each.
+        name: a number, a UUID or the start of one.
     """
     if name.isascii() and name.isdigit():
-        found = [gpu for gpu in gpus if gpu.number == int(name) and not gpu.parent]
+        found = [place for place, (number, _) in enumerate(gpus) if number == int(name)]
     elif name.startswith(("GPU-", "MIG-")):
-        exact = [gpu for gpu in gpus if gpu.uuid == name]
-        found = exact or [gpu for gpu in gpus if gpu.uuid.startswith(name)]
+        exact = [place for place, (_, uuid) in enumerate(gpus) if uuid == name]
+        found = exact or [place for place, (_, uuid) in enumerate(gpus) if uuid.startswith(name)]
     else:
         found = []
     return found[0] if len(found) == 1 else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from simple_gpu_scheduler.devices import named
 from simple_gpu_scheduler.errors import UsageError
 
 
@@ -75,9 +76,5 @@ def visible_ids(gpus: Sequence[GpuName], inherited: str | None) -> tuple[str, ..
 
 
 def _find(one: str, gpus: Sequence[GpuName]) -> GpuName | None:
-    if one.isascii() and one.isdigit():
-        return next((gpu for gpu in gpus if gpu.number == str(int(one))), None)
-    if not one.startswith(("GPU-", "MIG-")):
-        return None
-    matches = [gpu for gpu in gpus if gpu.uuid.startswith(one)]
-    return matches[0] if len(matches) == 1 else None
+    place = named([(int(gpu.number) if gpu.number else None, gpu.uuid) for gpu in gpus], one)
+    return None if place is None else gpus[place]
