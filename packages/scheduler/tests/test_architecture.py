@@ -25,6 +25,7 @@ LAYERS = [
     ["loop", "results", "sim"],
     ["adapters", "testing", "testing_devices"],
     ["client"],
+    ["executor_pool"],
     ["executor"],
     ["cli"],
     ["entry"],
