@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import signal
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.intake import Intake
+from simple_gpu_scheduler.memory_care import MemoryCare
 from simple_gpu_scheduler.model import (
     Counts,
     Ended,
@@ -38,20 +38,13 @@ from simple_gpu_scheduler.ports import (
     Lease,
     Leases,
     Listener,
-    MemoryMeter,
     Runner,
     Source,
     Wait,
 )
 
-if TYPE_CHECKING:
-    from simple_gpu_scheduler.policy.learned import LearnedMemory
-
 #: How often to look whether the rest of a stopped job's process tree has gone.
 _TREE_CHECK_S = 0.1
-
-#: How often jobs' GPU memory is measured, where it is.
-_MEASURE_EVERY_S = 1.0
 
 #: Errors of starting a process that pass once another one has ended.
 _PASSING = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
@@ -74,12 +67,11 @@ class Pipe:
         done: Done,
         halt: Halt | None = None,
         tick_s: float | None = None,
-        meter: MemoryMeter | None = None,
-        learned: LearnedMemory | None = None,
+        memory: MemoryCare | None = None,
     ) -> None:
         """`template` is what each job asks for unless its directives say otherwise; `done` are
         the lines to skip; with `tick_s` the listeners hear of the progress at least so often;
-        `meter` measures the jobs that ask for memory; `learned` is what they were seen to need.
+        `memory` is for jobs that ask for it.
         """
         self._leases = leases
         self._source = source
@@ -90,8 +82,7 @@ class Pipe:
         self._policy = policy
         self._halt = halt
         self._tick_s = tick_s
-        self._meter = meter
-        self._learned = learned
+        self._memory = memory
         self._intake = Intake(source, template, leases.cards, done, self._not_run, clock.wall_s)
         self._ending = Ending(halt)
         self._tally = dict.fromkeys(Counts._fields, 0)
@@ -106,8 +97,8 @@ class Pipe:
     def run(self) -> int:
         """Run until the end; returns the exit status."""
         while True:
-            if self._ending.phase is Phase.OPEN and self._intake.take():
-                self._apply_what_was_learned()
+            if self._ending.phase is Phase.OPEN and self._intake.take() and self._memory:
+                self._intake.change(self._memory.asked)
             decided = plan(self._snapshot(), self._policy)
             self._hold = decided.hold
             all_started = self._apply(decided.starts, decided.stops)
@@ -142,8 +133,8 @@ class Pipe:
             self._report_progress()
         want_input = self._ending.phase is Phase.OPEN and self._source.wants_input
         watch_fd = self._leases.wake_fd
-        if self._meter is not None:
-            self._meter.sample(self._measured(), self._clock.now_s())
+        if self._memory is not None:
+            self._memory.sample(self._running, self._clock.now_s())
         woken = self._wait.wait(self._timeout_s(wake_s), want_input=want_input, watch_fd=watch_fd)
         for number in woken.signals:
             self._heed(number)
@@ -158,23 +149,13 @@ class Pipe:
             limits_s.append(self._leases.look_again_s)
         if self._exits:
             limits_s.append(_TREE_CHECK_S)
-        if self._meter is not None and self._measured():
-            limits_s.append(_MEASURE_EVERY_S)
+        if self._memory is not None:
+            measure_s = self._memory.every_s(self._running)
+            if measure_s is not None:
+                limits_s.append(measure_s)
         if self._tick_s is not None and self._running:
             limits_s.append(self._tick_s)
         return min(limits_s) if limits_s else None
-
-    def _measured(self) -> list[int]:
-        """The jobs that said what memory they need, or of which that is to be found out."""
-        return [
-            pid
-            for pid, one in self._running.items()
-            if one.job.memory_mib is not None or one.job.auto_memory
-        ]
-
-    def _apply_what_was_learned(self) -> None:
-        if self._learned is not None:
-            self._intake.change(self._learned.asked)
 
     def _look_at_leases(self) -> None:
         try:
@@ -284,7 +265,7 @@ class Pipe:
         runtime_s = self._clock.now_s() - one.started_s
         ok = done.exit_code == 0 and not one.timed_out
         aborted = one.stopped_s is not None and not one.timed_out
-        peak_mib = None if self._meter is None else self._meter.peak_mib(done.pid)
+        peak_mib = None if self._memory is None else self._memory.peak_mib(done.pid)
         return Ended(one, done, runtime_s, ok, aborted, peak_vram_mib=peak_mib)
 
     def _end_with_tree(self, one: Running, ended: Ended) -> None:
@@ -298,11 +279,9 @@ class Pipe:
             self._end(ended)
 
     def _end(self, ended: Ended) -> None:
-        if self._learned is not None and self._learned.learn(
-            ended.running.job, ended.peak_vram_mib
-        ):
-            self._apply_what_was_learned()
         one = self._running.pop(ended.exit.pid)
+        if self._memory is not None and self._memory.learn(one.job, ended.peak_vram_mib):
+            self._intake.change(self._memory.asked)
         self._leases.finish(one.job)
         if one.stopped_s is None:
             left = self._runner.leftovers(one.pid, one.job.seq, thorough=False)

@@ -25,9 +25,10 @@ from simple_gpu_scheduler.adapters.wait import KernelWait
 from simple_gpu_scheduler.cli.pipe_options import Settings, parse, settings
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.loop import Pipe
+from simple_gpu_scheduler.memory_care import MemoryCare
 from simple_gpu_scheduler.model import Card, Notice
 from simple_gpu_scheduler.policy.reasons import impossible
-from simple_gpu_scheduler.ports import Listener, MemoryMeter
+from simple_gpu_scheduler.ports import Listener
 
 if TYPE_CHECKING:
     from simple_gpu_scheduler.adapters.results import ResultsDir
@@ -86,8 +87,7 @@ def _run(args: argparse.Namespace, chosen: Settings, gpus: Chosen) -> int:
         halt=chosen.halt,
         done=done,
         tick_s=_TICK_S if bar else None,
-        meter=_meter(gpus),
-        learned=learned,
+        memory=_memory(gpus, learned),
     )
     if os.isatty(0):
         _say("reading commands from the terminal, one a line; ^D ends them")
@@ -118,13 +118,13 @@ def _leases(args: argparse.Namespace, chosen: Settings, gpus: Chosen) -> LeaseHo
     return leases
 
 
-def _meter(gpus: Chosen) -> MemoryMeter | None:
+def _memory(gpus: Chosen, learned: LearnedMemory | None) -> MemoryCare | None:
     if gpus.devices is None:
         return None
     from simple_gpu_scheduler.adapters.gpu_processes import lineage
     from simple_gpu_scheduler.adapters.memory_meter import DriverMeter
 
-    return DriverMeter(gpus.devices, lineage)
+    return MemoryCare(DriverMeter(gpus.devices, lineage), learned)
 
 
 def _learned(gpus: Chosen) -> LearnedMemory:
