@@ -5,8 +5,8 @@ The job inherits the descriptor, so the kernel itself ends the lease when the la
 holds it is gone, whoever crashed before. The file gets its visible name only when it is locked
 and complete. `allocate.lock` is held while one allocator reads all leases and adds its own.
 
-Users of one machine can delay each other (by taking leases, or by stopping with the allocation
-lock held), but never corrupt: nobody can remove or change a file of another user.
+Users of one machine trust each other: nobody can remove or change a file of another user, but
+what a file says is believed.
 """
 
 from __future__ import annotations
