@@ -23,7 +23,7 @@ LAYERS = [
     ["gpu_ids", "directives", "policy", "search", "ports", "device_ports", "leasing"],
     ["intake", "occupancy", "availability", "memory_care", "lease_format", "lease_ports"],
     ["loop", "results", "sim"],
-    ["adapters", "testing", "testing_devices"],
+    ["adapters", "testing", "testing_devices", "testing_leases"],
     ["client"],
     ["executor_pool"],
     ["executor"],
