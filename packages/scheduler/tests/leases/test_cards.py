@@ -99,26 +99,33 @@ def test_a_card_is_one_whether_the_driver_is_seen_or_not(server: Server) -> None
         shell.communicate("\n")
 
 
-def test_what_a_job_leaves_on_its_card_is_seen_before_the_next_one(server: Server) -> None:
-    """The second job goes to the other card, where there is one."""
-    server.write("", "")
-    state, left = server.state.path, "sleep 60 > /dev/null 2>&1 & pid=$!; echo $pid > left; "
-    card = f"card GPU-0\n{FREE}\nprocess $pid 20000\ncard GPU-1\n{FREE}\n".replace("\n", "\\n")
-    lines = f'{left} printf "{card}" > n; mv n {state}\nsleep 0; echo $CUDA_VISIBLE_DEVICES\n'
+@pytest.mark.parametrize(
+    ("away", "runtime_s"),
+    [("", 0), ("setsid", 1.1)],
+    ids=["in the job's process group", "in a session of its own, of a job that ran for a while"],
+)
+def test_what_a_job_leaves_on_its_card_is_seen_before_the_next_one(
+    server: Server, away: str, runtime_s: float
+) -> None:
+    """The next job waits until the card is free of it, although the scheduler had the card."""
+    server.write("")
+    state, folder = server.state.path, server.machine.path
+    card = f"card GPU-0\n{FREE}\nprocess $! 20000\n".replace("\n", "\\n")
+    leaves = f"{away} sleep 60 > /dev/null 2>&1 & sleep {runtime_s}; "
+    leaves += f'printf "{card}" > n; mv n {state}; echo $! > left'
     run = server.machine.start("simple_gpu_scheduler", "--quiet")
     assert run.stdin is not None
     assert run.stdout is not None
-    first, second, _ = lines.split("\n")
-    run.stdin.write(f"{first}\n")
-    run.stdin.flush()
-    wait_until(lambda: "20000" in state.read_text(), "the first job is over, but for that")
-    run.stdin.write(f"{second}\n")
+    assert run.stderr is not None
+    run.stdin.write(f"{leaves}\necho $CUDA_VISIBLE_DEVICES\n")
     run.stdin.close()
-    try:
-        assert run.stdout.read() == "1\n"
-        assert run.wait(60) == 0
-    finally:
-        os.kill(int((server.machine.path / "left").read_text()), signal.SIGKILL)
+    said = next(line for line in run.stderr if "left processes" not in line)
+    left = int((folder / "left").read_text())
+    assert f"GPU 0 is used by {fake_user()} (pid {left}, sleep, 19.5 GiB)" in said
+    assert run.poll() is None
+    os.kill(left, signal.SIGKILL)
+    assert run.stdout.read() == "0\n"
+    assert run.wait(60) == 0
 
 
 def test_cards_of_strangers_are_not_taken(server: Server, stranger: int) -> None:

@@ -80,9 +80,12 @@ def test_a_file_that_is_no_lease_neither_frees_a_card_nor_stops_anybody(
     assert machine.run(*AGAIN).returncode == 0
 
 
-@pytest.mark.parametrize("name", ["x.lease", "waiting/x.ticket", "x.new", "allocate.lock"])
+@pytest.mark.parametrize("name", ["x.lease", "waiting/x.ticket", "x.new"])
 @pytest.mark.parametrize("kind", ["fifo", "directory", "link to nothing", "link to a lease"])
-def test_what_is_no_plain_file_is_passed_over(machine: Machine, name: str, kind: str) -> None:
+@pytest.mark.parametrize("held", [True, False])
+def test_what_is_no_plain_file_is_passed_over(
+    machine: Machine, name: str, kind: str, held: bool
+) -> None:
     shell = hold(machine, "--on", "0")
     (lease,) = machine.files()
     path = machine.leases / name
@@ -92,9 +95,13 @@ def test_what_is_no_plain_file_is_passed_over(machine: Machine, name: str, kind:
         path.mkdir()
     else:
         path.symlink_to(machine.leases / lease if kind == "link to a lease" else "/nowhere")
+    fd = os.open(path if path.exists() else "/", os.O_RDONLY | os.O_NONBLOCK)
+    if held and "link" not in kind:
+        fcntl.flock(fd, fcntl.LOCK_EX)
     assert machine.run(*AGAIN).returncode == 75
     run = machine.run("simple_gpu_scheduler", "--gpus", "1", lines="echo ran\n")
     assert (run.returncode, run.stderr) == (0, "")
+    os.close(fd)
     let_go(shell)
 
 
