@@ -213,7 +213,6 @@ class LeaseHolder:
     def _take_anew(self, start: Start) -> _Own | None:
         job, gpus = start
         if self._watch is not None:  # it takes its time: others may still allocate
-            self._release_spares(gpus)
             self._look_at_driver(self._leases())
         with self._book.allocating():
             self._release_spares(gpus)
