@@ -193,8 +193,9 @@ def _add_gpu_options(parser: argparse.ArgumentParser) -> None:
         "--gpus",
         nargs="+",
         metavar="ID",
-        help="ids of the GPUs to use, as 0,1,2 or 0 1 2: numbers of nvidia-smi, UUIDs, MIG "
-        "slices; default: all of the machine, within CUDA_VISIBLE_DEVICES if that is set",
+        help="ids of the GPUs to use, as 0,1,2 or 0 1 2: numbers of nvidia-smi (or of HIP), "
+        "UUIDs, MIG slices; default: all of the machine, within CUDA_VISIBLE_DEVICES (or "
+        "HIP_VISIBLE_DEVICES) if that is set",
     )
     group.add_argument(
         "--gpus-per-job",
