@@ -21,7 +21,7 @@ LAYERS = [
     ["errors"],
     ["model", "durations", "devices", "memory_sizes"],
     ["gpu_ids", "directives", "policy", "search", "ports", "device_ports", "leasing"],
-    ["intake", "occupancy", "availability", "holders", "memory_care"],
+    ["intake", "occupancy", "availability", "who_has", "memory_care"],
     ["loop", "results", "sim"],
     ["adapters", "testing", "testing_devices"],
     ["client"],

@@ -11,10 +11,10 @@ from simple_gpu_scheduler.adapters.gpu_environ import LEASE_VARIABLE
 from simple_gpu_scheduler.adapters.lease_dir import lease_dir, open_lease_dir, waiting_dir
 from simple_gpu_scheduler.adapters.lease_holder import LeaseHolder
 from simple_gpu_scheduler.adapters.leases import LeaseDir
-from simple_gpu_scheduler.holders import Holders, describe_leases, describe_tickets, holders
 from simple_gpu_scheduler.leasing import LeaseRecord, Ticket
 from simple_gpu_scheduler.model import Card
 from simple_gpu_scheduler.policy.explain import Known
+from simple_gpu_scheduler.who_has import Holders, describe_leases, describe_tickets, who_has
 
 
 class Glance(LeaseHolder):
@@ -49,7 +49,7 @@ class Glance(LeaseHolder):
         Args:
             when: renders a time on the wall clock.
         """
-        found = holders(*self._theirs, self._inside)
+        found = who_has(*self._theirs, self._inside)
         return {name: self._known(name, found.get(key), when) for name, key in self._keys.items()}
 
     def _known(self, name: str, found: Holders | None, when: Callable[[float], str]) -> Known:

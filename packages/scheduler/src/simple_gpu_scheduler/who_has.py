@@ -15,7 +15,7 @@ class Holders(NamedTuple):
     tickets: tuple[Ticket, ...] = ()  #: of those who were promised it
 
 
-def holders(
+def who_has(
     leases: Sequence[LeaseRecord], tickets: Sequence[Ticket], inside: str | None = None
 ) -> dict[str, Holders]:
     """Who has what, by the cards' keys; see `leasing.taken`.

@@ -7,9 +7,9 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.holders import Holders, describe_leases, describe_tickets, holders
 from simple_gpu_scheduler.leasing import LeaseRecord, Ticket, Want, before, taken
 from simple_gpu_scheduler.model import GPU_UNITS, share_units
+from simple_gpu_scheduler.who_has import Holders, describe_leases, describe_tickets, who_has
 
 KEYS = ("GPU-a", "GPU-b", "MIG-c", "3")
 
@@ -42,7 +42,7 @@ def test_it_sums_up_to_what_is_taken(
         ticket(n, *gpus, number=number, units=share)
         for n, (gpus, share, number) in enumerate(queue)
     ]
-    found = holders(leases, waiting, inside)
+    found = who_has(leases, waiting, inside)
     sums = {
         gpu: sum(one.units for one in who.leases) + sum(one.want.units for one in who.tickets)
         for gpu, who in found.items()
@@ -53,8 +53,8 @@ def test_it_sums_up_to_what_is_taken(
 
 def test_a_lease_within_another_one_has_nothing_of_its_own() -> None:
     outer, inner = lease("o", "GPU-a"), lease("i", "GPU-a", parent="o")
-    assert holders([outer, inner], [])["GPU-a"] == Holders((outer,))
-    assert holders([outer, inner], [], "o")["GPU-a"] == Holders((inner,))
+    assert who_has([outer, inner], [])["GPU-a"] == Holders((outer,))
+    assert who_has([outer, inner], [], "o")["GPU-a"] == Holders((inner,))
 
 
 def test_each_program_is_named_once_from_when_it_began() -> None:
