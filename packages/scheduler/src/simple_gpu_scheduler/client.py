@@ -12,8 +12,10 @@ of the GPU. The lease ends with the block, or with the process, however that end
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import NamedTuple
 
 from simple_gpu_scheduler.adapters.acquire import GpusBusyError, acquire
@@ -30,8 +32,17 @@ from simple_gpu_scheduler.ports import Lease
 __all__ = ["GpusBusyError", "SgsError", "Taken", "UsageError", "lease", "take"]
 
 
+#: The `lease` blocks of this program, and how many of them are around the code that runs.
+_blocks: list[None] = []
+_around: ContextVar[int] = ContextVar("around", default=0)
+_lock = threading.Lock()
+
+
 class Taken(NamedTuple):
-    """GPUs that are ours until `release`, or until the last process that has `lease` ends."""
+    """GPUs that are ours until `release`, or until the last process that has `lease` ends.
+
+    A forked child shares the lease, and only its parent can give it back.
+    """
 
     gpus: tuple[str, ...]
     lease: Lease
@@ -76,6 +87,7 @@ def take(
         LeaseDir(),
         [Card(name) for name in chosen.keys],
         chosen.keys,
+        uuids=chosen.uuids,
         kind=kind,
         inside=os.environ.get(LEASE_VARIABLE),
         watch=watch_cards(chosen, avoid_strangers=on is None),
@@ -87,7 +99,7 @@ def take(
     if warning:
         tell(f"warning: {warning}")
     names, held = acquire(holder, job, timeout_s=timeout_s, tell=tell)
-    return Taken(names, held, lambda: _release(holder, job))
+    return Taken(names, held, holder.close)
 
 
 @contextmanager
@@ -98,19 +110,50 @@ def lease(
     vram: str | None = None,
     timeout_s: float | None = None,
 ) -> Iterator[tuple[str, ...]]:
-    """Hold GPUs for a block; the environment names them meanwhile. See `take`."""
-    taken = take(gpus=gpus, on=on, vram=vram, timeout_s=timeout_s)
-    before = {name: os.environ.get(name) for name in taken.environ}
+    """Hold GPUs for a block; the environment names them meanwhile. See `take`.
+
+    A block within another one shares out its GPUs. The environment is the whole program's, so
+    that two blocks side by side, in threads or tasks, would each see the other's GPUs.
+
+    Raises:
+        UsageError: another thread or task is in such a block.
+    """
+    with _block():
+        taken = take(gpus=gpus, on=on, vram=vram, timeout_s=timeout_s)
+        before = {name: os.environ.get(name) for name in taken.environ}
+        try:
+            os.environ.update(taken.environ)
+            yield taken.gpus
+        finally:
+            _restore(before)
+            taken.release()
+
+
+@contextmanager
+def _block() -> Iterator[None]:
+    """A `lease` block, of which only one may be the innermost."""
+    around = _around.get()
+    with _lock:
+        if len(_blocks) != around:
+            raise UsageError(
+                "another thread or task of this program is in a lease() block, and both would see "
+                "the GPUs of the last one: use GPUExecutor, or take() and a process for each"
+            )
+        _blocks.append(None)
+    undo = _around.set(around + 1)
     try:
-        os.environ.update(taken.environ)
-        yield taken.gpus
+        yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-        taken.release()
+        _around.reset(undo)
+        _blocks.pop()
+
+
+def _restore(before: Mapping[str, str | None]) -> None:
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def _request(gpus: int, vram: str | None) -> Job:
@@ -120,8 +163,3 @@ def _request(gpus: int, vram: str | None) -> Job:
         return Job(1, b"", gpus, GPU_UNITS)
     memory_mib = parse_memory_mib(vram, "vram")
     return Job(1, b"", gpus, share_units(MAX_JOBS_PER_GPU), memory_mib=memory_mib)
-
-
-def _release(holder: LeaseHolder, job: Job) -> None:
-    holder.finish(job)
-    holder.settle(None)

@@ -86,7 +86,7 @@ def _wanted(taken: Taken) -> bool:
     folder = LeaseDir()
     if not folder.somebody_waits():
         return False
-    ours = {gpu for one in folder.leases() if one.id == taken.lease.id for gpu in one.gpus}
+    ours = {gpu for one in folder.leases() if one.token == taken.lease.id for gpu in one.gpus}
     others = (one for one in folder.tickets() if one.pid != os.getpid())
     return any(not ours.isdisjoint(one.want.gpus) for one in others)
 

@@ -6,14 +6,11 @@ Everything here is arithmetic on records; the locked files are in `adapters.leas
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
+from typing import NamedTuple
 
-from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.model import GPU_UNITS
-
-#: Of the file format. A file of a later version is refused, not guessed at.
-VERSION = 1
 
 
 class Want(NamedTuple):
@@ -23,6 +20,9 @@ class Want(NamedTuple):
     number: int
     units: int = GPU_UNITS  #: of each card
     memory_mib: int | None = None  #: of each card; None: not said
+    #: The driver's numbers of `gpus`, empty where there is none. Those who have no driver know the
+    #: cards by them.
+    numbers: tuple[str, ...] = ()
 
 
 class LeaseRecord(NamedTuple):
@@ -37,7 +37,14 @@ class LeaseRecord(NamedTuple):
     gpus: tuple[str, ...]  #: keys, see `Want`
     units: int
     memory_mib: int | None = None
-    parent: str | None = None  #: the lease that this one is a part of
+    parent: str | None = None  #: the token of the lease that this one is a part of
+    numbers: tuple[str, ...] = ()  #: see `Want`
+    turn: int = 0  #: how often it was passed on from one job to the next
+
+    @property
+    def token(self) -> str:
+        """What those within the lease know it by: the next job's turn is none of theirs."""
+        return token(self.id, self.turn)
 
 
 class Ticket(NamedTuple):
@@ -58,41 +65,90 @@ class Taken(NamedTuple):
     memory_mib: int = 0
 
 
+def token(lease_id: str, turn: int) -> str:
+    """One job's part of a lease's life."""
+    return f"{lease_id}:{turn}"
+
+
+def as_ours(
+    gpus: Sequence[str],
+    numbers: Sequence[str],
+    ours: Container[str],
+    uuids: Mapping[str, str],
+) -> tuple[str, ...]:
+    """Somebody's keys as we call the cards, whether he or we know the driver or not.
+
+    Args:
+        numbers: of those cards, see `Want`.
+        ours: our own keys.
+        uuids: by number, where we know the driver.
+    """
+    return tuple(
+        gpu if gpu in ours else number if number in ours else uuids.get(gpu, gpu)
+        for gpu, number in zip_longest(gpus, numbers[: len(gpus)], fillvalue="")
+    )
+
+
+def may_be_within(uid: int, parent: LeaseRecord) -> bool:
+    """Whether a user's programs can be a part of that lease: it is his, or he is root."""
+    return uid in (parent.uid, 0)
+
+
 def taken(
     leases: Sequence[LeaseRecord],
     tickets: Iterable[Ticket] = (),
     *,
     ours: Container[str] = (),
     inside: str | None = None,
+    sizes_mib: Mapping[str, int] | None = None,
 ) -> dict[str, Taken]:
     """What others have taken of each card, by leases and by waiting before us.
 
-    A lease within another one is paid for by that one. Seen from inside a lease (a scheduler that
-    runs as a job of another one), only its siblings count on the cards of that lease, which are
-    wholly its own.
+    A lease within another one is paid for by that one; once that is over, or its job, it counts by
+    itself. Seen from inside a lease (a scheduler that runs as a job of another one), only what is
+    within the same lease, or was, counts on the cards of that lease, which are wholly its own.
 
     Args:
-        tickets: those before us, in their order; each is promised the emptiest cards it could use.
-        ours: the leases that we hold: nothing that we use can be promised.
-        inside: the lease that we are in.
+        tickets: those before us, in their order; each is promised the cards that are nearest to
+            having room for it, so that nothing more starts there.
+        ours: the tokens of the leases that we hold.
+        inside: the token of the lease that we are in.
+        sizes_mib: what leases may have of each card together, where that is known.
     """
     theirs: dict[str, Taken] = {}
     everybody: dict[str, Taken] = {}
-    granted = {lease.id: set(lease.gpus) for lease in leases}
-    own = granted.get(inside or "", set[str]())
-    for lease in leases:
-        for gpu in lease.gpus:
-            paid = gpu in granted.get(lease.parent or "", ())
-            counts = lease.parent == inside if gpu in own else not paid
-            if counts and lease.id != inside:
-                _add(everybody, gpu, lease.units, lease.memory_mib)
-                if lease.id not in ours:
-                    _add(theirs, gpu, lease.units, lease.memory_mib)
+    by_token = {lease.token: lease for lease in leases}
+    own = set(by_token[inside].gpus) if inside in by_token else set[str]()
+    for lease, gpu in _counted(leases, by_token, own, inside):
+        _add(everybody, gpu, lease.units, lease.memory_mib)
+        if lease.token not in ours:
+            _add(theirs, gpu, lease.units, lease.memory_mib)
     for ticket in tickets:
-        for gpu in _promised(ticket.want, everybody, own):
+        for gpu in _promised(ticket.want, everybody, own, sizes_mib or {}):
             _add(everybody, gpu, ticket.want.units, ticket.want.memory_mib)
             _add(theirs, gpu, ticket.want.units, ticket.want.memory_mib)
     return theirs
+
+
+def _counted(
+    leases: Iterable[LeaseRecord],
+    by_token: Mapping[str, LeaseRecord],
+    own: Container[str],
+    inside: str | None,
+) -> Iterator[tuple[LeaseRecord, str]]:
+    """The leases that take something of a card, with the card."""
+    for lease in leases:
+        parent = by_token.get(lease.parent or "")
+        if parent is not None and not may_be_within(lease.uid, parent):
+            parent = None
+        orphan = lease.parent is not None and parent is None
+        for gpu in lease.gpus:
+            if gpu in own:
+                counts = orphan or lease.parent == inside
+            else:
+                counts = parent is None or gpu not in parent.gpus
+            if counts and lease.token != inside:
+                yield lease, gpu
 
 
 def _add(found: dict[str, Taken], gpu: str, units: int, memory_mib: int | None) -> None:
@@ -100,11 +156,25 @@ def _add(found: dict[str, Taken], gpu: str, units: int, memory_mib: int | None) 
     found[gpu] = Taken(before.units + units, before.memory_mib + (memory_mib or 0))
 
 
-def _promised(want: Want, found: Mapping[str, Taken], but: Container[str]) -> list[str]:
-    """The free cards that a waiter will get, or that are held back until it has enough."""
-    units = {gpu: found[gpu].units if gpu in found else 0 for gpu in want.gpus if gpu not in but}
-    free = [gpu for gpu, used in units.items() if used + want.units <= GPU_UNITS]
-    return sorted(free, key=units.__getitem__)[: want.number]
+def _promised(
+    want: Want, found: Mapping[str, Taken], but: Container[str], sizes_mib: Mapping[str, int]
+) -> list[str]:
+    """The cards that a waiter will get: those with room, else those that lack least.
+
+    Why nobody starves: nothing starts on a promised card, so what it lacks only shrinks, while
+    that of the others can't fall below it but by ends of jobs, too.
+    """
+
+    def lack(gpu: str) -> tuple[float, float]:
+        used = found.get(gpu, Taken())
+        units = (used.units + want.units) / GPU_UNITS - 1
+        size_mib = sizes_mib.get(gpu, 0)
+        if want.memory_mib is None or not size_mib:
+            return max(0.0, units), units
+        memory = (used.memory_mib + want.memory_mib) / size_mib - 1
+        return max(0.0, units, memory), max(units, memory)
+
+    return sorted((gpu for gpu in want.gpus if gpu not in but), key=lack)[: want.number]
 
 
 def beyond_capacity(leases: Sequence[LeaseRecord]) -> list[str]:
@@ -118,72 +188,6 @@ def before(tickets: Iterable[Ticket], own: Ticket | None) -> list[Ticket]:
     if own is None:
         return ordered
     return [one for one in ordered if (one.since_ns, one.id) < (own.since_ns, own.id)]
-
-
-def lease_fields(lease: LeaseRecord) -> dict[str, Any]:
-    """The content of a lease's file."""
-    return {"version": VERSION, **lease._asdict()}
-
-
-def ticket_fields(ticket: Ticket) -> dict[str, Any]:
-    """The content of a waiter's file."""
-    return {"version": VERSION, **ticket._asdict(), "want": ticket.want._asdict()}
-
-
-def read_lease(name: str, fields: Any) -> LeaseRecord:
-    """The lease of a file.
-
-    Raises:
-        SgsError: the file isn't one of ours, or is of a later version.
-    """
-    try:
-        _check_version(fields)
-        return LeaseRecord(
-            str(fields["id"]),
-            int(fields["uid"]),
-            str(fields["user"]),
-            int(fields["pid"]),
-            str(fields["kind"]),
-            float(fields["since_s"]),
-            tuple(map(str, fields["gpus"])),
-            int(fields["units"]),
-            None if fields["memory_mib"] is None else int(fields["memory_mib"]),
-            None if fields["parent"] is None else str(fields["parent"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise _unknown(name, error) from None
-
-
-def read_ticket(name: str, fields: Any) -> Ticket:
-    """The waiter of a file.
-
-    Raises:
-        SgsError: the file isn't one of ours, or is of a later version.
-    """
-    try:
-        _check_version(fields)
-        want = fields["want"]
-        memory_mib = want["memory_mib"]
-        return Ticket(
-            str(fields["id"]),
-            int(fields["uid"]),
-            str(fields["user"]),
-            int(fields["pid"]),
-            int(fields["since_ns"]),
-            Want(
-                tuple(map(str, want["gpus"])),
-                int(want["number"]),
-                int(want["units"]),
-                None if memory_mib is None else int(memory_mib),
-            ),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise _unknown(name, error) from None
-
-
-def _check_version(fields: Any) -> None:
-    if fields["version"] != VERSION:
-        raise ValueError(f"version {fields['version']!r}; this program knows {VERSION}")
 
 
 def describe_holders(
@@ -215,10 +219,3 @@ def describe_holders(
 def _names(gpus: Mapping[str, str], keys: Container[str]) -> str:
     names = [name for key, name in gpus.items() if key in keys]
     return f"GPU {names[0]} is" if len(names) == 1 else f"GPUs {', '.join(names)} are"
-
-
-def _unknown(name: str, error: Exception) -> SgsError:
-    return SgsError(
-        f"no GPU can be leased: {name} can't be understood ({error}); somebody holds it: see "
-        f"`ls -l` and `fuser -v` of it, and remove it if it is none of a newer version of sgs"
-    )

@@ -17,6 +17,7 @@ from simple_gpu_scheduler.model import (
     Finished,
     Hold,
     Job,
+    Leftover,
     Notice,
     Phase,
     PipePolicy,
@@ -282,12 +283,13 @@ class Pipe:
         one = self._running.pop(ended.exit.pid)
         if self._memory is not None and self._memory.learn(one.job, ended.peak_vram_mib):
             self._intake.change(self._memory.asked)
-        self._leases.finish(one.job)
+        left: tuple[Leftover, ...] = ()
         if one.stopped_s is None:
             left = self._runner.leftovers(one.pid, one.job.seq, thorough=False)
-            if left:
-                ended = ended._replace(leftovers=left)
-                self._told.update(process.pid for process in left)
+        self._leases.finish(one.job, reuse=not left)
+        if left:
+            ended = ended._replace(leftovers=left)
+            self._told.update(process.pid for process in left)
         if ended.aborted:
             self._count("aborted", ended)
         elif ended.ok:

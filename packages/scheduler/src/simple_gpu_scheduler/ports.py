@@ -75,7 +75,7 @@ class Done(Protocol):
 class Lease(NamedTuple):
     """The right to use a share of some GPUs; whoever inherits the descriptor holds it."""
 
-    id: str
+    id: str  #: what the job knows it by; the next job that gets the lease knows it by another one
     fd: int
 
 
@@ -113,8 +113,8 @@ class Leases(Protocol):
         """
         ...
 
-    def finish(self, job: Job) -> None:
-        """The job is over; the next one on the same GPUs may have its lease."""
+    def finish(self, job: Job, *, reuse: bool = True) -> None:
+        """The job is over; with `reuse` the next one on the same GPUs may have its lease."""
         ...
 
     def fault(self, gpus: Sequence[str]) -> str | None:

@@ -193,7 +193,7 @@ class FreeLeases:
         self._next_id += 1
         return Lease(f"fake-{self._next_id}", -1)
 
-    def finish(self, job: Job) -> None:
+    def finish(self, job: Job, *, reuse: bool = True) -> None:
         """Nobody is told."""
 
     def fault(self, gpus: Sequence[str]) -> str | None:

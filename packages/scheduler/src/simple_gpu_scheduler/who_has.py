@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from simple_gpu_scheduler.leasing import LeaseRecord, Ticket, taken
@@ -16,23 +16,27 @@ class Holders(NamedTuple):
 
 
 def who_has(
-    leases: Sequence[LeaseRecord], tickets: Sequence[Ticket], inside: str | None = None
+    leases: Sequence[LeaseRecord],
+    tickets: Sequence[Ticket],
+    inside: str | None = None,
+    sizes_mib: Mapping[str, int] | None = None,
 ) -> dict[str, Holders]:
     """Who has what, by the cards' keys; see `leasing.taken`.
 
     Args:
         tickets: those before us, in their order.
-        inside: the lease that we are in.
+        inside: the token of the lease that we are in.
+        sizes_mib: what leases may have of each card together, where that is known.
     """
-    ids = {lease.id for lease in leases}
+    tokens = {lease.token for lease in leases}
     held: dict[str, list[LeaseRecord]] = {}
     for lease in leases:
-        for gpu in taken(leases, ours=ids - {lease.id}, inside=inside):
+        for gpu in taken(leases, ours=tokens - {lease.token}, inside=inside):
             held.setdefault(gpu, []).append(lease)
     promised: dict[str, list[Ticket]] = {}
-    before = taken(leases, ours=ids, inside=inside)
+    before = taken(leases, ours=tokens, inside=inside)
     for number, ticket in enumerate(tickets, 1):
-        after = taken(leases, tickets[:number], ours=ids, inside=inside)
+        after = taken(leases, tickets[:number], ours=tokens, inside=inside, sizes_mib=sizes_mib)
         for gpu in (gpu for gpu, one in after.items() if one != before.get(gpu)):
             promised.setdefault(gpu, []).append(ticket)
         before = after

@@ -77,7 +77,9 @@ def test_within_what_was_inherited(
 
 def test_a_card_is_leased_by_its_uuid_however_it_is_counted(amd: Machine) -> None:
     amd.env["ROCR_VISIBLE_DEVICES"] = "2,0"
-    done = run(amd, "echo $ROCR_VISIBLE_DEVICES; cat $SGS_LEASE_DIR/*.lease\n", "--gpus", "0")
+    done = run(
+        amd, "echo $ROCR_VISIBLE_DEVICES; head -qn1 $SGS_LEASE_DIR/*.lease\n", "--gpus", "0"
+    )
     rocr, lease = done.stdout.splitlines()
     assert (rocr, json.loads(lease)["gpus"]) == ("2,0", ["GPU-2"])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 
 import pytest
@@ -19,6 +20,45 @@ def test_leases_are_keyed_by_uuid_whatever_the_name(server: Server) -> None:
                               "-c", script)  # fmt: skip
     assert done.stdout.split() == ["75", "one"]
     assert "GPU GPU-2 is held by" in done.stderr
+
+
+def test_a_card_is_one_whether_the_driver_is_seen_or_not(server: Server) -> None:
+    """A container without the driver shares the directory with the machine."""
+    blind = {k: v for k, v in server.machine.env.items() if k != "LD_LIBRARY_PATH"}
+    for first, second in ((server.machine.env, blind), (blind, server.machine.env)):
+        shell = server.machine.start(
+            *["sgs", "lease", "--on", "2", "--", "sh", "-c", "echo up; read x"], env=first
+        )
+        assert shell.stdout is not None
+        assert shell.stdout.readline() == "up\n"
+        for card, status in (("2", 75), ("1", 0)):
+            done = server.machine.run(
+                *["sgs", "lease", "--on", card, "--no-wait", "--", "true"], env=second
+            )
+            assert done.returncode == status, done.stderr
+        shell.communicate("\n")
+
+
+def test_what_a_job_leaves_on_its_card_is_seen_before_the_next_one(server: Server) -> None:
+    """The second job goes to the other card, where there is one."""
+    server.write("", "")
+    state, left = server.state.path, "sleep 60 > /dev/null 2>&1 & pid=$!; echo $pid > left; "
+    card = f"card GPU-0\n{FREE}\nprocess $pid 20000\ncard GPU-1\n{FREE}\n".replace("\n", "\\n")
+    lines = f'{left} printf "{card}" > n; mv n {state}\nsleep 0; echo $CUDA_VISIBLE_DEVICES\n'
+    run = server.machine.start("simple_gpu_scheduler", "--quiet")
+    assert run.stdin is not None
+    assert run.stdout is not None
+    first, second, _ = lines.split("\n")
+    run.stdin.write(f"{first}\n")
+    run.stdin.flush()
+    wait_until(lambda: "20000" in state.read_text(), "the first job is over, but for that")
+    run.stdin.write(f"{second}\n")
+    run.stdin.close()
+    try:
+        assert run.stdout.read() == "1\n"
+        assert run.wait(60) == 0
+    finally:
+        os.kill(int((server.machine.path / "left").read_text()), signal.SIGKILL)
 
 
 def test_cards_of_strangers_are_not_taken(server: Server, stranger: int) -> None:

@@ -191,6 +191,15 @@ def test_without_a_driver_names_will_do(machine: Machine) -> None:
     assert both.stdout.splitlines()[-1].startswith("a job of 2 GPUs would start now on GPUs a,b")
 
 
+def test_who_knows_no_driver_is_named_too(server: Server, machine: Machine) -> None:
+    """He knows the card by its number only."""
+    plain = {name: v for name, v in machine.env.items() if name != "LD_LIBRARY_PATH"}
+    lease = machine.start("sgs", "lease", "--on", "1", "--", "sh", "-c", "echo; read x", env=plain)
+    assert lease.stdout is not None
+    lease.stdout.readline()
+    assert reasons(explained(machine))["1"].startswith(f"held by {me()}'s shell (pid {lease.pid})")
+
+
 def test_what_a_name_may_hold_does_no_harm(server: Server, tmp_path: Path) -> None:
     """A process may be called anything."""
     program = tmp_path / "\x1b[2J\n\u202e"

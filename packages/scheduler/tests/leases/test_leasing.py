@@ -8,20 +8,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.errors import SgsError
+from simple_gpu_scheduler.lease_format import (
+    lease_content,
+    read_lease,
+    read_ticket,
+    ticket_content,
+    turn_content,
+)
 from simple_gpu_scheduler.leasing import (
     LeaseRecord,
     Taken,
     Ticket,
     Want,
+    as_ours,
     before,
     beyond_capacity,
     describe_holders,
-    lease_fields,
-    read_lease,
-    read_ticket,
     taken,
-    ticket_fields,
 )
 from simple_gpu_scheduler.model import GPU_UNITS, share_units
 
@@ -59,14 +62,37 @@ def test_a_waiter_is_promised_the_emptiest_cards_it_could_use() -> None:
 
 def test_for_a_waiter_with_too_few_cards_the_free_ones_are_held_back() -> None:
     found = units(taken([lease("1", "a")], [ticket(1, "a", "b", number=2)]))
-    assert found == {"a": GPU_UNITS, "b": GPU_UNITS}
+    assert found == {"a": 2 * GPU_UNITS, "b": GPU_UNITS}
 
 
-def test_what_we_use_ourselves_is_promised_to_nobody_and_what_we_left_is() -> None:
+def test_what_we_left_is_promised_before_what_we_use_ourselves() -> None:
     leases = [lease("1", "a"), lease("2", "b")]
-    found = units(taken(leases, [ticket(1, "a", "b", "c")], ours={"1", "2"}))
+    found = units(taken(leases, [ticket(1, "a", "b", "c")], ours={"1:0", "2:0"}))
     assert found == {"c": GPU_UNITS}
-    assert taken(leases, [ticket(1, "a", "b")], ours={"1", "2"}) == {}
+    assert units(taken(leases, [ticket(1, "a", "b")], ours={"1:0", "2:0"})) == {"a": GPU_UNITS}
+
+
+def test_a_waiter_for_a_whole_card_is_promised_the_one_that_is_least_used() -> None:
+    """Else a scheduler with several jobs a card would never let one run empty."""
+    quarter = share_units(4)
+    leases = [lease("1", "a", units=HALF), lease("2", "b", units=quarter)]
+    found = units(taken(leases, [ticket(1, "a", "b")], ours={"1:0", "2:0"}))
+    assert found == {"b": GPU_UNITS}
+
+
+def test_memory_is_promised_where_it_is_nearest_to_being_enough() -> None:
+    slot = share_units(64)
+
+    def small(name: str, gpu: str, mib: int) -> LeaseRecord:
+        return lease(name, gpu, units=slot)._replace(memory_mib=mib)
+
+    leases = [small("1", "a", 60_000), small("2", "b", 10_000), small("3", "b", 20_000)]
+    want = Want(("a", "b"), 1, slot, 40_000)
+    waiter = Ticket("t", 1001, "bert", 42, 1, want)
+    sizes_mib = {"a": 80_000, "b": 60_000}
+    assert taken(leases, [waiter], sizes_mib=sizes_mib)["b"] == Taken(3 * slot, 70_000)
+    sizes_mib["a"] = 120_000
+    assert taken(leases, [waiter], sizes_mib=sizes_mib)["a"] == Taken(2 * slot, 100_000)
 
 
 def test_those_who_wait_get_different_cards() -> None:
@@ -81,7 +107,7 @@ def test_tickets_are_served_in_their_order_and_a_new_one_is_the_last() -> None:
 
 
 def test_a_lease_within_another_is_paid_for_by_that_one() -> None:
-    leases = [lease("outer", "a", "b"), lease("inner", "a", parent="outer")]
+    leases = [lease("outer", "a", "b"), lease("inner", "a", parent="outer:0")]
     assert units(taken(leases)) == {"a": GPU_UNITS, "b": GPU_UNITS}
     assert beyond_capacity(leases) == []
 
@@ -90,20 +116,48 @@ def test_inside_a_lease_its_cards_are_wholly_ours_but_for_siblings() -> None:
     leases = [
         lease("outer", "a", "b", units=HALF),
         lease("other", "a", units=HALF),
-        lease("sibling", "a", units=HALF, parent="outer"),
+        lease("sibling", "a", units=HALF, parent="outer:0"),
         lease("elsewhere", "c"),
     ]
-    assert units(taken(leases, inside="outer")) == {"a": HALF, "c": GPU_UNITS}
+    assert units(taken(leases, inside="outer:0")) == {"a": HALF, "c": GPU_UNITS}
 
 
 def test_a_lease_that_outlived_its_parent_counts_by_itself() -> None:
-    assert units(taken([lease("inner", "a", parent="gone")])) == {"a": GPU_UNITS}
-    assert units(taken([lease("inner", "a", parent="gone")], inside="gone")) == {"a": GPU_UNITS}
+    orphan = lease("inner", "a", parent="gone:0")
+    assert units(taken([orphan])) == {"a": GPU_UNITS}
+    assert units(taken([orphan], inside="gone:0")) == {"a": GPU_UNITS}
+    assert units(taken([orphan, lease("outer", "a")], inside="outer:0")) == {"a": GPU_UNITS}
+
+
+def test_what_is_left_of_one_job_is_no_part_of_the_next_one_s_lease() -> None:
+    """The lease was passed on; the first job's child still has a lease within it."""
+    passed = lease("outer", "a")._replace(turn=1)
+    left = lease("inner", "a", parent="outer:0")
+    assert units(taken([passed, left], ours={"outer:1"})) == {"a": GPU_UNITS}
+    assert units(taken([passed, left], inside="outer:0")) == {"a": 2 * GPU_UNITS}
+    assert units(taken([passed, left], inside="outer:1")) == {"a": GPU_UNITS}
+
+
+def test_only_the_owner_s_programs_are_within_a_lease() -> None:
+    outer = lease("outer", "a", units=HALF)
+    inner = lease("inner", "a", units=HALF, parent="outer:0")
+    assert units(taken([outer, inner])) == {"a": HALF}
+    assert units(taken([outer, inner._replace(uid=0)])) == {"a": HALF}, "sudo"
+    assert units(taken([outer, inner._replace(uid=1001)])) == {"a": GPU_UNITS}
+
+
+def test_a_card_is_one_whoever_sees_the_driver() -> None:
+    uuids = {"0": "GPU-a", "1": "GPU-b"}
+    assert as_ours(("1", "x"), (), {"GPU-a"}, uuids) == ("GPU-b", "x")
+    assert as_ours(("GPU-b", "GPU-c"), ("1", ""), {"1"}, {}) == ("1", "GPU-c")
+    assert as_ours(("GPU-b",), ("1",), {"1", "GPU-b"}, {}) == ("GPU-b",)
+    assert as_ours(("GPU-b",), ("9",), {"GPU-a"}, uuids) == ("GPU-b",), "ours is the truth"
+    assert as_ours(("a",), ("1", "2", "3"), {"2"}, {}) == ("a",)
 
 
 def test_inside_a_lease_nobody_else_waits_for_its_cards() -> None:
     leases = [lease("outer", "a")]
-    assert units(taken(leases, [ticket(1, "a", "b")], inside="outer")) == {"b": GPU_UNITS}
+    assert units(taken(leases, [ticket(1, "a", "b")], inside="outer:0")) == {"b": GPU_UNITS}
 
 
 def test_who_holds_is_told_in_words() -> None:
@@ -127,12 +181,16 @@ records = st.builds(
     units=st.sampled_from([1, 2, 3, 64]).map(share_units),
     memory_mib=st.none() | st.integers(0, 10**6),
     parent=st.none() | names,
+    numbers=st.lists(names, max_size=3).map(tuple),
+    turn=st.integers(0, 10**9),
 )
 wants = st.builds(
     Want,
     gpus=st.lists(st.sampled_from(KEYS), min_size=1, unique=True).map(tuple),
     number=st.integers(1, 4),
     units=st.sampled_from([1, 2, 64]).map(share_units),
+    memory_mib=st.none() | st.integers(0, 10**6),
+    numbers=st.lists(names, max_size=3).map(tuple),
 )
 waiters = st.builds(
     Ticket,
@@ -147,27 +205,93 @@ waiters = st.builds(
 
 @given(records)
 def test_a_lease_comes_back_from_its_file(record: LeaseRecord) -> None:
-    assert read_lease("f", json.loads(json.dumps(lease_fields(record)))) == record
+    content = lease_content(record)
+    assert read_lease(record.id, record.uid, record.user, content) == record
 
 
 @given(waiters)
 def test_a_ticket_comes_back_from_its_file(one: Ticket) -> None:
-    assert read_ticket("f", json.loads(json.dumps(ticket_fields(one)))) == one
+    assert read_ticket(one.id, one.uid, one.user, ticket_content(one)) == one
+
+
+@given(records, st.integers(0, 10**9))
+def test_a_turn_is_written_in_place(record: LeaseRecord, turn: int) -> None:
+    content = lease_content(record)
+    last = turn_content(turn)
+    found = read_lease("i", 1, "u", content[: -len(last)] + last)
+    assert found == record._replace(id="i", uid=1, user="u", turn=turn)
+
+
+@given(records)
+def test_whose_a_file_is_its_owner_tells_and_not_the_file(record: LeaseRecord) -> None:
+    found = read_lease("name", 7, "eve", lease_content(record))
+    assert (found.id, found.uid, found.user) == ("name", 7, "eve")
 
 
 @given(st.lists(records, max_size=6), st.lists(waiters, max_size=6))
-def test_promises_only_take_what_is_free(leases: list[LeaseRecord], tickets: list[Ticket]) -> None:
+def test_nothing_is_promised_twice(leases: list[LeaseRecord], tickets: list[Ticket]) -> None:
+    """Of all that wait, no more is promised on a card than it has, as far as there are cards."""
     held = taken(leases)
-    for gpu, one in taken(leases, tickets).items():
-        limit = max(GPU_UNITS, held.get(gpu, Taken()).units)
-        assert one.units <= limit
+    one = tickets[:1]
+    for gpu, found in taken(leases, one).items():
+        extra = found.units - held.get(gpu, Taken()).units
+        assert extra in (0, one[0].want.units if one else 0)
+    promised = sum(t.units for t in taken(leases, one).values()) - sum(
+        t.units for t in held.values()
+    )
+    wanted = sum(min(t.want.number, len(t.want.gpus)) * t.want.units for t in one)
+    assert promised == wanted
+
+
+@given(records, st.binary(max_size=30), st.data())
+def test_a_damaged_file_is_no_lease_or_a_sound_one(
+    record: LeaseRecord, garbage: bytes, data: st.DataObject
+) -> None:
+    content = lease_content(record)
+    at = data.draw(st.integers(0, len(content)))
+    until = data.draw(st.integers(at, len(content)))
+    try:
+        found = read_lease("i", 1, "u", content[:at] + garbage + content[until:])
+    except ValueError:
+        return
+    assert 1 <= found.units <= GPU_UNITS
+    assert (found.memory_mib or 0) >= 0
+    assert found.kind.isalpha()
+
+
+GOOD = json.loads(lease_content(lease("1", "a")).partition(b"\n")[0])
+BAD = {
+    "pid": (None, 0, -1, "1", True, 1e3),
+    "gpus": (None, [], "a", [1], {"a": 1}),
+    "units": (None, 0, -1, GPU_UNITS + 1, 10**400, 1.5, True),
+    "since_s": (None, "x", -1, float("nan"), float("inf"), 1e300),
+    "memory_mib": (-1, "1G", 1.5),
+    "kind": (None, 3),
+}
 
 
 @pytest.mark.parametrize(
-    "fields",
-    [None, [], {}, {"version": 1}, {**lease_fields(lease("1", "a")), "version": 2}]
-    + [{**lease_fields(lease("1", "a")), name: None} for name in ("pid", "gpus", "units")],
+    "content",
+    [b"", b"[]", b"null", b"{}", b"{", b"\xff", b"[" * 100_000, b"1" * 10_000]
+    + [
+        json.dumps({**GOOD, name: value}).encode()
+        for name, values in BAD.items()
+        for value in values
+    ],
+    ids=lambda content: repr(content[:40]),
 )
-def test_a_file_that_is_none_of_ours_is_an_error_and_no_guess(fields: object) -> None:
-    with pytest.raises(SgsError, match="odd name can't be understood"):
-        read_lease("odd name", fields)
+def test_a_file_that_is_none_of_ours_is_no_lease(content: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        read_lease("odd name", 0, "root", content)
+    with pytest.raises(ValueError, match=r"."):
+        read_ticket("odd name", 0, "root", content)
+
+
+def test_a_later_version_may_add_fields() -> None:
+    content = json.dumps({**GOOD, "version": 2, "colour": "red"}).encode()
+    assert read_lease("1", 1000, "anna", content) == lease("1", "a")
+
+
+def test_a_kind_is_a_word() -> None:
+    odd = json.dumps({**GOOD, "kind": "\x1b[2Jjob"}).encode()
+    assert read_lease("1", 1000, "anna", odd).kind == "unknown"

@@ -24,11 +24,12 @@ def ticket(since_ns: int, *gpus: str, number: int = 1, units: int = GPU_UNITS) -
 
 some_keys = st.lists(st.sampled_from(KEYS), min_size=1, unique=True).map(tuple)
 units = st.sampled_from([1, 2, 4]).map(share_units)
-worlds = st.lists(st.tuples(some_keys, units, st.none() | st.sampled_from("0123")), max_size=5)
+tokens = st.none() | st.sampled_from(["0:0", "1:0", "2:0", "3:0"])
+worlds = st.lists(st.tuples(some_keys, units, tokens), max_size=5)
 queues = st.lists(st.tuples(some_keys, units, st.integers(1, 3)), max_size=4)
 
 
-@given(worlds, queues, st.none() | st.sampled_from("0123"))
+@given(worlds, queues, tokens)
 def test_it_sums_up_to_what_is_taken(
     world: list[tuple[tuple[str, ...], int, str | None]],
     queue: list[tuple[tuple[str, ...], int, int]],
@@ -52,9 +53,9 @@ def test_it_sums_up_to_what_is_taken(
 
 
 def test_a_lease_within_another_one_has_nothing_of_its_own() -> None:
-    outer, inner = lease("o", "GPU-a"), lease("i", "GPU-a", parent="o")
+    outer, inner = lease("o", "GPU-a"), lease("i", "GPU-a", parent="o:0")
     assert who_has([outer, inner], [])["GPU-a"] == Holders((outer,))
-    assert who_has([outer, inner], [], "o")["GPU-a"] == Holders((inner,))
+    assert who_has([outer, inner], [], "o:0")["GPU-a"] == Holders((inner,))
 
 
 def test_each_program_is_named_once_from_when_it_began() -> None:

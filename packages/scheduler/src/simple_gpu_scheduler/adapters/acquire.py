@@ -13,6 +13,9 @@ from simple_gpu_scheduler.policy.plan import plan
 from simple_gpu_scheduler.policy.reasons import explain
 from simple_gpu_scheduler.ports import Lease
 
+#: No sleep is longer; poll(2) takes no more.
+_LONGEST_S = 1_000_000.0
+
 
 class GpusBusyError(SgsError):
     """The GPUs were not free in the time that the user gave."""
@@ -31,6 +34,16 @@ def acquire(
         GpusBusyError: they were not free in time; the message says who has them.
         SgsError: leases can't be had at all.
     """
+    try:
+        return _acquire(holder, job, timeout_s, tell)
+    except BaseException:  # ^C above all: in the name of nobody it would wait on
+        holder.close()
+        raise
+
+
+def _acquire(
+    holder: LeaseHolder, job: Job, timeout_s: float | None, tell: Callable[[str], None]
+) -> tuple[tuple[str, ...], Lease]:
     until_s = None if timeout_s is None else time.monotonic() + timeout_s
     while True:
         decided = plan(Snapshot(time.monotonic(), holder.cards, (), [job]), PipePolicy())
@@ -44,9 +57,7 @@ def acquire(
         news = holder.settle(decided.hold)
         left_s = None if until_s is None else until_s - time.monotonic()
         if left_s is not None and left_s <= 0:
-            reason = holder.reasons() or explain(decided.hold)
-            holder.settle(None)
-            raise GpusBusyError(reason)
+            raise GpusBusyError(holder.reasons() or explain(decided.hold))
         if news:
             tell(f"waiting: {news}")
         if news is None:
@@ -56,6 +67,8 @@ def acquire(
 def _sleep(holder: LeaseHolder, limit_s: float | None) -> None:
     """Until others' leases have changed."""
     limits_s = [one for one in (limit_s, holder.look_again_s) if one is not None]
-    fds = [] if holder.wake_fd is None else [holder.wake_fd]
-    select.select(fds, [], [], min(limits_s) if limits_s else None)
+    poll = select.poll()
+    if holder.wake_fd is not None:
+        poll.register(holder.wake_fd, select.POLLIN)
+    poll.poll(min(*limits_s, _LONGEST_S) * 1000 if limits_s else None)
     holder.look()

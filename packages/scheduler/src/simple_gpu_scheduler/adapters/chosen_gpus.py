@@ -20,6 +20,7 @@ class Chosen(NamedTuple):
 
     keys: dict[str, str]  #: in leases, by the user's names: UUIDs where the driver answers
     devices: Devices | None  #: to ask the driver, where it answers; opened when asked
+    uuids: dict[str, str]  #: of all cards of the machine, by their numbers, where it answers
 
 
 def chosen_gpus(
@@ -57,7 +58,7 @@ def _named_gpus(words: Sequence[str], tell: Callable[[str], None]) -> Chosen:
     ids = gpu_ids.parse_gpu_ids(words)
     if nvml.driver_present(os.environ.get("LD_LIBRARY_PATH", "")):
         try:
-            return Chosen(gpu_ids.uuids(ids, nvml.gpu_names()), nvml.NvmlDevices())
+            return _known(ids, nvml.gpu_names())
         except nvml.NoDriverError as error:
             tell(f"warning: the NVIDIA driver doesn't answer ({error}); using GPUs as named")
     elif hip.is_amd_machine():
@@ -69,7 +70,7 @@ def _named_gpus(words: Sequence[str], tell: Callable[[str], None]) -> Chosen:
             pass  # who doesn't ask for all cards may do without
         except NoAmdDriverError as error:
             tell(f"warning: {error}; using GPUs as named")
-    return Chosen({one: one for one in ids}, None)
+    return Chosen({one: one for one in ids}, None, {})
 
 
 def _gpus_of_machine(inherited: str | None) -> Chosen:
@@ -89,7 +90,7 @@ def _gpus_of_machine(inherited: str | None) -> Chosen:
             f"no GPU found: the machine has {len(names)}, none of them usable{where}; "
             "unset or correct the variable, or name GPUs by --gpus 0,1,2"
         )
-    return Chosen(gpu_ids.uuids(ids, names), nvml.NvmlDevices())
+    return _known(ids, names)
 
 
 def _amd_gpus_of_machine() -> Chosen:
@@ -101,3 +102,9 @@ def _amd_gpus_of_machine() -> Chosen:
         raise UsageError(
             f"no GPU found: {error}; or name slots yourself, such as --gpus 0,1,2"
         ) from None
+
+
+def _known(ids: Sequence[str], names: Sequence[gpu_ids.GpuName]) -> Chosen:
+    """These of the GPUs that the driver knows."""
+    uuids = {gpu.number: gpu.uuid for gpu in names if gpu.number}
+    return Chosen(gpu_ids.uuids(ids, names), nvml.NvmlDevices(), uuids)

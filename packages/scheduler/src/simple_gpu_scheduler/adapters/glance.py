@@ -8,7 +8,7 @@ from typing import Any
 
 from simple_gpu_scheduler.adapters.chosen_gpus import Chosen, watch_cards
 from simple_gpu_scheduler.adapters.gpu_environ import LEASE_VARIABLE
-from simple_gpu_scheduler.adapters.lease_dir import lease_dir, open_lease_dir, waiting_dir
+from simple_gpu_scheduler.adapters.lease_dir import lease_dir
 from simple_gpu_scheduler.adapters.lease_holder import LeaseHolder
 from simple_gpu_scheduler.adapters.leases import LeaseDir
 from simple_gpu_scheduler.leasing import LeaseRecord, Ticket
@@ -37,6 +37,7 @@ class Glance(LeaseHolder):
             _SeenOnce(),
             [Card(name) for name in chosen.keys],
             chosen.keys,
+            uuids=chosen.uuids,
             inside=os.environ.get(LEASE_VARIABLE),
             watch=watch_cards(chosen, avoid_strangers=avoid_strangers, **idle),
             keep_free=keep_free,
@@ -49,7 +50,7 @@ class Glance(LeaseHolder):
         Args:
             when: renders a time on the wall clock.
         """
-        found = who_has(*self._theirs, self._inside)
+        found = who_has(*self._theirs, self._inside, self._sizes_mib())
         return {name: self._known(name, found.get(key), when) for name, key in self._keys.items()}
 
     def _known(self, name: str, found: Holders | None, when: Callable[[float], str]) -> Known:
@@ -71,17 +72,16 @@ class _SeenOnce(LeaseDir):
     """The leases as they were at one moment; nothing is created for that."""
 
     def __init__(self) -> None:
-        self.path = lease_dir()
-        self.waiting_path = waiting_dir(self.path)
-        if os.path.lexists(self.path):
-            open_lease_dir(self.path)  # what others couldn't use is an error here, too
-        self._leases = super().leases()
-        self._tickets = super().tickets()
+        self.uid = os.geteuid()
+        self._seen_once: tuple[list[LeaseRecord], list[Ticket]] = [], []
+        if os.path.lexists(lease_dir()):
+            super().__init__()  # what others couldn't use is an error here, too
+            self._seen_once = super().leases(), super().tickets()
 
     def leases(self) -> list[LeaseRecord]:
         """All that lived at that moment."""
-        return self._leases
+        return self._seen_once[0]
 
     def tickets(self) -> list[Ticket]:
         """All who waited at that moment."""
-        return self._tickets
+        return self._seen_once[1]

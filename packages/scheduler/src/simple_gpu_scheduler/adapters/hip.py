@@ -35,8 +35,10 @@ def is_amd_machine(environ: Mapping[str, str] = os.environ) -> bool:
 
 def chosen_cards(
     ids: Sequence[str] | None, environ: Mapping[str, str]
-) -> tuple[dict[str, str], Devices]:
-    """The UUIDs of the cards to use, by HIP's numbers, and whom to ask about them.
+) -> tuple[dict[str, str], Devices, dict[str, str]]:
+    """The UUIDs of the cards to use, whom to ask about them, and the UUIDs of all of the machine.
+
+    UUIDs come by the numbers of HIP: the first within ROCR_VISIBLE_DEVICES, the last of them all.
 
     Args:
         ids: numbers or UUIDs that the user named; None: all that the environment leaves.
@@ -55,7 +57,8 @@ def chosen_cards(
         if not ids:
             raise UsageError(_nothing_usable(len(cards), environ))
     numbers = {name.uuid: name.number for name in names}
-    return {numbers[uuid]: uuid for uuid in uuids(ids, names).values()}, devices
+    keys = {numbers[uuid]: uuid for uuid in uuids(ids, names).values()}
+    return keys, devices, {card.number: card.uuid for card in cards}
 
 
 def _inherited(environ: Mapping[str, str]) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 from collections.abc import Mapping
@@ -86,9 +87,13 @@ def _mode(path: str) -> int:
 
 def user_name(uid: int | None = None) -> str:
     """The name of a user, ourselves if none is given; the number where there is no name."""
+    return _name_of(os.geteuid() if uid is None else uid)
+
+
+@functools.cache
+def _name_of(number: int) -> str:
     import pwd
 
-    number = os.geteuid() if uid is None else uid
     try:
         return pwd.getpwuid(number).pw_name
     except KeyError:

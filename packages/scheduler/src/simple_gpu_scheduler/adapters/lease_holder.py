@@ -1,26 +1,29 @@
 """The leases of one scheduler or program: taken when a job starts, passed on from job to job.
 
 A job that ends leaves its lease to the next job with the same share of the same GPUs, unless
-somebody else waits for them: no file is touched then. What no job uses is given back at once.
+somebody else waits for them, or something may have changed on them: no file is added then. What no
+job uses is given back at once.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
-from simple_gpu_scheduler.adapters.leases import Held, LeaseDir
 from simple_gpu_scheduler.adapters.output import drain
 from simple_gpu_scheduler.availability import closed, is_touched, kept_free, what_is_left
 from simple_gpu_scheduler.errors import SgsError
+from simple_gpu_scheduler.lease_ports import Held, LeaseBook
 from simple_gpu_scheduler.leasing import (
     LeaseRecord,
     Ticket,
     Want,
+    as_ours,
     before,
     describe_holders,
+    may_be_within,
     taken,
 )
 from simple_gpu_scheduler.model import GPU_UNITS, Card, Hold, Job, Start
@@ -33,66 +36,119 @@ if TYPE_CHECKING:
 #: Where the kernel has no more inotify instances for this user.
 _LOOK_AGAIN_S = 0.5
 
-#: The driver doesn't say when a stranger has gone.
-_LOOK_AT_DRIVER_S = 2.0
+#: Nobody says when a stranger has gone from a card, or somebody who waits was stopped.
+_LOOK_AT_OTHERS_S = 2.0
+
+#: A lease is passed on no longer than this: what an earlier job left behind, or a stranger began,
+#: is seen when the next one is taken.
+_PASSED_ON_S = 1.0
 
 _Share = tuple[tuple[str, ...], int, int | None]
 
 
+class _Own(NamedTuple):
+    """A lease of ours, and since when it is what was seen of its cards."""
+
+    start: Start
+    held: Held
+    since_s: float
+
+    @property
+    def share(self) -> _Share:
+        job = self.start.job
+        return self.start.gpus, job.units, job.memory_mib
+
+
 class LeaseHolder:
-    """Implements `ports.Leases` over the lease directory."""
+    """Implements `ports.Leases` over a `LeaseBook`."""
 
     def __init__(
         self,
-        folder: LeaseDir,
+        book: LeaseBook,
         cards: Sequence[Card],
         keys: Mapping[str, str],
         *,
+        uuids: Mapping[str, str] | None = None,
         kind: str = "job",
         inside: str | None = None,
         watch: CardWatch | None = None,
         keep_free: int = 0,
+        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """Look at what others hold.
 
         Args:
             cards: our GPUs, with nothing taken.
             keys: the key in leases of each card's name.
+            uuids: of all cards of the machine, by their numbers, where the driver answers.
             kind: what the leases are for: job, shell, notebook, python.
-            inside: the lease that we ourselves run in.
+            inside: the token of the lease that we ourselves run in.
             watch: tells what the driver knows of our cards, where there is one.
             keep_free: take no card if that would leave others fewer free ones.
 
         Raises:
             SgsError: leases can't be read.
         """
-        self._folder = folder
+        self._book = book
         self._bare = tuple(cards)
         self._keys = dict(keys)
         self._names = {key: name for name, key in keys.items()}
+        self._uuids = dict(uuids or {})
+        self._numbers = {uuid: number for number, uuid in self._uuids.items()}
         self._kind = kind
-        self._inside = inside
+        self._came_inside = inside
+        self._inside: str | None = None  # as long as that lease lives, and is ours
         self._watch = watch
         self._keep_free = keep_free
-        self._held: dict[int, tuple[Start, Held]] = {}  # by the job's number
-        self._spare: list[tuple[_Share, Held]] = []
+        self._now_s = now_s
+        self._held: dict[int, _Own] = {}  # by the job's number
+        self._spare: list[_Own] = []
         self._ticket: tuple[Held, Ticket] | None = None
         self.cards: Sequence[Card] = self._bare  #: with what others have of them, as last seen
         self.wake_fd: int | None = None  #: see `ports.Leases`
-        self.look_again_s: float | None = None
         self._others_are_in_the_way = False
         self._closed: set[str] = set()  # cards that we wouldn't take, whoever has them
         self._theirs: tuple[list[LeaseRecord], list[Ticket]] = ([], [])
+        self._parents: set[str | None] = set()  # leases with others in them
         self._told: set[int | str] = set()
         self.look()
+
+    @property
+    def look_again_s(self) -> float | None:
+        """See `ports.Leases`."""
+        if self._ticket is None:
+            return None
+        if self.wake_fd is None:
+            return _LOOK_AGAIN_S
+        behind_others = bool(self._theirs[1])
+        return _LOOK_AT_OTHERS_S if self._watch is not None or behind_others else None
 
     def look(self) -> None:
         """See what others hold now, and what the driver says."""
         if self.wake_fd is not None:
             drain(self.wake_fd)
-        leases = self._folder.leases()
+        leases = self._leases()
         self._look_at_driver(leases)
         self._reckon(leases)
+
+    def _leases(self) -> list[LeaseRecord]:
+        """All leases, with the cards called as we call them."""
+        return [
+            one._replace(gpus=as_ours(one.gpus, one.numbers, self._names, self._uuids))
+            for one in self._book.leases()
+        ]
+
+    def _tickets(self) -> list[Ticket]:
+        """Those who are to be served before us, likewise."""
+        own = None if self._ticket is None else self._ticket[1]
+        return [
+            one._replace(want=one.want._replace(gpus=self._ours(one.want)))
+            for one in before(self._book.tickets(), own)
+            if own is None or one.id != own.id
+        ]
+
+    def _ours(self, want: Want) -> tuple[str, ...]:
+        return as_ours(want.gpus, want.numbers, self._names, self._uuids)
 
     def _look_at_driver(self, leases: Sequence[LeaseRecord]) -> None:
         if self._watch is not None:
@@ -100,63 +156,99 @@ class LeaseHolder:
 
     def _reckon(self, leases: Sequence[LeaseRecord]) -> None:
         """What these leases, and those who wait, leave of our cards."""
-        ours = {held.lease.id for held in self._all_held()}
-        ticket = None if self._ticket is None else self._ticket[1]
-        tickets = [one for one in before(self._folder.tickets(), ticket) if one != ticket]
-        found = taken(leases, tickets, ours=ours, inside=self._inside)
-        self._theirs = [one for one in leases if one.id not in ours], tickets
+        inside = self._enclosing(leases)
+        self._inside = None if inside is None else inside.token
+        self._parents = {one.parent for one in leases}
+        ours = {own.held.lease.id for own in self._all_own()}
+        tickets = self._tickets()
+        found = taken(leases, tickets, ours=ours, inside=self._inside, sizes_mib=self._sizes_mib())
+        self._theirs = [one for one in leases if one.token not in ours], tickets
         cards = [what_is_left(card, found.get(self._keys[card.name])) for card in self._bare]
-        busy = {gpu for start, _ in self._held.values() for gpu in start.gpus}
+        busy = {gpu for own in self._held.values() for gpu in own.start.gpus}
         kept = kept_free(cards, busy, self._keep_free)
         self.cards = tuple(closed(card) if card.name in kept else card for card in cards)
         self._closed = kept | {card.name for card in self._bare if card.used_units >= GPU_UNITS}
         self._others_are_in_the_way = any(map(is_touched, self.cards))
 
-    def take(self, start: Start) -> Lease | None:
-        """The lease for a job; see `ports.Leases`."""
-        held = self._passed_on(start) or self._take_anew(start)
-        if held is None:
-            return None
-        self._held[start.job.seq] = start, held
-        return held.lease
-
-    def _passed_on(self, start: Start) -> Held | None:
-        """The lease of a job that has ended, if it is just what this one needs."""
-        share = _share(start)
-        for spare in self._spare:
-            if spare[0] == share and not self._somebody_waits():
-                self._spare.remove(spare)
-                return spare[1]
+    def _enclosing(self, leases: Sequence[LeaseRecord]) -> LeaseRecord | None:
+        """The lease that we run in, unless it is over, or was passed on to another job."""
+        for one in leases:
+            if one.token == self._came_inside and may_be_within(self._book.uid, one):
+                return one
         return None
 
-    def _take_anew(self, start: Start) -> Held | None:
+    def _sizes_mib(self) -> dict[str, int]:
+        """What leases may have of each card together, where the driver tells."""
+        return {
+            self._keys[card.name]: card.memory_mib - card.strangers_mib
+            for card in self._bare
+            if card.memory_mib is not None
+        }
+
+    def take(self, start: Start) -> Lease | None:
+        """The lease for a job; see `ports.Leases`."""
+        own = self._passed_on(start) or self._take_anew(start)
+        return None if own is None else own.held.lease
+
+    def _passed_on(self, start: Start) -> _Own | None:
+        """The lease of a job that has ended, if it is just what this one needs."""
+        fresh_s = self._now_s() - _PASSED_ON_S
+        for spare in self._spare:
+            asked = _Own(start, spare.held, spare.since_s)
+            if spare.share == asked.share and spare.since_s > fresh_s and self._is_alone(spare):
+                held = self._book.pass_on(spare.held)
+                if held is None:
+                    return None
+                self._spare.remove(spare)
+                self._held[start.job.seq] = own = asked._replace(held=held)
+                return own
+        return None
+
+    def _is_alone(self, spare: _Own) -> bool:
+        """True if nobody waits, and nobody has taken a lease since we looked, or within it."""
+        if self._somebody_waits() or spare.held.lease.id in self._parents:
+            return False
+        return self._book.is_unchanged()
+
+    def _take_anew(self, start: Start) -> _Own | None:
         job, gpus = start
-        keys = tuple(self._keys[gpu] for gpu in gpus)
         if self._watch is not None:  # it takes its time: others may still allocate
-            self._look_at_driver(self._folder.leases())
-        with self._folder.allocating():
             self._release_spares(gpus)
-            self._reckon(self._folder.leases())
+            self._look_at_driver(self._leases())
+        with self._book.allocating():
+            self._release_spares(gpus)
+            self._reckon(self._leases())
             if not self._fits(start):
                 return None
-            want = Want(keys, len(keys), job.units, job.memory_mib)
-            held = self._folder.add_lease(want, self._kind, self._inside)
+            want = self._want_of(tuple(self._keys[gpu] for gpu in gpus), job)
+            held = self._book.add_lease(want, self._kind, self._inside)
+            self._held[job.seq] = own = _Own(start, held, self._now_s())
         self._withdraw()  # served: if another job has to wait, it does so behind the others
-        return held
+        return own
 
     def _fits(self, start: Start) -> bool:
         """True if others leave enough, and so do our own jobs."""
-        ours = [one for one, _ in self._held.values()]
+        ours = [own.start for own in self._held.values()]
         asks_memory = start.job.memory_mib is not None
         free_mib = fit.free_memory_mib(self.cards, ours) if asks_memory else None
         return set(start.gpus) <= set(
             fit.with_room(start.job, fit.load(self.cards, ours), free_mib)
         )
 
-    def finish(self, job: Job) -> None:
-        """The job is over; the next one on the same GPUs may have its lease."""
-        start, held = self._held.pop(job.seq)
-        self._spare.append((_share(start), held))
+    def finish(self, job: Job, *, reuse: bool = True) -> None:
+        """The job is over; see `ports.Leases`."""
+        own = self._held.pop(job.seq)
+        if reuse:
+            self._spare.append(own)
+        else:
+            self._book.release(own.held)
+
+    def close(self) -> None:
+        """Give everything back."""
+        self._withdraw()
+        self._release_spares()
+        for seq in tuple(self._held):
+            self._book.release(self._held.pop(seq).held)
 
     def fault(self, gpus: Sequence[str]) -> str | None:
         """Why one of these cards can't be used any more; see `ports.Leases`."""
@@ -192,32 +284,35 @@ class LeaseHolder:
 
     def _want(self, job: Job) -> Want:
         """What the job could use: of other cards, nobody should keep one free for us."""
-        keys = tuple(key for name, key in self._keys.items() if name not in self._closed)
-        return Want(keys, job.gpus, job.units, job.memory_mib)
+        need_mib = job.memory_mib or 0
+        usable = [
+            self._keys[card.name]
+            for card in self._bare
+            if card.name not in self._closed and need_mib <= (card.memory_mib or need_mib)
+        ]
+        return self._want_of(tuple(usable), job)
+
+    def _want_of(self, keys: tuple[str, ...], job: Job) -> Want:
+        numbers = tuple(self._numbers.get(key, "") for key in keys) if self._numbers else ()
+        return Want(keys, job.gpus, job.units, job.memory_mib, numbers)
 
     def _queue_anew(self, want: Want, held: Held, ticket: Ticket) -> None:
         """Wait for something else, in the same place."""
-        self._ticket = self._folder.add_ticket(want, ticket.since_ns)
-        self._folder.release(held)
+        with self._book.allocating():
+            self._ticket = self._book.add_ticket(want, ticket.since_ns)
+        self._book.release(held)
 
     def warn(self) -> str | None:
         """Who uses our cards without a lease; for those who take them nevertheless."""
         return "; ".join(self._watch.strangers.values()) or None if self._watch else None
 
     def _somebody_waits(self) -> bool:
-        return self._folder.somebody_waits(self._ticket and self._ticket[1].id)
+        return self._book.somebody_waits(self._ticket and self._ticket[1].id)
 
     def _queue_up(self, want: Want) -> str:
-        self._ticket = self._folder.add_ticket(want)
-        from simple_gpu_scheduler.adapters import inotify  # costs time, and few ever wait
-
-        try:
-            self.wake_fd = inotify.watch_ends((self._folder.path, self._folder.waiting_path))
-        except OSError:
-            self.wake_fd = None
-        self.look_again_s = _LOOK_AT_DRIVER_S if self._watch is not None else None
-        if self.wake_fd is None:
-            self.look_again_s = _LOOK_AGAIN_S
+        with self._book.allocating():
+            self._ticket = self._book.add_ticket(want)
+        self.wake_fd = self._book.watch()
         self.look()  # what changed before the watch began
         return self._news()
 
@@ -248,9 +343,8 @@ class LeaseHolder:
     def _withdraw(self) -> None:
         if self._ticket is None:
             return
-        self._folder.release(self._ticket[0])
+        self._book.release(self._ticket[0])
         self._ticket = None
-        self.look_again_s = None
         if self.wake_fd is not None:
             os.close(self.wake_fd)
             self.wake_fd = None
@@ -258,18 +352,13 @@ class LeaseHolder:
     def _release_spares(self, gpus: Sequence[str] | None = None) -> None:
         """Give back spare leases; with `gpus` only those that hold one of these."""
         for spare in tuple(self._spare):
-            share, held = spare
-            if gpus is None or not set(gpus).isdisjoint(share[0]):
+            if gpus is None or not set(gpus).isdisjoint(spare.start.gpus):
                 self._spare.remove(spare)
-                self._folder.release(held)
+                self._book.release(spare.held)
 
-    def _all_held(self) -> Iterator[Held]:
-        yield from (held for _, held in self._held.values())
-        yield from (held for _, held in self._spare)
-
-
-def _share(start: Start) -> _Share:
-    return start.gpus, start.job.units, start.job.memory_mib
+    def _all_own(self) -> Iterator[_Own]:
+        yield from self._held.values()
+        yield from self._spare
 
 
 def _clock_time(wall_s: float) -> str:

@@ -2,65 +2,62 @@
 
 A lease is a small file on which flock(2) holds an exclusive lock; it lives as long as the lock.
 The job inherits the descriptor, so the kernel itself ends the lease when the last process that
-holds it is gone, whoever crashed before. The file gets its visible name only when it is locked
-and complete. `allocate.lock` is held while one allocator reads all leases and adds its own.
+holds it is gone, whoever crashed before. The directory itself is locked while one allocator reads
+all leases and adds its own.
 
-Users of one machine trust each other: nobody can remove or change a file of another user, but
-what a file says is believed.
+Users of one machine can delay each other, but nobody can remove or change a file of another user,
+and what a file says of its owner is not believed: the file system tells that.
 """
 
 from __future__ import annotations
 
-import errno
 import fcntl
-import json
 import os
+import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple, TypeVar
 
-from simple_gpu_scheduler.adapters.file_locks import is_held
 from simple_gpu_scheduler.adapters.lease_dir import (
     lease_dir,
     open_lease_dir,
     user_name,
     waiting_dir,
 )
-from simple_gpu_scheduler.adapters.output import write_whole
+from simple_gpu_scheduler.adapters.lease_files import (
+    Listing,
+    add_file,
+    end_file,
+    live_files,
+    sweep,
+    unusable,
+)
+from simple_gpu_scheduler.adapters.process_tree import is_stopped
 from simple_gpu_scheduler.errors import SgsError
-from simple_gpu_scheduler.leasing import (
-    LeaseRecord,
-    Ticket,
-    Want,
-    lease_fields,
+from simple_gpu_scheduler.lease_format import (
+    Read,
+    Record,
+    lease_content,
     read_lease,
     read_ticket,
-    ticket_fields,
+    ticket_content,
+    turn_content,
 )
+from simple_gpu_scheduler.lease_ports import Held
+from simple_gpu_scheduler.leasing import LeaseRecord, Ticket, Want, token
 from simple_gpu_scheduler.ports import Lease
 
-_LEASE, _TICKET, _NEW = ".lease", ".ticket", ".new"
-#: Jobs see a lease under this number or above, where no redirection of a script is in its way.
-_LEAST_FD = 100
-_MOST_BYTES = 1 << 20
+_LEASE, _TICKET = ".lease", ".ticket"
 _ALLOCATION_LIMIT_S = 30.0
 _RETRY_S = 0.001
-_TICK_NS = 50_000_000
-_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
-Record = TypeVar("Record")
-
-
-class Held(NamedTuple):
-    """A lease or ticket of ours."""
-
-    lease: Lease
-    path: str
+#: What a terminal sends. One that is stopped or interrupted in the middle would be in the way of
+#: others, or forget what it has taken.
+_FROM_TERMINAL = (signal.SIGINT, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 
 
 class LeaseDir:
-    """All leases of the machine, and the only way to add one."""
+    """Implements `lease_ports.LeaseBook`."""
 
     def __init__(self, path: str | None = None) -> None:
         """Open the directory, $SGS_LEASE_DIR or the machine's.
@@ -69,109 +66,113 @@ class LeaseDir:
             SgsError: leases can't be kept there.
         """
         self.path = lease_dir() if path is None else path
-        self.waiting_path = waiting_dir(self.path)
+        self._waiting_path = waiting_dir(self.path)
         open_lease_dir(self.path)
-        self._uid = os.geteuid()
-        self._user = user_name(self._uid)
+        self.uid = os.geteuid()
         self._count = 0
-        self._quiet_since_ns: int | None = None
+        self._listing = Listing(self.path)
+        self._waiting = Listing(self._waiting_path)
+        self._seen: frozenset[str] = frozenset()  # names, when the leases were last read
 
     def leases(self) -> list[LeaseRecord]:
-        """All that live now."""
-        return _live(self.path, _LEASE, read_lease)
+        """All that live now; see `lease_ports.LeaseBook`."""
+        self._seen = self._listing.names()
+        return live_leases(self.path)
 
     def tickets(self) -> list[Ticket]:
-        """All who wait now, in no order."""
-        return _live(self.waiting_path, _TICKET, read_ticket)
+        """All who wait and aren't stopped; see `lease_ports.LeaseBook`."""
+        if not self._waiting.names():
+            return []
+        found = _live(self._waiting_path, _TICKET, read_ticket)
+        return [one for one in found if not is_stopped(one.pid)]
 
     def somebody_waits(self, besides: str | None = None) -> bool:
-        """False if surely nobody does, except for the ticket `besides`; cheap."""
-        changed_ns = os.stat(self.waiting_path).st_mtime_ns
-        if changed_ns == self._quiet_since_ns:  # as nobody waited then, nobody waits now
-            return False
-        names = os.listdir(self.waiting_path)
-        if names and names != [f"{besides}{_TICKET}"]:
-            return True
-        # Two changes within a tick of the file system's clock have the same time.
-        if time.time_ns() - changed_ns > _TICK_NS:
-            self._quiet_since_ns = changed_ns
-        return False
+        """See `lease_ports.LeaseBook`."""
+        names = self._waiting.names()
+        return bool(names) and names != {f"{besides}{_TICKET}"}
+
+    def is_unchanged(self) -> bool:
+        """See `lease_ports.LeaseBook`."""
+        return self._listing.names() == self._seen
 
     @contextmanager
     def allocating(self) -> Iterator[None]:
-        """Nobody else adds a lease meanwhile.
-
-        Raises:
-            SgsError: another program doesn't let go of the lock.
-        """
-        fd = _open_allocation_lock(os.path.join(self.path, "allocate.lock"))
+        """See `lease_ports.LeaseBook`."""
+        fd = _open(self.path)
         try:
-            _lock_soon(fd, self.path)
-            yield
+            with _locked(fd, self.path):
+                sweep(self.path, self._listing.names())
+                sweep(self._waiting_path, self._waiting.names())
+                yield
         finally:
             os.close(fd)
 
     def add_lease(self, want: Want, kind: str, parent: str | None = None) -> Held:
-        """Add a lease on all of `want.gpus`; call it within `allocating`.
-
-        Raises:
-            SgsError: it can't be written or locked.
-        """
-        name = self._new_id()
+        """See `lease_ports.LeaseBook`."""
+        name, now_s = self._new_id(), round(time.time(), 3)
         record = LeaseRecord(
-            name,
-            self._uid,
-            self._user,
-            os.getpid(),
-            kind,
-            round(time.time(), 3),
-            want.gpus,
-            want.units,
-            want.memory_mib,
-            parent,
+            id=name,
+            uid=self.uid,
+            user=user_name(self.uid),
+            pid=os.getpid(),
+            kind=kind,
+            since_s=now_s,
+            gpus=want.gpus,
+            units=want.units,
+            memory_mib=want.memory_mib,
+            parent=parent,
+            numbers=want.numbers,
         )
-        return self._add(self.path, name, _LEASE, lease_fields(record))
+        content = lease_content(record)
+        fd = add_file(self.path, name, _LEASE, content)
+        self._seen |= {name + _LEASE}  # what we ourselves add or remove is no news
+        path = os.path.join(self.path, name + _LEASE)
+        turn_at = len(content) - len(turn_content(0))
+        return Held(Lease(record.token, fd), path, os.getpid(), 0, turn_at)
+
+    def pass_on(self, held: Held) -> Held | None:
+        """See `lease_ports.LeaseBook`."""
+        turn = held.turn + 1
+        content = turn_content(turn)
+        try:
+            if os.pwrite(held.lease.fd, content, held.turn_at) != len(content):
+                return None
+        except OSError:
+            return None
+        lease_id = held.lease.id.rpartition(":")[0]
+        lease = Lease(token(lease_id, turn), held.lease.fd)
+        return Held(lease, held.path, held.pid, turn, held.turn_at)
 
     def add_ticket(self, want: Want, since_ns: int | None = None) -> tuple[Held, Ticket]:
-        """Say that we wait, from now or since then; those who come later are served later.
-
-        Raises:
-            SgsError: it can't be written or locked.
-        """
+        """See `lease_ports.LeaseBook`."""
         name = self._new_id()
         since_ns = time.monotonic_ns() if since_ns is None else since_ns
-        ticket = Ticket(name, self._uid, self._user, os.getpid(), since_ns, want)
-        return self._add(self.waiting_path, name, _TICKET, ticket_fields(ticket)), ticket
+        ticket = Ticket(name, self.uid, user_name(self.uid), os.getpid(), since_ns, want)
+        fd = add_file(self._waiting_path, name, _TICKET, ticket_content(ticket))
+        path = os.path.join(self._waiting_path, name + _TICKET)
+        return Held(Lease(name, fd), path, os.getpid()), ticket
 
     def release(self, held: Held) -> None:
-        """End a lease or ticket, whoever else has inherited its descriptor."""
-        with suppress(OSError):
-            fcntl.flock(held.lease.fd, fcntl.LOCK_UN)
-        with suppress(OSError):  # somebody who saw it unlocked may have removed it
-            os.unlink(held.path)
-        os.close(held.lease.fd)
+        """See `lease_ports.LeaseBook`."""
+        if held.pid != os.getpid():  # a forked child: the lease is its parent's
+            with suppress(OSError):
+                os.close(held.lease.fd)
+            return
+        end_file(held.lease.fd, held.path)
+        self._seen -= {os.path.basename(held.path)}
+
+    def watch(self) -> int | None:
+        """See `lease_ports.LeaseBook`."""
+        from simple_gpu_scheduler.adapters import inotify  # costs time, and few ever wait
+
+        try:
+            return inotify.watch_ends((self.path, self._waiting_path))
+        except OSError:
+            return None
 
     def _new_id(self) -> str:
         self._count += 1
         return f"{os.getpid()}-{time.time_ns():x}-{self._count}"
-
-    def _add(self, folder: str, name: str, kind: str, fields: dict[str, Any]) -> Held:
-        hidden, visible = (os.path.join(folder, name + end) for end in (_NEW, kind))
-        try:
-            fd = _create(hidden)
-            try:
-                os.fchmod(fd, 0o644)  # for everybody to read, whatever our umask
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                write_whole(fd, json.dumps(fields).encode() + b"\n")
-                _check_locked(hidden)
-                os.rename(hidden, visible)
-            except BaseException:
-                os.close(fd)
-                os.unlink(hidden)
-                raise
-        except OSError as error:
-            raise _unwritable(folder, error) from None
-        return Held(Lease(name, fd), visible)
 
 
 def live_leases(directory: str) -> list[LeaseRecord]:
@@ -180,108 +181,51 @@ def live_leases(directory: str) -> list[LeaseRecord]:
     Raises:
         SgsError: it can't be read.
     """
-    return _live(directory, _LEASE, read_lease)
+    return _live(directory, _LEASE, read_lease) if os.path.exists(directory) else []
 
 
-def _live(folder: str, ending: str, read: Callable[[str, Any], Record]) -> list[Record]:
-    try:
-        names = [name for name in os.listdir(folder) if name.endswith(ending)]
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise SgsError(f"the leases in {folder} can't be read: {error.strerror}") from None
+def _live(folder: str, ending: str, read: Read[Record]) -> list[Record]:
     found: list[Record] = []
-    for name in names:
-        data = _content_if_locked(os.path.join(folder, name))
-        if data is not None:
-            try:
-                fields = json.loads(data)
-            except ValueError:
-                fields = None
-            found.append(read(os.path.join(folder, name), fields))
+    for one in live_files(folder, ending):
+        with suppress(ValueError):  # somebody has put it there; it is no lease
+            found.append(read(one.name, one.uid, user_name(one.uid), one.content))
     return found
 
 
-def _content_if_locked(path: str) -> bytes | None:
-    """What a lease says, or None if it is over; then its file is removed, if we may."""
+def _open(path: str) -> int:
     try:
-        # For reading only: closing it wakes none of those who watch for the end of a lease.
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:  # gone, or no file of ours
-        return None
-    try:
-        if _held(fd, path):
-            return os.read(fd, _MOST_BYTES)
-        with suppress(OSError):  # another user's, in a sticky directory
-            os.unlink(path)
-        return None
-    finally:
-        os.close(fd)
-
-
-def _held(fd: int, path: str) -> bool:
-    try:
-        return is_held(fd)
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise _unwritable(os.path.dirname(path), error) from None
+        raise unusable(path, error) from None
 
 
-def _create(path: str) -> int:
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
-    try:
-        high_fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _LEAST_FD)
-    except OSError:  # few are allowed (ulimit -n)
-        return fd
-    os.close(fd)
-    return high_fd
+@contextmanager
+def _locked(fd: int, path: str) -> Iterator[None]:
+    """Have the lock for the microseconds of an allocation, undisturbed by the terminal.
 
-
-def _check_locked(path: str) -> None:
-    """See that a lock means something here: on some file systems it is granted to everybody."""
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        if is_held(fd):
-            return
-    finally:
-        os.close(fd)
-    raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
-
-
-def _open_allocation_lock(path: str) -> int:
-    # Without O_CREAT first: fs.protected_regular forbids to "create" another user's file.
-    try:
-        with suppress(FileNotFoundError):
-            return os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-        with suppress(FileExistsError):
-            fd = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
-            os.fchmod(fd, 0o644)
-            return fd
-        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    except OSError as error:
-        raise _unwritable(os.path.dirname(path), error) from None
-
-
-def _lock_soon(fd: int, folder: str) -> None:
-    """Lock for the microseconds of an allocation; bounded, for the holder may be stopped (^Z)."""
+    The wait for it can be interrupted, and is bounded: the holder may have been stopped.
+    """
     until_s = time.monotonic() + _ALLOCATION_LIMIT_S
-    while True:
+    while time.monotonic() < until_s:
+        masked = signal.pthread_sigmask(signal.SIG_BLOCK, _FROM_TERMINAL)
         try:
-            return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > until_s:
-                raise SgsError(
-                    f"no GPU can be leased: another program holds {folder}/allocate.lock for "
-                    f"{_ALLOCATION_LIMIT_S:g} s now (was it stopped? fuser -v shows it)"
-                ) from None
-            time.sleep(_RETRY_S)
-        except OSError as error:
-            raise _unwritable(folder, error) from None
+            if _lock(fd, path):
+                yield
+                return
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, masked)
+        time.sleep(_RETRY_S)
+    raise SgsError(
+        f"no GPU can be leased: another program has {path} locked for {_ALLOCATION_LIMIT_S:g} s "
+        "now (was it stopped? fuser -v shows it)"
+    )
 
 
-def _unwritable(folder: str, error: OSError) -> SgsError:
-    if error.errno in _NO_LOCKS:
-        why = "its file system has no working locks (flock)"
-        return SgsError(
-            f"no GPU can be leased: {folder}: {why}; name a local directory by SGS_LEASE_DIR"
-        )
-    return SgsError(f"no GPU can be leased: {folder} can't be written ({error.strerror})")
+def _lock(fd: int, path: str) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise unusable(path, error) from None
+    return True

@@ -17,7 +17,9 @@ def write_whole(fd: int, data: bytes) -> None:
         try:
             data = data[os.write(fd, data) :]
         except BlockingIOError:
-            select.select([], [fd], [])
+            poll = select.poll()
+            poll.register(fd, select.POLLOUT)
+            poll.poll()
 
 
 def say(text: bytes, fd: int = 2) -> None:

@@ -55,6 +55,14 @@ def name(pid: int) -> str:
         return ""
 
 
+def is_stopped(pid: int) -> bool:
+    """True if it was stopped (^Z, or by a debugger); False if that can't be seen."""
+    try:
+        return _process(str(pid)).state in (b"T", b"t")
+    except (OSError, ValueError):
+        return False
+
+
 def _processes() -> dict[int, _Process]:
     found: dict[int, _Process] = {}
     try:

@@ -16,7 +16,7 @@ from simple_gpu_scheduler.ports import Lease
 _LEASE = LEASE_VARIABLE.encode()
 
 #: Python ignores these, and a spawned child would inherit that.
-_RESET = (signal.SIGPIPE, signal.SIGXFSZ)
+IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 
 #: setsid(2), then signals as a fresh program expects them.
 _Action = tuple[int, int, int]
@@ -153,7 +153,7 @@ class ProcessRunner:
             file_actions=actions,
             setsid=True,
             setsigmask=(),
-            setsigdef=_RESET,
+            setsigdef=IGNORED_BY_PYTHON,
         )
 
     def _spawn_into(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
 from simple_gpu_scheduler.adapters.acquire import GpusBusyError
+from simple_gpu_scheduler.adapters.processes import IGNORED_BY_PYTHON
 from simple_gpu_scheduler.cli.parser import Parser
 from simple_gpu_scheduler.client import Taken, take
 from simple_gpu_scheduler.durations import parse_duration_s
@@ -60,6 +62,8 @@ def _timeout_s(args: argparse.Namespace) -> float | None:
 
 def _become(command: list[str], taken: Taken) -> int:
     os.set_inheritable(taken.lease.fd, True)
+    for number in IGNORED_BY_PYTHON:
+        signal.signal(number, signal.SIG_DFL)
     try:
         os.execvpe(command[0], command, {**os.environ, **taken.environ})
     except FileNotFoundError:

@@ -105,6 +105,7 @@ def _leases(args: argparse.Namespace, chosen: Settings, gpus: Chosen) -> LeaseHo
         LeaseDir(),
         [Card(name) for name in gpus.keys],
         gpus.keys,
+        uuids=gpus.uuids,
         inside=os.environ.get(LEASE_VARIABLE),
         watch=watch_cards(gpus, avoid_strangers=args.gpus is None, **chosen.idle),
         keep_free=chosen.keep_free,

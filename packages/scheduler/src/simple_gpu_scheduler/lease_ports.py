@@ -1,0 +1,101 @@
+"""What a lease holder needs of the place where all programs of the machine keep their leases.
+
+The real part is `adapters.leases`, the fake is in `testing_leases`.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import NamedTuple, Protocol
+
+from simple_gpu_scheduler.leasing import LeaseRecord, Ticket, Want
+from simple_gpu_scheduler.ports import Lease
+
+
+class Held(NamedTuple):
+    """A lease or ticket of ours."""
+
+    lease: Lease
+    path: str
+    pid: int  #: the process that took it: no other one may end it
+    turn: int = 0  #: see `LeaseRecord`
+    turn_at: int = 0  #: where in the file that stands
+
+
+class LeaseBook(Protocol):
+    """All leases of the machine, and the only way to add one."""
+
+    @property
+    def uid(self) -> int:
+        """Whose leases we add."""
+        ...
+
+    def leases(self) -> list[LeaseRecord]:
+        """All that live now.
+
+        Raises:
+            SgsError: they can't be read.
+        """
+        ...
+
+    def tickets(self) -> list[Ticket]:
+        """All who wait now and could be served, in no order.
+
+        Raises:
+            SgsError: they can't be read.
+        """
+        ...
+
+    def somebody_waits(self, besides: str | None = None) -> bool:
+        """False if surely nobody does, except for the ticket `besides`; cheap.
+
+        Raises:
+            SgsError: that can't be known.
+        """
+        ...
+
+    def is_unchanged(self) -> bool:
+        """True if surely no lease of others has come or gone since the last `leases`; cheap.
+
+        Raises:
+            SgsError: that can't be known.
+        """
+        ...
+
+    def allocating(self) -> AbstractContextManager[None]:
+        """Nobody else adds a lease or a ticket meanwhile, and no signal of the terminal comes.
+
+        Raises:
+            SgsError: another program doesn't let go of the lock.
+        """
+        ...
+
+    def add_lease(self, want: Want, kind: str, parent: str | None = None) -> Held:
+        """Add a lease on all of `want.gpus`; call it within `allocating`.
+
+        Raises:
+            SgsError: it can't be written or locked.
+        """
+        ...
+
+    def pass_on(self, held: Held) -> Held | None:
+        """The lease for the next job, of which what was in it before is no part; None if the file
+        can't be written.
+        """
+        ...
+
+    def add_ticket(self, want: Want, since_ns: int | None = None) -> tuple[Held, Ticket]:
+        """Say that we wait, from now or since then; call it within `allocating`.
+
+        Raises:
+            SgsError: it can't be written or locked.
+        """
+        ...
+
+    def release(self, held: Held) -> None:
+        """End a lease or ticket, whoever else has inherited it; in a forked child, only let go."""
+        ...
+
+    def watch(self) -> int | None:
+        """A descriptor that is readable once a lease or a ticket has ended; None: none is left."""
+        ...
