@@ -251,3 +251,23 @@ def test_without_a_sign_of_amd_nothing_is_asked(amd: Machine) -> None:
     (amd.path / "rocm/amdsmi.py").write_text("raise SystemExit('imported')")
     done = run(amd, "echo ${HIP_VISIBLE_DEVICES-unset} $CUDA_VISIBLE_DEVICES\n", "--gpus", "0")
     assert (done.returncode, done.stdout, done.stderr) == (0, "unset 0\n", "")
+
+
+def test_a_card_that_is_gone_is_taken_out_and_its_job_runs_again_elsewhere(amd: Machine) -> None:
+    """The job sees its card die, and fails; amdsmi then can't open the card."""
+    (amd.path / "next.json").write_text(json.dumps([{"link": 2}, mi300(1)]))
+    put(amd, mi300(0), mi300(1))
+    dying = "[ -e next.json ] && { mv next.json rocm/cards.json; exit 1; }"
+    done = run(amd, f"{dying}; echo $HIP_VISIBLE_DEVICES\n")
+    assert (done.returncode, done.stdout) == (0, "1\n")
+    assert "GPU 0: the driver knows it no more; not used any more" in done.stderr
+
+
+def test_what_jobs_had_is_measured(amd: Machine) -> None:
+    """The driver lists a process of the job, a second after its start."""
+    (amd.path / "next.json").write_text(json.dumps([mi300(0, **used(4711, 6144))]))
+    line = "sed s/4711/$$/ next.json > new.json; mv new.json rocm/cards.json; sleep 2.5\n"
+    put(amd, mi300(0))
+    done = amd.run("simple_gpu_scheduler", "--vram", "10G", lines=line)
+    assert done.returncode == 0, done.stderr
+    assert "job 1 had 6 GiB of GPU memory, asked 10 GiB\n" in done.stderr
