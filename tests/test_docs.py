@@ -17,6 +17,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parent.parent
+FAKE_GPUS = ROOT / "packages/scheduler/fake_nvml"
 PAGES = [
     ROOT / "README.md",
     ROOT / "packages/scheduler/README.md",
@@ -47,7 +48,7 @@ def steps(block: str) -> list[Step]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_the_commands_of_a_page_print_what_it_says(page: Path, tmp_path: Path) -> None:
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    path = f"{Path(sys.executable).parent}:{FAKE_GPUS}:{os.environ['PATH']}"
     for step in (step for block in blocks(page, "console") for step in steps(block)):
         done = subprocess.run(
             ["bash", "-c", step.command],

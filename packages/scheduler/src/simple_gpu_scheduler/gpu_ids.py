@@ -12,7 +12,7 @@ from simple_gpu_scheduler.errors import UsageError
 class GpuName(NamedTuple):
     """The two names of one card (or MIG slice)."""
 
-    number: str  #: nvidia-smi's number; empty for a MIG slice
+    number: str  #: nvidia-smi's number, or HIP's; empty for a MIG slice
     uuid: str
 
 
@@ -52,7 +52,7 @@ def uuids(ids: Sequence[str], gpus: Sequence[GpuName]) -> dict[str, str]:
         gpu = _find(one, gpus)
         if gpu is None:
             known = ", ".join(gpu.number or gpu.uuid for gpu in gpus)
-            raise UsageError(f"unknown GPU {one!r}; this machine has {known} (see nvidia-smi -L)")
+            raise UsageError(f"unknown GPU {one!r}; this machine has {known} (see sgs gpus)")
         if gpu.uuid in found:
             raise UsageError(f"--gpus names one GPU twice: {found[gpu.uuid]} and {one}")
         found[gpu.uuid] = one
@@ -73,6 +73,15 @@ def visible_ids(gpus: Sequence[GpuName], inherited: str | None) -> tuple[str, ..
             break
         visible.append(one.strip())
     return tuple(dict.fromkeys(visible))
+
+
+def hip_names(cards: Sequence[GpuName], rocr: str | None) -> list[GpuName]:
+    """AMD cards as HIP counts them: within ROCR_VISIBLE_DEVICES, the first one there is 0."""
+    if rocr is None:
+        return list(cards)
+    found = (_find(one, cards) for one in visible_ids(cards, rocr))
+    uuids_left = dict.fromkeys(card.uuid for card in found if card is not None)
+    return [GpuName(str(number), uuid) for number, uuid in enumerate(uuids_left)]
 
 
 def _find(one: str, gpus: Sequence[GpuName]) -> GpuName | None:

@@ -6,70 +6,10 @@ import json
 import os
 import signal
 import subprocess
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from .conftest import Machine, wait_until
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "nvml"))
-import fake
-
-FREE = "memory 80000 500\nutilisation 0"
-
-
-@pytest.fixture(scope="session")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The fake driver, compiled."""
-    folder: Path = fake.compiled(tmp_path_factory.mktemp("nvml"))
-    return folder
-
-
-class Server:
-    """A machine with a driver; its state can be written anew at any time."""
-
-    def __init__(self, machine: Machine, library: Path) -> None:
-        self.machine = machine
-        self.state = fake.Machine(library, machine.path)
-        machine.env |= {
-            "LD_LIBRARY_PATH": str(library),
-            "FAKE_NVML_STATE": str(self.state.path),
-        }
-        self.write("", "", "")
-
-    def write(self, *cards: str) -> None:
-        """The cards GPU-0, GPU-1 and so on: free, with these lines in addition."""
-        self.state.write(*(f"card GPU-{n}\n{FREE}\n{more}\n" for n, more in enumerate(cards)))
-
-    def run(self, lines: str, *options: str) -> subprocess.CompletedProcess[str]:
-        """Run the scheduler to its end."""
-        return self.machine.run("simple_gpu_scheduler", "--quiet", *options, lines=lines)
-
-
-@pytest.fixture
-def server(machine: Machine, library: Path) -> Server:
-    """Three free cards of 80 GB."""
-    return Server(machine, library)
-
-
-@pytest.fixture
-def stranger() -> Iterator[int]:
-    """A process without a lease, of a name that one could stumble on."""
-    program = subprocess.Popen(
-        [sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    assert program.stdout is not None
-    assert program.stdin is not None
-    program.stdout.readline()
-    yield program.pid
-    program.stdin.close()
-    program.stdout.close()
-    program.wait(30)
-
+from .conftest import FREE, Machine, Server, wait_until
 
 SHOW = "echo $CUDA_VISIBLE_DEVICES; sleep 0.05\n"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import os
 import sys
 import types
@@ -10,67 +9,16 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from amdsmi_standin import AmdSmiError, binding, mi300
 
 from simple_gpu_scheduler.adapters.amd import AmdDevices, NoAmdDriverError
 from simple_gpu_scheduler.devices import Link
 
 
-class AmdSmiError(Exception):
-    pass
-
-
-class Temperature(enum.IntEnum):
-    EDGE = 0
-    HOTSPOT = 1
-
-
-def binding(cards: list[dict[str, Any]]) -> types.ModuleType:
-    """A module with the functions that AMD documents; a card is what each of them answers."""
-
-    def answers(name: str) -> Callable[..., Any]:
-        def function(handle: dict[str, Any], *_: Any) -> Any:
-            if name not in handle:
-                raise AmdSmiError(f"{name}: not supported")
-            return handle[name]
-
-        return function
-
-    smi = types.ModuleType("amdsmi")
-    for name in {name for card in cards for name in card if name.startswith("amdsmi_")}:
-        setattr(smi, name, answers(name))
-    smi.AmdSmiException = AmdSmiError
-    smi.AmdSmiTemperatureType = Temperature
-    smi.AmdSmiTemperatureMetric = enum.IntEnum("Metric", ["CURRENT"])
-    smi.AmdSmiLinkType = enum.IntEnum("LinkType", ["AMDSMI_LINK_TYPE_XGMI"])
-    smi.amdsmi_init = lambda: None
-    smi.amdsmi_shut_down = lambda: None
-    smi.amdsmi_get_processor_handles = lambda: cards
-    smi.amdsmi_topo_get_link_type = lambda one, two: {"hops": 1, "type": one["link"]}
-    return smi
-
-
-def mi300(hip_id: int = 0, **more: Any) -> dict[str, Any]:
-    return {
-        "amdsmi_get_gpu_enumeration_info": {"hip_id": hip_id, "hip_uuid": f"GPU-{hip_id}"},
-        "amdsmi_get_gpu_device_uuid": f"uuid-{hip_id}",
-        "amdsmi_get_gpu_device_bdf": "0000:11:00.0",
-        "amdsmi_get_gpu_asic_info": {"market_name": "AMD Instinct MI300X"},
-        "amdsmi_get_gpu_vram_usage": {"vram_total": 196592, "vram_used": 283},
-        "amdsmi_get_gpu_activity": {"gfx_activity": 7, "mm_activity": "N/A"},
-        "amdsmi_get_temp_metric": 41,
-        "amdsmi_get_power_info": {"current_socket_power": 130, "average_socket_power": "N/A"},
-        "amdsmi_topo_get_numa_node_number": 1,
-        "amdsmi_get_gpu_total_ecc_count": {"uncorrectable_count": 0},
-        "amdsmi_get_gpu_process_list": [],
-        "link": 1,
-        **more,
-    }
-
-
 @pytest.fixture
 def install(monkeypatch: pytest.MonkeyPatch) -> Callable[..., types.ModuleType]:
     def installed(*cards: dict[str, Any]) -> types.ModuleType:
-        smi = binding(list(cards))
+        smi = binding(lambda: list(cards))
         monkeypatch.setitem(sys.modules, "amdsmi", smi)
         return smi
 

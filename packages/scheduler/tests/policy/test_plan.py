@@ -72,7 +72,7 @@ def test_slots_of_one_gpu_are_filled_evenly_over_the_gpus() -> None:
     decided = decide("01", waiting=[job(n, per_gpu=2) for n in range(1, 6)])
     assert starts(decided) == [(1, "0"), (2, "1"), (3, "0"), (4, "1")]
     assert decided.hold is not None
-    assert explain(decided.hold) == "needs 1 GPU (1/2 of each); 0 are free"
+    assert explain(decided.hold) == "needs 1 GPU (1/2 of it); 0 are free"
 
 
 def test_different_shares_add_up_exactly() -> None:

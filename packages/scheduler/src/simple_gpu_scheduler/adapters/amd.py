@@ -25,6 +25,10 @@ class NoAmdDriverError(SgsError):
     """amdsmi can't be asked: it is not installed, or there is no AMD driver."""
 
 
+class NoAmdsmiError(NoAmdDriverError):
+    """It is not installed."""
+
+
 class AmdDevices:
     """Looks at the cards through amdsmi, which is taken up once; implements `Devices`."""
 
@@ -84,7 +88,7 @@ def _binding() -> Any:
     try:
         return importlib.import_module("amdsmi")
     except ImportError:
-        raise NoAmdDriverError(
+        raise NoAmdsmiError(
             "AMD cards are asked for through amdsmi, which is not installed; it comes with ROCm "
             "(pip install /opt/rocm/share/amd_smi), or: pip install 'simple-gpu-scheduler[amd]'"
         ) from None

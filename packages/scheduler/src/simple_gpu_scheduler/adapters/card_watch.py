@@ -55,7 +55,8 @@ class CardWatch:
         self._idle_utilisation_percent = idle_utilisation_percent
         self._reserve_mib = reserve_mib
         self._cards = {uuid: Card(name) for name, uuid in keys.items()}
-        self.strangers: dict[str, str] = {}  #: who uses a card without a lease, by its name
+        self.people: dict[str, str] = {}  #: who uses a card without a lease, by its name
+        self.strangers: dict[str, str] = {}  #: the same in a sentence, where it is no small use
         self.faults: dict[str, str] = {}  #: why a card can't be used, by its name
 
     def look(self, leases: Sequence[LeaseRecord]) -> list[Card]:
@@ -66,6 +67,7 @@ class CardWatch:
         except SgsError:
             return list(self._cards.values())
         self.strangers.clear()
+        self.people.clear()
         ancestors = functools.cache(lineage)
         by_uuid = {gpu.uuid: gpu for gpu in gpus}
         for uuid, name in self._names.items():
@@ -94,8 +96,10 @@ class CardWatch:
             idle_memory_mib=self._idle_memory_mib,
             idle_utilisation_percent=self._idle_utilisation_percent,
         )
+        if found:
+            self.people[name] = _people(found)
         if busy:
-            self.strangers[name] = f"GPU {name} is used by {_people(found)}"
+            self.strangers[name] = f"GPU {name} is used by {self.people[name]}"
         own_mib = _own_use_mib(gpu)
         total_mib = gpu.memory_total_mib
         return Card(

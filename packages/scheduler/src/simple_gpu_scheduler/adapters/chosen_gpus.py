@@ -7,18 +7,19 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from simple_gpu_scheduler import gpu_ids
-from simple_gpu_scheduler.adapters import nvml
+from simple_gpu_scheduler.adapters import hip, nvml
 from simple_gpu_scheduler.errors import UsageError
 
 if TYPE_CHECKING:
     from simple_gpu_scheduler.adapters.card_watch import CardWatch
+    from simple_gpu_scheduler.device_ports import Devices
 
 
 class Chosen(NamedTuple):
     """GPUs to use."""
 
     keys: dict[str, str]  #: in leases, by the user's names: UUIDs where the driver answers
-    devices: nvml.NvmlDevices | None  #: to ask the driver, where it answers; opened when asked
+    devices: Devices | None  #: to ask the driver, where it answers; opened when asked
     uuids: dict[str, str]  #: of all cards of the machine, by their numbers, where it answers
 
 
@@ -28,7 +29,8 @@ def chosen_gpus(
     """The ids to use, named by the user or all of the machine.
 
     Args:
-        words: what the user named; None: all, within an inherited CUDA_VISIBLE_DEVICES.
+        words: what the user named; None: all, within an inherited CUDA_VISIBLE_DEVICES (for AMD's
+            cards see `hip`).
         tell: is given a warning.
         option: by which the user names GPUs.
 
@@ -59,6 +61,15 @@ def _named_gpus(words: Sequence[str], tell: Callable[[str], None]) -> Chosen:
             return _known(ids, nvml.gpu_names())
         except nvml.NoDriverError as error:
             tell(f"warning: the NVIDIA driver doesn't answer ({error}); using GPUs as named")
+    elif hip.is_amd_machine():
+        from simple_gpu_scheduler.adapters.amd import NoAmdDriverError, NoAmdsmiError
+
+        try:
+            return Chosen(*hip.chosen_cards(ids, os.environ))
+        except NoAmdsmiError:
+            pass  # who doesn't ask for all cards may do without
+        except NoAmdDriverError as error:
+            tell(f"warning: {error}; using GPUs as named")
     return Chosen({one: one for one in ids}, None, {})
 
 
@@ -66,6 +77,8 @@ def _gpus_of_machine(inherited: str | None) -> Chosen:
     try:
         names = nvml.gpu_names()
     except nvml.NoDriverError as error:
+        if hip.is_amd_machine():
+            return _amd_gpus_of_machine()
         raise UsageError(
             f"no GPU found: the NVIDIA driver doesn't answer ({error}); if the machine has GPUs, "
             "see that nvidia-smi works, else name slots yourself, such as --gpus 0,1,2"
@@ -78,6 +91,17 @@ def _gpus_of_machine(inherited: str | None) -> Chosen:
             "unset or correct the variable, or name GPUs by --gpus 0,1,2"
         )
     return _known(ids, names)
+
+
+def _amd_gpus_of_machine() -> Chosen:
+    from simple_gpu_scheduler.adapters.amd import NoAmdDriverError
+
+    try:
+        return Chosen(*hip.chosen_cards(None, os.environ))
+    except NoAmdDriverError as error:
+        raise UsageError(
+            f"no GPU found: {error}; or name slots yourself, such as --gpus 0,1,2"
+        ) from None
 
 
 def _known(ids: Sequence[str], names: Sequence[gpu_ids.GpuName]) -> Chosen:

@@ -103,12 +103,12 @@ def _lease(lease: LeaseRecord, now_s: float) -> str:
     share = "" if lease.units >= GPU_UNITS else f", {lease.units / GPU_UNITS:.0%} of it"
     memory = "" if lease.memory_mib is None else f", {lease.memory_mib} MiB"
     return (
-        f"leased by {printable(lease.user)} since {_since(lease.since_s, now_s)}: "
+        f"leased by {printable(lease.user)} since {since(lease.since_s, now_s)}: "
         f"{printable(lease.kind)}, process {lease.pid}{share}{memory}"
     )
 
 
-def _since(since_s: float, now_s: float) -> str:
+def since(since_s: float, now_s: float) -> str:
     """The time of day, with the date if that is another."""
     then, now = time.localtime(since_s), time.localtime(now_s)
     same_day = then[:3] == now[:3]

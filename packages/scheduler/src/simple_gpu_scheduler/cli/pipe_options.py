@@ -49,10 +49,10 @@ def settings(args: argparse.Namespace) -> Settings:
         seq=0,
         command=b"",
         gpus=args.gpus_per_job,
-        units=share_units(_jobs_per_gpu(args)),
+        units=share_units(jobs_per_gpu(args)),
         timeout_s=timeout_s,
         tries=args.retries,
-        memory_mib=_vram_mib(args.vram),
+        memory_mib=vram_mib(args.vram),
         auto_memory=args.vram == "auto",
     )
     policy = PipePolicy(
@@ -60,28 +60,37 @@ def settings(args: argparse.Namespace) -> Settings:
         grace_s=parse_duration_s(args.grace, "--grace"),
         kill_leftovers=args.kill_leftovers,
         placement=args.placement,
-        order="fifo" if args.vram is None else PACKING_ORDER,
+        order=order_name(args),
     )
     if (args.resume or args.resume_failed) and args.joblog is None:
         raise UsageError("--resume needs --joblog FILE, the log to resume from")
     _check_files(args)
-    idle = {
-        "idle_memory_mib": parse_memory_mib(args.idle_memory, "--idle-memory"),
-        "idle_utilisation_percent": args.idle_utilisation,
-    }
-    return Settings(template, policy, parse_halt(args.halt), args.keep_free, idle)
+    return Settings(template, policy, parse_halt(args.halt), args.keep_free, idle_limits(args))
 
 
-def _vram_mib(text: str | None) -> int | None:
+def vram_mib(text: str | None) -> int | None:
+    """What a job asks for; None: whole GPUs."""
     return None if text in (None, "auto") else parse_memory_mib(text, "--vram")
 
 
-def _jobs_per_gpu(args: argparse.Namespace) -> int:
+def jobs_per_gpu(args: argparse.Namespace) -> int:
     """Jobs that say how much memory they need share a GPU as far as that goes."""
     if args.jobs_per_gpu is None:
         return 1 if args.vram in (None, "auto") else MAX_JOBS_PER_GPU
-    jobs_per_gpu: int = args.jobs_per_gpu
-    return jobs_per_gpu
+    return int(args.jobs_per_gpu)
+
+
+def order_name(args: argparse.Namespace) -> str:
+    """One of `policy.orders.ORDERS`."""
+    return "fifo" if args.vram is None else PACKING_ORDER
+
+
+def idle_limits(args: argparse.Namespace) -> dict[str, int]:
+    """What strangers may have on a GPU that is yet taken, see `CardWatch`."""
+    return {
+        "idle_memory_mib": parse_memory_mib(args.idle_memory, "--idle-memory"),
+        "idle_utilisation_percent": args.idle_utilisation,
+    }
 
 
 def _hint_at_files(ids: Sequence[str]) -> None:
@@ -126,10 +135,10 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     Raises:
         UsageError: an option is unknown or lacks its value.
     """
-    return _parser().parse_args(_joined(argv))
+    return _parser().parse_args(joined(argv))
 
 
-def _joined(argv: Sequence[str]) -> list[str]:
+def joined(argv: Sequence[str]) -> list[str]:
     """With `--timeout -1` as `--timeout=-1`: to argparse, -1 is an option, as -0 is."""
     words: list[str] = []
     for word in argv:
@@ -141,7 +150,7 @@ def _joined(argv: Sequence[str]) -> list[str]:
     return words
 
 
-def _whole(least: int, most: int = _MOST) -> Callable[[str], int]:
+def whole(least: int, most: int = _MOST) -> Callable[[str], int]:
     """Reads a whole number within these bounds."""
 
     def read(text: str) -> int:
@@ -184,28 +193,29 @@ def _add_gpu_options(parser: argparse.ArgumentParser) -> None:
         "--gpus",
         nargs="+",
         metavar="ID",
-        help="ids of the GPUs to use, as 0,1,2 or 0 1 2: numbers of nvidia-smi, UUIDs, MIG "
-        "slices; default: all of the machine, within CUDA_VISIBLE_DEVICES if that is set",
+        help="ids of the GPUs to use, as 0,1,2 or 0 1 2: numbers of nvidia-smi (or of HIP), "
+        "UUIDs, MIG slices; default: all of the machine, within CUDA_VISIBLE_DEVICES (or "
+        "HIP_VISIBLE_DEVICES) if that is set",
     )
     group.add_argument(
         "--gpus-per-job",
-        type=_whole(1, 4096),
+        type=whole(1, 4096),
         default=1,
         metavar="N",
         help="GPUs for each job (default 1)",
     )
+    add_placement_options(group)
+    add_idle_options(group)
+
+
+def add_placement_options(group: argparse._ArgumentGroup) -> None:
+    """Which GPUs a job gets, and how many are left alone."""
     group.add_argument(
         "--jobs-per-gpu",
-        type=_whole(1, MAX_JOBS_PER_GPU),
+        type=whole(1, MAX_JOBS_PER_GPU),
         metavar="K",
         help="jobs on one GPU (default 1)",
     )
-    _add_placement_options(group)
-    _add_idle_options(group)
-
-
-def _add_placement_options(group: argparse._ArgumentGroup) -> None:
-    """Which GPUs a job gets, and how many are left alone."""
     group.add_argument(
         "--vram",
         metavar="SIZE",
@@ -214,7 +224,7 @@ def _add_placement_options(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--keep-free",
-        type=_whole(0, 4096),
+        type=whole(0, 4096),
         default=0,
         metavar="N",
         help="take no GPU if that would leave others fewer than N free ones",
@@ -236,7 +246,7 @@ def _add_placement_options(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def _add_idle_options(group: argparse._ArgumentGroup) -> None:
+def add_idle_options(group: argparse._ArgumentGroup) -> None:
     """What others may have on a GPU that is taken yet."""
     group.add_argument(
         "--idle-memory",
@@ -247,7 +257,7 @@ def _add_idle_options(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--idle-utilisation",
-        type=_whole(0, 101),
+        type=whole(0, 101),
         default=10,
         metavar="PERCENT",
         help="or where they keep the GPU so busy (default 10)",
@@ -265,7 +275,7 @@ def _add_job_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--shell", default="/bin/sh", help="runs the commands (default /bin/sh)")
     group.add_argument(
         "--retries",
-        type=_whole(0),
+        type=whole(0),
         default=1,
         metavar="N",
         help="run a job up to N times while it fails; 0: without end (default 1)",

@@ -22,6 +22,10 @@ COMMANDS = {
         "simple_gpu_scheduler.cli.lease",
         "run a command, such as a shell, on GPUs that nobody else gets meanwhile",
     ),
+    "explain": (
+        "simple_gpu_scheduler.cli.explain",
+        "show which GPUs a job would get now, and why; or why it would wait, and for whom",
+    ),
     "results": (
         "simple_gpu_scheduler.cli.results",
         "show what the jobs of a results directory achieved, best first",
@@ -42,6 +46,7 @@ examples:
   sgs results runs/lr
   sgs results runs/lr --sort val_loss --top 3
   sgs gpus
+  sgs explain --gpus 2
   sgs simulate --synthetic 1000 --gpus 8 --memory 80G"""
 
 

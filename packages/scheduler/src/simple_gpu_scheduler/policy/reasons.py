@@ -14,21 +14,22 @@ def _gpus(count: int) -> str:
 def explain(hold: Hold) -> str:
     """Why a job waits."""
     if hold.behind is not None:
-        return f"waits behind job {hold.behind.seq}, which needs {_needs(hold.behind)}"
+        return f"waits behind job {hold.behind.seq}, which needs {needs(hold.behind)}"
     if hold.until_s is not None:
         return "starts are to be apart (--delay)"
     if hold.most_free is not None:
         return _lacks_memory(hold.job, hold.most_free)
     free = f"{hold.free} {'is' if hold.free == 1 else 'are'} free"
-    return f"needs {_needs(hold.job)}; {free}"
+    return f"needs {needs(hold.job)}; {free}"
 
 
-def _needs(job: Job) -> str:
+def needs(job: Job) -> str:
     """What a job asks for; the share of one that asks for memory says nothing to a person."""
     if job.memory_mib is not None:
-        return _on_gpus(job, _gib(job.memory_mib))
-    share = "" if job.units == GPU_UNITS else f" (1/{GPU_UNITS // job.units} of each)"
-    return f"{_gpus(job.gpus)}{share}"
+        return _on_gpus(job, gib(job.memory_mib))
+    if job.units == GPU_UNITS:
+        return _gpus(job.gpus)
+    return f"{_gpus(job.gpus)} (1/{GPU_UNITS // job.units} of {'it' if job.gpus == 1 else 'each'})"
 
 
 def _on_gpus(job: Job, memory: str) -> str:
@@ -37,19 +38,19 @@ def _on_gpus(job: Job, memory: str) -> str:
 
 def _lacks_memory(job: Job, most_free: tuple[str, int]) -> str:
     gpu, free_mib = most_free
-    need, most = _gibs(job.memory_mib or 0, free_mib)
+    need, most = gibs(job.memory_mib or 0, free_mib)
     if free_mib >= (job.memory_mib or 0):  # somewhere, but not on as many GPUs
-        return f"needs {_on_gpus(job, _gib(job.memory_mib or 0))}; too few have that much free"
+        return f"needs {_on_gpus(job, gib(job.memory_mib or 0))}; too few have that much free"
     return f"needs {_on_gpus(job, need)}; the most free is {most} on GPU {gpu}"
 
 
-def _gibs(need_mib: int, have_mib: int) -> tuple[str, str]:
+def gibs(need_mib: int, have_mib: int) -> tuple[str, str]:
     """Both in one form, precise enough that only equals look alike."""
-    need, have = _gib(need_mib), _gib(have_mib)
+    need, have = gib(need_mib), gib(have_mib)
     return (need, have) if need != have else (f"{need_mib} MiB", f"{have_mib} MiB")
 
 
-def _gib(mib: int) -> str:
+def gib(mib: int) -> str:
     """`10 GiB`, `6.2 GiB`, `512 MiB`."""
     return f"{mib} MiB" if mib < 1024 else f"{mib / 1024:.1f}".removesuffix(".0") + " GiB"
 
@@ -70,15 +71,15 @@ def impossible(job: Job, gpus: int, cards: Sequence[Card] = ()) -> str | None:
 def _too_large(job: Job, need_mib: int, cards: Sequence[Card]) -> str | None:
     known = [(card.memory_mib, card.name) for card in cards if card.memory_mib is not None]
     if not known:
-        return f"asks for {_needs(job)}, but nobody knows how much memory the GPUs have"
+        return f"asks for {needs(job)}, but nobody knows how much memory the GPUs have"
     enough = sum(mib >= need_mib for mib, _ in known)
     if enough >= job.gpus:
         return None
     if enough:
         only = f"only {enough} {'has' if enough == 1 else 'have'} that much"
-        return f"asks for {_needs(job)}, but {only}"
+        return f"asks for {needs(job)}, but {only}"
     mib, name = max(known, key=lambda one: one[0])
-    need, largest = _gibs(need_mib, mib)
+    need, largest = gibs(need_mib, mib)
     return f"asks for {_on_gpus(job, need)}, but the largest has {largest} (GPU {name})"
 
 
@@ -94,7 +95,7 @@ def ending(phase: Phase, running: int) -> str:
 
 def more_memory(job: Job, again: Job) -> str:
     """Why a job runs again, and with what."""
-    had = f"job {job.seq} ran out of GPU memory with {_gib(job.memory_mib or 0)}"
+    had = f"job {job.seq} ran out of GPU memory with {gib(job.memory_mib or 0)}"
     if again.units == GPU_UNITS:
         return f"{had}; trying again alone on its GPU"
-    return f"{had}; trying again with {_gib(again.memory_mib or 0)}"
+    return f"{had}; trying again with {gib(again.memory_mib or 0)}"

@@ -37,6 +37,12 @@ def best_connected(names: Sequence[str], count: int, cards: Iterable[Card]) -> t
     return tuple(names[place] for place in best)
 
 
+def connection(names: Sequence[str], cards: Iterable[Card]) -> Score:
+    """How well these cards are connected: NVLinks among them, and pairs of one NUMA node."""
+    pairs = _pairs(names, {card.name: card for card in cards})
+    return _sum(pairs[a][b] for a, b in itertools.combinations(range(len(names)), 2))
+
+
 def _pairs(names: Sequence[str], known: dict[str, Card]) -> list[list[Score]]:
     """How well each two are connected: NVLinks, and whether they share a NUMA node."""
     links = {name: dict(card.links) for name, card in known.items()}

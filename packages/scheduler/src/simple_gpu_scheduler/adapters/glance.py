@@ -1,0 +1,87 @@
+"""A look at what a scheduler would see that began now: it takes no lease and joins no queue."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from simple_gpu_scheduler.adapters.chosen_gpus import Chosen, watch_cards
+from simple_gpu_scheduler.adapters.gpu_environ import LEASE_VARIABLE
+from simple_gpu_scheduler.adapters.lease_dir import lease_dir
+from simple_gpu_scheduler.adapters.lease_holder import LeaseHolder
+from simple_gpu_scheduler.adapters.leases import LeaseDir
+from simple_gpu_scheduler.leasing import LeaseRecord, Ticket
+from simple_gpu_scheduler.model import Card
+from simple_gpu_scheduler.policy.explain import Known
+from simple_gpu_scheduler.who_has import Holders, describe_leases, describe_tickets, who_has
+
+
+class Glance(LeaseHolder):
+    """What others leave of our GPUs (`cards`), and who they are."""
+
+    def __init__(
+        self, chosen: Chosen, *, avoid_strangers: bool, keep_free: int, **idle: Any
+    ) -> None:
+        """Look, once.
+
+        Args:
+            chosen: our GPUs.
+            avoid_strangers: as in `CardWatch`, and so are the settings of `idle`.
+            keep_free: as in `LeaseHolder`.
+
+        Raises:
+            SgsError: leases can't be read, or couldn't be kept here.
+        """
+        super().__init__(
+            _SeenOnce(),
+            [Card(name) for name in chosen.keys],
+            chosen.keys,
+            uuids=chosen.uuids,
+            inside=os.environ.get(LEASE_VARIABLE),
+            watch=watch_cards(chosen, avoid_strangers=avoid_strangers, **idle),
+            keep_free=keep_free,
+        )
+        self._avoid_strangers = avoid_strangers
+
+    def known(self, when: Callable[[float], str]) -> dict[str, Known]:
+        """Who has what of each GPU, by its name.
+
+        Args:
+            when: renders a time on the wall clock.
+        """
+        found = who_has(*self._theirs, self._inside, self._sizes_mib())
+        return {name: self._known(name, found.get(key), when) for name, key in self._keys.items()}
+
+    def _known(self, name: str, found: Holders | None, when: Callable[[float], str]) -> Known:
+        leases, tickets = found or Holders()
+        watch = self._watch
+        fault = watch.faults.get(name, "") if watch else ""
+        barred = watch is not None and self._avoid_strangers and name in watch.strangers
+        return Known(
+            fault,
+            describe_leases(leases, when),
+            describe_tickets(tickets),
+            watch.people.get(name, "") if watch else "",
+            barred=barred,
+            kept=name in self._closed and not fault and not barred,
+        )
+
+
+class _SeenOnce(LeaseDir):
+    """The leases as they were at one moment; nothing is created for that."""
+
+    def __init__(self) -> None:
+        self.uid = os.geteuid()
+        self._seen_once: tuple[list[LeaseRecord], list[Ticket]] = [], []
+        if os.path.lexists(lease_dir()):
+            super().__init__()  # what others couldn't use is an error here, too
+            self._seen_once = super().leases(), super().tickets()
+
+    def leases(self) -> list[LeaseRecord]:
+        """All that lived at that moment."""
+        return self._seen_once[0]
+
+    def tickets(self) -> list[Ticket]:
+        """All who waited at that moment."""
+        return self._seen_once[1]

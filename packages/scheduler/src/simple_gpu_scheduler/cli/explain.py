@@ -1,0 +1,138 @@
+"""`sgs explain`: which GPUs a job would get now, and why; or why it would wait, and for whom."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+
+from simple_gpu_scheduler.adapters.chosen_gpus import Chosen, chosen_gpus
+from simple_gpu_scheduler.adapters.glance import Glance
+from simple_gpu_scheduler.cli.gpus_report import since
+from simple_gpu_scheduler.cli.lease import BUSY
+from simple_gpu_scheduler.cli.parser import Parser
+from simple_gpu_scheduler.cli.pipe_options import (
+    add_idle_options,
+    add_placement_options,
+    idle_limits,
+    jobs_per_gpu,
+    joined,
+    order_name,
+    vram_mib,
+    whole,
+)
+from simple_gpu_scheduler.errors import UsageError
+from simple_gpu_scheduler.model import Job, PipePolicy, share_units
+from simple_gpu_scheduler.policy.explain import Explanation, explain
+from simple_gpu_scheduler.policy.reasons import impossible
+from simple_gpu_scheduler.results.text import printable
+
+DESCRIPTION = """\
+Show which GPUs a job of simple_gpu_scheduler would get if it came now, and why; or why it would
+wait, and for whom. The answer is the scheduler's own plan; no GPU is taken, nobody's turn changes.
+
+Each GPU has a line with what speaks for or against it; * marks those that the job would get."""
+
+EPILOG = """\
+--json prints an object: starts (true or false), gpus (those that the job would get), summary, and
+cards ([{gpu, chosen, fits, reason}]; fits: it has room for the job).
+
+examples:
+  sgs explain                        a job that needs one whole GPU
+  sgs explain --gpus 2               two GPUs: which are connected best?
+  sgs explain --vram 30G --pack      30 GiB of one, on a GPU that is in use already
+  sgs explain --on 0,1               these very GPUs, both
+  sgs explain --on 0,1,2 --gpus 1    one of these
+
+exit status: 0 it would start now, 75 it would wait, 2 usage, or it could never run here, 1 leases
+can't be had, or all GPUs have failed."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print the answer; returns the exit status.
+
+    Raises:
+        UsageError: there are no such GPUs, or the job could never run on them.
+        SgsError: leases can't be read.
+    """
+    args = _parser().parse_args(joined(argv))
+    chosen = chosen_gpus(None if args.on is None else [args.on], _say, option="--on")
+    job = _job(args, chosen)
+    _check(job, len(chosen.keys))
+    glance = Glance(
+        chosen,
+        avoid_strangers=args.on is None,
+        keep_free=args.keep_free,
+        **idle_limits(args),
+    )
+    _check(job, len(chosen.keys), glance)
+    now_s = time.time()
+    known = glance.known(lambda then_s: since(then_s, now_s))
+    policy = PipePolicy(order=order_name(args), placement=args.placement)
+    found = explain(job, glance.cards, policy, known)
+    print(json.dumps(_object(found)) if args.json else _text(found))
+    return 0 if found.gpus else 1 if found.failed else BUSY
+
+
+def _job(args: argparse.Namespace, chosen: Chosen) -> Job:
+    number = args.gpus or (1 if args.on is None else len(chosen.keys))
+    units = share_units(jobs_per_gpu(args))
+    return Job(1, b"", number, units, memory_mib=vram_mib(args.vram))
+
+
+def _check(job: Job, gpus: int, glance: Glance | None = None) -> None:
+    reason = impossible(job, gpus, glance.cards if glance else ())
+    if reason is not None:
+        raise UsageError(f"the job {reason}")
+
+
+def _text(found: Explanation) -> str:
+    names = [printable(one.gpu) for one in found.verdicts]
+    width = max(map(len, names))
+    lines = [
+        f"{'*' if one.chosen else ' '} GPU {name:<{width}}  {printable(one.reason)}"
+        for name, one in zip(names, found.verdicts, strict=True)
+    ]
+    return "\n".join([*lines, "", printable(found.summary)])
+
+
+def _object(found: Explanation) -> dict[str, object]:
+    return {
+        "starts": bool(found.gpus),
+        "gpus": found.gpus,
+        "summary": found.summary,
+        "cards": [one._asdict() for one in found.verdicts],
+    }
+
+
+def _say(text: str) -> None:
+    print(f"sgs explain: {text}", file=sys.stderr, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="sgs explain",
+        allow_abbrev=False,
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--gpus",
+        type=whole(1, 4096),
+        metavar="N",
+        help="GPUs that the job needs (default 1, or all of --on)",
+    )
+    parser.add_argument(
+        "--on",
+        metavar="ID,...",
+        help="of these GPUs, as 0,1 or by UUID; default: all of the machine, within "
+        "CUDA_VISIBLE_DEVICES if that is set",
+    )
+    group = parser.add_argument_group("as for simple_gpu_scheduler")
+    add_placement_options(group)
+    add_idle_options(group)
+    parser.add_argument("--json", action="store_true", help="print an object instead")
+    return parser
