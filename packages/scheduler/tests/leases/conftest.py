@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent.parent / "nvml"))
+import fake
+
 BIN = Path(sys.executable).parent
 BOUND_S = 60.0
 
@@ -113,3 +116,40 @@ def machine(tmp_path: Path, occupy: Path) -> Iterator[Machine]:
     one = Machine(tmp_path, occupy)
     yield one
     one.close()
+
+
+FREE = "memory 80000 500\nutilisation 0"
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The fake driver, compiled."""
+    folder: Path = fake.compiled(tmp_path_factory.mktemp("nvml"))
+    return folder
+
+
+class Server:
+    """A machine with a driver; its state can be written anew at any time."""
+
+    def __init__(self, machine: Machine, library: Path) -> None:
+        self.machine = machine
+        self.state = fake.Machine(library, machine.path)
+        machine.env |= {
+            "LD_LIBRARY_PATH": str(library),
+            "FAKE_NVML_STATE": str(self.state.path),
+        }
+        self.write("", "", "")
+
+    def write(self, *cards: str) -> None:
+        """The cards GPU-0, GPU-1 and so on: free, with these lines in addition."""
+        self.state.write(*(f"card GPU-{n}\n{FREE}\n{more}\n" for n, more in enumerate(cards)))
+
+    def run(self, lines: str, *options: str) -> subprocess.CompletedProcess[str]:
+        """Run the scheduler to its end."""
+        return self.machine.run("simple_gpu_scheduler", "--quiet", *options, lines=lines)
+
+
+@pytest.fixture
+def server(machine: Machine, library: Path) -> Server:
+    """Three free cards of 80 GB."""
+    return Server(machine, library)

@@ -7,50 +7,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from .conftest import Machine, wait_until
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "nvml"))
-import fake
-
-FREE = "memory 80000 500\nutilisation 0"
-
-
-@pytest.fixture(scope="session")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The fake driver, compiled."""
-    folder: Path = fake.compiled(tmp_path_factory.mktemp("nvml"))
-    return folder
-
-
-class Server:
-    """A machine with a driver; its state can be written anew at any time."""
-
-    def __init__(self, machine: Machine, library: Path) -> None:
-        self.machine = machine
-        self.state = fake.Machine(library, machine.path)
-        machine.env |= {
-            "LD_LIBRARY_PATH": str(library),
-            "FAKE_NVML_STATE": str(self.state.path),
-        }
-        self.write("", "", "")
-
-    def write(self, *cards: str) -> None:
-        """The cards GPU-0, GPU-1 and so on: free, with these lines in addition."""
-        self.state.write(*(f"card GPU-{n}\n{FREE}\n{more}\n" for n, more in enumerate(cards)))
-
-    def run(self, lines: str, *options: str) -> subprocess.CompletedProcess[str]:
-        """Run the scheduler to its end."""
-        return self.machine.run("simple_gpu_scheduler", "--quiet", *options, lines=lines)
-
-
-@pytest.fixture
-def server(machine: Machine, library: Path) -> Server:
-    """Three free cards of 80 GB."""
-    return Server(machine, library)
+from .conftest import FREE, Machine, Server, wait_until
 
 
 @pytest.fixture
@@ -298,29 +258,33 @@ def test_without_a_driver_nothing_can_be_found_out(machine: Machine) -> None:
     assert "--vram auto measures jobs through the driver" in done.stderr
 
 
-def test_out_of_memory_runs_again_with_more_then_alone(server: Server) -> None:
+@pytest.mark.parametrize("options", [[], ["--results", "r"]])
+def test_out_of_memory_runs_again_with_more_then_alone(server: Server, options: list[str]) -> None:
     server.write("")
     says = "echo 'torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB' >&2; exit 1"
     line = f"echo x >> tries; [ $(wc -l < tries) -ge 3 ] || {{ {says}; }}"
-    done = server.run(f"{line}\n", "--vram", "40G", "--results", "r")
+    done = server.run(f"{line}\n", "--vram", "40G", *options)
     assert done.returncode == 0
+    assert done.stderr.count("CUDA out of memory") == (0 if options else 2)
     assert [text.partition("; ")[2] for text in done.stderr.splitlines() if "ran out" in text] == [
         "trying again with 60 GiB",
         "trying again alone on its GPU",
     ]
-    assert sorted(os.listdir(server.machine.path / "r/1")) == [
-        *["attempt-1", "attempt-2"],
-        *["command", "result.json", "stderr", "stdout"],
-    ]
+    if options:
+        assert sorted(os.listdir(server.machine.path / "r/1")) == [
+            *["attempt-1", "attempt-2"],
+            *["command", "result.json", "stderr", "stdout"],
+        ]
 
 
-def test_out_of_memory_alone_on_a_gpu_is_a_failure(server: Server) -> None:
+@pytest.mark.parametrize("options", [[], ["--results", "r"]])
+def test_out_of_memory_alone_on_a_gpu_is_a_failure(server: Server, options: list[str]) -> None:
     server.write("")
     line = "echo x >> tries; echo 'RESOURCE_EXHAUSTED: Out of memory while trying' >&2; exit 1"
-    done = server.run(f"{line}\n", "--vram", "77G", "--results", "r")
+    done = server.run(f"{line}\n", "--vram", "77G", *options)
     assert done.returncode == 1
     assert (server.machine.path / "tries").read_text() == "x\n" * 2
-    plain = server.run(f"{line}\n", "--results", "r2")
+    plain = server.run(f"{line}\n", *options)
     assert plain.returncode == 1
     assert (server.machine.path / "tries").read_text() == "x\n" * 3
 
