@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import subprocess
 
 import pytest
@@ -38,6 +39,7 @@ class Run:
     def line(self) -> str:
         """The next line of stderr."""
         assert self.program.stderr is not None
+        assert select.select([self.program.stderr], [], [], BOUND_S)[0], "it says nothing"
         return self.program.stderr.readline()
 
     def end(self, jobs: int) -> str:

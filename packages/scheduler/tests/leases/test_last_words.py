@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -52,6 +53,7 @@ def read_until(run: subprocess.Popen[bytes], words: bytes) -> None:
     assert run.stderr is not None
     got = b""
     while words not in got:
+        assert select.select([run.stderr], [], [], BOUND_S)[0], f"no more than {got!r}"
         more = os.read(run.stderr.fileno(), 4096)
         assert more, f"it ended with {got!r}"
         got += more
