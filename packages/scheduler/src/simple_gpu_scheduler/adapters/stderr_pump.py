@@ -34,7 +34,7 @@ class StderrPump:
         """Nothing is started yet."""
         ours = (RUN_VARIABLE, SEQ_VARIABLE, LEASE_VARIABLE.encode())  # it belongs to no job
         self._environ = {name: value for name, value in environ.items() if name not in ours}
-        self._socket: socket.socket | None = None
+        self._fd: int | None = None  # of our end of the socket, open as long as we live
         self._number = 0
         self._late = b""  # the number of which the answer is still to come
 
@@ -60,31 +60,30 @@ class StderrPump:
 
         Empty if nobody can tell: somebody killed the process, or nobody reads our stderr.
         """
-        if self._socket is None:
+        if self._fd is None:
             return b""
         try:
-            self._socket.send(b"%d" % number)
-            return self._answer(b"%d" % number)
+            os.write(self._fd, b"%d" % number)
+            return self._answer(self._fd, b"%d" % number)
         except OSError:
             self._give_up()
             return b""
 
     def _send_pipe(self, read_fd: int) -> None:
         name = b"%d" % self._number
-        if self._socket is not None:
+        if self._fd is not None:
             with suppress(BrokenPipeError, ConnectionResetError):
-                socket.send_fds(self._socket, [name], [read_fd])
+                _send(self._fd, name, read_fd)
                 return
             self._give_up()
-        self._socket = _start(self._environ)
-        socket.send_fds(self._socket, [name], [read_fd])
+        self._fd = _start(self._environ)
+        _send(self._fd, name, read_fd)
 
-    def _answer(self, number: bytes) -> bytes:
-        assert self._socket is not None
+    def _answer(self, fd: int, number: bytes) -> bytes:
         poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
+        poll.register(fd, select.POLLIN)
         while poll.poll(0 if self._late else _PATIENCE_S * 1000):
-            answer = self._socket.recv(_MOST_BYTES)
+            answer = os.read(fd, _MOST_BYTES)
             if not answer:
                 raise BrokenPipeError
             whose, _, words = answer.partition(b"\n")
@@ -96,14 +95,25 @@ class StderrPump:
         return b""
 
     def _give_up(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-        self._socket = None
+        if self._fd is not None:
+            os.close(self._fd)
+        self._fd = None
         self._late = b""
 
 
-def _start(environ: Mapping[bytes, bytes]) -> socket.socket:
-    """Start the process; what ends a run is blocked in it, as it has to outlive the jobs."""
+def _send(fd: int, name: bytes, read_fd: int) -> None:
+    one = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=fd)
+    try:
+        socket.send_fds(one, [name], [read_fd])
+    finally:
+        one.detach()
+
+
+def _start(environ: Mapping[bytes, bytes]) -> int:
+    """Start the process; returns our end of its socket.
+
+    The signals that end a run are blocked in it, as it has to serve the jobs until they are gone.
+    """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         os.posix_spawn(
@@ -123,4 +133,4 @@ def _start(environ: Mapping[bytes, bytes]) -> socket.socket:
     finally:
         theirs.close()
     ours.setblocking(False)  # where it hears nothing, a start fails and is tried again
-    return ours
+    return ours.detach()
