@@ -72,7 +72,7 @@ class Pipe:
     ) -> None:
         """`template` is what each job asks for unless its directives say otherwise; `done` are
         the lines to skip; with `tick_s` the listeners hear of the progress at least so often;
-        `memory` is for jobs that ask for it.
+        `memory` looks at jobs on their GPUs.
         """
         self._leases = leases
         self._source = source
@@ -135,7 +135,8 @@ class Pipe:
         want_input = self._ending.phase is Phase.OPEN and self._source.wants_input
         watch_fd = self._leases.wake_fd
         if self._memory is not None:
-            self._memory.sample(self._running, self._clock.now_s())
+            for text in self._memory.look(self._running, self._clock.now_s()):
+                self._report(Notice(text))
         woken = self._wait.wait(self._timeout_s(wake_s), want_input=want_input, watch_fd=watch_fd)
         for number in woken.signals:
             self._heed(number)
@@ -151,9 +152,9 @@ class Pipe:
         if self._exits:
             limits_s.append(_TREE_CHECK_S)
         if self._memory is not None:
-            measure_s = self._memory.every_s(self._running)
-            if measure_s is not None:
-                limits_s.append(measure_s)
+            look_s = self._memory.look_in_s(self._running, self._clock.now_s())
+            if look_s is not None:
+                limits_s.append(look_s)
         if self._tick_s is not None and self._running:
             limits_s.append(self._tick_s)
         return min(limits_s) if limits_s else None
@@ -266,8 +267,11 @@ class Pipe:
         runtime_s = self._clock.now_s() - one.started_s
         ok = done.exit_code == 0 and not one.timed_out
         aborted = one.stopped_s is not None and not one.timed_out
-        peak_mib = None if self._memory is None else self._memory.peak_mib(done.pid)
-        return Ended(one, done, runtime_s, ok, aborted, peak_vram_mib=peak_mib)
+        ended = Ended(one, done, runtime_s, ok, aborted)
+        if self._memory is None:
+            return ended
+        peak_mib, other_gpus = self._memory.ended(done.pid)
+        return ended._replace(peak_vram_mib=peak_mib, other_gpus=other_gpus)
 
     def _end_with_tree(self, one: Running, ended: Ended) -> None:
         """A stopped job keeps its GPUs until its last process is gone, or was killed."""

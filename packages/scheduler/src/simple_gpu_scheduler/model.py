@@ -152,6 +152,17 @@ class Leftover(NamedTuple):
         return f"{self.pid} ({self.name})"
 
 
+class JobProcess(NamedTuple):
+    """A process of a running job that has memory on a GPU."""
+
+    job_pid: int  #: of the job's first process
+    pid: int
+    name: str  #: its short name; empty if nobody knows
+    gpu: str  #: as the user names it, or nvidia-smi's number
+    card: str  #: the same, but that of its card if it is a slice
+    memory_mib: int | None = None  #: None: the driver doesn't tell
+
+
 class Ended(NamedTuple):
     """Event: a job's attempt is over."""
 
@@ -162,7 +173,8 @@ class Ended(NamedTuple):
     aborted: bool = False  #: ended by an interrupt or --halt now: it counts as not run
     retry: bool = False  #: it failed and will run again
     leftovers: tuple[Leftover, ...] = ()
-    peak_vram_mib: int | None = None  #: most seen on one of its GPUs; None: not measured
+    peak_vram_mib: int | None = None  #: most seen on one GPU; None: not measured
+    other_gpus: tuple[str, ...] = ()  #: where it was seen, although they weren't given to it
 
 
 class Rejected(NamedTuple):

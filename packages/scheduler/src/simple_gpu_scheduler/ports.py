@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
 
-from simple_gpu_scheduler.model import Card, Event, Exit, Hold, Job, Leftover, Start
+from simple_gpu_scheduler.model import Card, Event, Exit, Hold, Job, JobProcess, Leftover, Start
 
 
 class Clock(Protocol):
@@ -135,14 +135,13 @@ class Leases(Protocol):
 
 
 class MemoryMeter(Protocol):
-    """Measures what jobs take of their GPUs' memory; the driver must be asked while they run."""
+    """Sees what jobs have on GPUs; the driver must be asked while they run."""
 
-    def sample(self, pids: Collection[int], now_s: float) -> None:
-        """Look at these jobs, unless that was done just before."""
-        ...
+    def processes(self, jobs: Collection[int]) -> Sequence[JobProcess]:
+        """What these jobs, by the ids of their first processes, have on any GPU now.
 
-    def peak_mib(self, pid: int) -> int | None:
-        """The most that an ended job was seen to have on one GPU; None if it never was seen."""
+        Empty if nobody knows.
+        """
         ...
 
 

@@ -83,3 +83,14 @@ def test_a_job_that_has_ended_can_be_signalled_no_more(bench: Bench) -> None:
     pid = bench.runner.start(Job(1, b"exit 0"), ("0",))
     bench.next_exit()
     assert bench.runner.signal(pid, 1, signal.SIGTERM) == 0
+
+
+def test_the_last_words_of_a_job_that_asks_for_memory(bench: Bench) -> None:
+    failing = Job(1, b"echo CUDA out of memory >&2; exit 1", memory_mib=100)
+    other = Job(2, b"echo something else >&2; sleep 0.01; exit 1", memory_mib=100)
+    bench.runner.start(failing, ("0",))
+    bench.runner.start(other, ("1",))
+    bench.next_exit()
+    bench.next_exit()
+    assert bench.runner.last_words(failing).startswith(b"CUDA out of memory")
+    assert bench.runner.last_words(other).startswith(b"something else")

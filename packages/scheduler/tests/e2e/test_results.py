@@ -25,6 +25,7 @@ FIELDS = {
     "max_rss_mib",
     "vram_mib",
     "peak_vram_mib",
+    "other_gpus",
 }
 
 
@@ -67,6 +68,7 @@ def test_the_record_of_a_job(box):
         "gpus": ["GPU-7", "b"],
         "vram_mib": None,
         "peak_vram_mib": None,
+        "other_gpus": [],
     }
 
 

@@ -285,29 +285,33 @@ def test_without_a_driver_nothing_can_be_found_out(machine: Machine) -> None:
     assert "--vram auto measures jobs through the driver" in done.stderr
 
 
-def test_out_of_memory_runs_again_with_more_then_alone(server: Server) -> None:
+@pytest.mark.parametrize("options", [[], ["--results", "r"]])
+def test_out_of_memory_runs_again_with_more_then_alone(server: Server, options: list[str]) -> None:
     server.write("")
     says = "echo 'torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB' >&2; exit 1"
     line = f"echo x >> tries; [ $(wc -l < tries) -ge 3 ] || {{ {says}; }}"
-    done = server.run(f"{line}\n", "--vram", "40G", "--results", "r")
+    done = server.run(f"{line}\n", "--vram", "40G", *options)
     assert done.returncode == 0
+    assert done.stderr.count("CUDA out of memory") == (0 if options else 2)
     assert [text.partition("; ")[2] for text in done.stderr.splitlines() if "ran out" in text] == [
         "trying again with 60 GiB",
         "trying again alone on its GPU",
     ]
-    assert sorted(os.listdir(server.machine.path / "r/1")) == [
-        *["attempt-1", "attempt-2"],
-        *["command", "result.json", "stderr", "stdout"],
-    ]
+    if options:
+        assert sorted(os.listdir(server.machine.path / "r/1")) == [
+            *["attempt-1", "attempt-2"],
+            *["command", "result.json", "stderr", "stdout"],
+        ]
 
 
-def test_out_of_memory_alone_on_a_gpu_is_a_failure(server: Server) -> None:
+@pytest.mark.parametrize("options", [[], ["--results", "r"]])
+def test_out_of_memory_alone_on_a_gpu_is_a_failure(server: Server, options: list[str]) -> None:
     server.write("")
     line = "echo x >> tries; echo 'RESOURCE_EXHAUSTED: Out of memory while trying' >&2; exit 1"
-    done = server.run(f"{line}\n", "--vram", "77G", "--results", "r")
+    done = server.run(f"{line}\n", "--vram", "77G", *options)
     assert done.returncode == 1
     assert (server.machine.path / "tries").read_text() == "x\n" * 2
-    plain = server.run(f"{line}\n", "--results", "r2")
+    plain = server.run(f"{line}\n", *options)
     assert plain.returncode == 1
     assert (server.machine.path / "tries").read_text() == "x\n" * 3
 

@@ -29,7 +29,7 @@ known_cards = st.builds(
     used=people,
     barred=st.booleans(),
     kept=st.booleans(),
-)
+).map(lambda one: one._replace(barred=one.barred and bool(one.used)))
 machines = st.integers(1, 4).flatmap(lambda size: worlds.cards(worlds.GPU_NAMES[:size]))
 known_machines = st.dictionaries(st.sampled_from(worlds.GPU_NAMES), known_cards)
 

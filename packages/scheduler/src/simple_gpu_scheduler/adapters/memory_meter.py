@@ -1,44 +1,42 @@
-"""What jobs take of their GPUs' memory, by the driver's list of processes."""
+"""What jobs have on GPUs, by the driver's list of processes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from simple_gpu_scheduler.device_ports import Devices
+from simple_gpu_scheduler.devices import Gpu, shown_name
 from simple_gpu_scheduler.errors import SgsError
+from simple_gpu_scheduler.model import JobProcess
 from simple_gpu_scheduler.occupancy import Lineage
-
-#: Least time between two looks: jobs may end much more often.
-LEAST_S = 0.5
 
 
 class DriverMeter:
     """Implements `ports.MemoryMeter`. A job is its process and all below it."""
 
-    def __init__(self, devices: Devices, lineage: Callable[[int], Lineage]) -> None:
-        """`lineage` tells where a process comes from."""
+    def __init__(
+        self, devices: Devices, lineage: Callable[[int], Lineage], keys: Mapping[str, str]
+    ) -> None:
+        """`lineage` tells where a process comes from; `keys` are UUIDs by the user's names."""
         self._devices = devices
         self._lineage = lineage
-        self._peaks_mib: dict[int, int] = {}
-        self._next_s = 0.0
+        self._names = {uuid: name for name, uuid in keys.items()}
 
-    def sample(self, pids: Collection[int], now_s: float) -> None:
-        """Look at these jobs, if it is time; a driver that doesn't answer is asked again."""
-        if not pids or now_s < self._next_s:
-            return
-        self._next_s = now_s + LEAST_S
+    def processes(self, jobs: Collection[int]) -> list[JobProcess]:
+        """See `ports.MemoryMeter`; a driver that doesn't answer is asked again."""
         try:
             gpus = self._devices.gpus()
         except SgsError:
-            return
-        for gpu in gpus:
-            used_mib: dict[int, int] = {}
-            for process in gpu.processes:
-                job = self._job_of(process.pid, pids)
-                if job is not None and process.memory_mib is not None:
-                    used_mib[job] = used_mib.get(job, 0) + process.memory_mib
-            for job, mib in used_mib.items():
-                self._peaks_mib[job] = max(mib, self._peaks_mib.get(job, 0))
+            return []
+        return [process for gpu in gpus for process in self._on(gpu, jobs)]
+
+    def _on(self, gpu: Gpu, jobs: Collection[int]) -> Iterator[JobProcess]:
+        name = self._names.get(gpu.uuid, shown_name(gpu))
+        card = self._names.get(gpu.parent, str(gpu.number)) if gpu.parent else name
+        for process in gpu.processes:
+            job = self._job_of(process.pid, jobs)
+            if job is not None:
+                yield JobProcess(job, process.pid, process.name, name, card, process.memory_mib)
 
     def _job_of(self, pid: int, jobs: Collection[int]) -> int | None:
         """The job that a process belongs to: its session's leader, or one of its parents."""
@@ -46,7 +44,3 @@ class DriverMeter:
         if lineage.session in jobs:
             return lineage.session
         return next((one for one in lineage.pids if one in jobs), None)
-
-    def peak_mib(self, pid: int) -> int | None:
-        """The most that an ended job was seen to have; it is forgotten then."""
-        return self._peaks_mib.pop(pid, None)

@@ -6,12 +6,15 @@ import os
 import signal
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from simple_gpu_scheduler.adapters import process_tree
 from simple_gpu_scheduler.adapters.gpu_environ import LEASE_VARIABLE, MODEST, gpu_environ
 from simple_gpu_scheduler.model import GPU_UNITS, Exit, Job, Leftover
 from simple_gpu_scheduler.ports import Lease
+
+if TYPE_CHECKING:
+    from simple_gpu_scheduler.adapters.stderr_pump import StderrPump
 
 _LEASE = LEASE_VARIABLE.encode()
 
@@ -64,6 +67,9 @@ class ProcessRunner:
         if stdout_fd != 1:
             self._actions.append((os.POSIX_SPAWN_DUP2, stdout_fd, 1))
         self._children: set[int] = set()
+        self._pump: StderrPump | None = None  # once a job asks for memory
+        self._pumped: dict[int, tuple[int, int]] = {}  # running ones: number there, and line
+        self._words: dict[int, bytes] = {}  # of those that failed, by line, until asked for
 
     def start(self, job: Job, gpus: tuple[str, ...], lease: Lease | None = None) -> int:
         """Start the job; see `ports.Runner`."""
@@ -74,10 +80,12 @@ class ProcessRunner:
         if lease is not None:  # onto itself: that makes the job inherit it
             environ[_LEASE] = lease.id.encode()
             actions = [*actions, (os.POSIX_SPAWN_DUP2, lease.fd, lease.fd)]
-        if self._outputs is None:
-            pid = self._spawn(job.command, environ, actions)
-        else:
+        if self._outputs is not None:
             pid = self._spawn_into(self._outputs, job, environ, actions)
+        elif job.memory_mib is not None:
+            pid = self._spawn_pumped(job, environ, actions)
+        else:
+            pid = self._spawn(job.command, environ, actions)
         self._children.add(pid)
         return pid
 
@@ -92,12 +100,15 @@ class ProcessRunner:
                 code = os.waitstatus_to_exitcode(status)
                 exit_code, number = (None, -code) if code < 0 else (code, None)
                 peak_mib = usage.ru_maxrss / 1024
+                self._listen(pid, failed=code != 0)
                 return Exit(pid, exit_code, number, usage.ru_utime, usage.ru_stime, peak_mib)
         return None
 
     def last_words(self, job: Job) -> bytes:
-        """The end of its output, where that goes to files."""
-        return b"" if self._outputs is None else self._outputs.last_words(job)
+        """The end of its output where that goes to files, else of a pumped stderr; once."""
+        if self._outputs is not None:
+            return self._outputs.last_words(job)
+        return self._words.pop(job.seq, b"")
 
     def signal(self, pid: int, seq: int, number: int) -> int:
         """Signal the whole tree; KILL again until nobody new turns up.
@@ -167,6 +178,35 @@ class ProcessRunner:
         finally:
             os.close(stdout_fd)
             os.close(stderr_fd)
+
+    def _spawn_pumped(
+        self, job: Job, environ: Mapping[bytes, bytes], actions: list[_Action]
+    ) -> int:
+        """With the end of its stderr kept, as it may say that the GPU's memory was too little."""
+        if self._pump is None:
+            from simple_gpu_scheduler.adapters.stderr_pump import StderrPump
+
+            self._pump = StderrPump(self._environ)
+        number, stderr_fd = self._pump.open()
+        try:
+            into = (os.POSIX_SPAWN_DUP2, stderr_fd, 2)
+            pid = self._spawn(job.command, environ, [*actions, into])
+        except BaseException:
+            self._pump.last_words(number)  # so that it is forgotten there
+            raise
+        finally:
+            os.close(stderr_fd)
+        self._pumped[pid] = number, job.seq
+        return pid
+
+    def _listen(self, pid: int, *, failed: bool) -> None:
+        """See to it that all of an ended job's stderr is passed on; keep the end of it."""
+        number, seq = self._pumped.pop(pid, (None, 0))
+        if self._pump is None or number is None:
+            return
+        words = self._pump.last_words(number)
+        if failed:
+            self._words[seq] = words
 
 
 def _encoded(environ: Mapping[str, str]) -> dict[bytes, bytes]:

@@ -39,6 +39,7 @@ def result_record(event: Ended) -> dict[str, Any]:
         "max_rss_mib": round(done.max_rss_mib, 1),
         "vram_mib": one.job.memory_mib,
         "peak_vram_mib": event.peak_vram_mib,
+        "other_gpus": list(event.other_gpus),
     }
 
 

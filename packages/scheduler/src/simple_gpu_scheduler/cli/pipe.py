@@ -125,7 +125,7 @@ def _memory(gpus: Chosen, learned: LearnedMemory | None) -> MemoryCare | None:
     from simple_gpu_scheduler.adapters.gpu_processes import lineage
     from simple_gpu_scheduler.adapters.memory_meter import DriverMeter
 
-    return MemoryCare(DriverMeter(gpus.devices, lineage), learned)
+    return MemoryCare(DriverMeter(gpus.devices, lineage, gpus.keys), learned)
 
 
 def _learned(gpus: Chosen) -> LearnedMemory:
