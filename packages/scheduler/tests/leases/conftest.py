@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +37,30 @@ def as_user(uid: int | None, command: list[str]) -> list[str]:
     return ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", *reader, *command]
 
 
+@contextmanager
+def folder_for_all() -> Iterator[Path]:
+    """A folder to which other users can come: pytest's own are its user's alone."""
+    with tempfile.TemporaryDirectory(prefix="leases-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """The folder of this test."""
+    with folder_for_all() as path:
+        yield path
+
+
 @pytest.fixture(scope="session")
-def occupy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def occupy() -> Iterator[Path]:
     """A program that locks its cards; see occupy.c."""
-    target = tmp_path_factory.mktemp("occupy") / "occupy"
     source = Path(__file__).with_name("occupy.c")
-    subprocess.run(["cc", "-Wall", "-Werror", "-O1", "-o", target, source], check=True)
-    for folder in (target, target.parent, *list(target.parents)[1:3]):
-        folder.chmod(0o755)  # other users run it, too
-    return target
+    with folder_for_all() as folder:
+        target = folder / "occupy"
+        subprocess.run(["cc", "-Wall", "-Werror", "-O1", "-o", target, source], check=True)
+        target.chmod(0o755)
+        yield target
 
 
 class Machine:
