@@ -118,7 +118,7 @@ examples:
   simple_gpu_scheduler --joblog log --results runs < commands    (later: --resume-failed as well)
 
 A command may say what it needs in a comment: python train.py  # sgs: gpus=2 timeout=2h
-(known are gpus=N, jobs-per-gpu=K, timeout=DURATION, retries=N).
+(known are gpus=N, jobs-per-gpu=K, vram=SIZE, timeout=DURATION, retries=N).
 
 Durations have the units ms, s (if there is none), m, h and d: 500ms, 90, 1.5h, 1h30m.
 
