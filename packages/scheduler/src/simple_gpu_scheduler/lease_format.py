@@ -8,6 +8,7 @@ Later versions may add fields; what these mean stays.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -55,6 +56,11 @@ def read_lease(name: str, uid: int, user: str, content: bytes) -> LeaseRecord:
         ValueError: it is none of ours.
     """
     line, _, turn = content.partition(b"\n")
+    return _lease(name, uid, user, line)._replace(turn=_turn(turn))
+
+
+@functools.lru_cache(maxsize=256)  # who allocates reads the same ones again and again
+def _lease(name: str, uid: int, user: str, line: bytes) -> LeaseRecord:
     fields = _fields(line)
     parent = fields.get("parent")
     return LeaseRecord(
@@ -69,7 +75,6 @@ def read_lease(name: str, uid: int, user: str, content: bytes) -> LeaseRecord:
         _memory_mib(fields.get("memory_mib")),
         None if parent is None else str(parent),
         _names(fields.get("numbers", [])),
-        _turn(turn),
     )
 
 

@@ -119,10 +119,11 @@ def taken(
     everybody: dict[str, Taken] = {}
     by_token = {lease.token: lease for lease in leases}
     own = set(by_token[inside].gpus) if inside in by_token else set[str]()
-    for lease, gpu in _counted(leases, by_token, own, inside):
-        _add(everybody, gpu, lease.units, lease.memory_mib)
-        if lease.token not in ours:
-            _add(theirs, gpu, lease.units, lease.memory_mib)
+    for token_, lease in by_token.items():
+        for gpu in _counted(lease, by_token, own, inside):
+            _add(everybody, gpu, lease.units, lease.memory_mib)
+            if token_ not in ours:
+                _add(theirs, gpu, lease.units, lease.memory_mib)
     for ticket in tickets:
         for gpu in _promised(ticket.want, everybody, own, sizes_mib or {}):
             _add(everybody, gpu, ticket.want.units, ticket.want.memory_mib)
@@ -131,24 +132,25 @@ def taken(
 
 
 def _counted(
-    leases: Iterable[LeaseRecord],
+    lease: LeaseRecord,
     by_token: Mapping[str, LeaseRecord],
     own: Container[str],
     inside: str | None,
-) -> Iterator[tuple[LeaseRecord, str]]:
-    """The leases that take something of a card, with the card."""
-    for lease in leases:
-        parent = by_token.get(lease.parent or "")
-        if parent is not None and not may_be_within(lease.uid, parent):
-            parent = None
-        orphan = lease.parent is not None and parent is None
-        for gpu in lease.gpus:
-            if gpu in own:
-                counts = orphan or lease.parent == inside
-            else:
-                counts = parent is None or gpu not in parent.gpus
-            if counts and lease.token != inside:
-                yield lease, gpu
+) -> Iterator[str]:
+    """The cards of which the lease takes something."""
+    if inside is not None and lease.token == inside:
+        return
+    parent = None if lease.parent is None else by_token.get(lease.parent)
+    if parent is not None and not may_be_within(lease.uid, parent):
+        parent = None
+    orphan = lease.parent is not None and parent is None
+    for gpu in lease.gpus:
+        if gpu in own:
+            counts = orphan or lease.parent == inside
+        else:
+            counts = parent is None or gpu not in parent.gpus
+        if counts:
+            yield gpu
 
 
 def _add(found: dict[str, Taken], gpu: str, units: int, memory_mib: int | None) -> None:

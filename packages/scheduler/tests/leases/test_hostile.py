@@ -160,7 +160,8 @@ def test_a_lease_that_can_not_be_read_for_want_of_descriptors_is_no_free_card(
         import os
         from simple_gpu_scheduler.adapters.lease_files import live_files
         from simple_gpu_scheduler.errors import SgsError
-        found = live_files({str(machine.leases)!r}, ".lease")
+        folder = {str(machine.leases)!r}
+        found = live_files(folder, os.listdir(folder), ".lease")
         print(next(found).name)
         try:
             while True:
@@ -373,3 +374,12 @@ def test_what_a_job_left_behind_is_no_part_of_the_next_one_s_lease(machine: Mach
     assert done.returncode == 0
     wait_until((machine.path / "inner").exists, "what was left behind has had its turn")
     assert machine.log() == ["ok", "ok"]
+
+
+def test_a_lease_is_never_larger_than_what_others_read(machine: Machine) -> None:
+    """Else they would take it for garbage, and its card for free."""
+    names = ",".join(f"GPU-{number:03d}-" + "x" * 190 for number in range(400))
+    done = machine.run("sgs", "lease", "--on", names, "--", "true")
+    assert done.returncode == 1
+    assert "the names of these GPUs take 8" in done.stderr
+    assert machine.files() == machine.files(".ticket") == []

@@ -11,7 +11,7 @@ import fcntl
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -22,9 +22,13 @@ from simple_gpu_scheduler.errors import SgsError
 _NEW = ".new"
 #: Jobs see a lease under this number or above, where no redirection of a script is in its way.
 _LEAST_FD = 100
-_MOST_BYTES = 1 << 20
+#: Of a file. A larger one is none of ours, so none of ours may be larger.
+_MOST_BYTES = 1 << 16
 _TICK_NS = 50_000_000
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
+
+#: Folders in which a lock was seen to mean something.
+_with_locks: set[str] = set()
 
 #: Why a file that was listed can't be opened: it is gone, or was never one of ours.
 _NONE_OF_OURS = (errno.ENOENT, errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENXIO, errno.ENODEV)
@@ -64,19 +68,15 @@ class Listing:
         return self._names
 
 
-def live_files(folder: str, ending: str) -> Iterator[LiveFile]:
-    """The files of that ending that are held; the others are removed, if we may.
+def live_files(folder: str, names: Iterable[str], ending: str) -> Iterator[LiveFile]:
+    """Those of the files with that ending that are held; the others are removed, if we may.
 
     Raises:
-        SgsError: the directory or a file can't be read.
+        SgsError: a file can't be read.
     """
-    try:
-        names = os.listdir(folder)
-    except OSError as error:
-        raise unreadable(folder, error) from None
     for name in names:
         if name.endswith(ending):
-            found = _look(os.path.join(folder, name))
+            found = _look(f"{folder}/{name}")
             if found is not None:
                 yield LiveFile(name.removesuffix(ending), *found)
 
@@ -87,6 +87,11 @@ def add_file(folder: str, name: str, ending: str, content: bytes) -> int:
     Raises:
         SgsError: it can't be written or locked.
     """
+    if len(content) > _MOST_BYTES:
+        raise SgsError(
+            f"no GPU can be leased: the names of these GPUs take {len(content)} bytes; expected "
+            f"{_MOST_BYTES} at most (use shorter ones, or numbers)"
+        )
     hidden, visible = (os.path.join(folder, name + end) for end in (_NEW, ending))
     try:
         fd = _create(hidden)
@@ -94,7 +99,9 @@ def add_file(folder: str, name: str, ending: str, content: bytes) -> int:
             os.fchmod(fd, 0o644)  # for everybody to read, whatever our umask
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             write_whole(fd, content)
-            _check_locked(hidden)
+            if folder not in _with_locks:
+                _check_locked(hidden)
+                _with_locks.add(folder)
             os.rename(hidden, visible)
         except BaseException:
             os.close(fd)
@@ -114,7 +121,7 @@ def end_file(fd: int, path: str) -> None:
     os.close(fd)
 
 
-def sweep(folder: str, names: frozenset[str]) -> None:
+def sweep(folder: str, names: Iterable[str]) -> None:
     """Remove what was killed while it was being added; nobody may add one meanwhile."""
     for name in names:
         if name.endswith(_NEW):
@@ -150,7 +157,7 @@ def _look(path: str) -> tuple[int, bytes] | None:
         if not stat.S_ISREG(status.st_mode):
             return None
         if is_held(fd):
-            return status.st_uid, os.read(fd, _MOST_BYTES)
+            return status.st_uid, os.read(fd, min(status.st_size, _MOST_BYTES))
         with suppress(OSError):  # another user's, in a sticky directory
             os.unlink(path)
         return None

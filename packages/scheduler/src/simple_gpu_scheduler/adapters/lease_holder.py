@@ -133,10 +133,11 @@ class LeaseHolder:
 
     def _leases(self) -> list[LeaseRecord]:
         """All leases, with the cards called as we call them."""
-        return [
-            one._replace(gpus=as_ours(one.gpus, one.numbers, self._names, self._uuids))
-            for one in self._book.leases()
-        ]
+        return [self._as_ours(one) for one in self._book.leases()]
+
+    def _as_ours(self, lease: LeaseRecord) -> LeaseRecord:
+        gpus = as_ours(lease.gpus, lease.numbers, self._names, self._uuids)
+        return lease if gpus == lease.gpus else lease._replace(gpus=gpus)
 
     def _tickets(self) -> list[Ticket]:
         """Those who are to be served before us, likewise."""

@@ -15,7 +15,7 @@ import fcntl
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 from simple_gpu_scheduler.adapters.lease_dir import (
@@ -77,13 +77,11 @@ class LeaseDir:
     def leases(self) -> list[LeaseRecord]:
         """All that live now; see `lease_ports.LeaseBook`."""
         self._seen = self._listing.names()
-        return live_leases(self.path)
+        return _live(self.path, self._seen, _LEASE, read_lease)
 
     def tickets(self) -> list[Ticket]:
         """All who wait and aren't stopped; see `lease_ports.LeaseBook`."""
-        if not self._waiting.names():
-            return []
-        found = _live(self._waiting_path, _TICKET, read_ticket)
+        found = _live(self._waiting_path, self._waiting.names(), _TICKET, read_ticket)
         return [one for one in found if not is_stopped(one.pid)]
 
     def somebody_waits(self, besides: str | None = None) -> bool:
@@ -181,12 +179,14 @@ def live_leases(directory: str) -> list[LeaseRecord]:
     Raises:
         SgsError: it can't be read.
     """
-    return _live(directory, _LEASE, read_lease) if os.path.exists(directory) else []
+    if not os.path.exists(directory):
+        return []
+    return _live(directory, Listing(directory).names(), _LEASE, read_lease)
 
 
-def _live(folder: str, ending: str, read: Read[Record]) -> list[Record]:
+def _live(folder: str, names: Iterable[str], ending: str, read: Read[Record]) -> list[Record]:
     found: list[Record] = []
-    for one in live_files(folder, ending):
+    for one in live_files(folder, names, ending):
         with suppress(ValueError):  # somebody has put it there; it is no lease
             found.append(read(one.name, one.uid, user_name(one.uid), one.content))
     return found
