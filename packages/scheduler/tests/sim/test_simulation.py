@@ -17,7 +17,7 @@ from simple_gpu_scheduler.policy import reservation
 from simple_gpu_scheduler.policy.orders import ORDERS
 from simple_gpu_scheduler.policy.plan import plan
 from simple_gpu_scheduler.sim import synthetic
-from simple_gpu_scheduler.sim.metrics import idle_and_busy_s, measure, percentile, starved
+from simple_gpu_scheduler.sim.metrics import idle_and_busy_s, late, measure, percentile
 from simple_gpu_scheduler.sim.simulate import EXCLUSIVE, Ran, simulate
 from simple_gpu_scheduler.sim.trace import Task, Trace, in_order, load, piece, possible, with_load
 
@@ -209,17 +209,16 @@ def test_metrics_of_a_trace_that_is_worked_out_by_hand() -> None:
     assert found.p95_wait_s == found.max_wait_s == 7200
     assert found.idle_gpu_h == 1.0, "GPU 0 in the second hour: the third job needs both"
     assert found.packing == pytest.approx((0.5 + 2 + 2 + 0.25) / (1 + 2 + 2 + 1))
-    assert found.starved == 0
+    assert found.late == 0
 
 
-def test_a_job_is_starved_if_it_starts_later_than_in_turn_by_more_than_the_longest_run() -> None:
+def test_a_job_is_late_that_starts_later_than_in_its_turn_by_more_than_the_longest_run() -> None:
     tasks = [Task(0, 10), Task(0, 5), Task(0, 5)]
     in_turn = [Ran(1, tasks[0], 0, ("0",)), Ran(2, tasks[1], 10, ("0",)), Ran(3, tasks[2], 15, ())]
-    assert starved(in_turn, in_turn) == 0
+    assert late(in_turn, in_turn) == 0
     others = [in_turn[0], in_turn[2]._replace(start_s=10)]
     for start_s, count in [(20.0, 0), (20.5, 1)]:
-        late = in_turn[1]._replace(start_s=start_s)
-        assert starved([*others, late], in_turn) == count
+        assert late([*others, in_turn[1]._replace(start_s=start_s)], in_turn) == count
 
 
 @given(worlds, st.sampled_from(POLICIES))

@@ -39,8 +39,8 @@ that say how much memory they need share GPUs.
 
 Trace files have columns submit_s, runtime_s, gpus and memory_mib (of each GPU; empty: the whole),
 or are the pod list of the cluster-trace-gpu-v2023 (openb). Jobs that share a GPU are taken to run
-as long as alone. A job counts as starved if it waits longer than it would under {EXCLUSIVE}, by
-more than the longest job runs.
+as long as alone. A job is late if it starts later than it would under {EXCLUSIVE}, by more than
+the longest job runs. Where none is late none starves.
 
 examples:
   sgs simulate --synthetic 1000 --gpus 8 --memory 80G

@@ -32,7 +32,7 @@ ORDERS = {
 }
 
 #: For jobs that say how much memory they need: the choice of benchmarks/PLACEMENT.md.
-PACKING_ORDER = "backfill-best-fit"
+PACKING_ORDER = "backfill-frag"
 
 PLACEMENTS = ("default", "pack", "spread")
 

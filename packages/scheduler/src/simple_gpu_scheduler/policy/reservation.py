@@ -12,7 +12,9 @@ Why nothing starves, however wrong the expectations are: neither kind of start m
 time later, since both leave the held job its GPUs then; once that time is past, only the second
 kind is left, and what is waited for has started already. Without expectations, those who may pass
 are known by their numbers, so they are finitely many, however many come; once they have started,
-what the kept GPUs lack only ever shrinks, since nothing starts on them.
+what the kept GPUs lack only ever shrinks, since nothing starts on them. All in all, nobody is
+held up by a job farther behind than that number for the largest job: those behind the held one
+come to be held later, and count from their own numbers.
 """
 
 from __future__ import annotations
@@ -23,8 +25,8 @@ from collections.abc import Collection, Sequence
 from simple_gpu_scheduler.model import GPU_UNITS, Card, Job, Running, Start
 from simple_gpu_scheduler.policy.room import Room
 
-#: So many of the jobs behind the held one may pass it for each GPU that it asks for, so that its
-#: turn comes about that many runs later at most. The choice of benchmarks/PLACEMENT.md.
+#: So many of the jobs behind the held one may pass it for each GPU that it asks for: on average,
+#: each of its GPUs sees that many runs of others before it. The choice of benchmarks/PLACEMENT.md.
 PASSES_PER_GPU = 16
 
 

@@ -22,7 +22,7 @@ class Metrics(NamedTuple):
     max_wait_s: float
     idle_gpu_h: float  #: GPUs that nothing ran on while a job waited
     packing: float  #: of GPUs that something ran on: the mean part that jobs asked for
-    starved: int  #: jobs that waited longer than under the baseline, by more than the longest run
+    late: int  #: jobs that start later than under the baseline, by more than the longest run
 
 
 def measure(
@@ -42,23 +42,23 @@ def measure(
         waits_s[-1],
         idle_s / 3600,
         min(1.0, asked_s / busy_s) if busy_s else 0.0,
-        starved(ran, baseline),
+        late(ran, baseline),
     )
 
 
-def starved(ran: Sequence[Ran], baseline: Sequence[Ran]) -> int:
-    """How many jobs were starved: made to wait by jobs that came later, time and again.
+def late(ran: Sequence[Ran], baseline: Sequence[Ran]) -> int:
+    """How many jobs start later than in their turn, by more than the longest of them runs.
 
-    Each is held against itself under the baseline, where no job ever passes another. It may wait
-    longer by the longest runtime of all: whoever runs when its turn comes may run so long, and
-    nobody knew. Beyond that, one job after the other was let by.
+    Their turn is their start under the baseline, where none ever passes another. One run more is
+    luck: whoever runs when the turn comes may run so long, and nobody knew. To starve is to be
+    passed without end, so where nobody is late nobody starves; who is late was passed by several.
     """
     longest_s = max(one.task.runtime_s for one in ran)
-    return sum(later_s > longest_s for later_s in later(ran, baseline))
+    return sum(delay_s > longest_s for delay_s in delays_s(ran, baseline))
 
 
-def later(ran: Sequence[Ran], baseline: Sequence[Ran]) -> list[float]:
-    """By how many seconds each job starts later than under the baseline; below 0: sooner."""
+def delays_s(ran: Sequence[Ran], baseline: Sequence[Ran]) -> list[float]:
+    """How much later than under the baseline each job starts; below 0: sooner."""
     start_s = {one.seq: one.start_s for one in baseline}
     return [one.start_s - start_s[one.seq] for one in ran]
 
