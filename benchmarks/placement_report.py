@@ -128,6 +128,7 @@ class Page:
         lines += [
             "## All policies",
             "",
+            LEGEND,
             "Over all kinds of traces below with jobs that share:",
             "",
         ]
