@@ -7,6 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from simple_gpu_scheduler.model import Card
+from simple_gpu_scheduler.policy.orders import ORDERS
+from simple_gpu_scheduler.sim import synthetic
+from simple_gpu_scheduler.sim.simulate import simulate
+from simple_gpu_scheduler.sim.trace import Task, with_load
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from benchmarks import placement_bounds as bounds
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -29,3 +40,26 @@ def test_the_readme_quotes_the_committed_results() -> None:
     results = (ROOT / "benchmarks/RESULTS.md").read_text().splitlines()
     assert len(rows) > 5
     assert [row for row in rows if row not in results] == []
+
+
+@pytest.mark.parametrize("mix", ["small", "mixed", "whole"])
+@pytest.mark.parametrize("load", [1.5, float("inf")])
+def test_no_policy_beats_what_none_can(mix: str, load: float) -> None:
+    tasks = with_load(synthetic.synthetic(200, 1000, synthetic.MIXES[mix], seed=5), 4, load)
+    cards = [Card(str(n), memory_mib=1000) for n in range(4)]
+    for order in ORDERS:
+        ran = simulate(tasks, cards, order, runtimes_known=True)
+        wait_s = sum(one.wait_s for one in ran) / len(ran)
+        assert max(one.end_s for one in ran) >= bounds.end_s(tasks, 4, 1000) - 1e-6
+        assert wait_s >= bounds.mean_wait_s(tasks, 4, 1000) - 1e-6
+
+
+def test_bounds_worked_out_by_hand() -> None:
+    two = [Task(0, 10), Task(0, 4), Task(0, 1)]
+    assert bounds.end_s(two, 1, 1000) == 15
+    assert bounds.mean_wait_s(two, 1, 1000) == pytest.approx((0 + 1 + 5) / 3)
+    later = [Task(0, 10), Task(2, 4)]
+    assert bounds.end_s(later, 1, 1000) == 14
+    assert bounds.mean_wait_s(later, 1, 1000) == pytest.approx(3.2 / 2), (
+        "[0, 2] and [6, 14], [2, 6]"
+    )

@@ -26,6 +26,7 @@ from simple_gpu_scheduler.policy.holds import holds
 from simple_gpu_scheduler.policy.orders import ORDERS, order_of
 from simple_gpu_scheduler.policy.plan import plan
 from simple_gpu_scheduler.policy.reasons import explain, impossible
+from simple_gpu_scheduler.policy.reservation import PASSES_PER_GPU
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from worlds import policies, snapshots
@@ -70,6 +71,7 @@ def reason(decided: Plan) -> str:
 # who goes first
 
 BUSY = (on(asking(1, 30), "0"), on(asking(2, 20), "1"))
+FAR = 100  # so far behind a job of one GPU that nobody passes it
 
 
 @pytest.mark.parametrize("order", ["fifo", "best-fit", "frag"])
@@ -80,11 +82,30 @@ def test_a_strict_order_waits_for_its_first_job(order: str) -> None:
 
 
 def test_backfill_leaves_the_gpu_alone_that_is_nearest_to_what_the_first_job_needs() -> None:
-    waiting = [asking(3, 30), asking(4, 15), asking(5, 5), asking(6, 5), asking(7, 1)]
-    decided = decide("backfill", [card("0"), card("1")], *BUSY, waiting=waiting)
-    assert starts(decided) == [(5, "0"), (6, "0")], "not on GPU 1, though it has 20 GiB free"
+    behind = [asking(FAR, 15), asking(FAR + 1, 5), asking(FAR + 2, 5), asking(FAR + 3, 1)]
+    decided = decide("backfill", [card("0"), card("1")], *BUSY, waiting=[asking(3, 30), *behind])
+    assert starts(decided) == [(FAR + 1, "0"), (FAR + 2, "0")], "not on GPU 1, with 20 GiB free"
     assert decided.hold is not None
     assert decided.hold.job.seq == 3
+
+
+def test_the_next_jobs_may_pass_one_of_several_gpus_while_it_waits_for_the_last() -> None:
+    cards = [card(name) for name in "0123"]
+    behind = [whole(number) for number in range(8, 12)]
+    decided = decide("backfill", cards, on(whole(1), "0"), waiting=[whole(7, gpus=4), *behind])
+    assert starts(decided) == [(8, "1"), (9, "2"), (10, "3")]
+    assert decided.hold is not None
+    assert decided.hold.job.seq == 7
+
+
+@pytest.mark.parametrize("gpus", [2, 4])
+def test_only_so_many_may_pass_as_its_gpus_allow_then_they_are_kept(gpus: int) -> None:
+    cards = [card(name) for name in "0123"]
+    busy = [on(whole(1), "0"), on(whole(2), "1"), on(whole(3), "2")]
+    last = 7 + PASSES_PER_GPU * gpus
+    for number, started in [(last, [(last, "3")]), (last + 1, [])]:
+        waiting = [whole(7, gpus=gpus), whole(number)]
+        assert starts(decide("backfill", cards, *busy, waiting=waiting)) == started
 
 
 def test_backfill_by_runtimes_may_use_the_kept_gpu_until_it_is_needed() -> None:
@@ -102,7 +123,7 @@ def test_backfill_by_runtimes_may_use_the_kept_gpu_until_it_is_needed() -> None:
 
 def test_backfill_trusts_no_runtime_that_is_not_given() -> None:
     busy = on(asking(1, 30), "0")
-    waiting = [asking(2, 20, expected_s=5), asking(3, 1, expected_s=0.1)]
+    waiting = [asking(2, 20, expected_s=5), asking(FAR, 1, expected_s=0.1)]
     assert starts(decide("backfill", [card("0")], busy, waiting=waiting)) == []
 
 
@@ -185,7 +206,7 @@ def test_reasons_name_what_is_missing() -> None:
 
 def test_those_behind_say_whom_they_wait_for() -> None:
     cards = [card(name) for name in "0123"]
-    waiting = [whole(7, gpus=4), whole(8), asking(9, 50)]
+    waiting = [whole(7, gpus=4), whole(FAR), asking(FAR + 1, 50)]
     snapshot = Snapshot(0.0, cards, [on(whole(1), "0")], waiting)
     for order, last in [
         ("fifo", "waits behind job 7, which needs 4 GPUs"),

@@ -78,7 +78,7 @@ def test_json_has_the_numbers(jobs: str) -> None:
     fifo, exclusive = found["policies"]
     assert (fifo["policy"], exclusive["policy"]) == ("fifo", "fifo-exclusive")
     assert exclusive["makespan_s"] == 2400
-    assert exclusive["starved"] == 0, "its own longest wait is the bound"
+    assert exclusive["late"] == 0, "it is what the others are held against"
 
 
 def test_drawn_jobs_are_the_same_each_time() -> None:
@@ -151,4 +151,4 @@ def test_a_users_mistake_is_named_without_a_traceback(words: tuple[str, ...], na
 def test_help_names_every_policy() -> None:
     done = sgs("--help")
     assert done.returncode == 0
-    assert all(name in done.stdout for name in ("fifo-exclusive", "backfill-best-fit", "openb"))
+    assert all(name in done.stdout for name in ("fifo-exclusive", "backfill-frag", "openb"))

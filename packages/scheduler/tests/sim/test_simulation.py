@@ -5,16 +5,19 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from unittest import mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from simple_gpu_scheduler.model import Card, Job, PipePolicy, Running, Snapshot, share_units
+from simple_gpu_scheduler.policy import reservation
 from simple_gpu_scheduler.policy.orders import ORDERS
 from simple_gpu_scheduler.policy.plan import plan
 from simple_gpu_scheduler.sim import synthetic
-from simple_gpu_scheduler.sim.metrics import idle_and_busy_s, measure, percentile
+from simple_gpu_scheduler.sim.metrics import idle_and_busy_s, late, measure, percentile
 from simple_gpu_scheduler.sim.simulate import EXCLUSIVE, Ran, simulate
 from simple_gpu_scheduler.sim.trace import Task, Trace, in_order, load, piece, possible, with_load
 
@@ -114,11 +117,35 @@ def test_a_held_job_starts_though_small_jobs_never_end_to_come(
     """However wrong the expected runtimes are, an endless stream of jobs doesn't starve one."""
     world = Stream(gpus, order, small)
     world.run(steps=8)
-    units = share_units(64) if memory_mib else share_units(1)
-    big = Job(0, b"", gpus, units, memory_mib=memory_mib, expected_s=expected_s)
-    world.waiting.insert(0, big)
-    world.run(steps=60)
+    big = world.put_first(Job(0, b"", gpus, expected_s=expected_s, memory_mib=memory_mib))
+    with few_passes():
+        world.run(steps=120, until=big)  # 16 jobs of 6 steps may pass it, at worst in turn
     assert big in world.started
+
+
+@given(
+    st.integers(1, 4),
+    st.sampled_from([name for name, order in ORDERS.items() if order.backfill]),
+    st.lists(st.tuples(st.integers(1, 6), st.none(), memories), min_size=1, max_size=5),
+)
+def test_a_job_that_needs_the_whole_machine_is_passed_by_so_many_and_no_more(
+    gpus: int, order: str, small: list[tuple[int, float | None, int | None]]
+) -> None:
+    world = Stream(gpus, order, small)
+    world.run(steps=8)
+    big = world.put_first(Job(0, b"", gpus))
+    before = len(world.started)
+    with few_passes():
+        world.run(steps=120, until=big)
+    passed = world.started[before : world.started.index(big)]
+    assert all(job.seq <= big.seq + FEW * gpus for job in passed)
+
+
+FEW = 2
+
+
+def few_passes() -> AbstractContextManager[object]:
+    return mock.patch.object(reservation, "PASSES_PER_GPU", FEW)
 
 
 class Stream:
@@ -137,8 +164,15 @@ class Stream:
         self.started: list[Job] = []
         self.step = 0
 
-    def run(self, steps: int) -> None:
+    def put_first(self, job: Job) -> Job:
+        units = share_units(64) if job.memory_mib else share_units(1)
+        self.waiting.insert(0, job._replace(seq=next(self.numbers), units=units))
+        return self.waiting[0]
+
+    def run(self, steps: int, until: Job | None = None) -> None:
         for _ in range(steps):
+            if until in self.started:
+                return
             self.step += 1
             self.running = [one for one in self.running if self.ends_at(one) > self.step]
             while len(self.waiting) < 8:
@@ -169,13 +203,22 @@ def test_metrics_of_a_trace_that_is_worked_out_by_hand() -> None:
     tasks = (Task(0, 3600, 1, 500), Task(0, 7200, 1), Task(0, 3600, 2), Task(3600, 3600, 1, 250))
     ran = simulate(tasks, machine(2), EXCLUSIVE)
     assert [one.start_s for one in ran] == [0, 0, 7200, 10800]
-    found = measure(EXCLUSIVE, ran, 2, MEMORY_MIB, starved_after_s=7199)
+    found = measure(EXCLUSIVE, ran, 2, MEMORY_MIB, ran)
     assert found.makespan_s == 14400
     assert found.mean_wait_s == (7200 + 7200) / 4
     assert found.p95_wait_s == found.max_wait_s == 7200
     assert found.idle_gpu_h == 1.0, "GPU 0 in the second hour: the third job needs both"
     assert found.packing == pytest.approx((0.5 + 2 + 2 + 0.25) / (1 + 2 + 2 + 1))
-    assert found.starved == 2
+    assert found.late == 0
+
+
+def test_a_job_is_late_that_starts_later_than_in_its_turn_by_more_than_the_longest_run() -> None:
+    tasks = [Task(0, 10), Task(0, 5), Task(0, 5)]
+    in_turn = [Ran(1, tasks[0], 0, ("0",)), Ran(2, tasks[1], 10, ("0",)), Ran(3, tasks[2], 15, ())]
+    assert late(in_turn, in_turn) == 0
+    others = [in_turn[0], in_turn[2]._replace(start_s=10)]
+    for start_s, count in [(20.0, 0), (20.5, 1)]:
+        assert late([*others, in_turn[1]._replace(start_s=start_s)], in_turn) == count
 
 
 @given(worlds, st.sampled_from(POLICIES))
@@ -189,7 +232,7 @@ def test_idle_and_busy_time_are_parts_of_all_time(
     assert 0 <= idle_s <= gpus * end_s - busy_s + 1e-6
     used_s = sum(one.task.runtime_s * one.task.gpus for one in ran)
     assert busy_s == pytest.approx(used_s) if policy == EXCLUSIVE else busy_s <= used_s + 1e-6
-    assert 0 <= measure(policy, ran, gpus, MEMORY_MIB, 0).packing <= 1
+    assert 0 <= measure(policy, ran, gpus, MEMORY_MIB, ran).packing <= 1
 
 
 def test_percentiles_are_values_that_were_seen() -> None:

@@ -17,8 +17,9 @@ from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.memory_sizes import parse_memory_mib
 from simple_gpu_scheduler.model import Card
 from simple_gpu_scheduler.policy.orders import ORDERS, PACKING_ORDER
+from simple_gpu_scheduler.policy.reservation import PASSES_PER_GPU
 from simple_gpu_scheduler.sim import csv_trace, report, synthetic, trace
-from simple_gpu_scheduler.sim.metrics import Metrics, measure, starved_after_s
+from simple_gpu_scheduler.sim.metrics import Metrics, measure
 from simple_gpu_scheduler.sim.simulate import EXCLUSIVE, Ran, simulate
 from simple_gpu_scheduler.sim.trace import Trace
 
@@ -30,15 +31,16 @@ EPILOG = f"""\
 Policies: {EXCLUSIVE} gives each job whole GPUs, first come, first served; under the others jobs
 that say how much memory they need share GPUs.
   fifo        first come, first served; the least loaded GPUs first
-  backfill    later jobs start meanwhile, if they don't delay the first that waits
+  backfill    later jobs start meanwhile: those that don't delay the first that waits, and at
+              most {PASSES_PER_GPU} others for each GPU that it asks for
   best-fit    as fifo, on the GPUs where the job leaves least free
   frag        as fifo, on the GPUs whose free rest stays most useful
   backfill-best-fit, backfill-frag   both; {PACKING_ORDER} is the choice for jobs with memory
 
 Trace files have columns submit_s, runtime_s, gpus and memory_mib (of each GPU; empty: the whole),
 or are the pod list of the cluster-trace-gpu-v2023 (openb). Jobs that share a GPU are taken to run
-as long as alone. A job counts as starved if it waits longer than any under {EXCLUSIVE}, by
-more than the longest job runs.
+as long as alone. A job is late if it starts later than it would under {EXCLUSIVE}, by more than
+the longest job runs. Where none is late none starves.
 
 examples:
   sgs simulate --synthetic 1000 --gpus 8 --memory 80G
@@ -145,8 +147,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _pyplot()  # before the work, not after
     jobs = _jobs(args)
     ran = _simulated(args, jobs)
-    bound_s = starved_after_s(ran[EXCLUSIVE])
-    metrics = [measure(name, ran[name], args.gpus, args.memory, bound_s) for name in args.policies]
+    base = ran[EXCLUSIVE]
+    metrics = [measure(name, ran[name], args.gpus, args.memory, base) for name in args.policies]
     if args.json:
         print(json.dumps(_as_json(args, jobs, metrics), indent=1, allow_nan=False))
     else:

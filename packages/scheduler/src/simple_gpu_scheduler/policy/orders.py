@@ -1,7 +1,7 @@
 """The orders a user may choose: who goes first, and on which of the GPUs with room.
 
 fifo         strict: the first job that can't start holds back all behind it
-backfill     later jobs start meanwhile, if they don't delay that first one
+backfill     later jobs start meanwhile: those that don't delay that first one, and a few others
 best-fit     strict; on the GPUs where the job leaves least free
 frag         strict; on the GPUs whose free rest stays most useful to the jobs seen
 backfill-best-fit, backfill-frag   both
@@ -32,7 +32,7 @@ ORDERS = {
 }
 
 #: For jobs that say how much memory they need: the choice of benchmarks/PLACEMENT.md.
-PACKING_ORDER = "backfill-best-fit"
+PACKING_ORDER = "backfill-frag"
 
 PLACEMENTS = ("default", "pack", "spread")
 

@@ -2,9 +2,9 @@
 
 By default strict order: the first job that can't start holds back all behind it. That is what
 keeps a job of several GPUs from starving: freed GPUs wait for it, and no later job takes one.
-With whole GPUs it costs nothing that could be had without knowing runtimes, since the head of
-the queue waits only while fewer GPUs are free than it needs. Where jobs share GPUs, other orders
-do better (`orders`); they keep the head from starving by a reservation.
+Where each job asks for one whole GPU it costs nothing, since the head of the queue waits only
+while none is free. Where some ask for several, or jobs share GPUs, other orders do better
+(`orders`); they keep the head from starving by a reservation.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from simple_gpu_scheduler.policy.orders import Order, order_of
 from simple_gpu_scheduler.policy.reservation import Reservation
 from simple_gpu_scheduler.policy.room import Room
 
-#: So many jobs behind the held one may be tried in its stead: no job is passed by from farther.
+#: So many jobs behind the held one are tried in its stead.
 LOOKAHEAD = 128
 
 
@@ -91,7 +91,7 @@ class _Walk:
         fitting = self._room.fitting(job)
         if len(fitting) < job.gpus:
             return None
-        if reservation.over_by_then(job):
+        if reservation.lets_pass(job):
             return self._choose(job, fitting)
         outside = reservation.outside(fitting)
         if len(outside) >= job.gpus:

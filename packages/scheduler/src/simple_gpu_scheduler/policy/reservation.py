@@ -2,13 +2,19 @@
 
 EASY backfilling (Lifka, "The ANL/IBM SP scheduling system", JSSPP 1995): by the expected ends of
 the running jobs, find when the held job can start; another may start now if it is over by then,
-or if the held one would have its GPUs then all the same. Where ends aren't known, the GPUs that
-are nearest to having room for the held job are kept for it, whole.
+or if the held one would have its GPUs then all the same.
+
+Where ends aren't known, the next few jobs of the queue may pass the held one, and after them the
+GPUs that are nearest to having room for it are kept for it, whole. GPUs that are kept stand idle
+until the last of them comes free, so the more of them a job asks for, the more may pass it.
 
 Why nothing starves, however wrong the expectations are: neither kind of start moves the expected
 time later, since both leave the held job its GPUs then; once that time is past, only the second
-kind is left, and what is waited for has started already. Without expectations, what the kept
-GPUs lack only ever shrinks, since nothing starts on them.
+kind is left, and what is waited for has started already. Without expectations, those who may pass
+are known by their numbers, so they are finitely many, however many come; once they have started,
+what the kept GPUs lack only ever shrinks, since nothing starts on them. All in all, nobody is
+held up by a job farther behind than that number for the largest job: those behind the held one
+come to be held later, and count from their own numbers.
 """
 
 from __future__ import annotations
@@ -18,6 +24,10 @@ from collections.abc import Collection, Sequence
 
 from simple_gpu_scheduler.model import GPU_UNITS, Card, Job, Running, Start
 from simple_gpu_scheduler.policy.room import Room
+
+#: So many of the jobs behind the held one may pass it for each GPU that it asks for: on average,
+#: each of its GPUs sees that many runs of others before it. The choice of benchmarks/PLACEMENT.md.
+PASSES_PER_GPU = 16
 
 
 class Reservation:
@@ -37,6 +47,12 @@ class Reservation:
         else:
             self.at_s, self._then = then
             self.gpus = frozenset(self._then.fitting(job)[: job.gpus])
+
+    def lets_pass(self, job: Job) -> bool:
+        """True if the job may start wherever it has room, on the kept GPUs too."""
+        if self._then is None:
+            return job.seq <= self.job.seq + PASSES_PER_GPU * self.job.gpus
+        return self.over_by_then(job)
 
     def over_by_then(self, job: Job) -> bool:
         """True if the job should have ended before the held one can start."""

@@ -22,13 +22,13 @@ class Metrics(NamedTuple):
     max_wait_s: float
     idle_gpu_h: float  #: GPUs that nothing ran on while a job waited
     packing: float  #: of GPUs that something ran on: the mean part that jobs asked for
-    starved: int  #: jobs that waited longer than the bound
+    late: int  #: jobs that start later than under the baseline, by more than the longest run
 
 
 def measure(
-    policy: str, ran: Sequence[Ran], gpus: int, memory_mib: int, starved_after_s: float
+    policy: str, ran: Sequence[Ran], gpus: int, memory_mib: int, baseline: Sequence[Ran]
 ) -> Metrics:
-    """Sum up a simulation of at least one job."""
+    """Sum up a simulation of at least one job, beside one of the same jobs under the baseline."""
     waits_s = sorted(one.wait_s for one in ran)
     first_s = min(one.task.submit_s for one in ran)
     idle_s, busy_s = idle_and_busy_s(ran, gpus)
@@ -42,17 +42,25 @@ def measure(
         waits_s[-1],
         idle_s / 3600,
         min(1.0, asked_s / busy_s) if busy_s else 0.0,
-        sum(wait_s > starved_after_s for wait_s in waits_s),
+        late(ran, baseline),
     )
 
 
-def starved_after_s(baseline: Sequence[Ran]) -> float:
-    """The wait beyond which a job counts as starved.
+def late(ran: Sequence[Ran], baseline: Sequence[Ran]) -> int:
+    """How many jobs start later than in their turn, by more than the longest of them runs.
 
-    The longest under the baseline, and the longest runtime on top: when the GPUs for a job of
-    several come free is luck, which may cost as much as one run whatever the policy.
+    Their turn is their start under the baseline, where none ever passes another. One run more is
+    luck: whoever runs when the turn comes may run so long, and nobody knew. To starve is to be
+    passed without end, so where nobody is late nobody starves; who is late was passed by several.
     """
-    return max(one.wait_s for one in baseline) + max(one.task.runtime_s for one in baseline)
+    longest_s = max(one.task.runtime_s for one in ran)
+    return sum(delay_s > longest_s for delay_s in delays_s(ran, baseline))
+
+
+def delays_s(ran: Sequence[Ran], baseline: Sequence[Ran]) -> list[float]:
+    """How much later than under the baseline each job starts; below 0: sooner."""
+    start_s = {one.seq: one.start_s for one in baseline}
+    return [one.start_s - start_s[one.seq] for one in ran]
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float:

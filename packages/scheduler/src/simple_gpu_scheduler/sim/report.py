@@ -15,7 +15,7 @@ HEAD = (
     "max wait",
     "idle GPU-h",
     "packing",
-    "starved",
+    "late",
 )
 
 
@@ -28,7 +28,7 @@ def cells(one: Metrics) -> tuple[str, ...]:
         *(short_duration(wait_s) for wait_s in waits),
         f"{one.idle_gpu_h:,.1f}",
         f"{one.packing:.0%}",
-        str(one.starved),
+        str(one.late),
     )
 
 

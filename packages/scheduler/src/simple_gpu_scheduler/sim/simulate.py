@@ -32,6 +32,7 @@ EXCLUSIVE = "fifo-exclusive"
 class Ran(NamedTuple):
     """What became of a job."""
 
+    seq: int  #: its place in the trace, from 1
     task: Task
     start_s: float
     gpus: tuple[str, ...]
@@ -137,4 +138,4 @@ class _Simulation:
         task = self._tasks[job.seq - 1]
         self._running[job.seq] = Running(job, gpus, job.seq, now_s, now_s)
         heapq.heappush(self._ends, (now_s + task.runtime_s, job.seq))
-        self._ran.append(Ran(task, now_s, gpus))
+        self._ran.append(Ran(job.seq, task, now_s, gpus))
