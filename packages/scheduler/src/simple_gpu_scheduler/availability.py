@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 
-from simple_gpu_scheduler.leasing import Taken
+from simple_gpu_scheduler.leasing import LeaseRecord, Taken
 from simple_gpu_scheduler.model import GPU_UNITS, Card
 
 
@@ -16,6 +16,16 @@ def what_is_left(card: Card, others: Taken | None) -> Card:
         used_units=min(GPU_UNITS, card.used_units + others.units),
         leased_mib=card.leased_mib + others.memory_mib,
     )
+
+
+def within(card: Card, lease: LeaseRecord) -> Card:
+    """A card of a lease for those who are in it: all that there is of it is theirs alone."""
+    if lease.memory_mib is None:
+        return card
+    size_mib = (
+        lease.memory_mib if card.memory_mib is None else min(card.memory_mib, lease.memory_mib)
+    )
+    return card._replace(memory_mib=size_mib, strangers_mib=0, observed_mib=0)
 
 
 def kept_free(cards: Sequence[Card], busy: Container[str], number: int) -> set[str]:

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from simple_gpu_scheduler.adapters.acquire import GpusBusyError, acquire
 from simple_gpu_scheduler.adapters.chosen_gpus import chosen_gpus, watch_cards
@@ -32,9 +32,9 @@ from simple_gpu_scheduler.ports import Lease
 __all__ = ["GpusBusyError", "SgsError", "Taken", "UsageError", "lease", "take"]
 
 
-#: The `lease` blocks of this program, and how many of them are around the code that runs.
-_blocks: list[None] = []
-_around: ContextVar[int] = ContextVar("around", default=0)
+#: The `lease` blocks of this program, and the innermost one around the code that runs.
+_blocks: list[object] = []
+_around: ContextVar[object] = ContextVar("around", default=None)
 _lock = threading.Lock()
 
 
@@ -78,6 +78,7 @@ def take(
         GpusBusyError: they were not free in time.
         SgsError: leases can't be had at all.
     """
+    _check(gpus, on, vram, timeout_s)
     job = _request(gpus, vram)
     words = None if on is None else [on] if isinstance(on, str) else list(on)
     chosen = chosen_gpus(words, tell, option="--on")
@@ -131,21 +132,22 @@ def lease(
 
 @contextmanager
 def _block() -> Iterator[None]:
-    """A `lease` block, of which only one may be the innermost."""
-    around = _around.get()
+    """A `lease` block; only what runs in the innermost one may begin another."""
+    around, own = _around.get(), object()
     with _lock:
-        if len(_blocks) != around:
+        if _blocks and _blocks[-1] is not around:
             raise UsageError(
                 "another thread or task of this program is in a lease() block, and both would see "
                 "the GPUs of the last one: use GPUExecutor, or take() and a process for each"
             )
-        _blocks.append(None)
-    undo = _around.set(around + 1)
+        _blocks.append(own)
+    _around.set(own)
     try:
         yield
     finally:
-        _around.reset(undo)
-        _blocks.pop()
+        _around.set(around)
+        with _lock:
+            _blocks.remove(own)
 
 
 def _restore(before: Mapping[str, str | None]) -> None:
@@ -154,6 +156,24 @@ def _restore(before: Mapping[str, str | None]) -> None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
+
+
+def _check(gpus: Any, on: Any, vram: Any, timeout_s: Any) -> None:
+    """What a caller without a type checker may have mixed up."""
+    named = isinstance(on, str) or (
+        isinstance(on, Sequence) and all(isinstance(one, str) for one in on)
+    )
+    if on is not None and not named:
+        raise UsageError(f'on={on!r}: expected names, such as "0,1" or ["0", "1"]')
+    if vram is not None and not isinstance(vram, str):
+        raise UsageError(f'vram={vram!r}: expected a size with its unit, such as "10G"')
+    if type(gpus) is not int:
+        raise UsageError(f"gpus={gpus!r}: expected a number, 1 or more")
+    if on is not None and gpus != 1:
+        raise UsageError(f"gpus={gpus} and on={on!r}: expected one of them")
+    real = isinstance(timeout_s, int | float) and timeout_s >= 0
+    if timeout_s is not None and not real:
+        raise UsageError(f"timeout_s={timeout_s!r}: expected seconds, 0 or more, or None")
 
 
 def _request(gpus: int, vram: str | None) -> Job:

@@ -5,5 +5,9 @@ class SgsError(Exception):
     """Base of every error that is shown to the user as one line, without a traceback."""
 
 
+class HopelessError(SgsError):
+    """A job can't ever run on the GPUs that are left; others may."""
+
+
 class UsageError(SgsError):
     """The command line, or a value on it, can't be used; exit status 2."""

@@ -21,6 +21,7 @@ from simple_gpu_scheduler.adapters.gpu_environ import LEASE_VARIABLE, MODEST
 from simple_gpu_scheduler.adapters.leases import LeaseDir
 from simple_gpu_scheduler.adapters.python_worker import PythonWorker, WorkerDiedError
 from simple_gpu_scheduler.client import Taken
+from simple_gpu_scheduler.leasing import meet
 
 #: A GPU for which others wait is passed on between two calls, but not sooner: workers cost time.
 _TURN_S = 60.0
@@ -86,9 +87,9 @@ def _wanted(taken: Taken) -> bool:
     folder = LeaseDir()
     if not folder.somebody_waits():
         return False
-    ours = {gpu for one in folder.leases() if one.token == taken.lease.id for gpu in one.gpus}
-    others = (one for one in folder.tickets() if one.pid != os.getpid())
-    return any(not ours.isdisjoint(one.want.gpus) for one in others)
+    ours = [one for one in folder.leases() if one.token == taken.lease.id]
+    others = [one for one in folder.tickets() if one.pid != os.getpid()]
+    return any(meet(lease, one.want) for lease in ours for one in others)
 
 
 class Pool:

@@ -14,6 +14,7 @@ class GpuName(NamedTuple):
 
     number: str  #: nvidia-smi's number, or HIP's; empty for a MIG slice
     uuid: str
+    card: str = ""  #: of a MIG slice: the number of the card that it is a part of
 
 
 def parse_gpu_ids(words: Iterable[str]) -> tuple[str, ...]:
@@ -82,6 +83,15 @@ def hip_names(cards: Sequence[GpuName], rocr: str | None) -> list[GpuName]:
     found = (_find(one, cards) for one in visible_ids(cards, rocr))
     uuids_left = dict.fromkeys(card.uuid for card in found if card is not None)
     return [GpuName(str(number), uuid) for number, uuid in enumerate(uuids_left)]
+
+
+def uuids_by_number(gpus: Sequence[GpuName]) -> dict[str, tuple[str, ...]]:
+    """The UUID of each card, or those of its slices, by the card's number."""
+    found: dict[str, tuple[str, ...]] = {}
+    for gpu in gpus:
+        number = gpu.number or gpu.card
+        found[number] = (*found.get(number, ()), gpu.uuid)
+    return found
 
 
 def _find(one: str, gpus: Sequence[GpuName]) -> GpuName | None:

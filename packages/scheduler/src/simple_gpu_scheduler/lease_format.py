@@ -81,7 +81,7 @@ def _lease(name: str, uid: int, user: str, line: bytes) -> LeaseRecord:
 def read_ticket(name: str, uid: int, user: str, content: bytes) -> Ticket:
     """The waiter of a file; as `read_lease`."""
     fields = _fields(content)
-    want = fields.get("want")
+    want, inside = fields.get("want"), fields.get("inside")
     if not isinstance(want, dict):
         raise ValueError("no want")
     return Ticket(
@@ -97,6 +97,7 @@ def read_ticket(name: str, uid: int, user: str, content: bytes) -> Ticket:
             _memory_mib(want.get("memory_mib")),
             _names(want.get("numbers", [])),
         ),
+        None if inside is None else str(inside),
     )
 
 

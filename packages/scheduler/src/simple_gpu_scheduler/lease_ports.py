@@ -79,13 +79,18 @@ class LeaseBook(Protocol):
         ...
 
     def pass_on(self, held: Held) -> Held | None:
-        """The lease for the next job, of which what was in it before is no part; None if the file
-        can't be written.
+        """The lease for the next job, of which what was in it before is no part; None if there
+        was a change meanwhile (see `is_unchanged`), or the file can't be written.
         """
         ...
 
-    def add_ticket(self, want: Want, since_ns: int | None = None) -> tuple[Held, Ticket]:
+    def add_ticket(
+        self, want: Want, since_ns: int | None = None, inside: str | None = None
+    ) -> tuple[Held, Ticket]:
         """Say that we wait, from now or since then; call it within `allocating`.
+
+        Args:
+            inside: the token of the lease that we are in.
 
         Raises:
             SgsError: it can't be written or locked.

@@ -20,8 +20,8 @@ class Want(NamedTuple):
     number: int
     units: int = GPU_UNITS  #: of each card
     memory_mib: int | None = None  #: of each card; None: not said
-    #: The driver's numbers of `gpus`, empty where there is none. Those who have no driver know the
-    #: cards by them.
+    #: The driver's numbers of `gpus` (of a slice: its card's), empty where there is none. Those
+    #: who have no driver know the cards by them.
     numbers: tuple[str, ...] = ()
 
 
@@ -56,6 +56,7 @@ class Ticket(NamedTuple):
     pid: int
     since_ns: int  #: on the machine's monotonic clock
     want: Want
+    inside: str | None = None  #: the token of the lease that the waiter is in
 
 
 class Taken(NamedTuple):
@@ -74,24 +75,40 @@ def as_ours(
     gpus: Sequence[str],
     numbers: Sequence[str],
     ours: Container[str],
-    uuids: Mapping[str, str],
+    uuids: Mapping[str, Sequence[str]],
 ) -> tuple[str, ...]:
     """Somebody's keys as we call the cards, whether he or we know the driver or not.
 
     Args:
         numbers: of those cards, see `Want`.
         ours: our own keys.
-        uuids: by number, where we know the driver.
+        uuids: by number, where we know the driver: of the card, or of all slices of it.
     """
-    return tuple(
-        gpu if gpu in ours else number if number in ours else uuids.get(gpu, gpu)
-        for gpu, number in zip_longest(gpus, numbers[: len(gpus)], fillvalue="")
-    )
+    found: dict[str, None] = {}
+    for gpu, number in zip_longest(gpus, numbers[: len(gpus)], fillvalue=""):
+        if gpu in ours:
+            found[gpu] = None
+        elif number in ours:
+            found[number] = None
+        else:
+            found.update(dict.fromkeys(uuids.get(gpu, (gpu,))))
+    return tuple(found)
+
+
+def meet(lease: LeaseRecord, want: Want) -> bool:
+    """Whether somebody wants what somebody has, by whatever names they know it."""
+    theirs = {*want.gpus, *want.numbers} - {""}
+    return not theirs.isdisjoint((*lease.gpus, *lease.numbers))
 
 
 def may_be_within(uid: int, parent: LeaseRecord) -> bool:
     """Whether a user's programs can be a part of that lease: it is his, or he is root."""
     return uid in (parent.uid, 0)
+
+
+def share_of(units: int, parent: LeaseRecord | None) -> int:
+    """A share of a lease as a share of the card: within a third of it, half of that is a sixth."""
+    return units if parent is None else max(1, units * parent.units // GPU_UNITS)
 
 
 def taken(
@@ -105,8 +122,9 @@ def taken(
     """What others have taken of each card, by leases and by waiting before us.
 
     A lease within another one is paid for by that one; once that is over, or its job, it counts by
-    itself. Seen from inside a lease (a scheduler that runs as a job of another one), only what is
-    within the same lease, or was, counts on the cards of that lease, which are wholly its own.
+    itself. Seen from inside a lease (a scheduler that runs as a job of another one), that lease is
+    all there is of its cards: only what is within the same lease counts there, or was within one
+    that is over, in parts of that lease.
 
     Args:
         tickets: those before us, in their order; each is promised the cards that are nearest to
@@ -118,17 +136,35 @@ def taken(
     theirs: dict[str, Taken] = {}
     everybody: dict[str, Taken] = {}
     by_token = {lease.token: lease for lease in leases}
-    own = set(by_token[inside].gpus) if inside in by_token else set[str]()
+    enclosing = by_token.get(inside) if inside is not None else None
+    own = set() if enclosing is None else set(enclosing.gpus)
     for token_, lease in by_token.items():
         for gpu in _counted(lease, by_token, own, inside):
-            _add(everybody, gpu, lease.units, lease.memory_mib)
+            part = _part(lease.units, enclosing) if gpu in own else lease.units
+            _add(everybody, gpu, part, lease.memory_mib)
             if token_ not in ours:
-                _add(theirs, gpu, lease.units, lease.memory_mib)
+                _add(theirs, gpu, part, lease.memory_mib)
     for ticket in tickets:
-        for gpu in _promised(ticket.want, everybody, own, sizes_mib or {}):
+        closed = _closed_to(ticket, by_token, own, inside)
+        for gpu in _promised(ticket.want, everybody, closed, sizes_mib or {}):
             _add(everybody, gpu, ticket.want.units, ticket.want.memory_mib)
             _add(theirs, gpu, ticket.want.units, ticket.want.memory_mib)
     return theirs
+
+
+def _part(units: int, enclosing: LeaseRecord | None) -> int:
+    """A share of a card as a part of the lease that we are in, rounded up."""
+    return units if enclosing is None else -(-units * GPU_UNITS // enclosing.units)
+
+
+def _closed_to(
+    ticket: Ticket, by_token: Mapping[str, LeaseRecord], own: set[str], inside: str | None
+) -> set[str]:
+    """Cards that aren't promised to a waiter: those of a lease that one of us is in, alone."""
+    if ticket.inside == inside:
+        return set()
+    theirs = by_token.get(ticket.inside or "")
+    return own if theirs is None else own.union(theirs.gpus)
 
 
 def _counted(
@@ -153,13 +189,23 @@ def _counted(
             yield gpu
 
 
+def ancestors(leases: Iterable[LeaseRecord], inside: str | None) -> list[LeaseRecord]:
+    """The lease that we are in, the one that this is in, and so on."""
+    by_token = {lease.token: lease for lease in leases}
+    found: list[LeaseRecord] = []
+    while inside is not None and (lease := by_token.pop(inside, None)) is not None:
+        found.append(lease)
+        inside = lease.parent
+    return found
+
+
 def _add(found: dict[str, Taken], gpu: str, units: int, memory_mib: int | None) -> None:
     before = found.get(gpu, Taken())
     found[gpu] = Taken(before.units + units, before.memory_mib + (memory_mib or 0))
 
 
 def _promised(
-    want: Want, found: Mapping[str, Taken], but: Container[str], sizes_mib: Mapping[str, int]
+    want: Want, found: Mapping[str, Taken], closed: Container[str], sizes_mib: Mapping[str, int]
 ) -> list[str]:
     """The cards that a waiter will get: those with room, else those that lack least.
 
@@ -176,7 +222,7 @@ def _promised(
         memory = (used.memory_mib + want.memory_mib) / size_mib - 1
         return max(0.0, units, memory), max(units, memory)
 
-    return sorted((gpu for gpu in want.gpus if gpu not in but), key=lack)[: want.number]
+    return sorted((gpu for gpu in want.gpus if gpu not in closed), key=lack)[: want.number]
 
 
 def beyond_capacity(leases: Sequence[LeaseRecord]) -> list[str]:

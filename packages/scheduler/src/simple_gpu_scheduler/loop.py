@@ -6,7 +6,7 @@ import errno
 import signal
 from collections.abc import Sequence
 
-from simple_gpu_scheduler.errors import SgsError
+from simple_gpu_scheduler.errors import HopelessError, SgsError
 from simple_gpu_scheduler.intake import Intake
 from simple_gpu_scheduler.memory_care import MemoryCare
 from simple_gpu_scheduler.model import (
@@ -193,6 +193,9 @@ class Pipe:
         """False if there is news of other users: what can start may have changed."""
         try:
             news = self._leases.settle(hold)
+        except HopelessError as error:
+            self._reject(hold, str(error))
+            return False
         except SgsError as error:
             self._give_up(str(error))
             return False
@@ -334,6 +337,13 @@ class Pipe:
         if again is not None:
             self._report(Notice(reasons.more_memory(job, again)))
         return again
+
+    def _reject(self, hold: Hold | None, reason: str) -> None:
+        """A job that could run once can't any more; those behind it may."""
+        if hold is not None:
+            job = hold.job
+            self._intake.remove(job)
+            self._not_run(Rejected(job.seq, job.command, reason, self._clock.wall_s()))
 
     def _not_run(self, event: Rejected | Skipped) -> None:
         if isinstance(event, Rejected):

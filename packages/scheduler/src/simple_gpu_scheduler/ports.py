@@ -129,6 +129,7 @@ class Leases(Protocol):
             waits for; empty if that was said before.
 
         Raises:
+            HopelessError: the job can't ever have its GPUs; others may have theirs.
             SgsError: leases can't be had at all.
         """
         ...

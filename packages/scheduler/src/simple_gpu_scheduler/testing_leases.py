@@ -83,16 +83,20 @@ class MemoryBook:
 
     def pass_on(self, held: Held) -> Held | None:
         """The lease for the next job."""
+        if not self.is_unchanged():
+            return None
         turn = held.turn + 1
         record = self._machine.leases[held.path]
         self._machine.leases[held.path] = record._replace(turn=turn)
         return held._replace(lease=Lease(token(held.path, turn), -1), turn=turn)
 
-    def add_ticket(self, want: Want, since_ns: int | None = None) -> tuple[Held, Ticket]:
+    def add_ticket(
+        self, want: Want, since_ns: int | None = None, inside: str | None = None
+    ) -> tuple[Held, Ticket]:
         """Say that we wait."""
         name = self._new_id()
         since_ns = self._machine.next_number() if since_ns is None else since_ns
-        ticket = Ticket(name, self.uid, str(self.uid), self.pid, since_ns, want)
+        ticket = Ticket(name, self.uid, str(self.uid), self.pid, since_ns, want, inside)
         self._machine.tickets[name] = ticket
         return Held(Lease(name, -1), name, self.pid), ticket
 

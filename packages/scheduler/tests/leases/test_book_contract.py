@@ -48,6 +48,7 @@ def test_two_leases_are_two(opened: Callable[[], LeaseBook]) -> None:
 
 def test_the_next_job_s_lease_has_another_token(opened: Callable[[], LeaseBook]) -> None:
     ours, others = opened(), opened()
+    ours.leases()
     first = ours.add_lease(WANT, "job")
     second = ours.pass_on(first)
     assert second is not None
@@ -100,6 +101,33 @@ def test_what_others_do_is_a_change_and_what_we_do_is_none(
     ours.leases()
     ours.release(held)
     assert ours.is_unchanged()
+
+
+def test_a_lease_is_not_passed_on_if_others_have_come_meanwhile(
+    opened: Callable[[], LeaseBook],
+) -> None:
+    ours, others = opened(), opened()
+    ours.leases()
+    held = ours.add_lease(WANT, "job")
+    others.add_lease(WANT, "job", held.lease.id)
+    assert ours.pass_on(held) is None
+    assert held.lease.id in [one.token for one in others.leases()]
+
+
+def test_a_lease_is_not_passed_on_while_others_allocate(tmp_path: Path) -> None:
+    """Else one within it would be taken for the job that is over."""
+    ours, others = LeaseDir(str(tmp_path / "leases")), LeaseDir(str(tmp_path / "leases"))
+    ours.leases()
+    held = ours.add_lease(WANT, "job")
+    found = []
+    thread = threading.Thread(target=lambda: found.append(ours.pass_on(held)))
+    with others.allocating():
+        thread.start()
+        thread.join(0.05)  # gives it the chance to be wrong
+        assert found == []
+        others.add_lease(WANT, "job", held.lease.id)
+    thread.join(60)
+    assert found == [None]
 
 
 def test_one_allocates_at_a_time(opened: Callable[[], LeaseBook]) -> None:

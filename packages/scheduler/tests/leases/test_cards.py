@@ -172,6 +172,54 @@ def test_a_lost_card_is_taken_out_and_its_job_runs_again_elsewhere(server: Serve
     assert done.stdout.split().count("0") == 0
 
 
+def test_a_job_that_needs_a_card_that_has_failed_fails_and_the_others_run(server: Server) -> None:
+    """It must not wait for ever, and keep the card that is well from others."""
+    machine = server.machine
+    server.write("", "")
+    (machine.path / "next.state").write_text(f"card GPU-0\n{FREE}\ncard GPU-1\n{FREE}\nlost\n")
+    dying = f"mv {machine.path}/next.state {server.state.path}; exit 1  # sgs: gpus=2"
+    done = server.run(f"{dying}\necho never  # sgs: gpus=2\n{SHOW}")
+    assert done.returncode == 1
+    assert "attempt 1 once more" in done.stderr
+    assert done.stderr.count("asks for 2 GPUs, but there is only 1 (GPU 1 has failed: ") == 2
+    assert done.stdout == "0\n"
+    assert "2 of 3 jobs failed" in done.stderr
+
+
+def test_memory_that_only_a_failed_card_had_is_not_waited_for(server: Server) -> None:
+    small = FREE.replace("80000", "20000")
+    server.state.write(f"card GPU-0\n{small}\n", f"card GPU-1\n{FREE}\necc 2\n")
+    lease = server.machine.run("sgs", "lease", "--vram", "40G", "--", "true")
+    assert lease.returncode == 1
+    assert "GPU 1 has failed" in lease.stderr
+
+
+def test_a_slice_and_the_number_of_its_card_are_one(server: Server) -> None:
+    server.state.write(f"card GPU-0\n{FREE}\n", f"card GPU-1\n{FREE}\nslice MIG-a\nslice MIG-b\n")
+    blind = {k: v for k, v in server.machine.env.items() if k != "LD_LIBRARY_PATH"}
+    for first, second in (("MIG-a", "1"), ("1", "MIG-a")):
+        envs = (blind, server.machine.env) if first == "1" else (server.machine.env, blind)
+        shell = server.machine.start(
+            *["sgs", "lease", "--on", first, "--", "sh", "-c", "echo up; read x"], env=envs[0]
+        )
+        assert shell.stdout is not None
+        assert shell.stdout.readline() == "up\n"
+        done = server.machine.run(
+            *["sgs", "lease", "--on", second, "--no-wait", "--", "true"], env=envs[1]
+        )
+        assert done.returncode == 75, done.stderr
+        shell.communicate("\n")
+
+
+def test_within_some_memory_of_a_card_there_is_no_more(server: Server) -> None:
+    inner = "sgs lease --on 0 --vram 70G --no-wait -- true"
+    done = server.machine.run(
+        "sgs", "lease", "--on", "0", "--vram", "10G", "--", "sh", "-c", inner
+    )
+    assert done.returncode == 2
+    assert "asks for 70 GiB on one GPU, but the largest has 10 GiB (GPU 0)" in done.stderr
+
+
 def test_without_a_card_that_is_well_it_gives_up(server: Server) -> None:
     server.write("lost", "ecc 3", "lost")
     done = server.run(SHOW, "--gpus", "1")

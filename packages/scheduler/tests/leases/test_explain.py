@@ -148,7 +148,7 @@ def test_memory(server: Server, stranger: int) -> None:
         assert said["0"].startswith("lacks memory: 27.6 GiB free of the 30 GiB asked; shared with")
         assert said["1"].startswith("lacks memory: 9.3 GiB free of the 30 GiB asked; used by ")
         assert said["2"] == "free (77.6 GiB of memory)"
-        found = explained(server.machine, "--vram", "20G")
+        found = explained(server.machine, "--vram", "20G", "--pack")
         assert (found["gpus"], found["summary"]) == (
             ["0"],
             "a job of 20 GiB on one GPU would start now on GPU 0: it leaves least free there "

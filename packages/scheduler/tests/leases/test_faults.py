@@ -185,7 +185,7 @@ def unusable_directories(machine: Machine) -> Iterator[tuple[Path, str]]:
     yield machine.path / "no" / "where", "can't be created (No such file or directory)"
     link = machine.path / "link"
     link.symlink_to(machine.cards)
-    yield link, "is no directory"
+    yield link, "is a symbolic link"
     loose = machine.path / "loose"
     loose.mkdir()
     loose.chmod(0o777)

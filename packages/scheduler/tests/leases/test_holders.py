@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from typing import NamedTuple
 
@@ -9,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simple_gpu_scheduler.adapters.lease_holder import LeaseHolder
-from simple_gpu_scheduler.model import GPU_UNITS, Card, Job, PipePolicy, Running, Snapshot
+from simple_gpu_scheduler.leasing import Want
+from simple_gpu_scheduler.model import (
+    GPU_UNITS,
+    Card,
+    Hold,
+    Job,
+    PipePolicy,
+    Running,
+    Snapshot,
+)
 from simple_gpu_scheduler.model import share_units as share
 from simple_gpu_scheduler.policy.plan import plan
 from simple_gpu_scheduler.testing_leases import MemoryBook, MemoryMachine
@@ -306,3 +316,99 @@ def test_memory_is_kept_where_it_will_be_enough_soonest() -> None:
         newcomer.submit(Shape(1, 64, 30))
     newcomer.step()
     assert sorted(one.gpus for one in newcomer.running.values()) == [("0",), ("1",), ("1",)]
+
+
+def test_within_a_share_a_whole_gpu_is_that_share() -> None:
+    world = World()
+    other, outer = world.open(("0",)), world.open(("0",))
+    for program in (other, outer):
+        program.submit(Shape(1, 2))
+        program.step()
+    inside = outer.holder._held[1].held.lease.id
+    first, second = world.open(("0",), inside), world.open(("0",), inside)
+    world.check = lambda: None  # type: ignore[method-assign]  # a lease within a lease
+    for program in (first, second):
+        program.submit(Shape(1))
+        program.step()
+    assert (len(first.running), len(second.running)) == (1, 0)
+    inner = first.holder._held[1].held.path
+    assert world.machine.leases[inner].units == share(2)
+
+
+def test_within_a_lease_of_some_memory_there_is_no_more_than_that() -> None:
+    world = World()
+    outer = world.open(("0",))
+    outer.submit(Shape(1, 64, 30))
+    outer.step()
+    inner = world.open(("0",), outer.holder._held[1].held.lease.id)
+    assert [card.memory_mib for card in inner.holder.cards] == [30]
+    inner.submit(Shape(1, 64, 20))
+    inner.submit(Shape(1, 64, 20))
+    world.check = lambda: None  # type: ignore[method-assign]
+    inner.step()
+    assert len(inner.running) == 1
+
+
+def test_who_waits_for_several_within_a_lease_is_served() -> None:
+    world = World()
+    outer = world.open(("0", "2"))
+    outer.submit(Shape(2))
+    outer.step()
+    inside = outer.holder._held[1].held.lease.id
+    world.check = lambda: None  # type: ignore[method-assign]
+    busy, waiter = world.open(("0", "2"), inside), world.open(("0", "2"), inside)
+    for _ in range(4):
+        busy.submit(Shape(1))
+    busy.step()
+    waiter.submit(Shape(2))
+    waiter.step()
+    busy.end(1)
+    busy.submit(Shape(1))
+    busy.end(2)
+    waiter.step()
+    assert len(waiter.running) == 1
+
+
+def test_a_small_job_that_passes_leaves_the_large_one_its_place() -> None:
+    world = World()
+    other, ours = world.open(("0",)), world.open(("0", "1"))
+    other.submit(Shape(1))
+    other.step()
+    ours.submit(Shape(1, 64, 90))
+    ours.step()
+    (ticket,) = world.machine.tickets.values()
+    ours.submit(Shape(1, 64, 10))
+    ours.holder.look()
+    ours.step()
+    assert [one.gpus for one in ours.running.values()] == [("1",)]
+    assert [one.since_ns for one in world.machine.tickets.values()] == [ticket.since_ns]
+
+
+class ToldBook(MemoryBook):
+    """A book that has a descriptor on which news come."""
+
+    fds: tuple[int, int] = (-1, -1)
+
+    def watch(self) -> int:
+        """The reading end of a pipe."""
+        self.fds = os.pipe()
+        os.set_blocking(self.fds[0], False)
+        return self.fds[0]
+
+
+def test_after_news_one_looks_again_as_a_lease_ends_a_little_later() -> None:
+    machine = MemoryMachine()
+    other = MemoryBook(machine)
+    other.add_lease(Want(("0",), 1), "job")
+    book = ToldBook(machine)
+    holder = LeaseHolder(book, [Card("0")], {"0": "0"})
+    holder.settle(Hold(Job(1, b""), 0))
+    assert holder.look_again_s is None, "it sleeps in the kernel"
+    os.write(book.fds[1], b"x")
+    looks = []
+    for _ in range(3):
+        holder.look()
+        looks.append(holder.look_again_s)
+    assert looks == [0.05, 1.0, None]
+    holder.close()
+    os.close(book.fds[1])

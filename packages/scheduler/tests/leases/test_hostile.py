@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from simple_gpu_scheduler.adapters.lease_files import Listing
 from simple_gpu_scheduler.adapters.leases import LeaseDir, live_leases
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.leasing import Want
@@ -353,7 +355,7 @@ def test_an_allocation_is_not_interrupted_in_the_middle(tmp_path: Path) -> None:
 def test_who_waits_for_the_lock_of_the_directory_is_told_in_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("simple_gpu_scheduler.adapters.leases._ALLOCATION_LIMIT_S", 0.05)
+    monkeypatch.setattr("simple_gpu_scheduler.adapters.directory_lock._LIMIT_S", 0.05)
     book = LeaseDir(str(tmp_path / "leases"))
     fd = os.open(book.path, os.O_RDONLY)
     fcntl.flock(fd, fcntl.LOCK_EX)
@@ -383,3 +385,130 @@ def test_a_lease_is_never_larger_than_what_others_read(machine: Machine) -> None
     assert done.returncode == 1
     assert "the names of these GPUs take 8" in done.stderr
     assert machine.files() == machine.files(".ticket") == []
+
+
+def test_opening_the_directory_leaves_the_umask_alone(tmp_path: Path) -> None:
+    """It is the whole process's: threads would leave each other a wrong one."""
+    path = str(tmp_path / "leases")
+    LeaseDir(path)
+    seen = set()
+
+    def open_often() -> None:
+        for _ in range(300):
+            LeaseDir(path)
+
+    threads = [threading.Thread(target=open_often) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        status = Path("/proc/self/status").read_text()
+        seen.add(next(line for line in status.splitlines() if line.startswith("Umask")))
+    assert len(seen) == 1
+
+
+def test_a_child_that_is_forked_during_an_allocation_locks_nobody_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("simple_gpu_scheduler.adapters.directory_lock._LIMIT_S", 0.2)
+    ours, others = LeaseDir(str(tmp_path / "leases")), LeaseDir(str(tmp_path / "leases"))
+    with ours.allocating():
+        child = os.fork()
+        if not child:
+            signal.pause()
+    try:
+        with others.allocating():
+            pass
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def test_a_directory_that_is_replaced_is_locked_anew(tmp_path: Path) -> None:
+    path = tmp_path / "leases"
+    ours = LeaseDir(str(path))
+    with ours.allocating():
+        pass
+    path.rename(tmp_path / "old")
+    others = LeaseDir(str(path))
+    with others.allocating():
+        fd = os.open(path, os.O_RDONLY)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with ours.allocating(), pytest.raises(BlockingIOError):
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(fd)
+
+
+def test_names_are_read_again_where_a_file_system_counts_in_seconds(tmp_path: Path) -> None:
+    listing = Listing(str(tmp_path))
+    now_ns = time.time_ns() // 10**9 * 10**9
+    for name in ("a", "b"):
+        (tmp_path / name).touch()
+        os.utime(tmp_path, ns=(now_ns, now_ns))
+        assert name in listing.names()
+
+
+def test_blocks_of_tasks_that_begin_and_end_elsewhere(machine: Machine) -> None:
+    program = """if True:
+        import asyncio
+        from contextlib import ExitStack
+        from simple_gpu_scheduler.client import lease
+        async def late(gate):
+            await gate.wait()
+            with lease(on="0"):
+                print("late")
+        async def enter(stack):
+            stack.enter_context(lease(on="1"))
+        async def leave(stack):
+            stack.close()
+        async def main():
+            gate = asyncio.Event()
+            with lease(on="0"):
+                task = asyncio.create_task(late(gate))
+                await asyncio.sleep(0)
+            gate.set()
+            await task
+            stack = ExitStack()
+            await asyncio.create_task(enter(stack))
+            await asyncio.create_task(leave(stack))
+            with lease(on="1"):
+                print("again")
+        asyncio.run(main())
+    """
+    done = python(machine, program)
+    assert (done.stdout.split(), done.stderr) == (["late", "again"], "")
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["vram=10", "on=0", "on=[0, 1]", 'timeout_s="10"', "timeout_s=float('nan')", 'gpus="1"',
+     'on="0", gpus=3', "timeout_s=-1"],
+)  # fmt: skip
+def test_what_is_mixed_up_in_python_is_said(machine: Machine, words: str) -> None:
+    program = f"""if True:
+        from simple_gpu_scheduler.client import UsageError, take
+        try:
+            take({words})
+        except UsageError as error:
+            print(error)
+    """
+    assert "expected" in python(machine, program).stdout
+
+
+def test_within_a_lease_nobody_waits_for_what_it_keeps_from_him(machine: Machine) -> None:
+    """The outermost lease would have to end first, and it waits for us."""
+    inner = "sgs lease --on 0 -- sgs lease --on 1 -- true"
+    done = machine.run("sgs", "lease", "--on", "0,1", "--", "sh", "-c", inner)
+    assert done.returncode == 1
+    assert "GPU 1 isn't in the lease that this runs in" in done.stderr
+
+
+def test_a_relative_directory_is_an_error(machine: Machine) -> None:
+    env = {**machine.env, "SGS_LEASE_DIR": "leases"}
+    for command in (
+        ["sgs", "lease", "--on", "0", "--", "true"],
+        ["simple_gpu_scheduler", "--gpus", "0"],
+    ):
+        done = machine.run(*command, env=env)
+        assert done.returncode == 2
+        assert "expected a path from the root" in done.stderr

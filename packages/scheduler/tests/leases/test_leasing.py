@@ -20,10 +20,13 @@ from simple_gpu_scheduler.leasing import (
     Taken,
     Ticket,
     Want,
+    ancestors,
     as_ours,
     before,
     beyond_capacity,
     describe_holders,
+    meet,
+    share_of,
     taken,
 )
 from simple_gpu_scheduler.model import GPU_UNITS, share_units
@@ -119,7 +122,7 @@ def test_inside_a_lease_its_cards_are_wholly_ours_but_for_siblings() -> None:
         lease("sibling", "a", units=HALF, parent="outer:0"),
         lease("elsewhere", "c"),
     ]
-    assert units(taken(leases, inside="outer:0")) == {"a": HALF, "c": GPU_UNITS}
+    assert units(taken(leases, inside="outer:0")) == {"a": GPU_UNITS, "c": GPU_UNITS}, "all of it"
 
 
 def test_a_lease_that_outlived_its_parent_counts_by_itself() -> None:
@@ -147,12 +150,53 @@ def test_only_the_owner_s_programs_are_within_a_lease() -> None:
 
 
 def test_a_card_is_one_whoever_sees_the_driver() -> None:
-    uuids = {"0": "GPU-a", "1": "GPU-b"}
+    uuids = {"0": ("GPU-a",), "1": ("GPU-b",), "2": ("MIG-c", "MIG-d")}
     assert as_ours(("1", "x"), (), {"GPU-a"}, uuids) == ("GPU-b", "x")
     assert as_ours(("GPU-b", "GPU-c"), ("1", ""), {"1"}, {}) == ("1", "GPU-c")
     assert as_ours(("GPU-b",), ("1",), {"1", "GPU-b"}, {}) == ("GPU-b",)
     assert as_ours(("GPU-b",), ("9",), {"GPU-a"}, uuids) == ("GPU-b",), "ours is the truth"
     assert as_ours(("a",), ("1", "2", "3"), {"2"}, {}) == ("a",)
+    assert as_ours(("2",), (), {"MIG-c"}, uuids) == ("MIG-c", "MIG-d"), "a card has its slices"
+    assert as_ours(("MIG-c", "MIG-d"), ("2", "2"), {"2"}, {}) == ("2",)
+
+
+def test_who_wants_what_somebody_has_is_known_by_any_name() -> None:
+    held = lease("1", "GPU-a")._replace(numbers=("0",))
+    assert meet(held, Want(("0",), 1))
+    assert meet(held, Want(("GPU-a", "GPU-b"), 1))
+    assert not meet(held, Want(("1", "GPU-b"), 1, numbers=("1", "")))
+    assert not meet(held._replace(numbers=("",)), Want(("GPU-b",), 1, numbers=("",)))
+
+
+def test_a_share_within_a_share_is_that_part_of_it() -> None:
+    third = lease("outer", "a", units=share_units(3))
+    assert share_of(HALF, third) == share_units(6)
+    assert share_of(GPU_UNITS, third) == share_units(3)
+    assert share_of(HALF, None) == HALF
+    inner = [lease(str(n), "a", units=share_of(HALF, third), parent="outer:0") for n in range(2)]
+    assert units(taken([third, *inner], inside="outer:0")) == {"a": GPU_UNITS}
+    assert units(taken([third, *inner[:1]], inside="outer:0")) == {"a": HALF}
+    assert units(taken([third, *inner])) == {"a": share_units(3)}
+
+
+def test_those_within_one_lease_wait_for_each_other() -> None:
+    outer = lease("outer", "a", "b")
+    sibling = lease("x", "a", parent="outer:0")
+    waits = ticket(1, "a", "b", number=2)._replace(inside="outer:0")
+    found = units(taken([outer, sibling], [waits], inside="outer:0"))
+    assert found == {"a": 2 * GPU_UNITS, "b": GPU_UNITS}
+    assert units(taken([outer, sibling], [waits])) == {"a": GPU_UNITS, "b": GPU_UNITS}, "held"
+    outsider = ticket(1, "a", "b", "c", number=2)
+    assert units(taken([outer], [outsider], inside="outer:0")) == {"c": GPU_UNITS}
+
+
+def test_ancestors_end_where_one_is_over() -> None:
+    chain = [lease("1", "a"), lease("2", "a", parent="1:0"), lease("3", "a", parent="2:0")]
+    assert ancestors(chain, "3:0") == chain[::-1]
+    assert ancestors(chain[1:], "3:0") == [chain[2], chain[1]]
+    assert ancestors(chain, None) == ancestors(chain, "4:0") == []
+    circle = [lease("1", "a", parent="2:0"), lease("2", "a", parent="1:0")]
+    assert ancestors(circle, "1:0") == circle
 
 
 def test_inside_a_lease_nobody_else_waits_for_its_cards() -> None:

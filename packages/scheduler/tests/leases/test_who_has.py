@@ -44,8 +44,16 @@ def test_it_sums_up_to_what_is_taken(
         for n, (gpus, share, number) in enumerate(queue)
     ]
     found = who_has(leases, waiting, inside)
+    around = next((one for one in leases if one.token == inside), None)
+
+    def part(gpu: str, units: int) -> int:
+        if around is None or gpu not in around.gpus:
+            return units
+        return -(-units * GPU_UNITS // around.units)
+
     sums = {
-        gpu: sum(one.units for one in who.leases) + sum(one.want.units for one in who.tickets)
+        gpu: sum(part(gpu, one.units) for one in who.leases)
+        + sum(one.want.units for one in who.tickets)
         for gpu, who in found.items()
     }
     expected = taken(leases, before(waiting, None), inside=inside)

@@ -20,7 +20,8 @@ class Chosen(NamedTuple):
 
     keys: dict[str, str]  #: in leases, by the user's names: UUIDs where the driver answers
     devices: Devices | None  #: to ask the driver, where it answers; opened when asked
-    uuids: dict[str, str]  #: of all cards of the machine, by their numbers, where it answers
+    #: Of all cards of the machine, or of their slices, by the cards' numbers, where it answers.
+    uuids: dict[str, tuple[str, ...]]
 
 
 def chosen_gpus(
@@ -106,5 +107,5 @@ def _amd_gpus_of_machine() -> Chosen:
 
 def _known(ids: Sequence[str], names: Sequence[gpu_ids.GpuName]) -> Chosen:
     """These of the GPUs that the driver knows."""
-    uuids = {gpu.number: gpu.uuid for gpu in names if gpu.number}
-    return Chosen(gpu_ids.uuids(ids, names), nvml.NvmlDevices(), uuids)
+    uuids = gpu_ids.uuids(ids, names)
+    return Chosen(uuids, nvml.NvmlDevices(), gpu_ids.uuids_by_number(names))

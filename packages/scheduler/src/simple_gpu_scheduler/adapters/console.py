@@ -92,6 +92,8 @@ def signal_name(number: int) -> str:
 
 
 def _tries(job: Job) -> str:
+    if job.tries and job.attempt >= job.tries:  # it isn't the job's fault: that counts as no try
+        return f"attempt {job.attempt} once more"
     total = "" if job.tries == 0 else f" of {job.tries}"
     return f"attempt {job.attempt + 1}{total}"
 

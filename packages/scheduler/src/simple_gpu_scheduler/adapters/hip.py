@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from simple_gpu_scheduler.adapters import nvml
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.gpu_ids import GpuName, hip_names, uuids, visible_ids
+from simple_gpu_scheduler.gpu_ids import GpuName, hip_names, uuids, uuids_by_number, visible_ids
 
 if TYPE_CHECKING:
     from simple_gpu_scheduler.device_ports import Devices
@@ -35,7 +35,7 @@ def is_amd_machine(environ: Mapping[str, str] = os.environ) -> bool:
 
 def chosen_cards(
     ids: Sequence[str] | None, environ: Mapping[str, str]
-) -> tuple[dict[str, str], Devices, dict[str, str]]:
+) -> tuple[dict[str, str], Devices, dict[str, tuple[str, ...]]]:
     """The UUIDs of the cards to use, whom to ask about them, and the UUIDs of all of the machine.
 
     UUIDs come by the numbers of HIP: the first within ROCR_VISIBLE_DEVICES, the last of them all.
@@ -58,7 +58,7 @@ def chosen_cards(
             raise UsageError(_nothing_usable(len(cards), environ))
     numbers = {name.uuid: name.number for name in names}
     keys = {numbers[uuid]: uuid for uuid in uuids(ids, names).values()}
-    return keys, devices, {card.number: card.uuid for card in cards}
+    return keys, devices, uuids_by_number(cards)
 
 
 def _inherited(environ: Mapping[str, str]) -> str | None:

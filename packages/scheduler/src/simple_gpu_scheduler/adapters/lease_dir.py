@@ -5,14 +5,18 @@ from __future__ import annotations
 import functools
 import os
 import stat
+import threading
 from collections.abc import Mapping
 
-from simple_gpu_scheduler.errors import SgsError
+from simple_gpu_scheduler.errors import SgsError, UsageError
 
 VARIABLE = "SGS_LEASE_DIR"
 _SHARED = "/run/lock"
 _NAME = "simple-gpu-scheduler"
 _OPEN_TO_ALL = 0o1777
+
+#: The umask is the whole process's.
+_umask_lock = threading.Lock()
 
 
 def lease_dir(environ: Mapping[str, str] = os.environ) -> str:
@@ -20,10 +24,18 @@ def lease_dir(environ: Mapping[str, str] = os.environ) -> str:
 
     $SGS_LEASE_DIR, else /run/lock/simple-gpu-scheduler where that exists or anybody may create it
     (Debian), else /tmp/simple-gpu-scheduler (Fedora: /run/lock belongs to root).
+
+    Raises:
+        UsageError: the variable names a directory that depends on where a program is started.
     """
     chosen = environ.get(VARIABLE)
+    if chosen and not os.path.isabs(chosen):
+        raise UsageError(
+            f"{VARIABLE}={chosen!r}: expected a path from the root, so that it is the same "
+            "directory wherever a program is started"
+        )
     if chosen:
-        return os.path.abspath(chosen)
+        return os.path.normpath(chosen)
     shared = os.path.join(_SHARED, _NAME)
     if os.path.isdir(shared) or _mode(_SHARED) & 0o002:
         return shared
@@ -52,6 +64,13 @@ def waiting_dir(path: str) -> str:
 
 
 def _create(path: str) -> None:
+    if os.path.isdir(path):
+        return
+    with _umask_lock:
+        _create_for_all(path)
+
+
+def _create_for_all(path: str) -> None:
     umask = os.umask(0)  # in one step: nobody must meet a directory that is not yet open to all
     try:
         os.mkdir(path, _OPEN_TO_ALL)
@@ -69,6 +88,8 @@ def _create(path: str) -> None:
 def _unusable(path: str) -> str:
     """Why leases can't be kept there; empty if they can."""
     status = os.lstat(path)
+    if stat.S_ISLNK(status.st_mode):
+        return "is a symbolic link, which others may not follow"
     if not stat.S_ISDIR(status.st_mode):
         return "is no directory"
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):

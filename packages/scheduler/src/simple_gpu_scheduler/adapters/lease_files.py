@@ -24,7 +24,9 @@ _NEW = ".new"
 _LEAST_FD = 100
 #: Of a file. A larger one is none of ours, so none of ours may be larger.
 _MOST_BYTES = 1 << 16
+_SECOND_NS = 1_000_000_000
 _TICK_NS = 50_000_000
+_COARSE_TICK_NS = 2 * _SECOND_NS + _TICK_NS  # of file systems that count in seconds, or in two
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 #: Folders in which a lock was seen to mean something.
@@ -61,7 +63,8 @@ class Listing:
             if changed_ns != self._trusted_ns:
                 self._names = frozenset(os.listdir(self.path))
                 # Two changes within a tick of the file system's clock have the same time.
-                old = time.time_ns() - changed_ns > _TICK_NS
+                tick_ns = _TICK_NS if changed_ns % _SECOND_NS else _COARSE_TICK_NS
+                old = time.time_ns() - changed_ns > tick_ns
                 self._trusted_ns = changed_ns if old else None
         except OSError as error:
             raise unreadable(self.path, error) from None

@@ -13,21 +13,30 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from simple_gpu_scheduler.adapters.output import drain
-from simple_gpu_scheduler.availability import closed, is_touched, kept_free, what_is_left
-from simple_gpu_scheduler.errors import SgsError
+from simple_gpu_scheduler.availability import (
+    closed,
+    is_touched,
+    kept_free,
+    what_is_left,
+    within,
+)
+from simple_gpu_scheduler.errors import HopelessError, SgsError
 from simple_gpu_scheduler.lease_ports import Held, LeaseBook
 from simple_gpu_scheduler.leasing import (
     LeaseRecord,
     Ticket,
     Want,
+    ancestors,
     as_ours,
     before,
     describe_holders,
     may_be_within,
+    share_of,
     taken,
 )
 from simple_gpu_scheduler.model import GPU_UNITS, Card, Hold, Job, Start
 from simple_gpu_scheduler.policy import fit
+from simple_gpu_scheduler.policy.reasons import impossible
 from simple_gpu_scheduler.ports import Lease
 
 if TYPE_CHECKING:
@@ -38,6 +47,9 @@ _LOOK_AGAIN_S = 0.5
 
 #: Nobody says when a stranger has gone from a card, or somebody who waits was stopped.
 _LOOK_AT_OTHERS_S = 2.0
+
+#: The kernel tells of the end of a lease just before it is over.
+_LOOK_TWICE_S = (0.05, 1.0)
 
 #: A lease is passed on no longer than this: what an earlier job left behind, or a stranger began,
 #: is seen when the next one is taken.
@@ -68,7 +80,7 @@ class LeaseHolder:
         cards: Sequence[Card],
         keys: Mapping[str, str],
         *,
-        uuids: Mapping[str, str] | None = None,
+        uuids: Mapping[str, Sequence[str]] | None = None,
         kind: str = "job",
         inside: str | None = None,
         watch: CardWatch | None = None,
@@ -80,7 +92,8 @@ class LeaseHolder:
         Args:
             cards: our GPUs, with nothing taken.
             keys: the key in leases of each card's name.
-            uuids: of all cards of the machine, by their numbers, where the driver answers.
+            uuids: of all cards of the machine, or of their slices, by the cards' numbers, where
+                the driver answers.
             kind: what the leases are for: job, shell, notebook, python.
             inside: the token of the lease that we ourselves run in.
             watch: tells what the driver knows of our cards, where there is one.
@@ -91,13 +104,15 @@ class LeaseHolder:
         """
         self._book = book
         self._bare = tuple(cards)
+        self._room: Sequence[Card] = self._bare  # within the lease that we are in
         self._keys = dict(keys)
         self._names = {key: name for name, key in keys.items()}
         self._uuids = dict(uuids or {})
-        self._numbers = {uuid: number for number, uuid in self._uuids.items()}
+        self._numbers = {uuid: number for number, all_ in self._uuids.items() for uuid in all_}
         self._kind = kind
         self._came_inside = inside
-        self._inside: str | None = None  # as long as that lease lives, and is ours
+        self._enclosing: LeaseRecord | None = None  # as long as that lease lives, and is ours
+        self._barred: dict[str, str] = {}  # cards that we can't ever have, and why
         self._watch = watch
         self._keep_free = keep_free
         self._now_s = now_s
@@ -111,6 +126,7 @@ class LeaseHolder:
         self._theirs: tuple[list[LeaseRecord], list[Ticket]] = ([], [])
         self._parents: set[str | None] = set()  # leases with others in them
         self._told: set[int | str] = set()
+        self._looks_s: tuple[float, ...] = ()  # how soon to look again, as something was told
         self.look()
 
     @property
@@ -120,13 +136,15 @@ class LeaseHolder:
             return None
         if self.wake_fd is None:
             return _LOOK_AGAIN_S
+        if self._looks_s:
+            return self._looks_s[0]
         behind_others = bool(self._theirs[1])
         return _LOOK_AT_OTHERS_S if self._watch is not None or behind_others else None
 
     def look(self) -> None:
         """See what others hold now, and what the driver says."""
-        if self.wake_fd is not None:
-            drain(self.wake_fd)
+        told = self.wake_fd is not None and drain(self.wake_fd)
+        self._looks_s = _LOOK_TWICE_S if told else self._looks_s[1:]
         leases = self._leases()
         self._look_at_driver(leases)
         self._reckon(leases)
@@ -157,32 +175,48 @@ class LeaseHolder:
 
     def _reckon(self, leases: Sequence[LeaseRecord]) -> None:
         """What these leases, and those who wait, leave of our cards."""
-        inside = self._enclosing(leases)
-        self._inside = None if inside is None else inside.token
+        chain = ancestors(leases, self._came_inside)
+        self._enclosing = chain[0] if chain and may_be_within(self._book.uid, chain[0]) else None
         self._parents = {one.parent for one in leases}
+        self._look_around(chain)
         ours = {own.held.lease.id for own in self._all_own()}
         tickets = self._tickets()
-        found = taken(leases, tickets, ours=ours, inside=self._inside, sizes_mib=self._sizes_mib())
+        inside = self._inside
+        found = taken(leases, tickets, ours=ours, inside=inside, sizes_mib=self._sizes_mib())
         self._theirs = [one for one in leases if one.token not in ours], tickets
-        cards = [what_is_left(card, found.get(self._keys[card.name])) for card in self._bare]
+        cards = [what_is_left(card, found.get(self._keys[card.name])) for card in self._room]
         busy = {gpu for own in self._held.values() for gpu in own.start.gpus}
         kept = kept_free(cards, busy, self._keep_free)
-        self.cards = tuple(closed(card) if card.name in kept else card for card in cards)
-        self._closed = kept | {card.name for card in self._bare if card.used_units >= GPU_UNITS}
+        shut = kept | self._barred.keys()
+        self.cards = tuple(closed(card) if card.name in shut else card for card in cards)
+        self._closed = shut | {card.name for card in self._bare if card.used_units >= GPU_UNITS}
         self._others_are_in_the_way = any(map(is_touched, self.cards))
 
-    def _enclosing(self, leases: Sequence[LeaseRecord]) -> LeaseRecord | None:
-        """The lease that we run in, unless it is over, or was passed on to another job."""
-        for one in leases:
-            if one.token == self._came_inside and may_be_within(self._book.uid, one):
-                return one
-        return None
+    @property
+    def _inside(self) -> str | None:
+        return None if self._enclosing is None else self._enclosing.token
+
+    def _look_around(self, chain: Sequence[LeaseRecord]) -> None:
+        """What the lease that we are in leaves us of our cards, whoever else is on them."""
+        enclosing, self._room, self._barred = self._enclosing, self._bare, {}
+        if enclosing is None:
+            return
+        own = set(enclosing.gpus)
+        self._room = tuple(
+            within(card, enclosing) if self._keys[card.name] in own else card
+            for card in self._bare
+        )
+        share = enclosing.units < GPU_UNITS
+        above = {gpu for one in chain[1:] if one.units >= GPU_UNITS for gpu in one.gpus}
+        for name, key in self._keys.items():
+            if key not in own and (share or key in above):
+                self._barred[name] = f"GPU {name} isn't in the lease that this runs in"
 
     def _sizes_mib(self) -> dict[str, int]:
         """What leases may have of each card together, where the driver tells."""
         return {
             self._keys[card.name]: card.memory_mib - card.strangers_mib
-            for card in self._bare
+            for card in self._room
             if card.memory_mib is not None
         }
 
@@ -198,7 +232,7 @@ class LeaseHolder:
             asked = _Own(start, spare.held, spare.since_s)
             if spare.share == asked.share and spare.since_s > fresh_s and self._is_alone(spare):
                 held = self._book.pass_on(spare.held)
-                if held is None:
+                if held is None:  # somebody has taken or given back one since we looked
                     return None
                 self._spare.remove(spare)
                 self._held[start.job.seq] = own = asked._replace(held=held)
@@ -206,10 +240,8 @@ class LeaseHolder:
         return None
 
     def _is_alone(self, spare: _Own) -> bool:
-        """True if nobody waits, and nobody has taken a lease since we looked, or within it."""
-        if self._somebody_waits() or spare.held.lease.id in self._parents:
-            return False
-        return self._book.is_unchanged()
+        """True if nobody waits, and nobody had a lease within it when we looked."""
+        return not self._somebody_waits() and spare.held.lease.id not in self._parents
 
     def _take_anew(self, start: Start) -> _Own | None:
         job, gpus = start
@@ -221,10 +253,22 @@ class LeaseHolder:
             if not self._fits(start):
                 return None
             want = self._want_of(tuple(self._keys[gpu] for gpu in gpus), job)
+            want = want._replace(units=self._share(want))
             held = self._book.add_lease(want, self._kind, self._inside)
             self._held[job.seq] = own = _Own(start, held, self._now_s())
-        self._withdraw()  # served: if another job has to wait, it does so behind the others
+        if self._ticket is None or self._is_for(self._ticket[1].want, job):
+            self._withdraw()  # served: if another job has to wait, it does so behind the others
         return own
+
+    def _share(self, want: Want) -> int:
+        """What a share of the lease that we are in is of the card."""
+        if self._enclosing is None or set(want.gpus).isdisjoint(self._enclosing.gpus):
+            return want.units
+        return share_of(want.units, self._enclosing)
+
+    def _is_for(self, want: Want, job: Job) -> bool:
+        """True if this is what we waited for, and not a job that passes by."""
+        return want[1:4] == (job.gpus, job.units, job.memory_mib)
 
     def _fits(self, start: Start) -> bool:
         """True if others leave enough, and so do our own jobs."""
@@ -262,19 +306,37 @@ class LeaseHolder:
 
     def settle(self, hold: Hold | None) -> str | None:
         """Give back what no job uses, queue up for the job that waits; see `ports.Leases`."""
+        if hold is not None:
+            self._check_hope(hold.job)
         if self._spare and not (hold and hold.job.gpus > 1 and not self._somebody_waits()):
             self._release_spares()
         if hold is None or not self._waits_for_others(hold):
             self._withdraw()
             return None
-        if self._watch is not None and len(self._watch.faults) == len(self._bare):
-            raise SgsError(f"no GPU is left to run on ({self._faults()})")
         want = self._want(hold.job)
         if self._ticket is None:
             return self._queue_up(want)
         if self._ticket[1].want != want:
             self._queue_anew(want, *self._ticket)
         return None
+
+    def _check_hope(self, job: Job) -> None:
+        """See that there are still the cards for the job.
+
+        Raises:
+            SgsError: all cards have failed.
+            HopelessError: too many have, or aren't in the lease that we are in.
+        """
+        out = self._barred.keys() | (self._watch.faults.keys() if self._watch else set())
+        if not out:
+            return
+        left = [card for card in self._room if card.name not in out]
+        reasons = "; ".join([*self._barred.values(), self._faults()]).strip("; ")
+        if not left and not self._barred:
+            raise SgsError(f"no GPU is left to run on ({reasons})")
+        reason = impossible(job, len(left), left)
+        if reason is not None:
+            raise HopelessError(f"{reason} ({reasons})")
 
     def _waits_for_others(self, hold: Hold) -> bool:
         if hold.until_s is not None:
@@ -287,7 +349,7 @@ class LeaseHolder:
         need_mib = job.memory_mib or 0
         usable = [
             self._keys[card.name]
-            for card in self._bare
+            for card in self._room
             if card.name not in self._closed and need_mib <= (card.memory_mib or need_mib)
         ]
         return self._want_of(tuple(usable), job)
@@ -299,7 +361,7 @@ class LeaseHolder:
     def _queue_anew(self, want: Want, held: Held, ticket: Ticket) -> None:
         """Wait for something else, in the same place."""
         with self._book.allocating():
-            self._ticket = self._book.add_ticket(want, ticket.since_ns)
+            self._ticket = self._book.add_ticket(want, ticket.since_ns, self._inside)
         self._book.release(held)
 
     def warn(self) -> str | None:
@@ -311,14 +373,14 @@ class LeaseHolder:
 
     def _queue_up(self, want: Want) -> str:
         with self._book.allocating():
-            self._ticket = self._book.add_ticket(want)
+            self._ticket = self._book.add_ticket(want, inside=self._inside)
         self.wake_fd = self._book.watch()
         self.look()  # what changed before the watch began
         return self._news()
 
     def _news(self) -> str:
         """Whom we wait for, in words; empty if that was said before."""
-        leases, tickets = self._theirs
+        leases, tickets = self._in_the_way()
         strangers = self._watch.strangers.values() if self._watch is not None else ()
         pids = [one.pid for one in leases] + [one.pid for one in tickets]
         who = {*pids, *strangers, self._faults()}
@@ -329,12 +391,17 @@ class LeaseHolder:
 
     def reasons(self) -> str:
         """Whom we wait for, in words."""
-        parts = [describe_holders(self._names, *self._theirs, _clock_time)]
+        parts = [describe_holders(self._names, *self._in_the_way(), _clock_time)]
         if self._watch is not None:
             parts += [*self._watch.strangers.values(), self._faults()]
         if self._keep_free:
             parts.append(f"{self._keep_free} are kept free (--keep-free)")
         return "; ".join(part for part in parts if part)
+
+    def _in_the_way(self) -> tuple[list[LeaseRecord], list[Ticket]]:
+        """The others, but for the lease that we are in."""
+        leases, tickets = self._theirs
+        return [one for one in leases if one.token != self._inside], tickets
 
     def _faults(self) -> str:
         faults = self._watch.faults if self._watch is not None else {}

@@ -11,13 +11,12 @@ and what a file says of its owner is not believed: the file system tells that.
 
 from __future__ import annotations
 
-import fcntl
 import os
-import signal
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
+from simple_gpu_scheduler.adapters.directory_lock import DirectoryLock
 from simple_gpu_scheduler.adapters.lease_dir import (
     lease_dir,
     open_lease_dir,
@@ -30,10 +29,8 @@ from simple_gpu_scheduler.adapters.lease_files import (
     end_file,
     live_files,
     sweep,
-    unusable,
 )
 from simple_gpu_scheduler.adapters.process_tree import is_stopped
-from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.lease_format import (
     Read,
     Record,
@@ -48,12 +45,6 @@ from simple_gpu_scheduler.leasing import LeaseRecord, Ticket, Want, token
 from simple_gpu_scheduler.ports import Lease
 
 _LEASE, _TICKET = ".lease", ".ticket"
-_ALLOCATION_LIMIT_S = 30.0
-_RETRY_S = 0.001
-
-#: What a terminal sends. One that is stopped or interrupted in the middle would be in the way of
-#: others, or forget what it has taken.
-_FROM_TERMINAL = (signal.SIGINT, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 
 
 class LeaseDir:
@@ -73,6 +64,7 @@ class LeaseDir:
         self._listing = Listing(self.path)
         self._waiting = Listing(self._waiting_path)
         self._seen: frozenset[str] = frozenset()  # names, when the leases were last read
+        self._lock = DirectoryLock(self.path)
 
     def leases(self) -> list[LeaseRecord]:
         """All that live now; see `lease_ports.LeaseBook`."""
@@ -96,14 +88,10 @@ class LeaseDir:
     @contextmanager
     def allocating(self) -> Iterator[None]:
         """See `lease_ports.LeaseBook`."""
-        fd = _open(self.path)
-        try:
-            with _locked(fd, self.path):
-                sweep(self.path, self._listing.names())
-                sweep(self._waiting_path, self._waiting.names())
-                yield
-        finally:
-            os.close(fd)
+        with self._lock:
+            sweep(self.path, self._listing.names())
+            sweep(self._waiting_path, self._waiting.names())
+            yield
 
     def add_lease(self, want: Want, kind: str, parent: str | None = None) -> Held:
         """See `lease_ports.LeaseBook`."""
@@ -132,20 +120,25 @@ class LeaseDir:
         """See `lease_ports.LeaseBook`."""
         turn = held.turn + 1
         content = turn_content(turn)
-        try:
-            if os.pwrite(held.lease.fd, content, held.turn_at) != len(content):
+        with self._lock:  # else somebody within the lease could allocate just now
+            if not self.is_unchanged():
                 return None
-        except OSError:
-            return None
+            try:
+                if os.pwrite(held.lease.fd, content, held.turn_at) != len(content):
+                    return None
+            except OSError:
+                return None
         lease_id = held.lease.id.rpartition(":")[0]
         lease = Lease(token(lease_id, turn), held.lease.fd)
         return Held(lease, held.path, held.pid, turn, held.turn_at)
 
-    def add_ticket(self, want: Want, since_ns: int | None = None) -> tuple[Held, Ticket]:
+    def add_ticket(
+        self, want: Want, since_ns: int | None = None, inside: str | None = None
+    ) -> tuple[Held, Ticket]:
         """See `lease_ports.LeaseBook`."""
         name = self._new_id()
         since_ns = time.monotonic_ns() if since_ns is None else since_ns
-        ticket = Ticket(name, self.uid, user_name(self.uid), os.getpid(), since_ns, want)
+        ticket = Ticket(name, self.uid, user_name(self.uid), os.getpid(), since_ns, want, inside)
         fd = add_file(self._waiting_path, name, _TICKET, ticket_content(ticket))
         path = os.path.join(self._waiting_path, name + _TICKET)
         return Held(Lease(name, fd), path, os.getpid()), ticket
@@ -190,42 +183,3 @@ def _live(folder: str, names: Iterable[str], ending: str, read: Read[Record]) ->
         with suppress(ValueError):  # somebody has put it there; it is no lease
             found.append(read(one.name, one.uid, user_name(one.uid), one.content))
     return found
-
-
-def _open(path: str) -> int:
-    try:
-        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise unusable(path, error) from None
-
-
-@contextmanager
-def _locked(fd: int, path: str) -> Iterator[None]:
-    """Have the lock for the microseconds of an allocation, undisturbed by the terminal.
-
-    The wait for it can be interrupted, and is bounded: the holder may have been stopped.
-    """
-    until_s = time.monotonic() + _ALLOCATION_LIMIT_S
-    while time.monotonic() < until_s:
-        masked = signal.pthread_sigmask(signal.SIG_BLOCK, _FROM_TERMINAL)
-        try:
-            if _lock(fd, path):
-                yield
-                return
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, masked)
-        time.sleep(_RETRY_S)
-    raise SgsError(
-        f"no GPU can be leased: another program has {path} locked for {_ALLOCATION_LIMIT_S:g} s "
-        "now (was it stopped? fuser -v shows it)"
-    )
-
-
-def _lock(fd: int, path: str) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        raise unusable(path, error) from None
-    return True

@@ -58,7 +58,7 @@ def _names(nvml: Any, index: int) -> list[GpuName]:
     try:
         device = nvml.nvmlDeviceGetHandleByIndex(index)
         cut = nvml_card.slices(nvml, device) or ()
-        names = [GpuName("", nvml_card.uuid(nvml, one)) for one in cut]
+        names = [GpuName("", nvml_card.uuid(nvml, one), str(index)) for one in cut]
         return names or [GpuName(str(index), nvml_card.uuid(nvml, device))]
     except (nvml.NVMLError_GpuIsLost, CardFailedError):
         return []

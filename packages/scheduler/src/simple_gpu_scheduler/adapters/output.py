@@ -31,8 +31,10 @@ def say(text: bytes, fd: int = 2) -> None:
         return
 
 
-def drain(fd: int) -> None:
-    """Read away what is there, from a descriptor that doesn't block."""
+def drain(fd: int) -> bool:
+    """Read away what is there, from a descriptor that doesn't block; True if that was anything."""
+    found = False
     with suppress(BlockingIOError):
         while os.read(fd, 1 << 16):
-            pass
+            found = True
+    return found
