@@ -190,8 +190,15 @@ def test_memory_that_only_a_failed_card_had_is_not_waited_for(server: Server) ->
     small = FREE.replace("80000", "20000")
     server.state.write(f"card GPU-0\n{small}\n", f"card GPU-1\n{FREE}\necc 2\n")
     lease = server.machine.run("sgs", "lease", "--vram", "40G", "--", "true")
-    assert lease.returncode == 1
-    assert "GPU 1 has failed" in lease.stderr
+    assert lease.returncode == 2
+    assert "asks for 40 GiB on one GPU, but the largest has 19 GiB (GPU 0)" in lease.stderr
+    server.state.write(f"card GPU-0\n{small}\n", f"card GPU-1\n{FREE}\n")
+    state, path = server.state.path, server.machine.path
+    (path / "next.state").write_text(f"card GPU-0\n{small}\ncard GPU-1\n{FREE}\necc 2\n")
+    done = server.run(f"mv {path}/next.state {state}; exit 1  # sgs: vram=40G\n{SHOW}")
+    assert done.returncode == 1
+    assert "but the largest has 19 GiB (GPU 0) (GPU 1 has failed: 2 uncorrec" in done.stderr
+    assert done.stdout == "0\n"
 
 
 def test_a_slice_and_the_number_of_its_card_are_one(server: Server) -> None:
