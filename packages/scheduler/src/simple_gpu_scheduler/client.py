@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from simple_gpu_scheduler.adapters.acquire import GpusBusyError, acquire
 from simple_gpu_scheduler.adapters.chosen_gpus import chosen_gpus, watch_cards
-from simple_gpu_scheduler.adapters.gpu_environ import LEASE_VARIABLE, gpu_environ
+from simple_gpu_scheduler.adapters.gpu_environ import LEASE_VARIABLE, MODEST, gpu_environ
 from simple_gpu_scheduler.adapters.lease_holder import LeaseHolder
 from simple_gpu_scheduler.adapters.leases import LeaseDir
 from simple_gpu_scheduler.errors import SgsError, UsageError
@@ -47,16 +47,19 @@ class Taken(NamedTuple):
     gpus: tuple[str, ...]
     lease: Lease
     release: Callable[[], None]
+    shared: bool = False  #: others may have a part of them
 
     @property
     def environ(self) -> dict[str, str]:
-        """What a program needs to see just these GPUs."""
-        return {**gpu_environ(self.gpus), LEASE_VARIABLE: self.lease.id}
+        """What a program needs to see just these GPUs, and to leave others their part."""
+        modest = {name: value for name, value in MODEST.items() if name not in os.environ}
+        variables = {**gpu_environ(self.gpus), LEASE_VARIABLE: self.lease.id}
+        return {**modest, **variables} if self.shared else variables
 
 
 def take(
     *,
-    gpus: int = 1,
+    gpus: int | None = None,
     on: str | Sequence[str] | None = None,
     vram: str | None = None,
     timeout_s: float | None = None,
@@ -66,8 +69,9 @@ def take(
     """Take GPUs; the caller gives them back by `release`.
 
     Args:
-        gpus: how many, whichever are free of those that CUDA_VISIBLE_DEVICES allows.
-        on: these very GPUs instead, as "0,1", ["0", "1"] or UUIDs.
+        gpus: how many, whichever are free of `on`; None: all of `on`, or one.
+        on: of these GPUs, as "0,1", ["0", "1"] or UUIDs; None: of those that CUDA_VISIBLE_DEVICES
+            allows.
         vram: so much memory of each, as "10G": others may have the rest. None: whole GPUs.
         timeout_s: wait so long at most; None: without end; 0: not at all.
         kind: what others see that it is for.
@@ -79,10 +83,10 @@ def take(
         SgsError: leases can't be had at all.
     """
     _check(gpus, on, vram, timeout_s)
-    job = _request(gpus, vram)
+    job = _request(1 if gpus is None else gpus, vram)
     words = None if on is None else [on] if isinstance(on, str) else list(on)
     chosen = chosen_gpus(words, tell, option="--on")
-    if on is not None:
+    if gpus is None and on is not None:
         job = job._replace(gpus=len(chosen.keys))
     holder = LeaseHolder(
         LeaseDir(),
@@ -100,12 +104,12 @@ def take(
     if warning:
         tell(f"warning: {warning}")
     names, held = acquire(holder, job, timeout_s=timeout_s, tell=tell)
-    return Taken(names, held, holder.close)
+    return Taken(names, held, holder.close, shared=vram is not None)
 
 
 @contextmanager
 def lease(
-    gpus: int = 1,
+    gpus: int | None = None,
     *,
     on: str | Sequence[str] | None = None,
     vram: str | None = None,
@@ -167,10 +171,8 @@ def _check(gpus: Any, on: Any, vram: Any, timeout_s: Any) -> None:
         raise UsageError(f'on={on!r}: expected names, such as "0,1" or ["0", "1"]')
     if vram is not None and not isinstance(vram, str):
         raise UsageError(f'vram={vram!r}: expected a size with its unit, such as "10G"')
-    if type(gpus) is not int:
+    if gpus is not None and type(gpus) is not int:
         raise UsageError(f"gpus={gpus!r}: expected a number, 1 or more")
-    if on is not None and gpus != 1:
-        raise UsageError(f"gpus={gpus} and on={on!r}: expected one of them")
     real = isinstance(timeout_s, int | float) and timeout_s >= 0
     if timeout_s is not None and not real:
         raise UsageError(f"timeout_s={timeout_s!r}: expected seconds, 0 or more, or None")

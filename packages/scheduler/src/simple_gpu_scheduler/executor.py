@@ -58,7 +58,7 @@ class GPUExecutor(Executor):
         Args:
             gpus: use so many, whichever are free; None: as many as are free now, at least one.
             jobs_per_gpu: run so many calls at once on each of them.
-            on: these very GPUs instead, as "0,1", ["0", "1"] or UUIDs.
+            on: of these GPUs, as "0,1", ["0", "1"] or UUIDs; without `gpus`, all of them.
             vram: so much memory for each call, as "10G": others may have the rest. What counts
                 as one of the `gpus` is then such a part of a card, and a card may have several.
                 None: whole GPUs.
@@ -137,10 +137,8 @@ def _cloudpickle() -> Callable[[Any], bytes]:
 def _check(
     gpus: int | None, jobs_per_gpu: int, on: str | Sequence[str] | None, idle_s: float
 ) -> None:
-    if gpus is not None and gpus < 1:
-        raise UsageError(f"gpus={gpus}: expected 1 or more")
-    if gpus is not None and on is not None:
-        raise UsageError(f"gpus={gpus} and on={on!r}: expected one of them")
+    if gpus is not None and (type(gpus) is not int or gpus < 1):
+        raise UsageError(f"gpus={gpus!r}: expected a number, 1 or more")
     if not 1 <= jobs_per_gpu <= MAX_JOBS_PER_GPU:
         raise UsageError(f"jobs_per_gpu={jobs_per_gpu}: expected 1 to {MAX_JOBS_PER_GPU}")
     if not 0 <= idle_s <= threading.TIMEOUT_MAX:
@@ -170,10 +168,13 @@ def _requests(
     if words is None and LEASE_VARIABLE in os.environ:  # then those are ours, driver or not
         words = [os.environ.get("CUDA_VISIBLE_DEVICES", "")]
     if words is not None:
-        names = chosen_gpus(list(words), tell, option="on=").keys
+        names = list(chosen_gpus(list(words), tell, option="on=").keys)
         if len(names) < (gpus or 1):
-            raise UsageError(f"gpus={gpus}: there are {len(names)} in the lease that we are in")
-        return [this(name) for name in names][: gpus or None]
+            where = "in the lease that we are in" if on is None else "to choose from"
+            raise UsageError(f"gpus={gpus}: there are {len(names)} {where}")
+        if gpus is not None and gpus < len(names):
+            return [lambda: take(on=names, gpus=1, vram=vram, tell=tell)] * gpus
+        return [this(name) for name in names]
     known = len(chosen_gpus(None, tell, option="on=").keys)
     if gpus is not None and gpus > known and vram is None:
         raise UsageError(f"gpus={gpus}: there are {known}")

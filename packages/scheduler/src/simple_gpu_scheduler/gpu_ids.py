@@ -13,7 +13,7 @@ class GpuName(NamedTuple):
     """The two names of one card (or MIG slice)."""
 
     number: str  #: nvidia-smi's number, or HIP's; empty for a MIG slice
-    uuid: str
+    uuid: str  #: empty: the card was lost before it could be asked
     card: str = ""  #: of a MIG slice: the number of the card that it is a part of
 
 
@@ -31,7 +31,7 @@ def parse_gpu_ids(words: Iterable[str]) -> tuple[str, ...]:
     doubled = next((one for one in ids if ids.count(one) > 1), None)
     if doubled is not None:
         raise UsageError(
-            f"--gpus names GPU {doubled} twice; for several jobs on one GPU use --jobs-per-gpu"
+            f"--gpus names GPU {doubled} twice (several jobs on one GPU: see --jobs-per-gpu)"
         )
     odd = next((one for one in ids if not one.isprintable() or " " in one), None)
     if odd is not None:
@@ -45,6 +45,8 @@ def parse_gpu_ids(words: Iterable[str]) -> tuple[str, ...]:
 def uuids(ids: Sequence[str], gpus: Sequence[GpuName]) -> dict[str, str]:
     """The UUID of the card that each id means, among the cards of the machine.
 
+    Of a card that is lost it is the number.
+
     Raises:
         UsageError: a card has no such id, or two of the ids mean the same card.
     """
@@ -54,9 +56,10 @@ def uuids(ids: Sequence[str], gpus: Sequence[GpuName]) -> dict[str, str]:
         if gpu is None:
             known = ", ".join(gpu.number or gpu.uuid for gpu in gpus)
             raise UsageError(f"unknown GPU {one!r}; this machine has {known} (see sgs gpus)")
-        if gpu.uuid in found:
-            raise UsageError(f"--gpus names one GPU twice: {found[gpu.uuid]} and {one}")
-        found[gpu.uuid] = one
+        key = gpu.uuid or gpu.number
+        if key in found:
+            raise UsageError(f"--gpus names one GPU twice: {found[key]} and {one}")
+        found[key] = one
     return {one: uuid for uuid, one in found.items()}
 
 
@@ -90,7 +93,7 @@ def uuids_by_number(gpus: Sequence[GpuName]) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for gpu in gpus:
         number = gpu.number or gpu.card
-        found[number] = (*found.get(number, ()), gpu.uuid)
+        found[number] = (*found.get(number, ()), gpu.uuid or number)
     return found
 
 

@@ -267,8 +267,9 @@ def test_a_pool_that_is_forgotten_ends_its_calls_and_gives_its_gpus_back() -> No
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"gpus": 0}, "expected 1 or more"),
-        ({"gpus": 1, "on": "0"}, "expected one of them"),
+        ({"gpus": 0}, "expected a number, 1 or more"),
+        ({"gpus": "2"}, "expected a number, 1 or more"),
+        ({"gpus": 2, "on": "0"}, "there are 1 to choose from"),
         ({"on": "0", "jobs_per_gpu": 0}, "expected 1 to 64"),
         ({"on": "0", "jobs_per_gpu": 65}, "expected 1 to 64"),
         ({"on": "0,0"}, "names GPU 0 twice"),

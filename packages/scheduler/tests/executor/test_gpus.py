@@ -58,6 +58,7 @@ def meet(path: str) -> str:
         ({"on": "0,1"}, ["0", "1"]),
         ({"on": "0", "jobs_per_gpu": 2}, ["0", "0"]),
         ({"on": "0,1", "jobs_per_gpu": 2}, ["0", "1"]),
+        ({"on": "0,1,2", "gpus": 2}, ["0", "1"]),
     ],
 )
 def test_calls_run_at_the_same_time_and_spread_out_first(

@@ -154,7 +154,8 @@ def test_its_own_jobs_are_no_strangers(server: Server) -> None:
 def test_cards_are_kept_free_for_others(server: Server, keep_free: int) -> None:
     done = server.run(SHOW * 6, "--keep-free", str(keep_free))
     assert (done.returncode, len(set(done.stdout.split()))) == (0, 3 - keep_free)
-    assert f"{keep_free} are kept free (--keep-free)" in done.stderr
+    kept = {1: "1 is", 2: "2 are"}[keep_free]
+    assert f"{kept} kept free (--keep-free)" in done.stderr
 
 
 def test_a_lost_card_is_taken_out_and_its_job_runs_again_elsewhere(server: Server) -> None:
@@ -170,6 +171,31 @@ def test_a_lost_card_is_taken_out_and_its_job_runs_again_elsewhere(server: Serve
     assert "GPU 0: the card has fallen off the bus" in done.stderr
     assert len(done.stdout.split()) == 7
     assert done.stdout.split().count("0") == 0
+
+
+def test_a_card_with_an_xid_is_taken_out_and_its_job_runs_again(server: Server) -> None:
+    """The driver tells once, and the job fails right after that."""
+    machine = server.machine
+    server.write("", "")
+    (machine.path / "next.state").write_text(f"card GPU-0\n{FREE}\nxid 79\ncard GPU-1\n{FREE}\n")
+    dying = f"mv {machine.path}/next.state {server.state.path}; exit 1"
+    first = f"[ -e {machine.path}/next.state ] && {{ {dying}; }}; echo $CUDA_VISIBLE_DEVICES"
+    done = server.run(f"{first}\n")
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+    assert "GPU 0: Xid 79" in done.stderr
+    assert "not used any more" in done.stderr
+
+
+def test_a_card_that_was_lost_before_is_a_failed_one_and_not_unknown(server: Server) -> None:
+    server.write("", "lost")
+    done = server.run(SHOW * 2, "--gpus", "0,1")
+    assert (done.returncode, done.stdout) == (0, "0\n0\n")
+    alone = server.run(SHOW, "--gpus", "1")
+    assert alone.returncode == 1
+    assert "no GPU is left to run on (GPU 1 has failed: the card has fallen off" in alone.stderr
+    explained = server.machine.run("sgs", "explain", "--on", "0,1", "--gpus", "1")
+    assert "fault: the card has fallen off the bus" in explained.stdout
+    assert "would start now on GPU 0" in explained.stdout
 
 
 def test_a_job_that_needs_a_card_that_has_failed_fails_and_the_others_run(server: Server) -> None:
@@ -390,6 +416,30 @@ def test_without_a_driver_memory_can_not_be_asked_for(machine: Machine) -> None:
     done = machine.run("simple_gpu_scheduler", "--gpus", "0", "--vram", "1G", lines="true\n")
     assert done.returncode == 2
     assert "nobody knows how much memory the GPUs have" in done.stderr
+
+
+def test_frameworks_are_told_to_be_modest_in_a_lease_of_memory_and_to_be_measured(
+    server: Server,
+) -> None:
+    show = "echo ${XLA_PYTHON_CLIENT_PREALLOCATE-unset} ${TF_FORCE_GPU_ALLOW_GROWTH-unset}"
+    server.machine.env["SGS_STATE_DIR"] = str(server.machine.path / "state")
+    assert server.run(f"{show}\n", "--vram", "auto").stdout == "false true\n"
+
+    def leased(*options: str) -> str:
+        return server.machine.run("sgs", "lease", *options, "--", "sh", "-c", show).stdout
+
+    assert leased() == "unset unset\n"
+    assert leased("--vram", "5G") == "false true\n"
+    server.machine.env["XLA_PYTHON_CLIENT_PREALLOCATE"] = "true"
+    assert leased("--vram", "5G") == "true true\n"
+
+
+@pytest.mark.parametrize("command", ["simple_gpu_scheduler", "sgs explain"])
+@pytest.mark.parametrize("number", [3, 9])
+def test_to_keep_all_cards_free_is_an_error(server: Server, command: str, number: int) -> None:
+    done = server.machine.run(*command.split(), "--keep-free", str(number), lines=SHOW)
+    assert done.returncode == 2
+    assert f"--keep-free {number}: no GPU would ever be taken, as there are 3" in done.stderr
 
 
 def test_frameworks_are_told_to_be_modest_where_a_card_is_shared(server: Server) -> None:

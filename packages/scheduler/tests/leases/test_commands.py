@@ -62,6 +62,16 @@ def test_everybody_may_read_who_has_what_but_not_the_command(machine: Machine) -
     assert machine.files() == [], "what is over is removed by the first who looks"
 
 
+def test_some_of_the_named_gpus(machine: Machine) -> None:
+    show = ["--", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES"]
+    shell = hold(machine, "--on", "0")
+    assert machine.run("sgs", "lease", "--on", "0,1,2", "--gpus", "1", *show).stdout == "1\n"
+    assert machine.run("sgs", "lease", "--on", "0,1,2", "--gpus", "2", *show).stdout == "1,2\n"
+    too_many = machine.run("sgs", "lease", "--on", "0,1", "--gpus", "3", *show)
+    assert (too_many.returncode, "asks for 3 GPUs" in too_many.stderr) == (2, True)
+    let_go(shell)
+
+
 def test_a_scheduler_waits_for_a_shell_and_says_so_once(machine: Machine) -> None:
     shell = hold(machine, "--on", "0")
     run = machine.start("simple_gpu_scheduler", "--gpus", "0")

@@ -482,7 +482,7 @@ def test_blocks_of_tasks_that_begin_and_end_elsewhere(machine: Machine) -> None:
 @pytest.mark.parametrize(
     "words",
     ["vram=10", "on=0", "on=[0, 1]", 'timeout_s="10"', "timeout_s=float('nan')", 'gpus="1"',
-     'on="0", gpus=3', "timeout_s=-1"],
+     'on="0", gpus=True', "timeout_s=-1"],
 )  # fmt: skip
 def test_what_is_mixed_up_in_python_is_said(machine: Machine, words: str) -> None:
     program = f"""if True:

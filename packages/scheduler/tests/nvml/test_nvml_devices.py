@@ -196,7 +196,7 @@ def test_a_card_that_was_lost_before_we_came(loaded: fake.Machine, devices: Nvml
     assert "fallen off the bus" in lost.fault
     assert (other.uuid, other.fault) == ("GPU-b", "")
     assert devices.xids() == ()
-    assert gpu_names() == [GpuName("1", "GPU-b")]
+    assert gpu_names() == [GpuName("0", ""), GpuName("1", "GPU-b")]
 
 
 def test_an_xid_of_a_card_that_is_then_lost(loaded: fake.Machine, devices: NvmlDevices) -> None:

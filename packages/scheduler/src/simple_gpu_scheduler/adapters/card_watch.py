@@ -62,14 +62,14 @@ class CardWatch:
     def look(self, leases: Sequence[LeaseRecord]) -> list[Card]:
         """Our cards now; as they were last seen, if the driver doesn't answer."""
         try:
+            self._devices.xids()  # first: a card is at fault from then on
             gpus = self._devices.gpus()
-            self._devices.xids()
         except SgsError:
             return list(self._cards.values())
         self.strangers.clear()
         self.people.clear()
         ancestors = functools.cache(lineage)
-        by_uuid = {gpu.uuid: gpu for gpu in gpus}
+        by_uuid = {gpu.uuid or str(gpu.number): gpu for gpu in gpus}  # a lost card has no UUID
         for uuid, name in self._names.items():
             gpu = by_uuid.get(uuid)
             if gpu is None or gpu.fault:

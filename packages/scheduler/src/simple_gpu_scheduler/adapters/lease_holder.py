@@ -20,7 +20,7 @@ from simple_gpu_scheduler.availability import (
     what_is_left,
     within,
 )
-from simple_gpu_scheduler.errors import HopelessError, SgsError
+from simple_gpu_scheduler.errors import HopelessError, SgsError, UsageError
 from simple_gpu_scheduler.lease_ports import Held, LeaseBook
 from simple_gpu_scheduler.leasing import (
     LeaseRecord,
@@ -100,8 +100,14 @@ class LeaseHolder:
             keep_free: take no card if that would leave others fewer free ones.
 
         Raises:
+            UsageError: nothing could ever be taken.
             SgsError: leases can't be read.
         """
+        if keep_free >= max(1, len(cards)):
+            raise UsageError(
+                f"--keep-free {keep_free}: no GPU would ever be taken, as there "
+                f"{'is' if len(cards) == 1 else 'are'} {len(cards)} to choose from"
+            )
         self._book = book
         self._bare = tuple(cards)
         self._room: Sequence[Card] = self._bare  # within the lease that we are in
@@ -395,7 +401,8 @@ class LeaseHolder:
         if self._watch is not None:
             parts += [*self._watch.strangers.values(), self._faults()]
         if self._keep_free:
-            parts.append(f"{self._keep_free} are kept free (--keep-free)")
+            kept = "1 is" if self._keep_free == 1 else f"{self._keep_free} are"
+            parts.append(f"{kept} kept free (--keep-free)")
         return "; ".join(part for part in parts if part)
 
     def _in_the_way(self) -> tuple[list[LeaseRecord], list[Ticket]]:

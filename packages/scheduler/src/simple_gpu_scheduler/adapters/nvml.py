@@ -32,7 +32,7 @@ def driver_present(library_path: str) -> bool:
 
 
 def gpu_names() -> list[GpuName]:
-    """All cards in nvidia-smi's order, but for lost ones; one cut by MIG gives its slices instead.
+    """All cards in nvidia-smi's order, lost ones without UUID; one cut by MIG gives its slices.
 
     Raises:
         NoDriverError: NVML doesn't answer.
@@ -61,7 +61,7 @@ def _names(nvml: Any, index: int) -> list[GpuName]:
         names = [GpuName("", nvml_card.uuid(nvml, one), str(index)) for one in cut]
         return names or [GpuName(str(index), nvml_card.uuid(nvml, device))]
     except (nvml.NVMLError_GpuIsLost, CardFailedError):
-        return []
+        return [GpuName(str(index), "")]
 
 
 class NvmlDevices:

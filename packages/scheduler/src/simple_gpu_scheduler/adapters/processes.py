@@ -73,7 +73,7 @@ class ProcessRunner:
 
     def start(self, job: Job, gpus: tuple[str, ...], lease: Lease | None = None) -> int:
         """Start the job; see `ports.Runner`."""
-        shared = job.units != GPU_UNITS
+        shared = job.units != GPU_UNITS or job.auto_memory  # alone, it is to be measured
         environ = self._by_gpus.get((gpus, shared)) or self._environ_for(gpus, shared)
         environ[process_tree.SEQ_VARIABLE] = b"%d" % job.seq
         actions = self._actions

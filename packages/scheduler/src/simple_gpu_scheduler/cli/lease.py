@@ -23,6 +23,7 @@ examples:
   sgs lease -- bash                         a shell on a GPU of its own
   sgs lease --gpus 2 -- torchrun train.py   two GPUs, waiting until two are free
   sgs lease --on 0,3 -- python train.py     these very GPUs
+  sgs lease --on 0,3 --gpus 1 -- bash       one of these
   sgs lease --no-wait -- jupyter lab || echo "no GPU is free"
 
 The command takes this process's place (same pid) and holds the lease until it and the processes
@@ -90,11 +91,13 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument(
-        "--gpus", type=int, default=1, metavar="N", help="how many, whichever are free (default 1)"
+    parser.add_argument(
+        "--gpus",
+        type=int,
+        metavar="N",
+        help="how many, whichever are free (default 1; with --on: all of these)",
     )
-    which.add_argument("--on", metavar="ID,...", help="these very GPUs, as 0,1 or by UUID")
+    parser.add_argument("--on", metavar="ID,...", help="of these GPUs, as 0,1 or by UUID")
     parser.add_argument(
         "--vram", metavar="SIZE", help="so much memory of each, such as 10G: others may share it"
     )
@@ -102,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     waiting.add_argument("--wait", action="store_true", help="until they are free (the default)")
     waiting.add_argument("--no-wait", action="store_true", help="give up at once (status 75)")
     waiting.add_argument(
-        "--timeout", metavar="DURATION", help="give up after so long: 90, 30m, 2h"
+        "--timeout", metavar="DURATION", help="give up after so long: 90, 30m, 2h; 0: at once"
     )
     parser.add_argument(
         "--kind",
