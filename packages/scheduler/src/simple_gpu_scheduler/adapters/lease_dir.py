@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import _thread
 import functools
 import os
 import stat
-import threading
 from collections.abc import Mapping
 
 from simple_gpu_scheduler.errors import SgsError, UsageError
@@ -15,8 +15,8 @@ _SHARED = "/run/lock"
 _NAME = "simple-gpu-scheduler"
 _OPEN_TO_ALL = 0o1777
 
-#: The umask is the whole process's.
-_umask_lock = threading.Lock()
+#: The umask is the whole process's. (threading has the same lock, but costs time to import.)
+_umask_lock = _thread.allocate_lock()
 
 
 def lease_dir(environ: Mapping[str, str] = os.environ) -> str:
