@@ -14,6 +14,7 @@ import statistics
 import tempfile
 
 from simple_gpu_scheduler.adapters.lease_holder import LeaseHolder
+from simple_gpu_scheduler.adapters.lease_view import LeaseView
 from simple_gpu_scheduler.adapters.leases import LeaseDir
 from simple_gpu_scheduler.model import Card, Job, Start
 
@@ -22,7 +23,9 @@ _CARDS = [Card(str(number)) for number in range(8)]
 
 def holder(path: str) -> LeaseHolder:
     """One program's leases on eight cards."""
-    return LeaseHolder(LeaseDir(path), _CARDS, {card.name: card.name for card in _CARDS})
+    return LeaseHolder(
+        LeaseView(LeaseDir(path), _CARDS, {card.name: card.name for card in _CARDS})
+    )
 
 
 def cpu_us(ours: LeaseHolder, jobs: int, *, reuse: bool) -> float:

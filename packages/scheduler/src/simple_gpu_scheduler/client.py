@@ -22,6 +22,7 @@ from simple_gpu_scheduler.adapters.acquire import GpusBusyError, acquire
 from simple_gpu_scheduler.adapters.chosen_gpus import chosen_gpus, watch_cards
 from simple_gpu_scheduler.adapters.gpu_environ import LEASE_VARIABLE, MODEST, gpu_environ
 from simple_gpu_scheduler.adapters.lease_holder import LeaseHolder
+from simple_gpu_scheduler.adapters.lease_view import LeaseView
 from simple_gpu_scheduler.adapters.leases import LeaseDir
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.memory_sizes import parse_memory_mib
@@ -88,15 +89,15 @@ def take(
     chosen = chosen_gpus(words, tell, option="--on")
     if gpus is None and on is not None:
         job = job._replace(gpus=len(chosen.keys))
-    holder = LeaseHolder(
+    view = LeaseView(
         LeaseDir(),
         [Card(name) for name in chosen.keys],
         chosen.keys,
         uuids=chosen.uuids,
-        kind=kind,
         inside=os.environ.get(LEASE_VARIABLE),
         watch=watch_cards(chosen, avoid_strangers=on is None),
     )
+    holder = LeaseHolder(view, kind=kind)
     reason = impossible(job, len(chosen.keys), holder.cards)
     if reason is not None:
         raise UsageError(reason)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simple_gpu_scheduler.adapters.lease_holder import LeaseHolder
+from simple_gpu_scheduler.adapters.lease_view import LeaseView
 from simple_gpu_scheduler.leasing import Want
 from simple_gpu_scheduler.model import (
     GPU_UNITS,
@@ -43,13 +44,13 @@ class Program:
         self.pid = pid
         self.world = world
         self.book = MemoryBook(world.machine, pid=pid)
-        self.holder = LeaseHolder(
+        view = LeaseView(
             self.book,
             [Card(name, memory_mib=SIZES_MIB[name]) for name in cards],
             {name: name for name in cards},
             inside=inside,
-            now_s=lambda: world.now_s,
         )
+        self.holder = LeaseHolder(view, now_s=lambda: world.now_s)
         self.waiting: deque[Job] = deque()
         self.running: dict[int, Running] = {}
         self.served = 0
@@ -401,7 +402,7 @@ def test_after_news_one_looks_again_as_a_lease_ends_a_little_later() -> None:
     other = MemoryBook(machine)
     other.add_lease(Want(("0",), 1), "job")
     book = ToldBook(machine)
-    holder = LeaseHolder(book, [Card("0")], {"0": "0"})
+    holder = LeaseHolder(LeaseView(book, [Card("0")], {"0": "0"}))
     holder.settle(Hold(Job(1, b""), 0))
     assert holder.look_again_s is None, "it sleeps in the kernel"
     os.write(book.fds[1], b"x")

@@ -9,7 +9,7 @@ from typing import Any
 from simple_gpu_scheduler.adapters.chosen_gpus import Chosen, watch_cards
 from simple_gpu_scheduler.adapters.gpu_environ import LEASE_VARIABLE
 from simple_gpu_scheduler.adapters.lease_dir import lease_dir
-from simple_gpu_scheduler.adapters.lease_holder import LeaseHolder
+from simple_gpu_scheduler.adapters.lease_view import LeaseView
 from simple_gpu_scheduler.adapters.leases import LeaseDir
 from simple_gpu_scheduler.leasing import LeaseRecord, Ticket
 from simple_gpu_scheduler.model import Card
@@ -17,8 +17,8 @@ from simple_gpu_scheduler.policy.explain import Known
 from simple_gpu_scheduler.who_has import Holders, describe_leases, describe_tickets, who_has
 
 
-class Glance(LeaseHolder):
-    """What others leave of our GPUs (`cards`), and who they are."""
+class Glance:
+    """What others leave of our GPUs, and who they are."""
 
     def __init__(
         self, chosen: Chosen, *, avoid_strangers: bool, keep_free: int, **idle: Any
@@ -28,12 +28,13 @@ class Glance(LeaseHolder):
         Args:
             chosen: our GPUs.
             avoid_strangers: as in `CardWatch`, and so are the settings of `idle`.
-            keep_free: as in `LeaseHolder`.
+            keep_free: as in `LeaseView`.
 
         Raises:
+            UsageError: nothing could ever be taken.
             SgsError: leases can't be read, or couldn't be kept here.
         """
-        super().__init__(
+        self._view = LeaseView(
             _SeenOnce(),
             [Card(name) for name in chosen.keys],
             chosen.keys,
@@ -43,6 +44,7 @@ class Glance(LeaseHolder):
             keep_free=keep_free,
         )
         self._avoid_strangers = avoid_strangers
+        self.cards = self._view.cards  #: our GPUs, with what others have of them
 
     def known(self, when: Callable[[float], str]) -> dict[str, Known]:
         """Who has what of each GPU, by its name.
@@ -50,21 +52,23 @@ class Glance(LeaseHolder):
         Args:
             when: renders a time on the wall clock.
         """
-        found = who_has(*self._theirs, self._inside, self._sizes_mib())
-        return {name: self._known(name, found.get(key), when) for name, key in self._keys.items()}
+        view = self._view
+        found = who_has(*view.theirs, view.inside, view.sizes_mib())
+        return {name: self._known(name, found.get(key), when) for name, key in view.keys.items()}
 
     def _known(self, name: str, found: Holders | None, when: Callable[[float], str]) -> Known:
         leases, tickets = found or Holders()
-        watch = self._watch
+        watch = self._view.watch
         fault = watch.faults.get(name, "") if watch else ""
         barred = watch is not None and self._avoid_strangers and name in watch.strangers
+        elsewhere = self._view.barred.get(name)
         return Known(
             fault,
             describe_leases(leases, when),
             describe_tickets(tickets),
             watch.people.get(name, "") if watch else "",
             barred=barred,
-            kept=name in self._closed and not fault and not barred,
+            kept=name in self._view.closed and not (fault or barred or elsewhere),
         )
 
 

@@ -16,6 +16,7 @@ from simple_gpu_scheduler.adapters.console import Console, message
 from simple_gpu_scheduler.adapters.gpu_environ import LEASE_VARIABLE
 from simple_gpu_scheduler.adapters.joblog import DoneJobs, Joblog, read_joblog
 from simple_gpu_scheduler.adapters.lease_holder import LeaseHolder
+from simple_gpu_scheduler.adapters.lease_view import LeaseView
 from simple_gpu_scheduler.adapters.leases import LeaseDir
 from simple_gpu_scheduler.adapters.lines import LineSource
 from simple_gpu_scheduler.adapters.output import say
@@ -101,7 +102,7 @@ def _run(args: argparse.Namespace, chosen: Settings, gpus: Chosen) -> int:
 
 
 def _leases(args: argparse.Namespace, chosen: Settings, gpus: Chosen) -> LeaseHolder:
-    leases = LeaseHolder(
+    view = LeaseView(
         LeaseDir(),
         [Card(name) for name in gpus.keys],
         gpus.keys,
@@ -110,6 +111,7 @@ def _leases(args: argparse.Namespace, chosen: Settings, gpus: Chosen) -> LeaseHo
         watch=watch_cards(gpus, avoid_strangers=args.gpus is None, **chosen.idle),
         keep_free=chosen.keep_free,
     )
+    leases = LeaseHolder(view)
     reason = impossible(chosen.template, len(gpus.keys), leases.cards)
     if reason is not None:
         raise UsageError(f"--vram {reason}")
