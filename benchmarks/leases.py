@@ -23,9 +23,8 @@ _CARDS = [Card(str(number)) for number in range(8)]
 
 def holder(path: str) -> LeaseHolder:
     """One program's leases on eight cards."""
-    return LeaseHolder(
-        LeaseView(LeaseDir(path), _CARDS, {card.name: card.name for card in _CARDS})
-    )
+    keys = {card.name: card.name for card in _CARDS}
+    return LeaseHolder(LeaseView(LeaseDir(path), _CARDS, keys))
 
 
 def cpu_us(ours: LeaseHolder, jobs: int, *, reuse: bool) -> float:

@@ -1,4 +1,4 @@
-"""What others leave of our GPUs: their leases, those who wait, strangers, and the lease we are in."""
+"""What others leave of our GPUs: leases, those who wait, strangers, and the lease we are in."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ class LeaseView:
         return self._want(usable, job)
 
     def grant(self, job: Job, gpus: Sequence[str]) -> Want:
-        """What a lease on just these cards says: a part of the lease that we are in, if of that."""
+        """What a lease on just these cards says; within a lease, a part is a part of that."""
         want = self._want(gpus, job)
         if self.enclosing is None or set(want.gpus).isdisjoint(self.enclosing.gpus):
             return want
@@ -207,13 +207,12 @@ class LeaseView:
 
     def _tickets(self, own: Ticket | None) -> list[Ticket]:
         """Those who are to be served before us, likewise."""
-        return [
-            one._replace(
-                want=one.want._replace(gpus=self._as_ours(one.want.gpus, one.want.numbers))
-            )
-            for one in before(self.book.tickets(), own)
-            if own is None or one.id != own.id
-        ]
+        found: list[Ticket] = []
+        for one in before(self.book.tickets(), own):
+            if own is None or one.id != own.id:
+                gpus = self._as_ours(one.want.gpus, one.want.numbers)
+                found.append(one._replace(want=one.want._replace(gpus=gpus)))
+        return found
 
     def _as_ours(self, gpus: Sequence[str], numbers: Sequence[str]) -> tuple[str, ...]:
         return as_ours(gpus, numbers, self._names, self._uuids)
