@@ -71,6 +71,26 @@ def test_a_table(machine: fake.Machine, sgs_gpus: Callable) -> None:
     ]
 
 
+def test_the_lines_fit_a_terminal_and_are_whole_elsewhere(
+    machine: fake.Machine, sgs_gpus: Callable, leases: str
+) -> None:
+    machine.write(fake.card("GPU-a", "name " + 40 * "x"))
+    ours, terminal = os.openpty()
+    with os.fdopen(ours, "rb") as shown:
+        subprocess.run(
+            [fake.SGS, "gpus"],
+            env=machine.environ(SGS_LEASE_DIR=leases, COLUMNS="60"),
+            stdout=terminal,
+            check=True,
+            timeout=60,
+        )
+        lines = os.read(shown.fileno(), 1 << 16).decode().splitlines()
+        os.close(terminal)
+    assert len(lines[1]) <= 60
+    assert "xx..." in lines[1]
+    assert 40 * "x" in sgs_gpus(COLUMNS="60").stdout
+
+
 @pytest.mark.parametrize(
     "name", ["tr ain) S 1", "träin ünïcode", ") (", "训练训练训练训练", "a\nb", "\x1b[31m", "-"]
 )
