@@ -108,5 +108,5 @@ def _no_driver(reason: str) -> str:
     return (
         f"no GPU can be seen: the NVIDIA driver doesn't answer ({reason}); if the machine has "
         "GPUs, see that nvidia-smi works here (in a container: docker run --gpus all); for AMD "
-        "GPUs install amdsmi: pip install 'simple-gpu-scheduler[amd]'"
+        "GPUs install amdsmi, which is the extra `amd` of simple-gpu-scheduler"
     )
