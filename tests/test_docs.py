@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ FAKE_GPUS = ROOT / "packages/scheduler/fake_nvml"
 PAGES = [
     ROOT / "README.md",
     ROOT / "packages/scheduler/README.md",
+    FAKE_GPUS / "README.md",
     *sorted(ROOT.glob("docs/*.md")),
 ]
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -48,12 +50,16 @@ def steps(block: str) -> list[Step]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_the_commands_of_a_page_print_what_it_says(page: Path, tmp_path: Path) -> None:
+    if page.parent == FAKE_GPUS:  # which is read, and typed, in its own folder
+        hidden = shutil.ignore_patterns("build")
+        shutil.copytree(FAKE_GPUS, tmp_path, ignore=hidden, dirs_exist_ok=True)
     path = f"{Path(sys.executable).parent}:{FAKE_GPUS}:{os.environ['PATH']}"
+    environ = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
     for step in (step for block in blocks(page, "console") for step in steps(block)):
         done = subprocess.run(
             ["bash", "-c", step.command],
             cwd=tmp_path,
-            env={**os.environ, "PATH": path, "LC_ALL": "C.UTF-8"},
+            env={**environ, "PATH": path, "LC_ALL": "C.UTF-8"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -68,3 +74,15 @@ def test_the_commands_of_a_page_print_what_it_says(page: Path, tmp_path: Path) -
 def test_shell_snippets_parse(page: Path) -> None:
     for text in blocks(page, "sh"):
         subprocess.run(["bash", "-n"], input=text, text=True, check=True)
+
+
+@pytest.mark.parametrize(
+    "page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda p: str(p.relative_to(ROOT))
+)
+def test_an_extra_is_installed_from_this_repository(page: Path) -> None:
+    """The project is on no index; and an extra that isn't there is only warned of by pip."""
+    text = page.read_text()
+    extras = re.findall(r"pip install '\./packages/scheduler\[(\w+)\]'", text)
+    assert len(extras) == text.count("pip install '"), "all are of this form"
+    project = (ROOT / "packages/scheduler/pyproject.toml").read_text()
+    assert [name for name in extras if not re.search(rf"^{name} = \[", project, re.M)] == []

@@ -61,6 +61,7 @@ def test_a_bad_value_is_an_error_that_names_its_option(box, option, value):
         ("--timeout -1", "--timeout '-1': expected seconds or a duration"),
         ("--delay -.5", "--delay '-.5': expected seconds or a duration"),
         ("--grace -0", "--grace '-0': expected seconds or a duration"),
+        ("--pack --spread", "argument --spread: not allowed with argument --pack"),
     ],
 )
 def test_a_bad_value_says_what_was_expected(box, options, expected):

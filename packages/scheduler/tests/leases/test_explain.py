@@ -242,6 +242,7 @@ def test_without_a_gpu_that_is_well_it_would_fail(server: Server) -> None:
         (["--idle-memory", "x"], "--idle-memory 'x': expected a size"),
         (["--gpus", "0"], "expected a whole number, 1 to 4096"),
         (["--keep-free", "-1"], "--keep-free"),
+        (["--spread", "--pack"], "argument --pack: not allowed with argument --spread"),
         (["0"], "unrecognized arguments: 0"),
     ],
 )

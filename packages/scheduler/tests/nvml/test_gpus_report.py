@@ -14,6 +14,7 @@ from simple_gpu_scheduler.devices import Gpu, GpuProcess, Link
 from simple_gpu_scheduler.leasing import LeaseRecord
 from simple_gpu_scheduler.model import GPU_UNITS
 from simple_gpu_scheduler.occupancy import Occupancy
+from simple_gpu_scheduler.results.text import text_width
 
 NOW_S = time.mktime((2026, 5, 4, 15, 0, 0, 0, 0, -1))
 LEASE = LeaseRecord("x", 1000, "anna", 42, "notebook", NOW_S - 3600, ("GPU-a",), GPU_UNITS)
@@ -36,7 +37,7 @@ def test_a_table() -> None:
         "0    NVIDIA H100 80GB HBM3   551/81559  97%  62 C  655 W  leased",
         "     leased by anna since 14:00: notebook, process 42",
         "1    Tesla T4                        -    -     -      -  used",
-        "     leased by anna since 03 May 2026 15:00: notebook, process 42, 50% of it, 4096 MiB",
+        "     leased by anna since 03 May 2026 15:00: notebook, process 42, 4096 MiB",
         "     process 4242 (python3) of bob, 31000 MiB, has no lease",
         "10   -                               -    -     -      -  fault",
         "     it has fallen off",
@@ -55,6 +56,40 @@ def test_a_process_that_is_not_to_be_seen() -> None:
     assert lines[2] == (
         "     process 7, memory unknown: not to be seen (ended, or of a container)"
     )
+
+
+def test_a_share_is_told_where_the_lease_says_no_memory() -> None:
+    half = LEASE._replace(units=GPU_UNITS // 2)
+    assert table([(CARD, Occupancy("shared", (half,)))], NOW_S)[2].endswith("42, 50% of it")
+
+
+SLICE = CARD._replace(
+    uuid="MIG-12345678-1111", name="NVIDIA H100 80GB HBM3 MIG 3g.40gb", parent="x"
+)
+
+
+def test_names_give_way_on_a_narrow_terminal() -> None:
+    seen = [(CARD, Occupancy("free")), (SLICE, Occupancy("leased"))]
+    whole = table(seen, NOW_S)
+    assert max(map(len, whole)) > 80
+    assert table(seen, NOW_S, 200) == whole
+    assert table(seen, NOW_S, 80) == [
+        "GPU           name                          memory MiB  use  temp  power  state",
+        "0             NVIDIA H100 80GB HBM3          551/81559  97%  62 C  655 W  free",
+        "MIG-12345678  NVIDIA H100 80GB HBM3 MIG...   551/81559  97%  62 C  655 W  leased",
+        *whole[3:],
+    ]
+
+
+def test_a_name_keeps_8_columns_on_any_terminal() -> None:
+    assert table([(SLICE, Occupancy("leased"))], NOW_S, 20)[1].split()[1] == "NVIDI..."
+    assert table([(CARD._replace(name="T4"), FREE)], NOW_S, 1)[1].split()[1] == "T4"
+
+
+@given(name=st.text(st.characters(), max_size=60), width=st.integers(66, 120))
+def test_every_gpu_has_a_line_that_fits(name: str, width: int) -> None:
+    lines = table([(CARD, FREE), (SLICE._replace(name=name), FREE)], NOW_S, width)
+    assert max(map(text_width, lines[:3])) <= width
 
 
 def test_names_that_would_steer_the_terminal_are_escaped() -> None:

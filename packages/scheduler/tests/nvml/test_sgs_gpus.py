@@ -17,8 +17,6 @@ from simple_gpu_scheduler.adapters.leases import LeaseDir
 from simple_gpu_scheduler.leasing import Want
 from simple_gpu_scheduler.model import GPU_UNITS
 
-PAGE = fake.SOURCE.parent / "README.md"
-
 
 @pytest.fixture
 def leases(tmp_path: Path) -> str:
@@ -69,6 +67,26 @@ def test_a_table(machine: fake.Machine, sgs_gpus: Callable) -> None:
         "",
         "1 of 2 GPUs are free.",
     ]
+
+
+def test_the_lines_fit_a_terminal_and_are_whole_elsewhere(
+    machine: fake.Machine, sgs_gpus: Callable, leases: str
+) -> None:
+    machine.write(fake.card("GPU-a", "name " + 40 * "x"))
+    ours, terminal = os.openpty()
+    with os.fdopen(ours, "rb") as shown:
+        subprocess.run(
+            [fake.SGS, "gpus"],
+            env=machine.environ(SGS_LEASE_DIR=leases, COLUMNS="60"),
+            stdout=terminal,
+            check=True,
+            timeout=60,
+        )
+        lines = os.read(shown.fileno(), 1 << 16).decode().splitlines()
+        os.close(terminal)
+    assert len(lines[1]) <= 60
+    assert "xx..." in lines[1]
+    assert 40 * "x" in sgs_gpus(COLUMNS="60").stdout
 
 
 @pytest.mark.parametrize(
@@ -254,23 +272,14 @@ def test_help_names_every_field_of_json(machine: fake.Machine, sgs_gpus: Callabl
     assert [field for field in gpu if not re.search(rf"\b{field}\b", text)] == []
 
 
-def test_the_page_of_the_fake_driver(tmp_path: Path) -> None:
-    folder = tmp_path / "fake_nvml"
-    shutil.copytree(PAGE.parent, folder, ignore=shutil.ignore_patterns("build"))
-    blocks = re.findall(r"^```console\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
-    environ = {k: v for k, v in os.environ.items() if k != "CUDA_VISIBLE_DEVICES"}
-    environ["PATH"] = f"{Path(fake.SGS).parent}:{environ['PATH']}"
-    environ["SGS_LEASE_DIR"] = str(tmp_path / "leases")
-    for step in re.split(r"^\$ ", "".join(blocks), flags=re.MULTILINE)[1:]:
-        command, _, output = step.partition("\n")
-        done = subprocess.run(
-            ["bash", "-c", command],
-            cwd=folder,
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        assert done.stdout == output, command
+def test_fake_gpus_says_that_its_file_is_missing(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [fake.SOURCE.parent / "fake-gpus", "none.state", "true"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("fake-gpus: there is no file none.state; expected the state of")

@@ -72,7 +72,7 @@ def test_awkward_files_that_are_right(text: str) -> None:
         ("submit_s,runtime_s\n0,1e300\n", "runtime_s is '1e300'"),
         ("submit_s,runtime_s\n0,1 h\n", "runtime_s is '1 h'"),
         ("submit_s,runtime_s,gpus\n0,1,1.5\n", "gpus is '1.5', but a whole number"),
-        ("submit_s,runtime_s,gpus\n0,1,0\n", r"no job to simulate \(left out: 1 \(needs no GPU"),
+        ("submit_s,runtime_s,gpus\n0,1,0\n", r"no job to simulate; left out: 1 \(needs no GPU"),
         ("submit_s,runtime_s\n0,1,2\n", "line 2: has more values than there are columns"),
         ('submit_s,runtime_s\n"0,1\n', "not CSV"),
         ('submit_s,runtime_s\n"0"x,1\n', "after line 1: not CSV"),

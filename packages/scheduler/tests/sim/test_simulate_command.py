@@ -95,7 +95,25 @@ def test_drawn_jobs_are_the_same_each_time() -> None:
 def test_pieces_of_a_trace_and_what_is_left_out(jobs: str) -> None:
     done = sgs("--trace", jobs, "--gpus", "1", "--longest", "10m", "--slice", "1:", "--limit", "1")
     assert done.stdout.startswith("1 job on 1 GPU, ")
-    assert "left out: 1 (asks for more than the machine has)" in done.stdout
+    assert "left out: 1 (asks for more GPUs or memory than the machine has)" in done.stdout
+
+
+def test_why_no_job_of_a_trace_is_left(jobs: str, tmp_path: Path) -> None:
+    words = ("--gpus", "1", "--memory", "6G", "--longest", "5m")
+    none = "sgs: error: no job is left to simulate: the trace has 4; left out: "
+    too_much = "3 (asks for more GPUs or memory than the machine has)"
+    assert sgs("--trace", jobs, *words).stderr == (
+        f"{none}{too_much}, 1 (runs longer than --longest)\n"
+    )
+    assert sgs("--trace", jobs, *words[:4], "--slice", "1:3").stderr == (
+        f"{none}{too_much}, 1 (outside --slice 1:3)\n"
+    )
+    large = tmp_path / "large.csv"
+    large.write_text("submit_s,runtime_s,gpus\n0,60,9\n")
+    assert sgs("--trace", str(large), "--gpus", "2").stderr == (
+        "sgs: error: no job is left to simulate: the trace has 1; left out: "
+        "1 (asks for more GPUs or memory than the machine has)\n"
+    )
 
 
 def test_a_figure_is_drawn_by_matplotlib(tmp_path: Path, jobs: str) -> None:
@@ -115,7 +133,7 @@ def test_a_figure_without_matplotlib_is_a_clear_error(tmp_path: Path, jobs: str)
     (tmp_path / "matplotlib.py").write_text("raise ImportError")
     done = sgs("--trace", jobs, "--figure", "f.png", path=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "pip install 'simple-gpu-scheduler[simulate]'" in done.stderr
+    assert "install it, or simple-gpu-scheduler with its extra `simulate`" in done.stderr
 
 
 @pytest.mark.parametrize(

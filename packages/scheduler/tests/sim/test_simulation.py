@@ -267,7 +267,7 @@ def test_what_the_machine_cannot_run_is_left_out_and_counted() -> None:
     tasks = (Task(5, 1), Task(6, 1, 3), Task(7, 1, 1, 2000), Task(8, 1, 2, 1000))
     kept = possible(Trace(tasks), 2, MEMORY_MIB)
     assert kept.tasks == (Task(0, 1), Task(3, 1, 2, 1000))
-    assert kept.left_out == {"asks for more than the machine has": 2}
+    assert kept.left_out == {"asks for more GPUs or memory than the machine has": 2}
     assert piece(kept, 1, None).tasks == (Task(0, 1, 2, 1000),)
 
 

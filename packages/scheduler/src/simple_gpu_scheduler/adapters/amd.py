@@ -90,7 +90,7 @@ def _binding() -> Any:
     except ImportError:
         raise NoAmdsmiError(
             "AMD cards are asked for through amdsmi, which is not installed; it comes with ROCm "
-            "(pip install /opt/rocm/share/amd_smi), or: pip install 'simple-gpu-scheduler[amd]'"
+            "(pip install /opt/rocm/share/amd_smi), and is the extra `amd` of simple-gpu-scheduler"
         ) from None
     except Exception as error:  # it loads libamd_smi.so when imported, and fails in several ways
         raise _no_driver(error) from None

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from simple_gpu_scheduler.adapters.output import say
+from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.model import (
     Ended,
     Event,
@@ -23,19 +24,27 @@ _MOST_SHOWN_BYTES = 200
 
 
 class Console:
-    """Implements `ports.Listener`; writes each message at once and whole."""
+    """Implements `ports.Listener`; writes each message at once and whole.
+
+    A full disk or a terminal that is gone is no reason to stop the jobs. A pipe whose reader is
+    gone is one to start no more of them: nobody wants to see what they print.
+    """
 
     def __init__(self, starts_fd: int | None = 1) -> None:
         """`starts_fd` is where starts are told, None for nowhere."""
         self._starts_fd = starts_fd
 
     def hear(self, event: Event) -> None:
-        """Say it; a reader that went away is no reason to stop the jobs."""
+        """Say it.
+
+        Raises:
+            SgsError: it is for stdout, whose reader is gone.
+        """
         text_of = _TEXTS.get(type(event))
         if text_of is not None and (text := text_of(event)):
             fd = self._starts_fd if type(event) is Start else 2
-            if fd is not None:
-                say(text, fd)
+            if fd is not None and not say(text, fd) and fd != 2:
+                raise SgsError("nobody reads stdout any more")
 
 
 def message(event: Event) -> bytes:

@@ -22,13 +22,16 @@ def write_whole(fd: int, data: bytes) -> None:
             poll.poll()
 
 
-def say(text: bytes, fd: int = 2) -> None:
-    """Write a message, or leave it: a reader that is gone or asleep is no reason to stop."""
+def say(text: bytes, fd: int = 2) -> bool:
+    """Write a message, or leave it where the reader is gone or asleep; False if he is gone."""
     try:
         while text:
             text = text[os.write(fd, text) :]
+    except BrokenPipeError:
+        return False
     except OSError:
-        return
+        pass
+    return True
 
 
 def drain(fd: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import shutil
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -69,8 +70,15 @@ def main(argv: list[str] | None = None) -> int:
         objects = gpus_report.objects(found)
         print("[" + ",\n ".join(json.dumps(one) for one in objects) + "]")
     else:
-        print("\n".join(gpus_report.table(found, time.time())))
+        print("\n".join(gpus_report.table(found, time.time(), _terminal_columns())))
     return 0
+
+
+def _terminal_columns() -> int | None:
+    """None where stdout is no terminal: what reads it wants whole names."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return None
+    return shutil.get_terminal_size().columns
 
 
 def _gpus() -> tuple[Gpu, ...]:
@@ -100,5 +108,5 @@ def _no_driver(reason: str) -> str:
     return (
         f"no GPU can be seen: the NVIDIA driver doesn't answer ({reason}); if the machine has "
         "GPUs, see that nvidia-smi works here (in a container: docker run --gpus all); for AMD "
-        "GPUs install amdsmi: pip install 'simple-gpu-scheduler[amd]'"
+        "GPUs install amdsmi, which is the extra `amd` of simple-gpu-scheduler"
     )

@@ -10,7 +10,7 @@ from simple_gpu_scheduler.devices import Gpu, GpuProcess
 from simple_gpu_scheduler.leasing import LeaseRecord
 from simple_gpu_scheduler.model import GPU_UNITS
 from simple_gpu_scheduler.occupancy import Occupancy
-from simple_gpu_scheduler.results.text import crop, pad, printable
+from simple_gpu_scheduler.results.text import crop, pad, printable, text_width
 
 Seen = Sequence[tuple[Gpu, Occupancy]]
 
@@ -24,21 +24,26 @@ _COLUMNS = (
     ("power", True),
     ("state", False),
 )
-_MOST_NAME = 40  #: columns of the terminal that the name of a card may take
+_NAME = 1  #: the column that gives way where a line is too long
+_LEAST_NAME, _MOST_NAME = 8, 40  #: columns of the terminal that the name of a card may take
 _LEAST_UUID = 12  #: characters of a slice's UUID that are shown, if that is enough to know it
 _INDENT = "     "
+_GAP = "  "
 
 
-def table(seen: Seen, now_s: float) -> list[str]:
+def table(seen: Seen, now_s: float, width: int | None = None) -> list[str]:
     """A line a GPU, under it who has it, and at the end what is free.
 
     Args:
         now_s: wall clock.
+        width: of the terminal; names are shortened where the GPU's line would be longer.
     """
     names = short_names([gpu for gpu, _ in seen])
     rows = [_cells(name, gpu, one) for name, (gpu, one) in zip(names, seen, strict=True)]
     titles = tuple(title for title, _ in _COLUMNS)
-    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
+    widths = [max(map(text_width, column)) for column in zip(titles, *rows, strict=True)]
+    if width is not None:
+        widths[_NAME] = _name_width(widths, width)
     lines = [_line(titles, widths)] if seen else []
     for row, (gpu, one) in zip(rows, seen, strict=True):
         lines.append(_line(row, widths))
@@ -78,16 +83,23 @@ def _cells(name: str, gpu: Gpu, one: Occupancy) -> tuple[str, ...]:
     )
 
 
+def _name_width(widths: Sequence[int], width: int) -> int:
+    """What is left to the names, if that is enough to tell one from another."""
+    too_long = sum(widths) + len(_GAP) * (len(widths) - 1) - width
+    least = min(widths[_NAME], _LEAST_NAME)
+    return max(least, widths[_NAME] - max(0, too_long))
+
+
 def _or_dash(value: int | None, unit: str = "") -> str:
     return "-" if value is None else f"{value}{unit}"
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     parts = (
-        pad(cell, width, right=right)
+        pad(crop(cell, width), width, right=right)
         for cell, width, (_, right) in zip(cells, widths, _COLUMNS, strict=True)
     )
-    return "  ".join(parts).rstrip()
+    return _GAP.join(parts).rstrip()
 
 
 def _details(gpu: Gpu, one: Occupancy, now_s: float) -> Iterator[str]:
@@ -100,12 +112,17 @@ def _details(gpu: Gpu, one: Occupancy, now_s: float) -> Iterator[str]:
 
 
 def _lease(lease: LeaseRecord, now_s: float) -> str:
-    share = "" if lease.units >= GPU_UNITS else f", {lease.units / GPU_UNITS:.0%} of it"
-    memory = "" if lease.memory_mib is None else f", {lease.memory_mib} MiB"
     return (
         f"leased by {printable(lease.user)} since {since(lease.since_s, now_s)}: "
-        f"{printable(lease.kind)}, process {lease.pid}{share}{memory}"
+        f"{printable(lease.kind)}, process {lease.pid}{_part(lease)}"
     )
+
+
+def _part(lease: LeaseRecord) -> str:
+    """What it has of the GPU: memory if it says so; then its units only bound how many share."""
+    if lease.memory_mib is not None:
+        return f", {lease.memory_mib} MiB"
+    return "" if lease.units >= GPU_UNITS else f", {lease.units / GPU_UNITS:.0%} of it"
 
 
 def since(since_s: float, now_s: float) -> str:

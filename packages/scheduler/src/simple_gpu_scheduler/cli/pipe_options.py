@@ -229,7 +229,8 @@ def add_placement_options(group: argparse._ArgumentGroup) -> None:
         metavar="N",
         help="take no GPU if that would leave others fewer than N free ones",
     )
-    group.add_argument(
+    either = group.add_mutually_exclusive_group()
+    either.add_argument(
         "--pack",
         dest="placement",
         action="store_const",
@@ -237,7 +238,7 @@ def add_placement_options(group: argparse._ArgumentGroup) -> None:
         default="default",
         help="fill GPUs that have jobs already before empty ones",
     )
-    group.add_argument(
+    either.add_argument(
         "--spread",
         dest="placement",
         action="store_const",

@@ -248,8 +248,8 @@ def _pyplot() -> Any:
         matplotlib = importlib.import_module("matplotlib")
     except ImportError:
         raise SgsError(
-            "--figure needs matplotlib, which is not installed; "
-            "pip install 'simple-gpu-scheduler[simulate]' brings it"
+            "--figure needs matplotlib, which is not installed; install it, or "
+            "simple-gpu-scheduler with its extra `simulate`"
         ) from None
     matplotlib.use("Agg")
     return importlib.import_module("matplotlib.pyplot")

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.sim.trace import Task, Trace, in_order
+from simple_gpu_scheduler.sim.trace import Task, Trace, in_order, told
 
 _NEEDS = {
     "simple": ("submit_s", "runtime_s"),
@@ -91,7 +91,7 @@ def read(lines: Iterable[str], name: str, form: str, memory_mib: int) -> Trace:
     except csv.Error as error:
         raise UsageError(f"{name}, after line {reader.line_num}: not CSV ({error})") from None
     if not tasks:
-        raise UsageError(f"{name}: has no job to simulate{_said(left_out)}")
+        raise UsageError(f"{name}: has no job to simulate{told(left_out)}")
     return Trace(in_order(tasks), left_out)
 
 
@@ -143,8 +143,3 @@ def _openb(line: _Line, memory_mib: int) -> Task | Left:
 
 
 _READERS: dict[str, Callable[[_Line, int], Task | Left]] = {"simple": _simple, "openb": _openb}
-
-
-def _said(left_out: Mapping[str, int]) -> str:
-    reasons = ", ".join(f"{count} ({reason})" for reason, count in left_out.items())
-    return f" (left out: {reasons})" if reasons else ""

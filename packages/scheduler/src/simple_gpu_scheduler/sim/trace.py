@@ -40,17 +40,26 @@ def piece(trace: Trace, first: int, end: int | None) -> Trace:
     """
     tasks = in_order(trace.tasks[first:end])
     if not tasks:
-        raise UsageError(
-            f"no job is left to simulate: the trace has {len(trace.tasks)}, "
-            f"and --slice {first}:{'' if end is None else end} was asked for"
-        )
+        outside = f"outside --slice {first}:{'' if end is None else end}"
+        raise UsageError(_none_left(_leaving_out(trace, tasks, outside)))
     return trace._replace(tasks=tasks)
+
+
+def _none_left(trace: Trace) -> str:
+    total = sum(trace.left_out.values())
+    return f"no job is left to simulate: the trace has {total}{told(trace.left_out)}"
+
+
+def told(left_out: Mapping[str, int]) -> str:
+    """How many jobs were left out, and why, to end a sentence; empty if none were."""
+    reasons = ", ".join(f"{count} ({reason})" for reason, count in left_out.items())
+    return f"; left out: {reasons}" if reasons else ""
 
 
 def possible(trace: Trace, gpus: int, memory_mib: int) -> Trace:
     """Without the jobs that so many GPUs with so much memory can't run."""
     fitting = [task for task in trace.tasks if _fits(task, gpus, memory_mib)]
-    return _leaving_out(trace, fitting, "asks for more than the machine has")
+    return _leaving_out(trace, fitting, "asks for more GPUs or memory than the machine has")
 
 
 def _fits(task: Task, gpus: int, memory_mib: int) -> bool:
