@@ -129,7 +129,7 @@ def _cloudpickle() -> Callable[[Any], bytes]:
         dumps: Callable[[Any], bytes] = importlib.import_module("cloudpickle").dumps
     except ImportError:
         raise SgsError(
-            "GPUExecutor needs cloudpickle; pip install 'simple-gpu-scheduler[executor]' brings it"
+            "GPUExecutor needs cloudpickle: install the extra executor of simple-gpu-scheduler"
         ) from None
     return dumps
 
