@@ -56,7 +56,7 @@ def test_looks_are_apart_and_never_longer_than_half_a_minute(
     assert due_s is not None
     assert due_s >= looked_s + LEAST_S
     youngest_s = max(one.started_s for one in jobs)
-    assert due_s <= max(looked_s, youngest_s + 1.0) + 30.0
+    assert due_s <= max(looked_s, youngest_s + 1.0) + 30.0 + 1e-9, "but for rounding"
 
 
 def process(gpu: str, card: str = "") -> JobProcess:
