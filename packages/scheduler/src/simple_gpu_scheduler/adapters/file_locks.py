@@ -62,7 +62,12 @@ def is_locked(path: str) -> bool | None:
         return None
     finally:
         os.close(fd)
-    return False if _file_system(path) in _LOCAL else None
+    return False if is_on_this_machine(path) else None
+
+
+def is_on_this_machine(path: str) -> bool:
+    """Whether locks there are seen by all who could have one; the path need not exist."""
+    return _file_system(path) in _LOCAL
 
 
 def _file_system(path: str) -> bytes:

@@ -11,7 +11,7 @@ import ctypes
 import os
 from collections.abc import Iterable
 
-_IN_CLOSE_WRITE, _IN_DELETE, _IN_ONLYDIR = 0x8, 0x200, 0x01000000
+_IN_MODIFY, _IN_CLOSE_WRITE, _IN_DELETE, _IN_ONLYDIR = 0x2, 0x8, 0x200, 0x01000000
 
 
 def watch_ends(folders: Iterable[str]) -> int:
@@ -20,12 +20,24 @@ def watch_ends(folders: Iterable[str]) -> int:
     Raises:
         OSError: the kernel has no more of them (fs.inotify.max_user_instances).
     """
+    return _watch(folders, _IN_CLOSE_WRITE | _IN_DELETE | _IN_ONLYDIR)
+
+
+def watch_writes(folders: Iterable[str]) -> int:
+    """A descriptor that becomes readable when a file is written to.
+
+    Raises:
+        OSError: as `watch_ends`.
+    """
+    return _watch(folders, _IN_MODIFY | _IN_ONLYDIR)
+
+
+def _watch(folders: Iterable[str], mask: int) -> int:
     libc = ctypes.CDLL(None, use_errno=True)
     fd: int = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
     if fd < 0:
         raise _error()
     for folder in folders:
-        mask = _IN_CLOSE_WRITE | _IN_DELETE | _IN_ONLYDIR
         if libc.inotify_add_watch(fd, os.fsencode(folder), mask) < 0:
             error = _error()
             os.close(fd)

@@ -63,6 +63,17 @@ def is_stopped(pid: int) -> bool:
         return False
 
 
+def start_ticks(pid: int) -> int | None:
+    """When the process started, since boot; None if it is gone, or only not yet waited for."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            text = file.read()
+    except OSError:
+        return None
+    fields = text[text.rindex(b")") + 2 :].split()
+    return None if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
 def _processes() -> dict[int, _Process]:
     found: dict[int, _Process] = {}
     try:

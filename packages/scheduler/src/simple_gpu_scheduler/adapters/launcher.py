@@ -1,0 +1,207 @@
+"""The server's side of a launcher: orders go through its socket, news come from its journal."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import select
+import socket
+import struct
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from simple_gpu_scheduler.adapters.file_locks import is_held
+from simple_gpu_scheduler.errors import SgsError
+from simple_gpu_scheduler.queue.journal import Note, read_notes
+from simple_gpu_scheduler.queue.records import Context
+
+_PROGRAM = str(Path(__file__).with_name("launcher_main.py"))
+_LENGTH = struct.Struct("!I")
+_JOURNAL, _SOCKET = ".journal", ".sock"
+_START_LIMIT_S = 30.0
+_SEND_LIMIT_S = 30.0
+
+
+class Launcher:
+    """A launcher that lives, and takes orders from us."""
+
+    def __init__(self, folder: str, name: str, pid: int | None) -> None:
+        """Become its server; waits until it has done what the server before us asked for.
+
+        Args:
+            pid: of a child of ours; None for one that an earlier server has started.
+
+        Raises:
+            SgsError: it doesn't answer.
+        """
+        self.name = name
+        self.pid = pid
+        self.journal = Journal(folder, name)
+        self._socket = _connect(folder, name)
+        self._sent: set[int] = set()  # contexts
+
+    @property
+    def wake_fd(self) -> int:
+        """Readable when there is news in the journal, or it is gone."""
+        return self._socket.fileno()
+
+    def start(
+        self,
+        job: int,
+        attempt: int,
+        command: bytes,
+        context_id: int,
+        context: Context,
+        environ: dict[str, str],
+        log: str,
+        lease_fd: int,
+    ) -> None:
+        """Tell it to start a job.
+
+        Raises:
+            OSError: it is gone; whether it has heard that, its journal tells.
+        """
+        if context_id not in self._sent:
+            texts = [[os.fsdecode(name), os.fsdecode(value)] for name, value in context.environ]
+            cwd = os.fsdecode(context.cwd)
+            self._send({"context": [context_id, cwd, context.umask, texts]})
+            self._sent.add(context_id)
+        order = {
+            "job": job,
+            "attempt": attempt,
+            "command": os.fsdecode(command),
+            "context": context_id,
+            "environ": environ,
+            "shell": "/bin/sh",
+            "log": log,
+            "leased": True,
+        }
+        self._send(order, lease_fd)
+
+    def news(self) -> list[Note]:
+        """What was written down since the last time."""
+        with suppress(BlockingIOError, ConnectionResetError):
+            while self._socket.recv(4096):
+                pass
+        return self.journal.read()
+
+    def is_gone(self) -> bool:
+        """True if it has ended; then `news` once more tells all that it knew."""
+        return not self.journal.is_held()
+
+    def close(self) -> None:
+        """Let it go; it ends once its jobs have."""
+        self._socket.close()
+        self.journal.close()
+
+    def _send(self, order: dict[str, Any], fd: int | None = None) -> None:
+        frame = json.dumps(order).encode()
+        data = _LENGTH.pack(len(frame)) + frame
+        fds = [] if fd is None else [fd]
+        poll = select.poll()
+        poll.register(self._socket, select.POLLOUT)
+        while data:
+            try:
+                data = data[socket.send_fds(self._socket, [data], fds) :]
+                fds = []
+            except BlockingIOError:
+                if not poll.poll(_SEND_LIMIT_S * 1000):
+                    raise TimeoutError(110, "it doesn't listen (was it stopped?)") from None
+
+
+class Journal:
+    """What a launcher writes, living or dead."""
+
+    def __init__(self, folder: str, name: str) -> None:
+        self.name = name
+        self._path = os.path.join(folder, name)
+        self._fd = os.open(self._path + _JOURNAL, os.O_RDONLY | os.O_CLOEXEC)
+        self._rest = b""
+
+    def read(self) -> list[Note]:
+        """What is new."""
+        data = self._rest
+        while more := os.read(self._fd, 1 << 16):
+            data += more
+        notes, self._rest = read_notes(data)
+        return notes
+
+    def read_all(self) -> list[Note]:
+        """All, from the beginning."""
+        data = b""
+        while more := os.pread(self._fd, 1 << 20, len(data)):
+            data += more
+        return read_notes(data)[0]
+
+    def is_held(self) -> bool:
+        """True as long as the launcher lives."""
+        held = is_held(self._fd)
+        if not held:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+        return held
+
+    def close(self) -> None:
+        """Look no more."""
+        os.close(self._fd)
+
+    def remove(self) -> None:
+        """All that it told is in the database."""
+        for ending in (_JOURNAL, _SOCKET):
+            with suppress(OSError):
+                os.unlink(self._path + ending)
+
+
+def journals(folder: str) -> list[Journal]:
+    """Of all launchers that there are or were."""
+    names = [name.removesuffix(_JOURNAL) for name in os.listdir(folder) if name.endswith(_JOURNAL)]
+    return [Journal(folder, name) for name in sorted(names)]
+
+
+def start_launcher(folder: str) -> Launcher:
+    """Start a launcher.
+
+    Raises:
+        SgsError: it doesn't come up.
+    """
+    name = f"{os.getpid()}-{time.time_ns():x}"
+    log = os.path.join(folder, "launcher.log")
+    pid = os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-I", "-S", _PROGRAM, folder, name],
+        {"PATH": os.defpath, "LANG": "C.UTF-8"},
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+    )
+    until_s = time.monotonic() + _START_LIMIT_S
+    while not os.path.exists(os.path.join(folder, name + _SOCKET)):
+        if os.waitpid(pid, os.WNOHANG)[0] or time.monotonic() > until_s:
+            raise SgsError(f"the process that starts jobs doesn't come up; see {log}")
+        time.sleep(0.005)
+    return Launcher(folder, name, pid)
+
+
+def _connect(folder: str, name: str) -> socket.socket:
+    """Connect, and wait for its first byte: then it has done all that it was told before."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        connection.settimeout(_START_LIMIT_S)
+        connection.connect(f"/proc/self/fd/{directory}/{name}{_SOCKET}")
+        if not connection.recv(1):
+            raise ConnectionResetError(104, "it has ended")
+        connection.setblocking(False)
+    except OSError as error:
+        connection.close()
+        why = error.strerror or "it doesn't answer"
+        raise SgsError(f"the launcher {name} in {folder} can't be reached: {why}") from None
+    finally:
+        os.close(directory)
+    return connection

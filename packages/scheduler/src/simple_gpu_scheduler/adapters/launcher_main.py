@@ -1,0 +1,288 @@
+"""The process that starts the queue's jobs and sees how they end, whatever becomes of the server.
+
+A file to be executed, which imports nothing of ours: FOLDER NAME. It holds FOLDER/NAME.journal
+locked as long as it lives, and writes there what it is about to start, what runs, and how that
+ended, each as a line of JSON in one write. It takes orders from one server at a time, at
+FOLDER/NAME.sock, and ends once it has neither a server nor a job. A start is written down before
+it is made, so that no attempt is ever made twice; what a dead launcher's journal doesn't have was
+never started.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import time
+from contextlib import suppress
+from typing import Any
+
+_LENGTH = struct.Struct("!I")
+_LEAST_FD = 100
+_MOST_FDS = 64
+_TRY_AGAIN_MS = 1000
+_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+
+#: The server decides about these, not a terminal.
+_ENDING = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT)
+
+#: We ignore these (the last two, Python does), and a spawned child would inherit that.
+_IGNORED = (*_ENDING, signal.SIGPIPE, signal.SIGXFSZ)
+
+
+class _Job:
+    """A job that runs."""
+
+    def __init__(self, number: int, attempt: int, lease_fd: int | None) -> None:
+        self.number = number
+        self.attempt = attempt
+        self.lease_fd = lease_fd
+
+
+class _Orders:
+    """What comes from a server: frames of JSON, some with a descriptor."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self._data = bytearray()
+        self._fds: list[int] = []
+
+    def read(self) -> bool:
+        """Read what is there; False at the end."""
+        try:
+            data, fds, _, _ = socket.recv_fds(self.connection, 1 << 20, _MOST_FDS)
+        except BlockingIOError:
+            return True
+        except ConnectionResetError:
+            return False
+        self._data += data
+        self._fds += [_high(fd) for fd in fds]
+        return bool(data)
+
+    def next(self) -> dict[str, Any] | None:
+        """The next whole frame; None if there is none."""
+        if len(self._data) < _LENGTH.size:
+            return None
+        (length,) = _LENGTH.unpack_from(self._data)
+        if len(self._data) < _LENGTH.size + length:
+            return None
+        frame = bytes(self._data[_LENGTH.size : _LENGTH.size + length])
+        del self._data[: _LENGTH.size + length]
+        order: dict[str, Any] = json.loads(frame)
+        return order
+
+    def take_fd(self) -> int:
+        """The descriptor that came with the frame."""
+        return self._fds.pop(0)
+
+    def close(self) -> None:
+        """The server is gone: a frame that is not whole is none."""
+        self.connection.close()
+        for fd in self._fds:
+            os.close(fd)
+
+
+class Launcher:
+    """Starts jobs and waits for them."""
+
+    def __init__(self, folder: str, name: str) -> None:
+        base = os.path.join(folder, name)
+        self._journal_fd = os.open(f"{base}.journal", _APPEND, 0o600)
+        fcntl.flock(self._journal_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._path = f"{base}.sock"
+        self._listening = _listen(self._path)
+        self._wake_fd, write_fd = os.pipe()
+        for fd in (self._wake_fd, write_fd):
+            os.set_blocking(fd, False)
+        signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._null_fd = os.open(os.devnull, os.O_RDONLY)
+        self._orders: _Orders | None = None
+        self._contexts: dict[int, tuple[str, int, dict[str, str]]] = {}
+        self._jobs: dict[int, _Job] = {}
+        self._poll = select.poll()
+        self._poll.register(self._listening, select.POLLIN)
+        self._poll.register(self._wake_fd, select.POLLIN)
+        self._served = False
+        self._unwritten = bytearray()  # of the journal: the disk is full
+        self._delayed: list[tuple[dict[str, Any], int | None]] = []  # starts, meanwhile
+
+    def run(self) -> None:
+        """Until nobody needs us."""
+        while self._jobs or self._unwritten or self._orders is not None or not self._served:
+            for fd, _ in self._poll.poll(_TRY_AGAIN_MS if self._unwritten else None):
+                if fd == self._wake_fd:
+                    self._reap()
+                elif fd == self._listening.fileno():
+                    self._welcome()
+                else:
+                    self._heed()
+            if self._unwritten:
+                self._catch_up()
+        os.unlink(self._path)
+
+    def _welcome(self) -> None:
+        """Listen to a server, once we have done what the one before it asked for."""
+        self._orders = _Orders(self._listening.accept()[0])
+        self._orders.connection.setblocking(False)
+        self._poll.unregister(self._listening)
+        self._poll.register(self._orders.connection, select.POLLIN)
+        self._served = True
+        self._tell()
+
+    def _heed(self) -> None:
+        orders = self._orders
+        if orders is None:
+            return
+        alive = orders.read()
+        while (order := orders.next()) is not None:
+            if "context" in order and "job" not in order:
+                number, cwd, umask, environ = order["context"]
+                self._contexts[number] = cwd, umask, dict(environ)
+            else:
+                self._start(order, orders.take_fd() if order["leased"] else None)
+        if not alive:
+            self._poll.unregister(orders.connection)
+            orders.close()
+            self._orders = None
+            self._poll.register(self._listening, select.POLLIN)
+        self._tell()
+
+    def _start(self, order: dict[str, Any], lease_fd: int | None) -> None:
+        job = _Job(order["job"], order["attempt"], lease_fd)
+        if self._unwritten or not self._note("begins", job):
+            self._delayed.append((order, lease_fd))
+            return
+        try:
+            pid = self._spawn(order, lease_fd)
+        except (OSError, ValueError) as error:
+            self._let_go(job)
+            self._note("broken", job, getattr(error, "strerror", None) or str(error))
+            return
+        self._jobs[pid] = job
+        self._note("runs", job, pid, _start_ticks(pid), time.time())
+
+    def _spawn(self, order: dict[str, Any], lease_fd: int | None) -> int:
+        cwd, umask, environ = self._contexts[order["context"]]
+        os.chdir(os.fsencode(cwd))
+        os.umask(0o077)
+        log_fd = os.open(
+            order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
+        )
+        os.umask(umask)
+        actions = [
+            (os.POSIX_SPAWN_DUP2, self._null_fd, 0),
+            (os.POSIX_SPAWN_DUP2, log_fd, 1),
+            (os.POSIX_SPAWN_DUP2, log_fd, 2),
+        ]
+        if lease_fd is not None:  # onto itself: that makes the job inherit it
+            actions.append((os.POSIX_SPAWN_DUP2, lease_fd, lease_fd))
+        try:
+            return os.posix_spawn(
+                order["shell"],
+                (order["shell"], "-c", os.fsencode(order["command"])),
+                {os.fsencode(k): os.fsencode(v) for k, v in (environ | order["environ"]).items()},
+                file_actions=actions,
+                setsid=True,
+                setsigmask=(),
+                setsigdef=_IGNORED,
+            )
+        finally:
+            os.close(log_fd)
+            os.chdir("/")
+
+    def _reap(self) -> None:
+        with suppress(BlockingIOError):
+            os.read(self._wake_fd, 4096)
+        ended = False
+        while self._jobs:
+            pid, status, usage = os.wait4(-1, os.WNOHANG)
+            if pid == 0:
+                break
+            job = self._jobs.pop(pid, None)
+            if job is not None:
+                code = os.waitstatus_to_exitcode(status)
+                times = round(usage.ru_utime, 3), round(usage.ru_stime, 3)
+                self._note("ended", job, code, time.time(), *times, usage.ru_maxrss // 1024)
+                self._let_go(job)
+                ended = True
+        if ended:
+            self._tell()
+
+    def _let_go(self, job: _Job) -> None:
+        """Give up the lease; without a server nobody else would end it for a stray child."""
+        if job.lease_fd is not None:
+            if self._orders is None:
+                with suppress(OSError):
+                    fcntl.flock(job.lease_fd, fcntl.LOCK_UN)
+            os.close(job.lease_fd)
+
+    def _note(self, what: str, job: _Job, *facts: object) -> bool:
+        """Write a line; False if it is still to be written, the disk being full."""
+        self._unwritten += json.dumps([what, job.number, job.attempt, *facts]).encode() + b"\n"
+        return self._write()
+
+    def _write(self) -> bool:
+        try:
+            while self._unwritten:
+                del self._unwritten[: os.write(self._journal_fd, self._unwritten)]
+        except OSError:
+            return False
+        return True
+
+    def _catch_up(self) -> None:
+        """There may be room on the disk again; a delayed start may stand there already."""
+        if self._write():
+            delayed, self._delayed = self._delayed, []
+            for order, lease_fd in delayed:
+                self._start(order, lease_fd)
+            self._tell()
+
+    def _tell(self) -> None:
+        """That there is news in the journal; a server that has enough of that unread will look."""
+        if self._orders is not None:
+            with suppress(OSError):
+                self._orders.connection.send(b".", socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+
+
+def _listen(path: str) -> socket.socket:
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    os.chdir(os.path.dirname(path))  # the address has room for 107 bytes
+    listening.bind(os.path.basename(path))
+    os.chdir("/")
+    listening.listen()
+    return listening
+
+
+def _high(fd: int) -> int:
+    """The descriptor under a number that no redirection of a script is in the way of."""
+    high_fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _LEAST_FD)
+    os.close(fd)
+    return high_fd
+
+
+def _start_ticks(pid: int) -> int:
+    """When it started, since boot; 0 if it is gone already."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            text = file.read()
+    except OSError:
+        return 0
+    return int(text[text.rindex(b")") + 2 :].split()[19])
+
+
+def main() -> None:
+    """Run as a process of its own."""
+    os.umask(0o077)
+    for number in _ENDING:
+        signal.signal(number, signal.SIG_IGN)
+    Launcher(sys.argv[1], sys.argv[2]).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""This user's queue on this machine: its folder, its file, and its server, started by need."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import Any
+
+from simple_gpu_scheduler.adapters.queue_store import QueueStore
+from simple_gpu_scheduler.adapters.queue_wait import call
+from simple_gpu_scheduler.adapters.state_dir import open_queue_dir, queue_dir
+
+DATABASE, LOCK, LOG = "queue.sqlite3", "server.lock", "server.log"
+_MODULE = "simple_gpu_scheduler.adapters.queue_server_main"
+_START_LIMIT_S = 10.0
+
+#: What is the submitter's, or was given to him by another lease, is none of the server's.
+_NOT_ITS_OWN = ("SGS_LEASE", "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
+
+
+class QueueHome:
+    """Where a user meets his queue."""
+
+    def __init__(self) -> None:
+        """Open it; it is created if need be.
+
+        Raises:
+            SgsError: it can't be used.
+        """
+        self.folder = queue_dir()
+        open_queue_dir(self.folder)
+        self.store = QueueStore(os.path.join(self.folder, DATABASE))
+
+    def wake(self) -> None:
+        """Tell the server that there is something to do, and start it if there is none.
+
+        What was submitted is accepted whatever becomes of this.
+        """
+        if self.server_pid() is None or not call(self.folder):
+            self._start()
+
+    def server_pid(self) -> int | None:
+        """The server's process; None if there is none."""
+        about = self.server()
+        return None if about is None else int(about["pid"])
+
+    def server(self) -> dict[str, Any] | None:
+        """What the server says of itself; None if there is none."""
+        try:
+            fd = os.open(os.path.join(self.folder, LOCK), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            try:
+                about: dict[str, Any] = json.loads(os.read(fd, 4096))
+            except ValueError:  # it has just begun
+                return None
+            return about
+        finally:
+            os.close(fd)
+        return None
+
+    def stop_server(self) -> bool:
+        """Have the server end, jobs run on; False if there is none, or it doesn't end in time."""
+        if not call(self.folder, b"stop"):
+            return False
+        until_s = time.monotonic() + _START_LIMIT_S
+        while self.server_pid() is not None and time.monotonic() < until_s:
+            time.sleep(0.01)
+        return self.server_pid() is None
+
+    def log_path(self, job: int, attempt: int) -> str:
+        """Where the output of an attempt is."""
+        return os.path.join(self.folder, "logs", f"{job}.{attempt}.log")
+
+    def last_words(self) -> str:
+        """The last line of the server's log."""
+        try:
+            with open(os.path.join(self.folder, LOG), encoding="utf-8", errors="replace") as file:
+                lines = file.read().splitlines()
+        except OSError:
+            return ""
+        return lines[-1] if lines else ""
+
+    def _start(self) -> None:
+        environ = {k: v for k, v in os.environ.items() if k not in _NOT_ITS_OWN}
+        log_fd = os.open(
+            os.path.join(self.folder, LOG), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600
+        )
+        try:
+            subprocess.Popen(
+                [sys.executable, "-m", _MODULE, self.folder],
+                env=environ,
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=log_fd,
+                stderr=log_fd,
+                start_new_session=True,
+            )
+        finally:
+            os.close(log_fd)

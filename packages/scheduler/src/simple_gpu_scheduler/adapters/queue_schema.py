@@ -1,0 +1,97 @@
+"""The tables of the queue, and how those of earlier versions become them."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from simple_gpu_scheduler.errors import SgsError
+
+#: A step for each version; the database's `user_version` says how many were taken.
+_STEPS = (
+    """
+    CREATE TABLE contexts (
+        id INTEGER PRIMARY KEY,
+        digest BLOB NOT NULL UNIQUE,
+        content BLOB NOT NULL
+    );
+    CREATE TABLE settings (
+        name TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE jobs (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used again
+        state TEXT NOT NULL,
+        command BLOB NOT NULL,
+        context INTEGER NOT NULL REFERENCES contexts (id),
+        gpus INTEGER NOT NULL,
+        slots INTEGER NOT NULL,  -- so many of such jobs fill a GPU
+        memory_mib INTEGER,
+        auto_memory INTEGER NOT NULL,
+        priority INTEGER NOT NULL,
+        blockers INTEGER NOT NULL,
+        not_before_s REAL,
+        timeout_s REAL,
+        tries INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        group_name TEXT NOT NULL,
+        key TEXT,
+        submitted_s REAL NOT NULL,
+        attempt INTEGER NOT NULL DEFAULT 0,
+        started_s REAL,
+        ended_s REAL,
+        exit_code INTEGER,
+        signal INTEGER,
+        reason TEXT NOT NULL DEFAULT '',
+        gpu_names TEXT NOT NULL DEFAULT '',
+        stop TEXT  -- why it is to be stopped, while it runs
+    );
+    CREATE INDEX jobs_ready ON jobs (priority DESC, id) WHERE state = 'queued' AND blockers = 0;
+    CREATE INDEX jobs_open ON jobs (state) WHERE state IN ('queued', 'held', 'running');
+    CREATE INDEX jobs_of_group ON jobs (group_name) WHERE group_name != '';
+    CREATE INDEX jobs_of_key ON jobs (key) WHERE key IS NOT NULL;
+    CREATE TABLE needs (
+        job INTEGER NOT NULL REFERENCES jobs (id),
+        needed INTEGER NOT NULL REFERENCES jobs (id),
+        success INTEGER NOT NULL,  -- 0: it is enough that it has ended
+        PRIMARY KEY (job, needed)
+    ) WITHOUT ROWID;
+    CREATE INDEX needs_of ON needs (needed);
+    CREATE TABLE attempts (
+        job INTEGER NOT NULL REFERENCES jobs (id),
+        number INTEGER NOT NULL,
+        launcher TEXT NOT NULL,
+        gpu_names TEXT NOT NULL,
+        started_s REAL NOT NULL,
+        pid INTEGER,
+        start_ticks INTEGER,
+        boot TEXT NOT NULL,
+        ended_s REAL,
+        exit_code INTEGER,
+        signal INTEGER,
+        reason TEXT NOT NULL DEFAULT '',
+        PRIMARY KEY (job, number)
+    ) WITHOUT ROWID;
+    """,
+)
+
+
+def bring_up_to_date(database: sqlite3.Connection, path: str) -> None:
+    """Create the tables, or change them to what this version knows.
+
+    Raises:
+        SgsError: they are of a later version.
+    """
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if version > len(_STEPS):
+        raise SgsError(
+            f"{path} is of a later version of sgs (tables {version}, this one knows "
+            f"{len(_STEPS)}); use that version, or another directory by SGS_STATE_DIR"
+        )
+    for number in range(version, len(_STEPS)):
+        database.execute("BEGIN IMMEDIATE")
+        (now,) = database.execute("PRAGMA user_version").fetchone()
+        if now == number:  # else somebody else was faster
+            for statement in _STEPS[number].split(";"):
+                database.execute(statement)
+            database.execute(f"PRAGMA user_version = {number + 1}")
+        database.execute("COMMIT")

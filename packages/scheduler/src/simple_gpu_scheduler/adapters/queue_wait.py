@@ -1,0 +1,94 @@
+"""Sleep until something happens to the queue: somebody calls, a launcher tells, leases change."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+from collections.abc import Collection
+from contextlib import suppress
+from typing import NamedTuple
+
+from simple_gpu_scheduler.errors import SgsError
+
+SOCKET = "server.sock"
+_LONGEST_S = 1_000_000.0
+_HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+
+
+class Woken(NamedTuple):
+    """Why the sleep ended."""
+
+    fds: frozenset[int]
+    words: frozenset[bytes]
+    ended: bool  #: a signal asks us to end
+
+
+class QueueWait:
+    """The server's ears: its socket, where a word is a datagram, and its signals."""
+
+    def __init__(self, folder: str) -> None:
+        """Listen.
+
+        Raises:
+            SgsError: the socket can't be had.
+        """
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._wake_fd, write_fd = os.pipe()
+        for fd in (self._wake_fd, write_fd):
+            os.set_blocking(fd, False)
+        signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
+        for number in _HEARD:
+            signal.signal(number, lambda *_: None)
+        with suppress(FileNotFoundError):
+            os.unlink(os.path.join(folder, SOCKET))
+        try:
+            with _FolderPath(folder) as path:
+                self._socket.bind(f"{path}/{SOCKET}")
+        except OSError as error:
+            raise SgsError(f"{folder}/{SOCKET} can't be had: {error.strerror}") from None
+        self._socket.setblocking(False)
+
+    def sleep(self, timeout_s: float | None, fds: Collection[int]) -> Woken:
+        """Sleep until time is up, or one of the descriptors or a signal or a word comes."""
+        poll = select.poll()
+        for fd in (self._wake_fd, self._socket.fileno(), *fds):
+            poll.register(fd, select.POLLIN)
+        limit_s = None if timeout_s is None else max(0.0, min(timeout_s, _LONGEST_S))
+        ready = poll.poll(None if limit_s is None else limit_s * 1000)
+        signals = b""
+        with suppress(BlockingIOError):
+            signals = os.read(self._wake_fd, 4096)
+        ended = bool(set(signals) - {signal.SIGCHLD})
+        return Woken(frozenset(fd for fd, _ in ready), self._words(), ended)
+
+    def _words(self) -> frozenset[bytes]:
+        words: set[bytes] = set()
+        with suppress(BlockingIOError):
+            while True:
+                words.add(self._socket.recv(64))
+        return frozenset(words)
+
+
+class _FolderPath:
+    """A short path to a folder: an address has room for 107 bytes."""
+
+    def __init__(self, folder: str) -> None:
+        self._fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+
+    def __enter__(self) -> str:
+        return f"/proc/self/fd/{self._fd}"
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+
+
+def call(folder: str, word: bytes = b"look") -> bool:
+    """Say a word to the server; False if there is none."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ours, _FolderPath(folder) as path:
+            ours.sendto(word, f"{path}/{SOCKET}")
+    except (FileNotFoundError, ConnectionRefusedError):
+        return False
+    return True

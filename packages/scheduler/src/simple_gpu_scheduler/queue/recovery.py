@@ -1,0 +1,65 @@
+"""What became of an attempt while nobody looked: told from what is written down.
+
+The launcher writes `begins` before it starts anything, `runs` with the process, and `ended` with
+the exit status. So of a launcher that is gone, what it has no `begins` of was never started; and
+what it has no `ended` of runs on, or nobody knows how it ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from simple_gpu_scheduler.queue.journal import Note
+from simple_gpu_scheduler.queue.records import Attempt
+
+AttemptKey = tuple[int, int]
+
+
+class Fate(NamedTuple):
+    """What is to be done about an attempt."""
+
+    what: str  #: unstart, wait (its launcher will tell), adopt (it runs on), ended, broken, lost
+    note: Note | None = None
+    reason: str = ""
+
+
+class Facts(NamedTuple):
+    """All that is known when a server begins."""
+
+    boot: str  #: this start of the machine
+    alive: frozenset[str]  #: launchers that live, and have done what they were told
+    notes: Mapping[AttemptKey, Mapping[str, Note]]  #: of all journals, by kind
+    is_running: Callable[[Note], bool]  #: whether the process of a `runs` is still that one
+    has_marked: Callable[[Attempt], int | None]  #: the first process that carries its mark
+
+
+def fate(attempt: Attempt, facts: Facts) -> Fate:
+    """What to do about an attempt that isn't over as far as the queue knows."""
+    notes = facts.notes.get((attempt.job, attempt.number), {})
+    if "ended" in notes:
+        return Fate("ended", notes["ended"])
+    if "broken" in notes:
+        return Fate("broken", notes["broken"], notes["broken"].reason)
+    if attempt.boot != facts.boot:
+        if "begins" in notes or attempt.pid is not None:
+            return Fate("lost", reason="the machine was restarted while it ran")
+        return Fate("unstart")
+    if "begins" not in notes:
+        return Fate("unstart")
+    if attempt.launcher in facts.alive:
+        return Fate("wait", notes.get("runs"))
+    return _orphan(attempt, notes, facts)
+
+
+def _orphan(attempt: Attempt, notes: Mapping[str, Note], facts: Facts) -> Fate:
+    """Its launcher was killed: it may run on, but its exit status is nobody's any more."""
+    runs = notes.get("runs")
+    if runs is not None:
+        if facts.is_running(runs):
+            return Fate("adopt", runs)
+        return Fate("lost", runs, "its launcher was killed, and nobody saw how it ended")
+    pid = facts.has_marked(attempt)
+    if pid is not None:
+        return Fate("adopt", Note("runs", attempt.job, attempt.number, pid))
+    return Fate("lost", reason="its launcher was killed as it began; it may have run")

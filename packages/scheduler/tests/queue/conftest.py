@@ -1,0 +1,116 @@
+"""A queue with a server of its own, in real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from simple_gpu_scheduler.adapters.launcher import journals
+from simple_gpu_scheduler.adapters.queue_store import QueueStore
+from simple_gpu_scheduler.adapters.queue_wait import call
+from simple_gpu_scheduler.queue.records import OPEN_STATES, Context, Entry, Request
+
+BOUND_S = 60.0
+
+
+def wait_until(seen: Callable[[], object], what: str) -> None:
+    """Look until it is so; fails after a generous bound."""
+    until_s = time.monotonic() + BOUND_S
+    while not seen():
+        assert time.monotonic() < until_s, f"never happened: {what}"
+        time.sleep(0.005)
+
+
+class Queue:
+    """One queue, its server, and what can be done to them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.folder = path / "queue"
+        self.folder.mkdir(mode=0o700)
+        self.env = {**os.environ, "SGS_LEASE_DIR": str(path / "leases")}
+        self.store = QueueStore(str(self.folder / "queue.sqlite3"))
+        self.store.set("gpus", "0,1,2,3")
+        environ = tuple((k.encode(), v.encode()) for k, v in self.env.items() if k == "PATH")
+        self.context = Context(bytes(path), environ, 0o022)
+        self.server: subprocess.Popen[bytes] | None = None
+        self._servers: list[subprocess.Popen[bytes]] = []
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start a server."""
+        module = "simple_gpu_scheduler.adapters.queue_server_main"
+        with open(self.path / "server.log", "ab") as log:
+            self.server = subprocess.Popen(
+                [sys.executable, "-m", module, str(self.folder)], env=self.env, stderr=log
+            )
+        self._servers.append(self.server)
+        return self.server
+
+    def submit(self, *requests: Request | bytes) -> list[int]:
+        """Submit, and call the server."""
+        asked = [Request(one) if isinstance(one, bytes) else one for one in requests]
+        found = self.store.submit(self.context, asked, time.time())
+        call(str(self.folder))
+        return [one.id for one in found]
+
+    def entry(self, job: int) -> Entry:
+        """The job as it is now."""
+        entry = self.store.entry(job)
+        assert entry is not None
+        return entry
+
+    def wait(self, *jobs: int) -> list[Entry]:
+        """Wait until they have ended."""
+        wait_until(
+            lambda: all(self.entry(job).state not in OPEN_STATES for job in jobs),
+            f"jobs {jobs} end",
+        )
+        return [self.entry(job) for job in jobs]
+
+    def log(self, job: int, attempt: int = 1) -> bytes:
+        """What an attempt printed so far."""
+        path = self.folder / "logs" / f"{job}.{attempt}.log"
+        return path.read_bytes() if path.exists() else b""
+
+    def launchers(self) -> list[int]:
+        """Pids of the launchers that live, by who holds a journal's lock."""
+        found = []
+        for journal in journals(str(self.folder)):
+            if journal.is_held():
+                inode = (self.folder / f"{journal.name}.journal").stat().st_ino
+                for line in Path("/proc/locks").read_text().splitlines():
+                    fields = line.split()
+                    if "FLOCK" in fields and fields[-3].endswith(f":{inode}"):
+                        found.append(int(fields[-4]))
+            journal.close()
+        return found
+
+    def close(self) -> None:
+        """End what a test has left."""
+        for server in self._servers:
+            if server.poll() is None:
+                server.kill()
+            server.wait()
+        for attempt, _ in self.store.running():
+            if attempt.pid:
+                with suppress(ProcessLookupError):
+                    os.killpg(attempt.pid, signal.SIGKILL)
+        for pid in self.launchers():
+            os.kill(pid, signal.SIGKILL)
+        self.store.close()
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Iterator[Queue]:
+    """An empty queue on four GPUs, without a server."""
+    one = Queue(tmp_path)
+    yield one
+    one.close()

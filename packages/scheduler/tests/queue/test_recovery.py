@@ -1,0 +1,94 @@
+"""What became of an attempt while nobody looked, whoever was killed at which step."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from simple_gpu_scheduler.queue.journal import Note, read_notes
+from simple_gpu_scheduler.queue.records import Attempt
+from simple_gpu_scheduler.queue.recovery import Facts, fate
+
+ATTEMPT = Attempt(7, 2, "launcher", ("0",), 1.0, boot="now")
+BEGINS = Note("begins", 7, 2)
+RUNS = Note("runs", 7, 2, 41, 99, 1.5)
+ENDED = Note("ended", 7, 2, at_s=3.0, exit_code=5)
+BROKEN = Note("broken", 7, 2, reason="no such folder")
+
+
+def facts(
+    *notes: Note, alive: bool = False, runs: bool = False, marked: int | None = None
+) -> Facts:
+    by_kind = {one.what: one for one in notes}
+    return Facts(
+        "now",
+        frozenset({"launcher"} if alive else ()),
+        {(7, 2): by_kind} if notes else {},
+        lambda _: runs,
+        lambda _: marked,
+    )
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        (facts(), "unstart"),
+        (facts(alive=True), "unstart"),
+        (facts(BEGINS, alive=True), "wait"),
+        (facts(BEGINS, RUNS, alive=True), "wait"),
+        (facts(BEGINS, RUNS, ENDED, alive=True), "ended"),
+        (facts(BEGINS, RUNS, ENDED), "ended"),
+        (facts(BEGINS, BROKEN), "broken"),
+        (facts(BEGINS, RUNS, runs=True), "adopt"),
+        (facts(BEGINS, RUNS), "lost"),
+        (facts(BEGINS, marked=55), "adopt"),
+        (facts(BEGINS), "lost"),
+    ],
+)
+def test_each_step_of_a_start(seen: Facts, expected: str) -> None:
+    assert fate(ATTEMPT, seen).what == expected
+
+
+@pytest.mark.parametrize(
+    ("seen", "pid", "expected"),
+    [
+        (facts(), None, "unstart"),
+        (facts(BEGINS), None, "lost"),
+        (facts(BEGINS, RUNS, runs=True), 41, "lost"),
+        (facts(), 41, "lost"),
+        (facts(BEGINS, RUNS, ENDED), 41, "ended"),
+    ],
+)
+def test_after_a_restart_of_the_machine_nothing_runs(
+    seen: Facts, pid: int | None, expected: str
+) -> None:
+    assert fate(ATTEMPT._replace(boot="before", pid=pid), seen).what == expected
+
+
+@given(st.sets(st.sampled_from([BEGINS, RUNS, ENDED, BROKEN])), st.booleans(), st.booleans())
+def test_what_may_have_begun_is_never_started_again(
+    notes: set[Note], alive: bool, runs: bool
+) -> None:
+    found = fate(ATTEMPT, facts(*notes, alive=alive, runs=runs))
+    assert (found.what == "unstart") == (not notes or notes == {RUNS})
+    if ENDED in notes:
+        assert found.note == ENDED
+
+
+def test_a_journal_is_read_line_by_line_and_torn_lines_are_passed_over() -> None:
+    data = (
+        b'["begins", 7, 2]\n["runs", 7, 2, 41, 99, 1.5]\n{torn\n'
+        b'["ended", 7, 2, -9, 3.0, 0.5, 0.25, 12]\n'
+        b'["broken", 8, 1, "no"]\n["what", 1]\n["ended", 9'
+    )
+    notes, rest = read_notes(data)
+    assert [one.what for one in notes] == ["begins", "runs", "ended", "broken"]
+    assert (notes[1].pid, notes[1].start_ticks) == (41, 99)
+    assert (notes[2].exit_code, notes[2].signal, notes[2].max_rss_mib) == (None, 9, 12)
+    assert (notes[3].reason, rest) == ("no", b'["ended", 9')
+
+
+@given(st.binary(max_size=200))
+def test_no_journal_is_too_odd(data: bytes) -> None:
+    read_notes(data)
