@@ -8,7 +8,8 @@ import sys
 from simple_gpu_scheduler import __version__
 from simple_gpu_scheduler.errors import SgsError, UsageError
 
-# Name: the module whose main(argv) it is, imported only when used, and what it does.
+# Name: the module whose main(argv) it is (or MODULE:FUNCTION), imported only when used, and what
+# it does.
 COMMANDS = {
     "run": (
         "simple_gpu_scheduler.cli.pipe",
@@ -18,6 +19,15 @@ COMMANDS = {
         "simple_gpu_scheduler.cli.hypersearch",
         "print the commands of a hyperparameter search (the same as simple_hypersearch)",
     ),
+    "submit": ("simple_gpu_scheduler.cli.submit", "put jobs into the queue, which no crash loses"),
+    "status": ("simple_gpu_scheduler.cli.status", "show the jobs of the queue"),
+    "logs": ("simple_gpu_scheduler.cli.logs", "print what a job of the queue has printed"),
+    "wait": ("simple_gpu_scheduler.cli.wait", "wait until jobs of the queue have ended"),
+    "cancel": ("simple_gpu_scheduler.cli.change:cancel", "end jobs of the queue"),
+    "hold": ("simple_gpu_scheduler.cli.change:hold", "keep jobs of the queue from starting"),
+    "release": ("simple_gpu_scheduler.cli.change:release", "let held jobs start"),
+    "retry": ("simple_gpu_scheduler.cli.change:retry", "queue jobs again that have failed"),
+    "server": ("simple_gpu_scheduler.cli.server", "the process that starts the queue's jobs"),
     "lease": (
         "simple_gpu_scheduler.cli.lease",
         "run a command, such as a shell, on GPUs that nobody else gets meanwhile",
@@ -43,6 +53,8 @@ EXAMPLES = """\
 examples:
   sgs lease -- bash
   sgs search "python train.py --lr {lr}" -p lr 0.1 0.01 | sgs run --gpus 0,1 --results runs/lr
+  sgs submit -- python train.py --lr 0.1
+  sgs status
   sgs results runs/lr
   sgs results runs/lr --sort val_loss --top 3
   sgs gpus
@@ -96,7 +108,8 @@ def _dispatch(arguments: list[str]) -> int:
         raise UsageError(_unknown(name))
     import importlib
 
-    status = importlib.import_module(COMMANDS[name][0]).main(rest)
+    module, _, function = COMMANDS[name][0].partition(":")
+    status = getattr(importlib.import_module(module), function or "main")(rest)
     return int(status or 0)
 
 

@@ -1,0 +1,78 @@
+"""`sgs cancel`, `hold`, `release` and `retry`: change what becomes of jobs in the queue."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from simple_gpu_scheduler.adapters.queue_home import QueueHome
+from simple_gpu_scheduler.cli.parser import Parser
+from simple_gpu_scheduler.cli.queued_jobs import entries_of
+
+
+class _Verb(NamedTuple):
+    name: str
+    what: str  #: it does
+    done: str  #: of each job
+    none: str  #: where no job was meant that could be
+
+
+_CANCEL = _Verb("cancel", "End jobs that run (TERM, then KILL after 10 s), and those that wait.",
+                "cancelled", "none of them runs or waits")  # fmt: skip
+_HOLD = _Verb("hold", "Keep jobs that wait from starting.", "held", "none of them waits")
+_RELEASE = _Verb("release", "Let held jobs start.", "released", "none of them is held")
+_RETRY = _Verb("retry", "Queue jobs again that failed, were cancelled or lost.", "queued again",
+               "none of them has failed")  # fmt: skip
+
+
+def cancel(argv: Sequence[str]) -> int:
+    """`sgs cancel`."""
+    return _change(_CANCEL, argv)
+
+
+def hold(argv: Sequence[str]) -> int:
+    """`sgs hold`."""
+    return _change(_HOLD, argv)
+
+
+def release(argv: Sequence[str]) -> int:
+    """`sgs release`."""
+    return _change(_RELEASE, argv)
+
+
+def retry(argv: Sequence[str]) -> int:
+    """`sgs retry`."""
+    return _change(_RETRY, argv)
+
+
+def _change(verb: _Verb, argv: Sequence[str]) -> int:
+    args = _parser(verb).parse_args(argv)
+    home = QueueHome()
+    jobs = [one.id for one in entries_of(home, args.jobs, args.group)]
+    if verb is _CANCEL:
+        found = [one.id for one in home.store.cancel(jobs, time.time())]
+    elif verb is _RETRY:
+        found = home.store.retry(jobs)
+    else:
+        found = home.store.hold(jobs, held=verb is _HOLD)
+    if found:
+        home.wake()
+    numbers = ", ".join(map(str, found))
+    print(f"{verb.done}: {numbers}" if found else f"nothing to do: {verb.none}")
+    return 0 if found else 1
+
+
+def _parser(verb: _Verb) -> argparse.ArgumentParser:
+    parser = Parser(
+        prog=f"sgs {verb.name}",
+        allow_abbrev=False,
+        description=verb.what,
+        epilog=f"examples:\n  sgs {verb.name} 3\n  sgs {verb.name} 3-7 9\n"
+        f"  sgs {verb.name} --group lr\n\nexit status: 0, or 1 if there was nothing to do.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--group", metavar="G", help="all jobs of this group")
+    parser.add_argument("jobs", nargs="*", metavar="ID")
+    return parser

@@ -1,0 +1,117 @@
+"""What the queue's commands share: which jobs are meant, waiting for news, and showing a job."""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from simple_gpu_scheduler.adapters.output import drain
+from simple_gpu_scheduler.adapters.queue_home import QueueHome
+from simple_gpu_scheduler.errors import UsageError
+from simple_gpu_scheduler.queue.records import Entry
+
+#: After news, and where the kernel has no more inotify instances for this user.
+_LOOK_TWICE_MS = 100
+
+
+def job_ids(words: Sequence[str]) -> list[int]:
+    """Numbers of jobs: `3`, `3 5`, `3,5`, `3-7`.
+
+    Raises:
+        UsageError: it isn't that.
+    """
+    found: list[int] = []
+    for word in (part for one in words for part in one.split(",") if part):
+        first, dash, last = word.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise UsageError(f"{word!r} is no job: expected its number, or several such as 3-7")
+        found += range(int(first), int(last or first) + 1)
+    return found
+
+
+def entries_of(home: QueueHome, words: Sequence[str], group: str | None) -> list[Entry]:
+    """The jobs that are meant.
+
+    Raises:
+        UsageError: none are, or there is no such job.
+    """
+    if group is not None:
+        found = home.store.entries(group=group)
+        if not found:
+            raise UsageError(f"there is no job of the group {group!r}")
+        return found
+    ids = job_ids(words)
+    if not ids:
+        raise UsageError("no job is named; expected the number of one, or --group")
+    found = home.store.entries(jobs=ids)
+    missing = sorted(set(ids) - {one.id for one in found})
+    if missing:
+        raise UsageError(f"there is no job {missing[0]} (see sgs status --all)")
+    return found
+
+
+def wait_for_news(home: QueueHome, is_over: Callable[[], bool], also: str | None = None) -> None:
+    """Look again whenever the queue's file changes, until it is over.
+
+    Args:
+        also: another folder in which a change is news.
+    """
+    from simple_gpu_scheduler.adapters.inotify import watch_writes
+
+    try:
+        fd: int | None = watch_writes([home.folder, *([also] if also else [])])
+    except OSError:
+        fd = None
+    poll = select.poll()
+    if fd is not None:
+        poll.register(fd, select.POLLIN)
+    try:
+        told = False
+        while not is_over():
+            # What was written is to be seen a little after it is told.
+            wait_ms = _LOOK_TWICE_MS if told or fd is None else None
+            told = bool(poll.poll(wait_ms))
+            if told and fd is not None:
+                drain(fd)
+    finally:
+        if fd is not None:
+            os.close(fd)
+
+
+def as_object(entry: Entry) -> dict[str, Any]:
+    """What --json prints of a job."""
+    return {
+        "id": entry.id,
+        "state": entry.state,
+        "exit_code": entry.exit_code,
+        "signal": entry.signal,
+        "reason": entry.reason or None,
+        "command": entry.command.decode(errors="replace"),
+        "name": entry.name or None,
+        "group": entry.group or None,
+        "key": entry.key,
+        "priority": entry.priority,
+        "gpus": list(entry.gpu_names),
+        "gpus_asked": entry.gpus,
+        "vram_mib": entry.memory_mib,
+        "attempt": entry.attempt,
+        "submitted": entry.submitted_s,
+        "started": entry.started_s,
+        "ended": entry.ended_s,
+    }
+
+
+def how_it_ended(entry: Entry) -> str:
+    """`exit 3`, `SIGKILL`, a reason; empty where the state says it all."""
+    from simple_gpu_scheduler.adapters.console import signal_name
+
+    ways = []
+    if entry.exit_code:
+        ways.append(f"exit {entry.exit_code}")
+    if entry.signal is not None:
+        ways.append(signal_name(entry.signal))
+    if entry.reason:
+        ways.append(entry.reason)
+    return "; ".join(ways)

@@ -1,0 +1,143 @@
+"""The queue as its users meet it: the installed commands, with a server started by need."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SGS = Path(sys.executable).parent / "sgs"
+BOUND_S = 60.0
+
+
+class Shell:
+    """A user's shell, with a queue of its own."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path / "a b"
+        self.path.mkdir()
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("SGS_", "CUDA_"))}
+        state = {"SGS_STATE_DIR": str(path / "state"), "SGS_LEASE_DIR": str(path / "leases")}
+        self.env = {**clean, **state, "LANG": "C.UTF-8"}
+
+    def sgs(self, *words: str, lines: str = "", status: int = 0) -> str:
+        """Run a command; returns what it prints, stdout before stderr."""
+        done = subprocess.run(
+            [SGS, *words], cwd=self.path, env=self.env, input=lines, capture_output=True,
+            text=True, timeout=BOUND_S, check=False,
+        )  # fmt: skip
+        assert done.returncode == status, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stdout + done.stderr
+
+    def objects(self, *words: str) -> list[dict[str, object]]:
+        """What `sgs status --json` tells."""
+        found: list[dict[str, object]] = json.loads(self.sgs("status", "--json", *words))
+        return found
+
+    def server(self) -> int | None:
+        """The server's process."""
+        done = subprocess.run(
+            [SGS, "server", "status", "--json"], env=self.env, capture_output=True, check=False
+        )
+        pid: int | None = json.loads(done.stdout)["pid"]
+        return pid
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    """A queue on GPUs 0 and 1."""
+    one = Shell(tmp_path)
+    one.sgs("server", "start", "--gpus", "0,1")
+    yield one
+    one.sgs("cancel", "1-999", status=2)  # no such jobs: nothing is done
+    for job in one.objects():
+        one.sgs("cancel", str(job["id"]))
+    one.sgs("server", "stop")
+
+
+def test_submit_wait_and_read(shell: Shell) -> None:
+    assert shell.sgs("submit", "--", "sh", "-c", "echo 'hallo \u00e9'; pwd; exit 3") == "1\n"
+    assert shell.sgs("wait", "1", status=3) == "sgs wait: job 1 failed: exit 3\n"
+    assert shell.sgs("logs", "1") == f"hallo \u00e9\n{shell.path}\n"
+    assert shell.sgs("logs", "-f", "1") == f"hallo \u00e9\n{shell.path}\n"
+    (job,) = shell.objects("--all")
+    assert (job["id"], job["state"], job["exit_code"]) == (1, "failed", 3)
+    assert job["gpus"] == ["0"]
+    assert job["command"] == "sh -c 'echo '\"'\"'hallo \u00e9'\"'\"'; pwd; exit 3'"
+    assert shell.sgs("status") == "1 failed\n"
+    assert "failed: exit 3" in shell.sgs("status", "--all")
+
+
+def test_a_search_is_one_group(shell: Shell) -> None:
+    lines = "echo $CUDA_VISIBLE_DEVICES # sgs: gpus=2\n\nexit 2\ntrue\n"
+    assert shell.sgs("submit", "--group", "lr", lines=lines) == "1\n2\n3\n"
+    assert "job 2 failed: exit 2" in shell.sgs("wait", "--group", "lr", status=1)
+    assert shell.sgs("logs", "1") == "0,1\n"
+    assert [one["state"] for one in shell.objects("--all", "--group", "lr")] == [
+        "succeeded", "failed", "succeeded"
+    ]  # fmt: skip
+    assert shell.sgs("retry", "--group", "lr") == "queued again: 2\n"
+    shell.sgs("wait", "2", status=2)
+    assert shell.objects("--all", "--state", "failed")[0]["attempt"] == 2
+
+
+def test_needs_keys_holding_and_cancelling(shell: Shell) -> None:
+    shell.sgs("submit", "--hold", "--key", "k", "--", "true")
+    assert shell.sgs("submit", "--key", "k", "true").splitlines() == [
+        "1", "sgs submit: job 1 has that key: held"
+    ]  # fmt: skip
+    shell.sgs("submit", "--after", "1", "--", "echo", "second")
+    assert "queued (waits for 1)" in shell.sgs("status")
+    assert shell.sgs("hold", "1", status=1) == "nothing to do: none of them waits\n"
+    assert shell.sgs("release", "1") == "released: 1\n"
+    assert shell.sgs("wait", "1", "2") == ""
+    shell.sgs("submit", "--", "sleep", "60")
+    assert shell.sgs("cancel", "3") == "cancelled: 3\n"
+    assert "job 3 cancelled" in shell.sgs("wait", "3", status=128 + signal.SIGTERM)
+
+
+def test_drained_it_starts_nothing_until_resumed(shell: Shell) -> None:
+    shell.sgs("server", "drain")
+    shell.sgs("submit", "true")
+    time.sleep(0.2)  # gives it the chance to be wrong
+    assert [one["state"] for one in shell.objects()] == ["queued"]
+    shell.sgs("server", "resume")
+    shell.sgs("wait", "1")
+
+
+def test_killed_and_started_by_the_next_command(shell: Shell) -> None:
+    shell.sgs("submit", "--", "sh", "-c", "sleep 0.5; exit 4")
+    pid = shell.server()
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    assert "job 1 failed: exit 4" in shell.sgs("wait", "1", status=4)
+    assert shell.server() not in (None, pid)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["submit", "--gpus", "0", "true"], "--gpus 0: expected 1 or more"),
+        (["submit", "--after", "7", "true"], "there is no job 7"),
+        (["submit", "--after", "x", "true"], "'x' is no job"),
+        (["submit", "--vram", "10", "true"], "expected a size with its unit"),
+        (["submit", "true # sgs: what=1"], "what"),
+        (["wait"], "no job is named"),
+        (["wait", "7"], "there is no job 7"),
+        (["logs", "7"], "there is no job 7"),
+        (["cancel", "3-x"], "'3-x' is no job"),
+        (["wait", "--group", "none"], "there is no job of the group 'none'"),
+        (["server", "start", "--gpus", "0,0"], "names GPU 0 twice"),
+        (["status", "--state", "odd"], "invalid choice"),
+    ],
+)
+def test_what_is_wrong_is_said(shell: Shell, words: list[str], said: str) -> None:
+    assert said in shell.sgs(*words, status=2)
