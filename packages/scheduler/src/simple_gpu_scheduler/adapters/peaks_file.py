@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 
+from simple_gpu_scheduler.adapters.state_dir import state_dir
 from simple_gpu_scheduler.errors import SgsError
 
 #: More are forgotten, the oldest first.
@@ -13,12 +14,8 @@ _MOST = 1000
 
 
 def peaks_path(environ: Mapping[str, str] = os.environ) -> str:
-    """$SGS_STATE_DIR, else the user's state directory (XDG base directory specification)."""
-    folder = environ.get("SGS_STATE_DIR")
-    if not folder:
-        state = environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-        folder = os.path.join(state, "simple-gpu-scheduler")
-    return os.path.join(folder, "vram-peaks.json")
+    """The file in the user's state directory."""
+    return os.path.join(state_dir(environ), "vram-peaks.json")
 
 
 def read_peaks(path: str) -> dict[bytes, int]:

@@ -1,4 +1,4 @@
-"""Where the queue is kept: a directory for each user and machine."""
+"""Where state is kept from run to run: a user's directory, and in it the queue of each machine."""
 
 from __future__ import annotations
 
