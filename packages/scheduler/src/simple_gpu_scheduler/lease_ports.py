@@ -70,17 +70,26 @@ class LeaseBook(Protocol):
         """
         ...
 
-    def add_lease(self, want: Want, kind: str, parent: str | None = None) -> Held:
+    def add_lease(self, want: Want, kind: str, parent: str | None = None) -> Held | None:
         """Add a lease on all of `want.gpus`; call it within `allocating`.
+
+        Args:
+            parent: the token of the lease that this one is a part of.
+
+        Returns:
+            None if the parent is over by now, or was passed on to the next job.
 
         Raises:
             SgsError: it can't be written or locked.
         """
         ...
 
-    def pass_on(self, held: Held) -> Held | None:
-        """The lease for the next job, of which what was in it before is no part; None if there
-        was a change meanwhile (see `is_unchanged`), or the file can't be written.
+    def pass_on(self, held: Held, besides: str | None = None) -> Held | None:
+        """The lease for the next job, of which what was in it before is no part.
+
+        Returns:
+            None if there was a change meanwhile (see `is_unchanged`), somebody waits (see
+            `somebody_waits`), or it can't be written; the lease is then over.
         """
         ...
 

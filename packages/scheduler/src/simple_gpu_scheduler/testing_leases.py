@@ -62,8 +62,11 @@ class MemoryBook:
         with self._machine.lock:
             yield
 
-    def add_lease(self, want: Want, kind: str, parent: str | None = None) -> Held:
-        """Add a lease on all of `want.gpus`."""
+    def add_lease(self, want: Want, kind: str, parent: str | None = None) -> Held | None:
+        """Add a lease on all of `want.gpus`; None if the parent is over."""
+        tokens = {one.token for one in self._machine.leases.values()}
+        if parent is not None and parent not in tokens:
+            return None
         name = self._new_id()
         self._machine.leases[name] = LeaseRecord(
             id=name,
@@ -81,9 +84,10 @@ class MemoryBook:
         self._seen.add(name)
         return Held(Lease(token(name, 0), -1), name, self.pid)
 
-    def pass_on(self, held: Held) -> Held | None:
-        """The lease for the next job."""
-        if not self.is_unchanged():
+    def pass_on(self, held: Held, besides: str | None = None) -> Held | None:
+        """The lease for the next job; over, if others have come or gone, or wait."""
+        if self.somebody_waits(besides) or not self.is_unchanged():
+            self.release(held)
             return None
         turn = held.turn + 1
         record = self._machine.leases[held.path]

@@ -110,11 +110,8 @@ class Machine:
 
     def files(self, ending: str = ".lease") -> list[str]:
         """Names in the lease directory."""
-        folders = (self.leases, self.leases / "waiting")
-        return [
-            name for one in folders if one.exists() for name in os.listdir(one)
-            if name.endswith(ending)
-        ]  # fmt: skip
+        names = os.listdir(self.leases) if self.leases.exists() else []
+        return [name for name in names if name.endswith(ending)]
 
     def close(self) -> None:
         """End what a failed test has left."""

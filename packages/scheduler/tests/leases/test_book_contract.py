@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from simple_gpu_scheduler.adapters.leases import LeaseDir
-from simple_gpu_scheduler.lease_ports import LeaseBook
+from simple_gpu_scheduler.lease_ports import Held, LeaseBook
 from simple_gpu_scheduler.leasing import Want
 from simple_gpu_scheduler.model import share_units
 from simple_gpu_scheduler.testing_leases import MemoryBook, MemoryMachine
@@ -28,11 +28,13 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Lease
 
 def test_a_lease_is_seen_by_all_until_it_is_released(opened: Callable[[], LeaseBook]) -> None:
     ours, others = opened(), opened()
-    held = ours.add_lease(WANT, "notebook", "outer:3")
+    outer = ours.add_lease(WANT, "job")
+    held = ours.add_lease(WANT, "notebook", outer.lease.id)
+    ours.release(outer)
     (lease,) = others.leases()
     assert (lease.token, lease.uid, lease.kind) == (held.lease.id, ours.uid, "notebook")
     assert (lease.gpus, lease.units, lease.memory_mib) == (WANT.gpus, WANT.units, 1024)
-    assert (lease.parent, lease.numbers, lease.turn) == ("outer:3", ("7", "1"), 0)
+    assert (lease.parent, lease.numbers, lease.turn) == (outer.lease.id, ("7", "1"), 0)
     ours.release(held)
     assert others.leases() == ours.leases() == []
 
@@ -109,25 +111,68 @@ def test_a_lease_is_not_passed_on_if_others_have_come_meanwhile(
     ours, others = opened(), opened()
     ours.leases()
     held = ours.add_lease(WANT, "job")
-    others.add_lease(WANT, "job", held.lease.id)
+    theirs = others.add_lease(WANT, "job", held.lease.id)
+    assert theirs is not None
     assert ours.pass_on(held) is None
-    assert held.lease.id in [one.token for one in others.leases()]
+    assert [one.token for one in others.leases()] == [theirs.lease.id], "ours is over"
 
 
-def test_a_lease_is_not_passed_on_while_others_allocate(tmp_path: Path) -> None:
-    """Else one within it would be taken for the job that is over."""
+def test_a_lease_is_not_passed_on_while_others_wait(opened: Callable[[], LeaseBook]) -> None:
+    ours, others = opened(), opened()
+    ours.leases()
+    held = ours.add_lease(WANT, "job")
+    _, own = ours.add_ticket(WANT)
+    held = ours.pass_on(held, own.id)
+    assert held is not None, "we ourselves wait"
+    others.add_ticket(WANT)
+    assert ours.pass_on(held, own.id) is None
+    assert others.leases() == []
+
+
+def test_nobody_gets_a_part_of_a_lease_that_has_gone_to_the_next_job(
+    opened: Callable[[], LeaseBook],
+) -> None:
+    ours, others = opened(), opened()
+    ours.leases()
+    first = ours.add_lease(WANT, "job")
+    second = ours.pass_on(first)
+    with others.allocating():
+        assert others.add_lease(WANT, "job", first.lease.id) is None
+        within = others.add_lease(WANT, "job", second.lease.id)
+    assert {one.token for one in ours.leases()} == {second.lease.id, within.lease.id}
+    ours.release(second)
+    with others.allocating():
+        assert others.add_lease(WANT, "job", second.lease.id) is None
+    assert [one.token for one in ours.leases()] == [within.lease.id]
+
+
+def test_of_a_job_s_last_process_and_the_next_job_only_one_gets_the_cards(tmp_path: Path) -> None:
+    """Both at once, without a lock between them, many times over."""
     ours, others = LeaseDir(str(tmp_path / "leases")), LeaseDir(str(tmp_path / "leases"))
     ours.leases()
     held = ours.add_lease(WANT, "job")
-    found = []
-    thread = threading.Thread(target=lambda: found.append(ours.pass_on(held)))
-    with others.allocating():
-        thread.start()
-        thread.join(0.05)  # gives it the chance to be wrong
-        assert found == []
-        others.add_lease(WANT, "job", held.lease.id)
-    thread.join(60)
-    assert found == [None]
+    both_ready = threading.Barrier(2)
+    within: list[Held | None] = []
+
+    def allocate(parent: str) -> None:
+        both_ready.wait(60)
+        within.append(others.add_lease(WANT, "job", parent))
+
+    outcomes = set()
+    for _ in range(300):
+        ours.leases()
+        stray = threading.Thread(target=allocate, args=(held.lease.id,))
+        stray.start()
+        both_ready.wait(60)
+        passed_on = ours.pass_on(held)
+        stray.join(60)
+        theirs = within.pop()
+        outcomes.add((passed_on is not None, theirs is not None))
+        if theirs is not None:
+            others.release(theirs)
+        held = passed_on or ours.add_lease(WANT, "job")
+    assert (True, True) not in outcomes
+    assert outcomes & {(True, False), (False, True)}, "neither has looked at the other"
 
 
 def test_one_allocates_at_a_time(opened: Callable[[], LeaseBook]) -> None:

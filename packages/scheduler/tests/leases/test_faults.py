@@ -115,13 +115,8 @@ def locked(machine: Machine) -> list[str]:
     """Lease and ticket files on which a lock is held, by /proc/locks and not by our code."""
     locks = Path("/proc/locks").read_text().splitlines()
     inodes = {line.split()[-3].rpartition(":")[2] for line in locks if "FLOCK" in line}
-    folders = (machine.leases, machine.leases / "waiting")
-    return [
-        entry.name
-        for folder in folders
-        for entry in os.scandir(folder)
-        if entry.is_file() and str(entry.inode()) in inodes
-    ]
+    entries = os.scandir(machine.leases)
+    return [one.name for one in entries if one.is_file() and str(one.inode()) in inodes]
 
 
 @pytest.fixture

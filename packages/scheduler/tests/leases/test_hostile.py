@@ -73,7 +73,7 @@ def test_a_file_that_is_no_lease_neither_frees_a_card_nor_stops_anybody(
     machine: Machine, plant: Callable[[str, str], None], content: str
 ) -> None:
     plant("x.lease", content)
-    plant("waiting/x.ticket", content)
+    plant("x.ticket", content)
     shell = hold(machine, "--on", "0")
     assert machine.run(*AGAIN).returncode == 75
     run = machine.run("simple_gpu_scheduler", "--gpus", "1", "--quiet", lines="echo ran\n")
@@ -82,7 +82,7 @@ def test_a_file_that_is_no_lease_neither_frees_a_card_nor_stops_anybody(
     assert machine.run(*AGAIN).returncode == 0
 
 
-@pytest.mark.parametrize("name", ["x.lease", "waiting/x.ticket", "x.new"])
+@pytest.mark.parametrize("name", ["x.lease", "x.ticket", "x.new"])
 @pytest.mark.parametrize("kind", ["fifo", "directory", "link to nothing", "link to a lease"])
 @pytest.mark.parametrize("held", [True, False])
 def test_what_is_no_plain_file_is_passed_over(
@@ -136,8 +136,7 @@ def test_the_name_of_somebody_s_lease_is_no_key_to_it(
 
 def test_what_was_killed_while_it_was_added_is_swept(machine: Machine) -> None:
     book = LeaseDir(str(machine.leases))
-    for folder in (machine.leases, machine.leases / "waiting"):
-        (folder / "1-2-3.new").touch()
+    (machine.leases / "1-2-3.new").touch()
     with book.allocating():
         pass
     assert machine.files(".new") == []
@@ -145,11 +144,11 @@ def test_what_was_killed_while_it_was_added_is_swept(machine: Machine) -> None:
 
 def test_a_directory_that_goes_away_is_an_error(machine: Machine) -> None:
     shell = hold(machine, "--on", "0")
-    lines = "rm -r leases/waiting\ntrue\n"
+    lines = "rm -r leases\ntrue\n"
     done = machine.run("simple_gpu_scheduler", "--gpus", "1", lines=lines)
     assert done.returncode == 1
     assert "no GPU can be leased" in done.stderr
-    assert "leases/waiting" in done.stderr
+    assert str(machine.leases) in done.stderr
     assert "Traceback" not in done.stderr
     let_go(shell)
 

@@ -48,19 +48,13 @@ def open_lease_dir(path: str) -> None:
     Raises:
         SgsError: it can't be created or written, isn't a directory, or others could remove leases.
     """
-    for one in (path, waiting_dir(path)):
-        _create(one)
-        reason = _unusable(one)
-        if reason:
-            raise SgsError(
-                f"no GPU can be leased: {one} {reason}; expected a directory with mode 1777 that "
-                f"all users of this machine share (name another one by {VARIABLE})"
-            )
-
-
-def waiting_dir(path: str) -> str:
-    """Where those who wait say so."""
-    return os.path.join(path, "waiting")
+    _create(path)
+    reason = _unusable(path)
+    if reason:
+        raise SgsError(
+            f"no GPU can be leased: {path} {reason}; expected a directory with mode 1777 that "
+            f"all users of this machine share (name another one by {VARIABLE})"
+        )
 
 
 def _create(path: str) -> None:

@@ -33,8 +33,6 @@ _LOOK_TWICE_S = (0.05, 1.0)
 #: is seen when the next one is taken.
 _PASSED_ON_S = 1.0
 
-_Share = tuple[tuple[str, ...], int, int | None]
-
 
 class _Own(NamedTuple):
     """A lease of ours, and since when it is what was seen of its cards."""
@@ -42,11 +40,6 @@ class _Own(NamedTuple):
     start: Start
     held: Held
     since_s: float
-
-    @property
-    def share(self) -> _Share:
-        job = self.start.job
-        return self.start.gpus, job.units, job.memory_mib
 
 
 class LeaseHolder:
@@ -103,21 +96,24 @@ class LeaseHolder:
 
     def _passed_on(self, start: Start) -> _Own | None:
         """The lease of a job that has ended, if it is just what this one needs."""
-        fresh_s = self._now_s() - _PASSED_ON_S
         for spare in self._spare:
-            asked = _Own(start, spare.held, spare.since_s)
-            if spare.share == asked.share and spare.since_s > fresh_s and self._is_alone(spare):
-                held = self._book.pass_on(spare.held)
-                if held is None:  # somebody has taken or given back one since we looked
-                    return None
+            if spare.start.gpus == start.gpus and self._serves(spare, start.job):
                 self._spare.remove(spare)
-                self._held[start.job.seq] = own = asked._replace(held=held)
+                held = self._book.pass_on(spare.held, self._ticket and self._ticket[1].id)
+                if held is None:  # somebody waits, or has taken or given back one since we looked
+                    return None
+                self._held[start.job.seq] = own = _Own(start, held, spare.since_s)
                 return own
         return None
 
-    def _is_alone(self, spare: _Own) -> bool:
-        """True if nobody waits, and nobody had a lease within it when we looked."""
-        return not self._somebody_waits() and spare.held.lease.id not in self._view.parents
+    def _serves(self, spare: _Own, job: Job) -> bool:
+        """True if it is the same share, fresh, and nobody had a lease within it when we looked."""
+        before = spare.start.job
+        return (
+            (before.units, before.memory_mib) == (job.units, job.memory_mib)
+            and spare.since_s > self._now_s() - _PASSED_ON_S
+            and spare.held.lease.id not in self._view.parents
+        )
 
     def _take_anew(self, start: Start) -> _Own | None:
         job, gpus = start
@@ -129,6 +125,9 @@ class LeaseHolder:
                 return None
             want = self._view.grant(job, gpus)
             held = self._book.add_lease(want, self._kind, self._view.inside)
+            if held is None:  # the lease that we were in is over
+                self._view.look_at_leases(*self._ours())
+                return None
             self._held[job.seq] = own = _Own(start, held, self._now_s())
         if self._ticket is None or _is_for(self._ticket[1].want, job):
             self._withdraw()  # served: if another job has to wait, it does so behind the others

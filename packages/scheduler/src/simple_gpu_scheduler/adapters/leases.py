@@ -17,12 +17,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 from simple_gpu_scheduler.adapters.directory_lock import DirectoryLock
-from simple_gpu_scheduler.adapters.lease_dir import (
-    lease_dir,
-    open_lease_dir,
-    user_name,
-    waiting_dir,
-)
+from simple_gpu_scheduler.adapters.lease_dir import lease_dir, open_lease_dir, user_name
 from simple_gpu_scheduler.adapters.lease_files import (
     Listing,
     add_file,
@@ -57,43 +52,54 @@ class LeaseDir:
             SgsError: leases can't be kept there.
         """
         self.path = lease_dir() if path is None else path
-        self._waiting_path = waiting_dir(self.path)
         open_lease_dir(self.path)
         self.uid = os.geteuid()
         self._count = 0
         self._listing = Listing(self.path)
-        self._waiting = Listing(self._waiting_path)
-        self._seen: frozenset[str] = frozenset()  # names, when the leases were last read
+        self._names: frozenset[str] = frozenset()  # as last listed, and of these
+        self._leases: frozenset[str] = frozenset()
+        self._tickets: frozenset[str] = frozenset()
+        self._seen: frozenset[str] = frozenset()  # those when the leases were last read
         self._lock = DirectoryLock(self.path)
 
     def leases(self) -> list[LeaseRecord]:
         """All that live now; see `lease_ports.LeaseBook`."""
-        self._seen = self._listing.names()
+        self._look()
+        self._seen = self._leases
         return _live(self.path, self._seen, _LEASE, read_lease)
 
     def tickets(self) -> list[Ticket]:
         """All who wait and aren't stopped; see `lease_ports.LeaseBook`."""
-        found = _live(self._waiting_path, self._waiting.names(), _TICKET, read_ticket)
+        self._look()
+        found = _live(self.path, self._tickets, _TICKET, read_ticket)
         return [one for one in found if not is_stopped(one.pid)]
 
     def somebody_waits(self, besides: str | None = None) -> bool:
         """See `lease_ports.LeaseBook`."""
-        names = self._waiting.names()
-        return bool(names) and names != {f"{besides}{_TICKET}"}
+        self._look()
+        return bool(self._tickets) and self._tickets != {f"{besides}{_TICKET}"}
 
     def is_unchanged(self) -> bool:
         """See `lease_ports.LeaseBook`."""
-        return self._listing.names() == self._seen
+        self._look()
+        return self._leases == self._seen
+
+    def _look(self) -> None:
+        """See which files there are."""
+        names = self._listing.names()
+        if names is not self._names:
+            self._names = names
+            self._leases = frozenset(name for name in names if name.endswith(_LEASE))
+            self._tickets = frozenset(name for name in names if name.endswith(_TICKET))
 
     @contextmanager
     def allocating(self) -> Iterator[None]:
         """See `lease_ports.LeaseBook`."""
         with self._lock:
             sweep(self.path, self._listing.names())
-            sweep(self._waiting_path, self._waiting.names())
             yield
 
-    def add_lease(self, want: Want, kind: str, parent: str | None = None) -> Held:
+    def add_lease(self, want: Want, kind: str, parent: str | None = None) -> Held | None:
         """See `lease_ports.LeaseBook`."""
         name, now_s = self._new_id(), round(time.time(), 3)
         record = LeaseRecord(
@@ -114,20 +120,28 @@ class LeaseDir:
         self._seen |= {name + _LEASE}  # what we ourselves add or remove is no news
         path = os.path.join(self.path, name + _LEASE)
         turn_at = len(content) - len(turn_content(0))
-        return Held(Lease(record.token, fd), path, os.getpid(), 0, turn_at)
+        held = Held(Lease(record.token, fd), path, os.getpid(), 0, turn_at)
+        if parent is not None and all(one.token != parent for one in live_leases(self.path)):
+            self.release(held)
+            return None
+        return held
 
-    def pass_on(self, held: Held) -> Held | None:
-        """See `lease_ports.LeaseBook`."""
+    def pass_on(self, held: Held, besides: str | None = None) -> Held | None:
+        """See `lease_ports.LeaseBook`.
+
+        Without the lock, which would cost each short job as much as all the rest of its lease. Who
+        takes one within this lease adds his file and then reads the turn; here the turn is written
+        and then the names are read. So one of the two sees the other, whoever was first.
+        """
         turn = held.turn + 1
         content = turn_content(turn)
-        with self._lock:  # else somebody within the lease could allocate just now
-            if not self.is_unchanged():
-                return None
-            try:
-                if os.pwrite(held.lease.fd, content, held.turn_at) != len(content):
-                    return None
-            except OSError:
-                return None
+        try:
+            written = os.pwrite(held.lease.fd, content, held.turn_at) == len(content)
+        except OSError:
+            written = False
+        if not written or self.somebody_waits(besides) or self._leases != self._seen:
+            self.release(held)
+            return None
         lease_id = held.lease.id.rpartition(":")[0]
         lease = Lease(token(lease_id, turn), held.lease.fd)
         return Held(lease, held.path, held.pid, turn, held.turn_at)
@@ -139,8 +153,8 @@ class LeaseDir:
         name = self._new_id()
         since_ns = time.monotonic_ns() if since_ns is None else since_ns
         ticket = Ticket(name, self.uid, user_name(self.uid), os.getpid(), since_ns, want, inside)
-        fd = add_file(self._waiting_path, name, _TICKET, ticket_content(ticket))
-        path = os.path.join(self._waiting_path, name + _TICKET)
+        fd = add_file(self.path, name, _TICKET, ticket_content(ticket))
+        path = os.path.join(self.path, name + _TICKET)
         return Held(Lease(name, fd), path, os.getpid()), ticket
 
     def release(self, held: Held) -> None:
@@ -157,7 +171,7 @@ class LeaseDir:
         from simple_gpu_scheduler.adapters import inotify  # costs time, and few ever wait
 
         try:
-            return inotify.watch_ends((self.path, self._waiting_path))
+            return inotify.watch_ends((self.path,))
         except OSError:
             return None
 
