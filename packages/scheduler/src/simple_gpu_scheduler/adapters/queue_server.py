@@ -10,18 +10,16 @@ import ctypes
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable
 
-from simple_gpu_scheduler.adapters import process_tree
-from simple_gpu_scheduler.adapters.gpu_environ import LEASE_VARIABLE, MODEST, gpu_environ
-from simple_gpu_scheduler.adapters.launcher import Journal, Launcher, journals, start_launcher
+from simple_gpu_scheduler.adapters.launcher import Launcher
 from simple_gpu_scheduler.adapters.lease_holder import LeaseHolder
+from simple_gpu_scheduler.adapters.queue_launchers import Launchers
+from simple_gpu_scheduler.adapters.queue_processes import is_running, kill_tree, marked
 from simple_gpu_scheduler.adapters.queue_store import QueueStore
 from simple_gpu_scheduler.adapters.queue_wait import QueueWait
 from simple_gpu_scheduler.errors import HopelessError, SgsError
 from simple_gpu_scheduler.model import (
-    GPU_UNITS,
     Job,
     Phase,
     PipePolicy,
@@ -37,8 +35,8 @@ from simple_gpu_scheduler.policy.queue import LOOKAHEAD
 from simple_gpu_scheduler.ports import Lease
 from simple_gpu_scheduler.queue.ending import end_of, lost
 from simple_gpu_scheduler.queue.journal import Note
-from simple_gpu_scheduler.queue.records import FAILED, Attempt, Context, End, Entry
-from simple_gpu_scheduler.queue.recovery import AttemptKey, Facts, fate
+from simple_gpu_scheduler.queue.records import FAILED, Attempt, End, Entry
+from simple_gpu_scheduler.queue.recovery import Facts, fate
 
 _WINDOW = 2 * LOOKAHEAD
 _ORPHAN_CHECK_S = 0.5
@@ -71,21 +69,16 @@ class QueueServer:
         say: Callable[[str], None],
     ) -> None:
         """`say` writes a line to the server's log."""
-        self._folder = folder
         self._store = store
         self._leases = leases
         self._wait = wait
         self._policy = policy
         self._say = say
-        self._mark = queue_mark(folder)
-        self._boot = boot_id()
-        self._launcher: Launcher | None = None  # that takes our starts
-        self._old: list[Launcher] = []  # of servers before us; they still have jobs
+        self._launchers = Launchers(folder, store)
         self._jobs: dict[int, _Started] = {}
         self._ends: list[End] = []  # to be written
         self._begun: list[Attempt] = []  # likewise: processes of attempts
         self._waiting: dict[int, tuple[Entry, Job]] = {}
-        self._contexts: dict[int, Context] = {}
         self._changed = True
         self._drained = False
         self._stopped = False
@@ -136,7 +129,7 @@ class QueueServer:
 
     def _hear(self) -> None:
         """What launchers have written down, which of them are gone, and what became of orphans."""
-        for launcher in tuple(self._launchers()):
+        for launcher in tuple(self._launchers):
             gone = launcher.is_gone()
             for note in launcher.news():
                 self._heed(note)
@@ -144,7 +137,7 @@ class QueueServer:
                 self._bury(launcher)
         self._reap()
         for one in [one for one in self._jobs.values() if one.orphan]:
-            if not _is_running(one.attempt) and not self._marked(one.attempt):
+            if not is_running(one.attempt) and not self._marked(one):
                 self._over(one, lost(one.attempt, time.time(), _UNSEEN, one.stop))
 
     def _heed(self, note: Note) -> None:
@@ -190,7 +183,7 @@ class QueueServer:
             )
             if limit_s is not None
         ]
-        fds = [one.wake_fd for one in self._launchers()]
+        fds = [one.wake_fd for one in self._launchers]
         if self._leases.wake_fd is not None:
             fds.append(self._leases.wake_fd)
         self._try_again_s = None
@@ -220,7 +213,7 @@ class QueueServer:
             timed_out=one.running.timed_out or stop.timed_out,
         )
         if one.attempt.pid is not None:
-            kill_tree(one.attempt.pid, self._mark, one.entry.id, stop.signal)
+            kill_tree(one.attempt.pid, self._launchers.mark, one.entry.id, stop.signal)
 
     def _apply(self, decided: Plan) -> bool:
         """Start what is to start, queue up with others for what has to wait; False: look again."""
@@ -247,8 +240,8 @@ class QueueServer:
                 break
             entry, job = self._waiting.pop(start.job.seq)
             attempt = Attempt(
-                entry.id, entry.attempt + 1, self._a_launcher().name, start.gpus, time.time(),
-                boot=self._boot,
+                entry.id, entry.attempt + 1, self._launchers.name, start.gpus, time.time(),
+                boot=self._launchers.boot,
             )  # fmt: skip
             running = Running(job, start.gpus, 0, time.monotonic(), attempt.started_s)
             one = _Started(entry, attempt, running, ours=True)
@@ -257,59 +250,18 @@ class QueueServer:
             self._store.start([one.attempt for one, _ in taken])
         for one, lease in taken:
             self._jobs[one.entry.id] = one
-            self._order(one, lease)
+            self._launchers.order(one.entry, one.attempt, lease)
         if len(self._waiting) < LOOKAHEAD:
             self._changed = self._changed or bool(taken)
         return all_taken
 
-    def _order(self, one: _Started, lease: Lease) -> None:
-        context_id = one.entry.context
-        if context_id not in self._contexts:
-            self._contexts[context_id] = self._store.context(context_id)
-        shared = one.entry.units != GPU_UNITS
-        environ = {
-            **(MODEST if shared else {}),
-            **gpu_environ(one.attempt.gpu_names),
-            LEASE_VARIABLE: lease.id,
-            "SGS_JOB": str(one.entry.id),
-            "SGS_ATTEMPT": str(one.attempt.number),
-            process_tree.RUN_VARIABLE.decode(): self._mark,
-            process_tree.SEQ_VARIABLE.decode(): str(one.entry.id),
-        }
-        with suppress(OSError):  # it is gone: its journal tells whether it has heard that
-            self._a_launcher().start(
-                one.entry.id,
-                one.attempt.number,
-                one.entry.command,
-                context_id,
-                self._contexts[context_id],
-                environ,
-                log_path(self._folder, one.entry.id, one.attempt.number),
-                lease.fd,
-            )
-
-    # launchers
-
-    def _launchers(self) -> Iterator[Launcher]:
-        yield from self._old
-        if self._launcher is not None:
-            yield self._launcher
-
-    def _a_launcher(self) -> Launcher:
-        if self._launcher is None:
-            self._launcher = start_launcher(self._folder)
-        return self._launcher
+    # what became of those whose launcher is gone
 
     def _bury(self, launcher: Launcher) -> None:
         """A launcher is gone: what it had to do is over, orphaned, or was never begun."""
-        facts = self._facts(frozenset(), [launcher.journal])
-        if launcher is self._launcher:
-            self._launcher = None
-        else:
-            self._old.remove(launcher)
+        facts = self._launchers.bury(launcher)
         for one in [o for o in self._jobs.values() if o.attempt.launcher == launcher.name]:
             self._decide(one, facts)
-        launcher.close()
 
     def _reap(self) -> None:
         """Children: launchers; and jobs whose launcher was killed, which come to us then."""
@@ -332,17 +284,9 @@ class QueueServer:
                 )
                 self._over(one, end_of(one.entry, one.attempt, note, self._why_stopped(one)))
 
-    # after a crash
-
     def _recover(self) -> None:
         """Go on from where the server before us was, whatever it was doing."""
-        known = journals(self._folder)
-        alive = [one for one in known if one.is_held()]
-        for journal in alive:
-            with suppress(SgsError):  # it has ended meanwhile
-                self._old.append(Launcher(self._folder, journal.name, None))
-        names = frozenset(one.name for one in self._old)
-        facts = self._facts(names, known)
+        facts = self._launchers.facts_at_start()
         for attempt, stop in self._store.running():
             entry = self._store.entry(attempt.job)
             assert entry is not None
@@ -354,10 +298,7 @@ class QueueServer:
             self._jobs[entry.id] = one
             self._decide(one, facts)
         self._write()
-        for journal in known:
-            if journal.name not in names:
-                journal.remove()
-            journal.close()
+        self._launchers.forget_the_dead()
 
     def _decide(self, one: _Started, facts: Facts) -> None:
         """What became of an attempt whose launcher is gone, or was another server's."""
@@ -381,17 +322,8 @@ class QueueServer:
         if one.stop and one.attempt.pid is not None and one.entry.id in self._jobs:
             self._signal(Stop(one.running, signal.SIGTERM))
 
-    def _facts(self, alive: frozenset[str], known: Iterable[Journal]) -> Facts:
-        notes: dict[AttemptKey, dict[str, Note]] = {}
-        for journal in known:
-            for note in journal.read_all():
-                notes.setdefault((note.job, note.attempt), {})[note.what] = note
-        return Facts(self._boot, alive, notes, _is_running, self._marked)
-
-    def _marked(self, attempt: Attempt) -> int | None:
-        """The first process that carries the mark of the job; its session's leader if it lives."""
-        found = process_tree.marked(self._mark.encode()).get(attempt.job)
-        return found[0] if found else None
+    def _marked(self, one: _Started) -> bool:
+        return marked(self._launchers.mark, one.entry.id) is not None
 
 
 _UNSEEN = "its launcher was killed, and nobody saw how it ended"
@@ -408,39 +340,3 @@ def _job(entry: Entry) -> Job:
         entry.attempt + 1,
         entry.memory_mib,
     )
-
-
-def queue_mark(folder: str) -> str:
-    """What the processes of a queue's jobs carry in their environment."""
-    status = os.stat(folder)
-    return f"queue-{status.st_dev:x}-{status.st_ino:x}"
-
-
-def boot_id() -> str:
-    """Of this start of the machine."""
-    chosen = os.environ.get("SGS_BOOT_ID")  # for tests of a restart
-    if chosen:
-        return chosen
-    with open("/proc/sys/kernel/random/boot_id") as file:
-        return file.read().strip()
-
-
-def log_path(folder: str, job: int, attempt: int) -> str:
-    """Where a job's output goes."""
-    return os.path.join(folder, "logs", f"{job}.{attempt}.log")
-
-
-def kill_tree(pid: int, mark: str, job: int, number: int) -> None:
-    """Signal all processes of a job, parents first."""
-    for member in process_tree.members(pid, mark.encode(), job):
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(member, number)
-            os.kill(member, signal.SIGCONT)
-
-
-def _is_running(one: Attempt | Note) -> bool:
-    """Whether the process that was started is still there, and is still that one."""
-    if not one.pid:
-        return False
-    ticks = process_tree.start_ticks(one.pid)
-    return ticks is not None and one.start_ticks in (0, None, ticks)

@@ -1,4 +1,4 @@
-"""The queue in a file: SQLite, where what was accepted outlives any crash (sqlite.org/wal.html).
+"""The queue in a file: what is submitted, what starts, and how it ends.
 
 Whoever submits writes to the file by himself; the server reads what is ready to start, a window at
 a time, so that the cost doesn't grow with the queue.
@@ -6,16 +6,12 @@ a time, so that the cost doesn't grow with the queue.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from simple_gpu_scheduler.adapters.queue_schema import bring_up_to_date
-from simple_gpu_scheduler.errors import SgsError, UsageError
+from simple_gpu_scheduler.adapters.queue_file import QueueFile
+from simple_gpu_scheduler.adapters.queue_submission import Submission, decoded
 from simple_gpu_scheduler.model import GPU_UNITS
 from simple_gpu_scheduler.queue.records import (
     CANCELLED,
@@ -32,44 +28,28 @@ from simple_gpu_scheduler.queue.records import (
     Submitted,
 )
 
-_BUSY_S = 30.0
-
 _COLUMNS = (
     "id, state, command, context, gpus, slots, memory_mib, auto_memory, priority, blockers, "
     "not_before_s, timeout_s, tries, name, group_name, key, submitted_s, attempt, started_s, "
-    "ended_s, exit_code, signal, reason, gpu_names"
+    "ended_s, exit_code, signal, reason, gpu_names, notify, snapshot, peak_vram_mib"
 )
-_INSERT = """
-    INSERT INTO jobs (state, command, context, gpus, slots, memory_mib, auto_memory, priority,
-        blockers, not_before_s, timeout_s, tries, name, group_name, key, submitted_s, ended_s,
-        reason)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
 
 
 class QueueStore:
-    """One queue's file."""
+    """One queue's jobs."""
 
     def __init__(self, path: str) -> None:
-        """Open it; it is created if need be.
+        """Open the file; it is created if need be.
 
         Raises:
             SgsError: it can't be used.
         """
-        self._path = path
-        with self._told():
-            old_umask = os.umask(0o077)
-            try:
-                self._database = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
-                self._database.execute("PRAGMA journal_mode = WAL")
-            finally:
-                os.umask(old_umask)
-            self._database.execute("PRAGMA synchronous = FULL")
-            bring_up_to_date(self._database, path)
+        self._file = QueueFile(path)
+        self._database = self._file.database
 
     def close(self) -> None:
         """Let the file go."""
-        self._database.close()
+        self._file.close()
 
     def submit(
         self, context: Context, requests: Iterable[Request], now_s: float
@@ -80,9 +60,9 @@ class QueueStore:
             UsageError: a job that is needed isn't there.
             SgsError: the file can't be written; nothing was added.
         """
-        with self._transaction():
-            number = self._context(context)
-            return [self._add(one, number, now_s) for one in requests]
+        with self._file.transaction() as database:
+            submission = Submission(database, context, now_s)
+            return [submission.add(one) for one in requests]
 
     def ready(self, now_s: float, most: int) -> list[Entry]:
         """The first jobs that nothing but GPUs keeps from starting, in the order of their turn."""
@@ -92,7 +72,7 @@ class QueueStore:
 
     def next_time_s(self, now_s: float) -> float | None:
         """When the first job that is to start later may start."""
-        (at_s,) = self._one(
+        (at_s,) = self._file.one(
             "SELECT min(not_before_s) FROM jobs WHERE state = 'queued' AND not_before_s > ?",
             (now_s,),
         )
@@ -130,16 +110,16 @@ class QueueStore:
 
     def counts(self) -> dict[str, int]:
         """How many jobs are in each state that has some."""
-        return dict(self._all("SELECT state, count(*) FROM jobs GROUP BY state"))
+        return dict(self._file.all("SELECT state, count(*) FROM jobs GROUP BY state"))
 
     def context(self, number: int) -> Context:
         """The context of that number."""
-        (content,) = self._one("SELECT content FROM contexts WHERE id = ?", (number,))
-        return _decoded(content)
+        (content,) = self._file.one("SELECT content FROM contexts WHERE id = ?", (number,))
+        return decoded(content)
 
     def start(self, attempts: Sequence[Attempt]) -> None:
         """These are about to start; on the disk before anybody is told to start them."""
-        with self._transaction():
+        with self._file.transaction():
             for one in attempts:
                 self._database.execute(
                     "INSERT INTO attempts (job, number, launcher, gpu_names, started_s, boot) "
@@ -154,7 +134,7 @@ class QueueStore:
 
     def went_on(self, begun: Sequence[Attempt], ends: Sequence[End]) -> None:
         """These attempts run, as these processes; and these are over, at once with all of it."""
-        with self._transaction():
+        with self._file.transaction():
             self._database.executemany(
                 "UPDATE attempts SET pid = ?, start_ticks = ? WHERE job = ? AND number = ?",
                 [(one.pid, one.start_ticks, one.job, one.number) for one in begun],
@@ -164,7 +144,7 @@ class QueueStore:
 
     def unstart(self, jobs: Sequence[int]) -> None:
         """These attempts never began: the jobs are queued as before."""
-        with self._transaction():
+        with self._file.transaction():
             for job in jobs:
                 self._database.execute(
                     "DELETE FROM attempts WHERE job = ? AND number = "
@@ -179,7 +159,7 @@ class QueueStore:
 
     def running(self) -> list[tuple[Attempt, str | None]]:
         """The attempts that aren't over, as far as we know, and why each is to be stopped."""
-        rows = self._all(
+        rows = self._file.all(
             "SELECT a.job, a.number, a.launcher, a.gpu_names, a.started_s, a.pid, a.start_ticks, "
             "a.boot, j.stop FROM jobs j JOIN attempts a ON a.job = j.id AND a.number = j.attempt "
             "WHERE j.state = 'running'"
@@ -190,17 +170,19 @@ class QueueStore:
 
     def to_be_stopped(self) -> list[tuple[int, str]]:
         """Jobs that run and shall not any more, and why."""
-        rows = self._all("SELECT id, stop FROM jobs WHERE state = 'running' AND stop IS NOT NULL")
+        rows = self._file.all(
+            "SELECT id, stop FROM jobs WHERE state = 'running' AND stop IS NOT NULL"
+        )
         return [(job, why) for job, why in rows]
 
     def setting(self, name: str) -> str:
         """What was set; empty if nothing was."""
-        row = self._all("SELECT value FROM settings WHERE name = ?", (name,))
+        row = self._file.all("SELECT value FROM settings WHERE name = ?", (name,))
         return str(row[0][0]) if row else ""
 
     def set(self, name: str, value: str) -> None:
         """Keep a setting."""
-        with self._transaction():
+        with self._file.transaction():
             self._database.execute(
                 "INSERT INTO settings VALUES (?, ?) "
                 "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
@@ -212,7 +194,7 @@ class QueueStore:
 
         Those that need one of them are cancelled, too.
         """
-        with self._transaction():
+        with self._file.transaction():
             found = self._entries(
                 "WHERE id IN (SELECT value FROM json_each(?)) AND state IN "
                 "('queued', 'held', 'running')",
@@ -230,8 +212,8 @@ class QueueStore:
     def hold(self, jobs: Sequence[int], *, held: bool) -> list[int]:
         """Keep queued jobs from starting, or let held ones go; returns those that changed."""
         before, after = (QUEUED, HELD) if held else (HELD, QUEUED)
-        with self._transaction():
-            rows = self._all(
+        with self._file.transaction():
+            rows = self._file.all(
                 "UPDATE jobs SET state = ? WHERE state = ? AND id IN "
                 "(SELECT value FROM json_each(?)) RETURNING id",
                 (after, before, json.dumps(list(jobs))),
@@ -240,8 +222,8 @@ class QueueStore:
 
     def retry(self, jobs: Sequence[int]) -> list[int]:
         """Queue jobs again that have ended without success; returns them."""
-        with self._transaction():
-            rows = self._all(
+        with self._file.transaction():
+            rows = self._file.all(
                 "UPDATE jobs SET state = 'queued', stop = NULL, reason = '', blockers = 0, "
                 "ended_s = NULL, exit_code = NULL, signal = NULL WHERE state IN "
                 "('failed', 'cancelled', 'lost') AND id IN "
@@ -252,55 +234,16 @@ class QueueStore:
 
     # how it is done
 
-    def _add(self, request: Request, context: int, now_s: float) -> Submitted:
-        if request.key is not None:
-            known = self._database.execute(
-                "SELECT id, state FROM jobs WHERE key = ? ORDER BY id DESC LIMIT 1", (request.key,)
-            ).fetchone()
-            if known is not None:
-                return Submitted(known[0], new=False, state=known[1])
-        needs = dict.fromkeys(request.after_any, False) | dict.fromkeys(request.after, True)
-        blockers, broken = self._blockers(needs)
-        state = CANCELLED if broken else HELD if request.held else QUEUED
-        cursor = self._database.execute(
-            _INSERT,
-            (
-                state, request.command, context, request.gpus, GPU_UNITS // request.units,
-                request.memory_mib, request.auto_memory, request.priority, blockers,
-                request.not_before_s, request.timeout_s, request.tries, request.name,
-                request.group, request.key, now_s, now_s if broken else None, broken,
-            ),
-        )  # fmt: skip
-        job = int(cursor.lastrowid or 0)
-        for needed, success in needs.items():
-            self._database.execute("INSERT INTO needs VALUES (?, ?, ?)", (job, needed, success))
-        return Submitted(job, new=True, state=state)
-
-    def _blockers(self, needs: dict[int, bool]) -> tuple[int, str]:
-        """How many of them haven't ended, and why the job could never start, if so."""
-        blockers = 0
-        for needed, success in needs.items():
-            row = self._database.execute(
-                "SELECT state FROM jobs WHERE id = ?", (needed,)
-            ).fetchone()
-            if row is None:
-                raise UsageError(f"there is no job {needed}, which is to be waited for")
-            if row[0] not in ENDED_STATES:
-                blockers += 1
-            elif success and row[0] != SUCCEEDED:
-                return 0, f"job {needed}, which it needs, has {row[0]}"
-        return blockers, ""
-
     def _end(self, end: End) -> None:
-        values = (end.ended_s, end.exit_code, end.signal, end.reason)
+        values = (end.ended_s, end.exit_code, end.signal, end.reason, end.peak_vram_mib)
         self._database.execute(
-            "UPDATE attempts SET ended_s = ?, exit_code = ?, signal = ?, reason = ? "
-            "WHERE job = ? AND number = ?",
+            "UPDATE attempts SET ended_s = ?, exit_code = ?, signal = ?, reason = ?, "
+            "peak_vram_mib = ? WHERE job = ? AND number = ?",
             (*values, end.job, end.attempt),
         )
         self._database.execute(
             "UPDATE jobs SET state = ?, ended_s = ?, exit_code = ?, signal = ?, reason = ?, "
-            "stop = NULL WHERE id = ?",
+            "peak_vram_mib = ?, stop = NULL WHERE id = ?",
             (end.state, *values, end.job),
         )
         if end.state in ENDED_STATES:
@@ -322,69 +265,17 @@ class QueueStore:
                     "UPDATE jobs SET blockers = blockers - 1 WHERE id = ?", (job,)
                 )
 
-    def _context(self, context: Context) -> int:
-        content = _encoded(context)
-        digest = hashlib.sha256(content).digest()
-        row = self._database.execute(
-            "SELECT id FROM contexts WHERE digest = ?", (digest,)
-        ).fetchone()
-        if row is None:
-            cursor = self._database.execute(
-                "INSERT INTO contexts (digest, content) VALUES (?, ?)", (digest, content)
-            )
-            return int(cursor.lastrowid or 0)
-        return int(row[0])
-
     def _entries(self, rest: str, values: Sequence[Any] = ()) -> list[Entry]:
-        return [_entry(row) for row in self._all(f"SELECT {_COLUMNS} FROM jobs {rest}", values)]
-
-    def _one(self, query: str, values: Sequence[Any] = ()) -> tuple[Any, ...]:
-        with self._told():
-            row: tuple[Any, ...] = self._database.execute(query, values).fetchone()
-            return row
-
-    def _all(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        with self._told():
-            return self._database.execute(query, values).fetchall()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._told():
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._database.execute("COMMIT")
-            except BaseException:
-                if self._database.in_transaction:
-                    self._database.execute("ROLLBACK")
-                raise
-
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        """SQLite's errors in words for a user."""
-        try:
-            yield
-        except sqlite3.DatabaseError as error:
-            raise SgsError(_in_words(self._path, error)) from None
-
-
-def _in_words(path: str, error: sqlite3.DatabaseError) -> str:
-    text = str(error)
-    if "not a database" in text or "malformed" in text:
-        return (
-            f"the queue's file {path} is damaged ({text}); move it away (what it held may be "
-            "recovered by `sqlite3 FILE .recover`), and a new one is made"
-        )
-    if "disk is full" in text:
-        return f"the queue's file {path} can't be written: the disk is full; nothing was accepted"
-    return f"the queue's file {path} can't be used: {text}"
+        return [
+            _entry(row) for row in self._file.all(f"SELECT {_COLUMNS} FROM jobs {rest}", values)
+        ]
 
 
 def _entry(row: Sequence[Any]) -> Entry:
     values = list(row)
     values[5] = GPU_UNITS // values[5]
     values[7] = bool(values[7])
-    values[-1] = _split(values[-1])
+    values[23] = _split(values[23])
     return Entry(*values)
 
 
@@ -398,14 +289,3 @@ def _split(names: str) -> tuple[str, ...]:
 
 def _marks(values: Sequence[object]) -> str:
     return ", ".join("?" for _ in values)
-
-
-def _encoded(context: Context) -> bytes:
-    texts = [[os.fsdecode(name), os.fsdecode(value)] for name, value in context.environ]
-    return json.dumps([os.fsdecode(context.cwd), context.umask, texts]).encode()
-
-
-def _decoded(content: bytes) -> Context:
-    cwd, umask, texts = json.loads(content)
-    environ = tuple((os.fsencode(name), os.fsencode(value)) for name, value in texts)
-    return Context(os.fsencode(cwd), environ, umask)

@@ -40,6 +40,8 @@ class Request(NamedTuple):
     group: str = ""
     key: str | None = None  #: of the jobs of one key, one at most is open or has succeeded
     held: bool = False
+    notify: bytes | None = None  #: a command to run once it has ended
+    snapshot: str = ""  #: of the work tree that it runs in; empty: in the tree itself
 
 
 class Entry(NamedTuple):
@@ -69,6 +71,9 @@ class Entry(NamedTuple):
     signal: int | None
     reason: str  #: of its end, where the exit status doesn't say it all
     gpu_names: tuple[str, ...]  #: those of the last attempt
+    notify: bytes | None = None
+    snapshot: str = ""
+    peak_vram_mib: int | None = None  #: most seen on one GPU in the last attempt
 
 
 class Submitted(NamedTuple):
@@ -102,3 +107,4 @@ class End(NamedTuple):
     exit_code: int | None = None
     signal: int | None = None
     reason: str = ""
+    peak_vram_mib: int | None = None  #: most seen on one GPU; None: not measured

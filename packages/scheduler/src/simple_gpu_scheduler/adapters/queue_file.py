@@ -1,0 +1,94 @@
+"""The queue's file: SQLite, where what was accepted outlives any crash (sqlite.org/wal.html)."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from simple_gpu_scheduler.adapters.queue_schema import bring_up_to_date
+from simple_gpu_scheduler.errors import SgsError
+
+_BUSY_S = 30.0
+
+
+class QueueFile:
+    """An open file, with SQLite's errors in words for a user."""
+
+    def __init__(self, path: str) -> None:
+        """Open it; it is created if need be.
+
+        Raises:
+            SgsError: it can't be used.
+        """
+        self._path = path
+        with self._told():
+            old_umask = os.umask(0o077)
+            try:
+                self.database = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
+                self.database.execute("PRAGMA journal_mode = WAL")
+            finally:
+                os.umask(old_umask)
+            self.database.execute("PRAGMA synchronous = FULL")
+            bring_up_to_date(self.database, path)
+
+    def close(self) -> None:
+        """Let it go."""
+        self.database.close()
+
+    def one(self, query: str, values: Sequence[Any] = ()) -> tuple[Any, ...]:
+        """The row, where there always is one.
+
+        Raises:
+            SgsError: the file can't be read.
+        """
+        with self._told():
+            row: tuple[Any, ...] = self.database.execute(query, values).fetchone()
+            return row
+
+    def all(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows.
+
+        Raises:
+            SgsError: the file can't be read.
+        """
+        with self._told():
+            return self.database.execute(query, values).fetchall()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """What is done within is done as a whole, and then on the disk.
+
+        Raises:
+            SgsError: the file can't be written; nothing was done.
+        """
+        with self._told():
+            self.database.execute("BEGIN IMMEDIATE")
+            try:
+                yield self.database
+                self.database.execute("COMMIT")
+            except BaseException:
+                if self.database.in_transaction:
+                    self.database.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            raise SgsError(_in_words(self._path, error)) from None
+
+
+def _in_words(path: str, error: sqlite3.DatabaseError) -> str:
+    text = str(error)
+    if "not a database" in text or "malformed" in text:
+        return (
+            f"the queue's file {path} is damaged ({text}); move it away (what it held may be "
+            "recovered by `sqlite3 FILE .recover`), and a new one is made"
+        )
+    if "disk is full" in text:
+        return f"the queue's file {path} can't be written: the disk is full; nothing was accepted"
+    return f"the queue's file {path} can't be used: {text}"
