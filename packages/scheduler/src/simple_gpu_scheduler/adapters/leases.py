@@ -61,6 +61,7 @@ class LeaseDir:
         self._tickets: frozenset[str] = frozenset()
         self._seen: frozenset[str] = frozenset()  # those when the leases were last read
         self._lock = DirectoryLock(self.path)
+        self._alone = False  # nobody else adds a file meanwhile
 
     def leases(self) -> list[LeaseRecord]:
         """All that live now; see `lease_ports.LeaseBook`."""
@@ -85,7 +86,9 @@ class LeaseDir:
         return self._leases == self._seen
 
     def _look(self) -> None:
-        """See which files there are."""
+        """See which files there are; while we allocate there come no others."""
+        if self._alone:
+            return
         names = self._listing.names()
         if names is not self._names:
             self._names = names
@@ -96,8 +99,13 @@ class LeaseDir:
     def allocating(self) -> Iterator[None]:
         """See `lease_ports.LeaseBook`."""
         with self._lock:
-            sweep(self.path, self._listing.names())
-            yield
+            self._look()
+            sweep(self.path, self._names)
+            self._alone = True
+            try:
+                yield
+            finally:
+                self._alone = False
 
     def add_lease(self, want: Want, kind: str, parent: str | None = None) -> Held | None:
         """See `lease_ports.LeaseBook`."""
@@ -117,6 +125,7 @@ class LeaseDir:
         )
         content = lease_content(record)
         fd = add_file(self.path, name, _LEASE, content)
+        self._leases |= {name + _LEASE}
         self._seen |= {name + _LEASE}  # what we ourselves add or remove is no news
         path = os.path.join(self.path, name + _LEASE)
         turn_at = len(content) - len(turn_content(0))
@@ -154,6 +163,7 @@ class LeaseDir:
         since_ns = time.monotonic_ns() if since_ns is None else since_ns
         ticket = Ticket(name, self.uid, user_name(self.uid), os.getpid(), since_ns, want, inside)
         fd = add_file(self.path, name, _TICKET, ticket_content(ticket))
+        self._tickets |= {name + _TICKET}
         path = os.path.join(self.path, name + _TICKET)
         return Held(Lease(name, fd), path, os.getpid()), ticket
 
