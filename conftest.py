@@ -1,4 +1,4 @@
-"""Every test leases GPUs in a directory of its own: tests must not wait for each other's."""
+"""Every test has leases and a queue of its own: tests must not wait for each other's."""
 
 from __future__ import annotations
 
@@ -12,4 +12,12 @@ def own_lease_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The directory of this test's leases."""
     folder = tmp_path / "leases"
     monkeypatch.setenv("SGS_LEASE_DIR", str(folder))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def own_state_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory of this test's state, its queue above all."""
+    folder = tmp_path / "state"
+    monkeypatch.setenv("SGS_STATE_DIR", str(folder))
     return folder

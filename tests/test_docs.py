@@ -55,19 +55,28 @@ def test_the_commands_of_a_page_print_what_it_says(page: Path, tmp_path: Path) -
         shutil.copytree(FAKE_GPUS, tmp_path, ignore=hidden, dirs_exist_ok=True)
     path = f"{Path(sys.executable).parent}:{FAKE_GPUS}:{os.environ['PATH']}"
     environ = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
-    for step in (step for block in blocks(page, "console") for step in steps(block)):
-        done = subprocess.run(
-            ["bash", "-c", step.command],
-            cwd=tmp_path,
-            env={**environ, "PATH": path, "LC_ALL": "C.UTF-8"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.stdout == step.output, step.command
+    environ |= {"PATH": path, "LC_ALL": "C.UTF-8"}
+    try:
+        for step in (step for block in blocks(page, "console") for step in steps(block)):
+            assert run(step.command, tmp_path, environ) == step.output, step.command
+    finally:
+        run("sgs server stop", tmp_path, environ)
+
+
+def run(command: str, folder: Path, environ: dict[str, str]) -> str:
+    """What it prints, stdout and stderr as they come."""
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=folder,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return done.stdout
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
