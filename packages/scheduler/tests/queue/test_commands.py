@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from .conftest import wait_until
+
 SGS = Path(sys.executable).parent / "sgs"
 BOUND_S = 60.0
 
@@ -120,6 +122,34 @@ def test_killed_and_started_by_the_next_command(shell: Shell) -> None:
     os.kill(pid, signal.SIGKILL)
     assert "job 1 failed: exit 4" in shell.sgs("wait", "1", status=4)
     assert shell.server() not in (None, pid)
+
+
+def test_a_server_that_is_just_being_killed_is_no_server(shell: Shell) -> None:
+    """It still has the lock, and its socket takes the word that nobody will hear."""
+    for job in range(1, 6):
+        pid = shell.server()
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        shell.sgs("submit", "--", "echo", "hallo")
+        wait_until(
+            lambda job=job: shell.objects("--all")[job - 1]["state"] == "succeeded", "it ran"
+        )
+
+
+def test_who_waits_starts_the_next_server(shell: Shell) -> None:
+    shell.sgs("submit", "--", "echo up; until [ -e go ]; do sleep 0.01; done; exit 4")
+    with subprocess.Popen(
+        [SGS, "logs", "-f", "1"], cwd=shell.path, env=shell.env, stdout=subprocess.PIPE
+    ) as follower:
+        assert follower.stdout is not None
+        assert follower.stdout.readline() == b"up\n"
+        pid = shell.server()
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: shell.server() not in (None, pid), "there is another server")
+        (shell.path / "go").touch()
+        assert follower.wait(BOUND_S) == 0
+    shell.sgs("wait", "1", status=4)
 
 
 @pytest.mark.parametrize(

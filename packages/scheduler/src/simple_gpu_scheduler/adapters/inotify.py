@@ -24,12 +24,12 @@ def watch_ends(folders: Iterable[str]) -> int:
 
 
 def watch_writes(folders: Iterable[str]) -> int:
-    """A descriptor that becomes readable when a file is written to.
+    """A descriptor that becomes readable when a file is written to, or its writer has closed it.
 
     Raises:
         OSError: as `watch_ends`.
     """
-    return _watch(folders, _IN_MODIFY | _IN_ONLYDIR)
+    return _watch(folders, _IN_MODIFY | _IN_CLOSE_WRITE | _IN_ONLYDIR)
 
 
 def _watch(folders: Iterable[str], mask: int) -> int:

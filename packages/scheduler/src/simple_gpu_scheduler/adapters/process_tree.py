@@ -8,12 +8,17 @@ see proc(5).
 from __future__ import annotations
 
 import os
+import signal
 from contextlib import suppress
 from typing import NamedTuple
 
 #: Environment variables that every job carries.
 RUN_VARIABLE = b"SGS_RUN"
 SEQ_VARIABLE = b"SGS_SEQ"
+
+
+#: Of a process's flags: it is on its way out (linux/sched.h).
+_PF_EXITING = 0x4
 
 
 class _Process(NamedTuple):
@@ -61,6 +66,21 @@ def is_stopped(pid: int) -> bool:
         return _process(str(pid)).state in (b"T", b"t")
     except (OSError, ValueError):
         return False
+
+
+def is_dying(pid: int) -> bool:
+    """True if it is gone or was killed, though the kernel may not have closed its files yet."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            text = file.read()
+        with open(f"/proc/{pid}/status", "rb") as file:
+            lines = dict(line.split(b":\t", 1) for line in file.read().splitlines())
+    except OSError:
+        return True
+    fields = text[text.rindex(b")") + 2 :].split()
+    pending = int(lines[b"SigPnd"], 16) | int(lines[b"ShdPnd"], 16)
+    killed = pending & (1 << (signal.SIGKILL - 1))
+    return bool(killed or fields[0] in (b"Z", b"X") or int(fields[6]) & _PF_EXITING)
 
 
 def start_ticks(pid: int) -> int | None:

@@ -10,13 +10,16 @@ import sys
 import time
 from typing import Any
 
+from simple_gpu_scheduler.adapters import process_tree
 from simple_gpu_scheduler.adapters.queue_store import QueueStore
 from simple_gpu_scheduler.adapters.queue_wait import call
 from simple_gpu_scheduler.adapters.state_dir import open_queue_dir, queue_dir
+from simple_gpu_scheduler.errors import SgsError
 
 DATABASE, LOCK, LOG = "queue.sqlite3", "server.lock", "server.log"
 _MODULE = "simple_gpu_scheduler.adapters.queue_server_main"
 _START_LIMIT_S = 10.0
+_LOOK_AGAIN_S = 0.002
 
 #: What is the submitter's, or was given to him by another lease, is none of the server's.
 _NOT_ITS_OWN = ("SGS_LEASE", "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
@@ -40,8 +43,36 @@ class QueueHome:
 
         What was submitted is accepted whatever becomes of this.
         """
-        if self.server_pid() is None or not call(self.folder):
+        if not self._is_served() or not call(self.folder):
             self._start()
+
+    def start_server(self) -> None:
+        """See that there is a server, and that it is at work.
+
+        Raises:
+            SgsError: it can't be started; says why.
+        """
+        if self._is_served() and call(self.folder):
+            return
+        process = self._start()
+        until_s = time.monotonic() + _START_LIMIT_S
+        while self.server_pid() is None and time.monotonic() < until_s:
+            if process.poll() is not None and self.server_pid() is None:
+                why = self.last_words().rpartition("error: ")[2]
+                raise SgsError(f"the server can't be started: {why}")
+            time.sleep(_LOOK_AGAIN_S)
+
+    def _is_served(self) -> bool:
+        """Whether there is a server; waits for one that was killed to be gone.
+
+        It would still have the lock, so that no other could begin, but heed no word.
+        """
+        until_s = time.monotonic() + _START_LIMIT_S
+        while (pid := self.server_pid()) is not None:
+            if not process_tree.is_dying(pid) or time.monotonic() > until_s:
+                return True
+            time.sleep(_LOOK_AGAIN_S)
+        return False
 
     def server_pid(self) -> int | None:
         """The server's process; None if there is none."""
@@ -72,7 +103,7 @@ class QueueHome:
             return False
         until_s = time.monotonic() + _START_LIMIT_S
         while self.server_pid() is not None and time.monotonic() < until_s:
-            time.sleep(0.01)
+            time.sleep(_LOOK_AGAIN_S)
         return self.server_pid() is None
 
     def log_path(self, job: int, attempt: int) -> str:
@@ -88,13 +119,13 @@ class QueueHome:
             return ""
         return lines[-1] if lines else ""
 
-    def _start(self) -> None:
+    def _start(self) -> subprocess.Popen[bytes]:
         environ = {k: v for k, v in os.environ.items() if k not in _NOT_ITS_OWN}
         log_fd = os.open(
             os.path.join(self.folder, LOG), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600
         )
         try:
-            subprocess.Popen(
+            return subprocess.Popen(
                 [sys.executable, "-m", _MODULE, self.folder],
                 env=environ,
                 cwd="/",

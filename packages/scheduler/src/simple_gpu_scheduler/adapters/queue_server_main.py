@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import sys
 import time
 
 from simple_gpu_scheduler.adapters.chosen_gpus import chosen_gpus, watch_cards
+from simple_gpu_scheduler.adapters.file_locks import lock_alone
 from simple_gpu_scheduler.adapters.lease_holder import LeaseHolder
 from simple_gpu_scheduler.adapters.lease_view import LeaseView
 from simple_gpu_scheduler.adapters.leases import LeaseDir
@@ -24,16 +24,11 @@ from simple_gpu_scheduler.policy.orders import PACKING_ORDER
 def serve(folder: str) -> int:
     """Be the server, unless there is one already."""
     lock_fd = os.open(os.path.join(folder, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not lock_alone(lock_fd):
         return 0
     os.makedirs(os.path.join(folder, "logs"), mode=0o700, exist_ok=True)
     store = QueueStore(os.path.join(folder, DATABASE))
     wait = QueueWait(folder)
-    about = {"pid": os.getpid(), "since_s": round(time.time(), 3)}
-    os.ftruncate(lock_fd, 0)
-    os.pwrite(lock_fd, json.dumps(about).encode(), 0)
     words = store.setting("gpus")
     gpus = chosen_gpus(words.split(",") if words else None, _say)
     view = LeaseView(
@@ -43,8 +38,15 @@ def serve(folder: str) -> int:
         uuids=gpus.uuids,
         watch=watch_cards(gpus, avoid_strangers=not words),
     )
-    policy = PipePolicy(order=PACKING_ORDER)
-    QueueServer(folder, store, LeaseHolder(view), wait, policy, _say).run()
+    server = QueueServer(
+        folder, store, LeaseHolder(view), wait, PipePolicy(order=PACKING_ORDER), _say
+    )
+    about = {"pid": os.getpid(), "since_s": round(time.time(), 3)}
+    os.ftruncate(lock_fd, 0)
+    os.pwrite(lock_fd, json.dumps(about).encode(), 0)
+    server.run()
+    wait.close()
+    os.close(lock_fd)  # at once: the interpreter takes its time to end
     return 0
 
 

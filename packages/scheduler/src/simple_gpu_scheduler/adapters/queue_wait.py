@@ -34,6 +34,7 @@ class QueueWait:
         Raises:
             SgsError: the socket can't be had.
         """
+        self._folder = folder
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._wake_fd, write_fd = os.pipe()
         for fd in (self._wake_fd, write_fd):
@@ -62,6 +63,12 @@ class QueueWait:
             signals = os.read(self._wake_fd, 4096)
         ended = bool(set(signals) - {signal.SIGCHLD})
         return Woken(frozenset(fd for fd, _ in ready), self._words(), ended)
+
+    def close(self) -> None:
+        """Hear no more: who calls from now on is told that there is no server."""
+        with suppress(FileNotFoundError):
+            os.unlink(os.path.join(self._folder, SOCKET))
+        self._socket.close()
 
     def _words(self) -> frozenset[bytes]:
         words: set[bytes] = set()

@@ -55,6 +55,8 @@ def entries_of(home: QueueHome, words: Sequence[str], group: str | None) -> list
 def wait_for_news(home: QueueHome, is_over: Callable[[], bool], also: str | None = None) -> None:
     """Look again whenever the queue's file changes, until it is over.
 
+    A server that was killed meanwhile is followed by another one.
+
     Args:
         also: another folder in which a change is news.
     """
@@ -75,6 +77,8 @@ def wait_for_news(home: QueueHome, is_over: Callable[[], bool], also: str | None
             told = bool(poll.poll(wait_ms))
             if told and fd is not None:
                 drain(fd)
+            if home.server_pid() is None:
+                home.wake()
     finally:
         if fd is not None:
             os.close(fd)

@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
         _choose(home, args.gpus)
     elif args.what in ("drain", "resume"):
         home.store.set("drained", "1" if args.what == "drain" else "")
-    home.wake()
+    home.start_server()
     return 0
 
 
