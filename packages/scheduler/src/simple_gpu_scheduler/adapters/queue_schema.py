@@ -78,6 +78,12 @@ _STEPS = (
     ALTER TABLE jobs ADD COLUMN peak_vram_mib INTEGER;  -- of the last attempt
     ALTER TABLE attempts ADD COLUMN peak_vram_mib INTEGER;
     """,
+    """
+    ALTER TABLE attempts ADD COLUMN user_s REAL;
+    ALTER TABLE attempts ADD COLUMN system_s REAL;
+    ALTER TABLE attempts ADD COLUMN max_rss_mib INTEGER;  -- of the largest process
+    ALTER TABLE attempts ADD COLUMN memory_mib INTEGER;  -- of each GPU, as it was asked for
+    """,
 )
 
 

@@ -241,7 +241,7 @@ class QueueServer:
             entry, job = self._waiting.pop(start.job.seq)
             attempt = Attempt(
                 entry.id, entry.attempt + 1, self._launchers.name, start.gpus, time.time(),
-                boot=self._launchers.boot,
+                boot=self._launchers.boot, memory_mib=job.memory_mib,
             )  # fmt: skip
             running = Running(job, start.gpus, 0, time.monotonic(), attempt.started_s)
             one = _Started(entry, attempt, running, ours=True)

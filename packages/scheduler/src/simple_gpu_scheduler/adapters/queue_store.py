@@ -122,9 +122,17 @@ class QueueStore:
         with self._file.transaction():
             for one in attempts:
                 self._database.execute(
-                    "INSERT INTO attempts (job, number, launcher, gpu_names, started_s, boot) "
-                    "VALUES (?, ?, ?, ?, ?, ?)",
-                    (one.job, one.number, one.launcher, _names(one), one.started_s, one.boot),
+                    "INSERT INTO attempts (job, number, launcher, gpu_names, started_s, boot, "
+                    "memory_mib) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        one.job,
+                        one.number,
+                        one.launcher,
+                        _names(one),
+                        one.started_s,
+                        one.boot,
+                        one.memory_mib,
+                    ),
                 )
                 self._database.execute(
                     "UPDATE jobs SET state = ?, attempt = ?, started_s = ?, ended_s = NULL, "
@@ -238,8 +246,9 @@ class QueueStore:
         values = (end.ended_s, end.exit_code, end.signal, end.reason, end.peak_vram_mib)
         self._database.execute(
             "UPDATE attempts SET ended_s = ?, exit_code = ?, signal = ?, reason = ?, "
-            "peak_vram_mib = ? WHERE job = ? AND number = ?",
-            (*values, end.job, end.attempt),
+            "peak_vram_mib = ?, user_s = ?, system_s = ?, max_rss_mib = ? "
+            "WHERE job = ? AND number = ?",
+            (*values, end.user_s, end.system_s, end.max_rss_mib, end.job, end.attempt),
         )
         self._database.execute(
             "UPDATE jobs SET state = ?, ended_s = ?, exit_code = ?, signal = ?, reason = ?, "

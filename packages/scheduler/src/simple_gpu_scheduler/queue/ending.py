@@ -25,7 +25,8 @@ def end_of(entry: Entry, attempt: Attempt, note: Note, stopped: str) -> End:
         reason = f"can't be started: {note.reason}"
         return End(entry.id, attempt.number, FAILED, note.at_s, reason=reason)
     state = _state(entry, attempt, note, stopped)
-    return End(entry.id, attempt.number, state, note.at_s, note.exit_code, note.signal, stopped)
+    end = End(entry.id, attempt.number, state, note.at_s, note.exit_code, note.signal, stopped)
+    return end._replace(user_s=note.user_s, system_s=note.system_s, max_rss_mib=note.max_rss_mib)
 
 
 def lost(attempt: Attempt, ended_s: float, reason: str, stopped: str = "") -> End:

@@ -95,6 +95,7 @@ class Attempt(NamedTuple):
     pid: int | None = None  #: None: nobody has said yet that it runs
     start_ticks: int | None = None  #: since boot; with the pid and the boot it is one process
     boot: str = ""
+    memory_mib: int | None = None  #: of each GPU, as it was asked for
 
 
 class End(NamedTuple):
@@ -108,3 +109,6 @@ class End(NamedTuple):
     signal: int | None = None
     reason: str = ""
     peak_vram_mib: int | None = None  #: most seen on one GPU; None: not measured
+    user_s: float | None = None  #: CPU time; None: nobody knows
+    system_s: float | None = None
+    max_rss_mib: int | None = None  #: of its largest process
