@@ -53,7 +53,7 @@ def test_each_step_of_a_start(seen: Facts, expected: str) -> None:
 @pytest.mark.parametrize(
     ("seen", "pid", "expected"),
     [
-        (facts(), None, "unstart"),
+        (facts(), None, "lost"),
         (facts(BEGINS), None, "lost"),
         (facts(BEGINS, RUNS, runs=True), 41, "lost"),
         (facts(), 41, "lost"),
@@ -80,13 +80,13 @@ def test_a_journal_is_read_line_by_line_and_torn_lines_are_passed_over() -> None
     data = (
         b'["begins", 7, 2]\n["runs", 7, 2, 41, 99, 1.5]\n{torn\n'
         b'["ended", 7, 2, -9, 3.0, 0.5, 0.25, 12]\n'
-        b'["broken", 8, 1, "no"]\n["what", 1]\n["ended", 9'
+        b'["broken", 8, 1, "no", 4.5]\n["what", 1]\n["ended", 9'
     )
     notes, rest = read_notes(data)
     assert [one.what for one in notes] == ["begins", "runs", "ended", "broken"]
     assert (notes[1].pid, notes[1].start_ticks) == (41, 99)
     assert (notes[2].exit_code, notes[2].signal, notes[2].max_rss_mib) == (None, 9, 12)
-    assert (notes[3].reason, rest) == ("no", b'["ended", 9')
+    assert (notes[3].reason, notes[3].at_s, rest) == ("no", 4.5, b'["ended", 9')
 
 
 @given(st.binary(max_size=200))

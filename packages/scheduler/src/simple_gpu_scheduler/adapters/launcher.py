@@ -40,9 +40,11 @@ class Launcher:
         """
         self.name = name
         self.pid = pid
+        self.jobs = 0  #: that we have told it to start
         self.journal = Journal(folder, name)
         self._socket = _connect(folder, name)
         self._sent: set[int] = set()  # contexts
+        self._hung_up = False
 
     @property
     def wake_fd(self) -> int:
@@ -70,6 +72,7 @@ class Launcher:
             cwd = os.fsdecode(context.cwd)
             self._send({"context": [context_id, cwd, context.umask, texts]})
             self._sent.add(context_id)
+        self.jobs += 1
         order = {
             "job": job,
             "attempt": attempt,
@@ -82,21 +85,28 @@ class Launcher:
         }
         self._send(order, lease_fd)
 
+    def retire(self) -> None:
+        """Have it end once its jobs have."""
+        with suppress(OSError):
+            self._send({"retire": True})
+
     def news(self) -> list[Note]:
         """What was written down since the last time."""
-        with suppress(BlockingIOError, ConnectionResetError):
-            while self._socket.recv(4096):
-                pass
+        try:
+            self._hung_up = self._hung_up or not self._socket.recv(4096)
+        except BlockingIOError:
+            pass
+        except ConnectionResetError:
+            self._hung_up = True
         return self.journal.read()
 
     def is_gone(self) -> bool:
         """True if it has ended; then `news` once more tells all that it knew."""
-        return not self.journal.is_held()
+        return self._hung_up and not self.journal.is_held()
 
     def close(self) -> None:
-        """Let it go; it ends once its jobs have."""
+        """Say nothing more to it; its journal stays open."""
         self._socket.close()
-        self.journal.close()
 
     def _send(self, order: dict[str, Any], fd: int | None = None) -> None:
         frame = json.dumps(order).encode()

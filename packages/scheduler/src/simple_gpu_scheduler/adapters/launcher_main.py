@@ -26,6 +26,7 @@ _LENGTH = struct.Struct("!I")
 _LEAST_FD = 100
 _MOST_FDS = 64
 _TRY_AGAIN_MS = 1000
+_DIE_AT = os.environ["SGS_DIE_AT"].split(":", 1) if "SGS_DIE_AT" in os.environ else None
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 
 #: The server decides about these, not a terminal.
@@ -103,18 +104,19 @@ class Launcher:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         self._null_fd = os.open(os.devnull, os.O_RDONLY)
         self._orders: _Orders | None = None
-        self._contexts: dict[int, tuple[str, int, dict[str, str]]] = {}
+        self._contexts: dict[int, tuple[bytes, int, dict[bytes, bytes]]] = {}
         self._jobs: dict[int, _Job] = {}
         self._poll = select.poll()
         self._poll.register(self._listening, select.POLLIN)
         self._poll.register(self._wake_fd, select.POLLIN)
         self._served = False
+        self._retired = False  # another one takes the starts from now on
         self._unwritten = bytearray()  # of the journal: the disk is full
         self._delayed: list[tuple[dict[str, Any], int | None]] = []  # starts, meanwhile
 
     def run(self) -> None:
         """Until nobody needs us."""
-        while self._jobs or self._unwritten or self._orders is not None or not self._served:
+        while self._is_needed():
             for fd, _ in self._poll.poll(_TRY_AGAIN_MS if self._unwritten else None):
                 if fd == self._wake_fd:
                     self._reap()
@@ -125,6 +127,10 @@ class Launcher:
             if self._unwritten:
                 self._catch_up()
         os.unlink(self._path)
+
+    def _is_needed(self) -> bool:
+        has_server = self._orders is not None and not self._retired
+        return bool(self._jobs or self._unwritten or has_server or not self._served)
 
     def _welcome(self) -> None:
         """Listen to a server, once we have done what the one before it asked for."""
@@ -141,35 +147,44 @@ class Launcher:
             return
         alive = orders.read()
         while (order := orders.next()) is not None:
-            if "context" in order and "job" not in order:
-                number, cwd, umask, environ = order["context"]
-                self._contexts[number] = cwd, umask, dict(environ)
-            else:
+            if "job" in order:
                 self._start(order, orders.take_fd() if order["leased"] else None)
+            elif "context" in order:
+                number, cwd, umask, environ = order["context"]
+                encoded = {os.fsencode(name): os.fsencode(value) for name, value in environ}
+                self._contexts[number] = os.fsencode(cwd), umask, encoded
+            else:
+                self._retired = True
         if not alive:
             self._poll.unregister(orders.connection)
             orders.close()
             self._orders = None
             self._poll.register(self._listening, select.POLLIN)
-        self._tell()
 
     def _start(self, order: dict[str, Any], lease_fd: int | None) -> None:
         job = _Job(order["job"], order["attempt"], lease_fd)
+        _step("told")
         if self._unwritten or not self._note("begins", job):
             self._delayed.append((order, lease_fd))
             return
+        _step("begins")
         try:
             pid = self._spawn(order, lease_fd)
         except (OSError, ValueError) as error:
             self._let_go(job)
-            self._note("broken", job, getattr(error, "strerror", None) or str(error))
+            why = getattr(error, "strerror", None) or str(error)
+            self._note("broken", job, why, time.time())
+            self._tell()
             return
+        _step("spawned")
         self._jobs[pid] = job
-        self._note("runs", job, pid, _start_ticks(pid), time.time())
+        self._note("runs", job, pid, _start_ticks(pid), time.time())  # the server will look
+        _step("runs")
 
     def _spawn(self, order: dict[str, Any], lease_fd: int | None) -> int:
         cwd, umask, environ = self._contexts[order["context"]]
-        os.chdir(os.fsencode(cwd))
+        ours = {os.fsencode(name): os.fsencode(value) for name, value in order["environ"].items()}
+        os.chdir(cwd)
         os.umask(0o077)
         log_fd = os.open(
             order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
@@ -186,7 +201,7 @@ class Launcher:
             return os.posix_spawn(
                 order["shell"],
                 (order["shell"], "-c", os.fsencode(order["command"])),
-                {os.fsencode(k): os.fsencode(v) for k, v in (environ | order["environ"]).items()},
+                environ | ours,
                 file_actions=actions,
                 setsid=True,
                 setsigmask=(),
@@ -206,6 +221,7 @@ class Launcher:
                 break
             job = self._jobs.pop(pid, None)
             if job is not None:
+                _step("reaped")
                 code = os.waitstatus_to_exitcode(status)
                 times = round(usage.ru_utime, 3), round(usage.ru_stime, 3)
                 self._note("ended", job, code, time.time(), *times, usage.ru_maxrss // 1024)
@@ -274,6 +290,14 @@ def _start_ticks(pid: int) -> int:
     except OSError:
         return 0
     return int(text[text.rindex(b")") + 2 :].split()[19])
+
+
+def _step(name: str) -> None:
+    """Where a test may want us to die: SGS_DIE_AT is the name and a file that says we have."""
+    if _DIE_AT is not None and _DIE_AT[0] == name:
+        with suppress(FileExistsError):
+            os.close(os.open(_DIE_AT[1], os.O_CREAT | os.O_EXCL))
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def main() -> None:

@@ -17,8 +17,12 @@ _BUSY_S = 30.0
 class QueueFile:
     """An open file, with SQLite's errors in words for a user."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, lazy: bool = False) -> None:
         """Open it; it is created if need be.
+
+        Args:
+            lazy: what is written outlives the death of any process at once, and that of the
+                machine once `sync` was called; else both at once.
 
         Raises:
             SgsError: it can't be used.
@@ -29,10 +33,11 @@ class QueueFile:
             try:
                 self.database = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
                 self.database.execute("PRAGMA journal_mode = WAL")
+                self.database.execute("PRAGMA synchronous = FULL")
             finally:
                 os.umask(old_umask)
-            self.database.execute("PRAGMA synchronous = FULL")
             bring_up_to_date(self.database, path)
+            self.database.execute(f"PRAGMA synchronous = {'NORMAL' if lazy else 'FULL'}")
 
     def close(self) -> None:
         """Let it go."""
@@ -57,22 +62,53 @@ class QueueFile:
         with self._told():
             return self.database.execute(query, values).fetchall()
 
+    def version(self) -> int:
+        """Another number whenever somebody else has written (sqlite.org/pragma.html)."""
+        version: int = self.one("PRAGMA data_version")[0]
+        return version
+
+    def sync(self) -> None:
+        """Have all that was written on the disk.
+
+        It stands in the log beside the file, which SQLite doesn't lock, so that another
+        descriptor of it does no harm.
+
+        Raises:
+            SgsError: it can't be brought there.
+        """
+        try:
+            fd = os.open(f"{self._path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        try:
+            os.fdatasync(fd)
+        except OSError as error:
+            raise SgsError(f"{self._path} can't be written: {error.strerror}") from None
+        finally:
+            os.close(fd)
+
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """What is done within is done as a whole, and then on the disk.
+        """What is done within is done as a whole; one within another is a part of that.
 
         Raises:
             SgsError: the file can't be written; nothing was done.
         """
+        if self._is_within():
+            yield self.database
+            return
         with self._told():
             self.database.execute("BEGIN IMMEDIATE")
             try:
                 yield self.database
                 self.database.execute("COMMIT")
             except BaseException:
-                if self.database.in_transaction:
+                if self._is_within():
                     self.database.execute("ROLLBACK")
                 raise
+
+    def _is_within(self) -> bool:
+        return self.database.in_transaction
 
     @contextmanager
     def _told(self) -> Iterator[None]:

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from functools import partial
 
 from simple_gpu_scheduler.adapters import process_tree
 from simple_gpu_scheduler.adapters.gpu_environ import LEASE_VARIABLE, MODEST, gpu_environ
 from simple_gpu_scheduler.adapters.launcher import Journal, Launcher, journals, start_launcher
 from simple_gpu_scheduler.adapters.queue_processes import (
+    Tree,
     boot_id,
     is_running,
     log_path,
-    marked,
     queue_mark,
 )
 from simple_gpu_scheduler.adapters.queue_store import QueueStore
 from simple_gpu_scheduler.errors import SgsError
-from simple_gpu_scheduler.model import GPU_UNITS
+from simple_gpu_scheduler.model import GPU_UNITS, Job
 from simple_gpu_scheduler.ports import Lease
 from simple_gpu_scheduler.queue.journal import Note
 from simple_gpu_scheduler.queue.records import Attempt, Context, Entry
 from simple_gpu_scheduler.queue.recovery import AttemptKey, Facts
+
+#: A launcher remembers what it was told, and its journal grows: after so many jobs, or so many
+#: environments, it does its last ones and another takes over.
+_MOST_JOBS, _MOST_CONTEXTS = 50_000, 200
 
 
 class Launchers:
@@ -35,12 +39,21 @@ class Launchers:
         self._contexts: dict[int, Context] = {}
         self._current: Launcher | None = None  # that takes our starts
         self._old: list[Launcher] = []  # they still have jobs
-        self._journals = journals(folder)  # of all that there were
+        self._dead: list[Journal] = []  # of launchers that are gone
         self.mark = queue_mark(folder)  #: of our jobs' processes
         self.boot = boot_id()
-        for journal in [one for one in self._journals if one.is_held()]:
-            with suppress(SgsError):  # it has ended meanwhile
-                self._old.append(Launcher(folder, journal.name, None))
+        for journal in journals(folder):
+            if not journal.is_held() or not self._listen_to(journal.name):
+                self._dead.append(journal)
+            else:
+                journal.close()
+
+    def _listen_to(self, name: str) -> bool:
+        """Become the server of a launcher; False if it has ended meanwhile."""
+        with suppress(SgsError):
+            self._old.append(Launcher(self._folder, name, None))
+            return True
+        return False
 
     def __iter__(self) -> Iterator[Launcher]:
         yield from self._old
@@ -54,16 +67,15 @@ class Launchers:
 
     def facts_at_start(self) -> Facts:
         """What is known of the attempts of earlier servers."""
-        return self._facts(frozenset(one.name for one in self._old), self._journals)
+        known = [*self._dead, *(one.journal for one in self._old)]
+        return self._facts(frozenset(one.name for one in self._old), known)
 
     def forget_the_dead(self) -> None:
-        """All that their journals tell is in the queue's file by now."""
-        living = {one.name for one in self._old}
-        for journal in self._journals:
-            if journal.name not in living:
-                journal.remove()
+        """All that their journals tell stands in the queue's file, on the disk."""
+        for journal in self._dead:
+            journal.remove()
             journal.close()
-        self._journals = []
+        self._dead = []
 
     def bury(self, launcher: Launcher) -> Facts:
         """A launcher is gone; returns what is known of its attempts."""
@@ -73,36 +85,52 @@ class Launchers:
         else:
             self._old.remove(launcher)
         launcher.close()
+        self._dead.append(launcher.journal)
         return facts
 
-    def order(self, entry: Entry, attempt: Attempt, lease: Lease) -> None:
+    def order(self, entry: Entry, attempt: Attempt, job: Job, lease: Lease) -> None:
         """Have the attempt started."""
-        context_id = entry.context
-        if context_id not in self._contexts:
-            self._contexts[context_id] = self._store.context(context_id)
+        context = self._contexts.get(entry.context)
+        if context is None:
+            context = self._contexts[entry.context] = self._store.context(entry.context)
         with suppress(OSError):  # it is gone: its journal tells whether it has heard that
             self._to_start_with().start(
                 entry.id,
                 attempt.number,
                 entry.command,
-                context_id,
-                self._contexts[context_id],
-                self._environ(entry, attempt, lease),
+                entry.context,
+                context,
+                self._environ(attempt, job, lease, context),
                 log_path(self._folder, entry.id, attempt.number),
                 lease.fd,
             )
 
-    def _environ(self, entry: Entry, attempt: Attempt, lease: Lease) -> dict[str, str]:
+    def _environ(
+        self, attempt: Attempt, job: Job, lease: Lease, context: Context
+    ) -> dict[str, str]:
         """What a job's environment has beside its submitter's."""
+        number = str(attempt.job)
+        modest = _modest(context) if _is_shared(job) else {}
         return {
-            **(MODEST if entry.units != GPU_UNITS else {}),
+            **modest,
             **gpu_environ(attempt.gpu_names),
             LEASE_VARIABLE: lease.id,
-            "SGS_JOB": str(entry.id),
+            "SGS_JOB": number,
             "SGS_ATTEMPT": str(attempt.number),
             process_tree.RUN_VARIABLE.decode(): self.mark,
-            process_tree.SEQ_VARIABLE.decode(): str(entry.id),
+            process_tree.SEQ_VARIABLE.decode(): number,
         }
+
+    def retire_the_old(self) -> None:
+        """Have another launcher take the next starts, if this one has done enough."""
+        current = self._current
+        if current is not None and (
+            current.jobs >= _MOST_JOBS or len(self._contexts) >= _MOST_CONTEXTS
+        ):
+            current.retire()
+            self._old.append(current)
+            self._current = None
+            self._contexts.clear()
 
     def _to_start_with(self) -> Launcher:
         if self._current is None:
@@ -114,5 +142,17 @@ class Launchers:
         for journal in known:
             for note in journal.read_all():
                 notes.setdefault((note.job, note.attempt), {})[note.what] = note
-        has_marked = partial(marked, self.mark)
-        return Facts(self.boot, alive, notes, is_running, lambda one: has_marked(one.job))
+        return Facts(
+            self.boot, alive, notes, is_running, lambda one: Tree(self.mark, one).marked()
+        )
+
+
+def _modest(context: Context) -> dict[str, str]:
+    """What the submitter has said himself goes before."""
+    said = {os.fsdecode(name) for name, _ in context.environ}
+    return {name: value for name, value in MODEST.items() if name not in said}
+
+
+def _is_shared(job: Job) -> bool:
+    """True if the job is not alone on its GPUs, or is to be measured."""
+    return job.units != GPU_UNITS or job.auto_memory or job.memory_mib is not None

@@ -5,10 +5,18 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import suppress
+from typing import NamedTuple
 
 from simple_gpu_scheduler.adapters import process_tree
+from simple_gpu_scheduler.model import Leftover
 from simple_gpu_scheduler.queue.journal import Note
 from simple_gpu_scheduler.queue.records import Attempt
+
+#: KILL is sent again until nobody new turns up, who was being forked meanwhile.
+_MOST_ROUNDS = 10
+
+#: No session has this number.
+_NO_SESSION = -1
 
 
 def queue_mark(folder: str) -> str:
@@ -31,14 +39,6 @@ def log_path(folder: str, job: int, attempt: int) -> str:
     return os.path.join(folder, "logs", f"{job}.{attempt}.log")
 
 
-def kill_tree(pid: int, mark: str, job: int, number: int) -> None:
-    """Signal all processes of a job, parents first."""
-    for member in process_tree.members(pid, mark.encode(), job):
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(member, number)
-            os.kill(member, signal.SIGCONT)
-
-
 def is_running(one: Attempt | Note) -> bool:
     """Whether the process that was started is still there, and is still that one."""
     if not one.pid:
@@ -47,7 +47,52 @@ def is_running(one: Attempt | Note) -> bool:
     return ticks is not None and one.start_ticks in (0, None, ticks)
 
 
-def marked(mark: str, job: int) -> int | None:
-    """The first process that carries the mark of the job; its session's leader if it lives."""
-    found = process_tree.marked(mark.encode()).get(job)
-    return found[0] if found else None
+class Tree(NamedTuple):
+    """All processes of an attempt."""
+
+    mark: str
+    attempt: Attempt
+
+    def members(self) -> tuple[int, ...]:
+        """Those that live, parents first."""
+        return process_tree.members(self._session(), self.mark.encode(), self.attempt.job)
+
+    def signal(self, number: int) -> None:
+        """Signal them, the shell above all: else `a; b` would go on with b once a has ended."""
+        met: set[int] = set()
+        for _ in range(_MOST_ROUNDS):
+            found = self.members()
+            for member in found:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(member, number)
+                    os.kill(member, signal.SIGCONT)  # one that is stopped must hear it too
+            if number != signal.SIGKILL or met.issuperset(found):
+                return
+            met.update(found)
+
+    def leftovers(self) -> tuple[Leftover, ...]:
+        """What lives of its process group; most jobs leave nothing, and that is seen at once."""
+        session = self._session()
+        if session == _NO_SESSION:
+            return ()
+        try:
+            os.kill(-session, 0)
+        except ProcessLookupError:
+            return ()
+        except PermissionError:
+            pass
+        return tuple(Leftover(pid, process_tree.name(pid)) for pid in self.members())
+
+    def marked(self) -> int | None:
+        """The first process that carries its mark."""
+        found = process_tree.marked(self.mark.encode()).get(self.attempt.job)
+        return found[0] if found else None
+
+    def _session(self) -> int:
+        """Its session, unless that number is another process's by now."""
+        pid = self.attempt.pid
+        if not pid:
+            return _NO_SESSION
+        ticks = process_tree.start_ticks(pid)
+        known = self.attempt.start_ticks
+        return pid if ticks is None or not known or ticks == known else _NO_SESSION

@@ -83,6 +83,11 @@ _STEPS = (
     ALTER TABLE attempts ADD COLUMN system_s REAL;
     ALTER TABLE attempts ADD COLUMN max_rss_mib INTEGER;  -- of the largest process
     ALTER TABLE attempts ADD COLUMN memory_mib INTEGER;  -- of each GPU, as it was asked for
+    ALTER TABLE jobs ADD COLUMN requeue INTEGER NOT NULL DEFAULT 0;  -- if the machine goes down
+    ALTER TABLE jobs ADD COLUMN kill_leftovers INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE jobs ADD COLUMN notified INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX jobs_to_notify ON jobs (id) WHERE notify IS NOT NULL AND notified = 0
+        AND state IN ('succeeded', 'failed', 'cancelled', 'lost');
     """,
 )
 

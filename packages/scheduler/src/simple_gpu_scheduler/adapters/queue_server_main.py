@@ -7,17 +7,24 @@ import os
 import sys
 import time
 
-from simple_gpu_scheduler.adapters.chosen_gpus import chosen_gpus, watch_cards
+from simple_gpu_scheduler.adapters.chosen_gpus import Chosen, chosen_gpus, watch_cards
 from simple_gpu_scheduler.adapters.file_locks import lock_alone
 from simple_gpu_scheduler.adapters.lease_holder import LeaseHolder
 from simple_gpu_scheduler.adapters.lease_view import LeaseView
 from simple_gpu_scheduler.adapters.leases import LeaseDir
+from simple_gpu_scheduler.adapters.peaks_file import peaks_path, read_peaks, write_peaks
 from simple_gpu_scheduler.adapters.queue_home import DATABASE, LOCK
+from simple_gpu_scheduler.adapters.queue_launchers import Launchers
+from simple_gpu_scheduler.adapters.queue_notify import Notifier
 from simple_gpu_scheduler.adapters.queue_server import QueueServer
+from simple_gpu_scheduler.adapters.queue_settings import ServerSettings
+from simple_gpu_scheduler.adapters.queue_sight import Sight
 from simple_gpu_scheduler.adapters.queue_store import QueueStore
 from simple_gpu_scheduler.adapters.queue_wait import QueueWait
 from simple_gpu_scheduler.errors import SgsError
+from simple_gpu_scheduler.memory_care import MemoryCare
 from simple_gpu_scheduler.model import Card, PipePolicy
+from simple_gpu_scheduler.policy.learned import LearnedMemory
 from simple_gpu_scheduler.policy.orders import PACKING_ORDER
 
 
@@ -27,20 +34,9 @@ def serve(folder: str) -> int:
     if not lock_alone(lock_fd):
         return 0
     os.makedirs(os.path.join(folder, "logs"), mode=0o700, exist_ok=True)
-    store = QueueStore(os.path.join(folder, DATABASE))
+    store = QueueStore(os.path.join(folder, DATABASE), lazy=True)
     wait = QueueWait(folder)
-    words = store.setting("gpus")
-    gpus = chosen_gpus(words.split(",") if words else None, _say)
-    view = LeaseView(
-        LeaseDir(),
-        [Card(name) for name in gpus.keys],
-        gpus.keys,
-        uuids=gpus.uuids,
-        watch=watch_cards(gpus, avoid_strangers=not words),
-    )
-    server = QueueServer(
-        folder, store, LeaseHolder(view), wait, PipePolicy(order=PACKING_ORDER), _say
-    )
+    server = _server(folder, store, wait)
     about = {"pid": os.getpid(), "since_s": round(time.time(), 3)}
     os.ftruncate(lock_fd, 0)
     os.pwrite(lock_fd, json.dumps(about).encode(), 0)
@@ -48,6 +44,47 @@ def serve(folder: str) -> int:
     wait.close()
     os.close(lock_fd)  # at once: the interpreter takes its time to end
     return 0
+
+
+def _server(folder: str, store: QueueStore, wait: QueueWait) -> QueueServer:
+    words = store.setting("gpus")
+    gpus = chosen_gpus(words.split(",") if words else None, _say)
+    settings = ServerSettings.read(store)
+    watch = watch_cards(
+        gpus,
+        avoid_strangers=not words,
+        idle_memory_mib=settings.idle_memory_mib,
+        idle_utilisation_percent=settings.idle_utilisation_percent,
+    )
+    view = LeaseView(
+        LeaseDir(),
+        [Card(name) for name in gpus.keys],
+        gpus.keys,
+        uuids=gpus.uuids,
+        watch=watch,
+        keep_free=settings.keep_free,
+    )
+    leases = LeaseHolder(view)
+    learned = LearnedMemory(read_peaks(peaks_path()))
+    sight = Sight(
+        folder,
+        _care(gpus, learned),
+        lambda: leases.cards,
+        lambda: write_peaks(peaks_path(), learned.peaks_mib),
+    )
+    policy = PipePolicy(order=PACKING_ORDER, placement=settings.placement)
+    notifier = Notifier(folder, store, _say)
+    launchers = Launchers(folder, store)
+    return QueueServer(store, leases, wait, launchers, sight, notifier, policy, _say)
+
+
+def _care(gpus: Chosen, learned: LearnedMemory) -> MemoryCare | None:
+    if gpus.devices is None:
+        return None
+    from simple_gpu_scheduler.adapters.gpu_processes import lineage
+    from simple_gpu_scheduler.adapters.memory_meter import DriverMeter
+
+    return MemoryCare(DriverMeter(gpus.devices, lineage, gpus.keys), learned)
 
 
 def _say(text: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from simple_gpu_scheduler.adapters.queue_file import QueueFile
@@ -31,25 +32,38 @@ from simple_gpu_scheduler.queue.records import (
 _COLUMNS = (
     "id, state, command, context, gpus, slots, memory_mib, auto_memory, priority, blockers, "
     "not_before_s, timeout_s, tries, name, group_name, key, submitted_s, attempt, started_s, "
-    "ended_s, exit_code, signal, reason, gpu_names, notify, snapshot, peak_vram_mib"
+    "ended_s, exit_code, signal, reason, gpu_names, notify, snapshot, peak_vram_mib, requeue, "
+    "kill_leftovers"
 )
 
 
 class QueueStore:
     """One queue's jobs."""
 
-    def __init__(self, path: str) -> None:
-        """Open the file; it is created if need be.
+    def __init__(self, path: str, *, lazy: bool = False) -> None:
+        """Open the file; it is created if need be. For `lazy` see `QueueFile`.
 
         Raises:
             SgsError: it can't be used.
         """
-        self._file = QueueFile(path)
+        self._file = QueueFile(path, lazy=lazy)
         self._database = self._file.database
 
     def close(self) -> None:
         """Let the file go."""
         self._file.close()
+
+    def version(self) -> int:
+        """Another number whenever somebody else has written."""
+        return self._file.version()
+
+    def sync(self) -> None:
+        """Have all that was written on the disk; see `QueueFile`."""
+        self._file.sync()
+
+    def together(self) -> AbstractContextManager[object]:
+        """What is done within is one transaction."""
+        return self._file.transaction()
 
     def submit(
         self, context: Context, requests: Iterable[Request], now_s: float
@@ -118,40 +132,38 @@ class QueueStore:
         return decoded(content)
 
     def start(self, attempts: Sequence[Attempt]) -> None:
-        """These are about to start; on the disk before anybody is told to start them."""
+        """These are about to start; written before anybody is told to start them."""
         with self._file.transaction():
-            for one in attempts:
-                self._database.execute(
-                    "INSERT INTO attempts (job, number, launcher, gpu_names, started_s, boot, "
-                    "memory_mib) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (
-                        one.job,
-                        one.number,
-                        one.launcher,
-                        _names(one),
-                        one.started_s,
-                        one.boot,
-                        one.memory_mib,
-                    ),
-                )
-                self._database.execute(
-                    "UPDATE jobs SET state = ?, attempt = ?, started_s = ?, ended_s = NULL, "
-                    "exit_code = NULL, signal = NULL, reason = '', gpu_names = ? WHERE id = ?",
-                    (RUNNING, one.number, one.started_s, _names(one), one.job),
-                )
+            self._database.executemany(
+                "INSERT INTO attempts (job, number, launcher, gpu_names, started_s, boot, "
+                "memory_mib) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (a.job, a.number, a.launcher, _names(a), a.started_s, a.boot, a.memory_mib)
+                    for a in attempts
+                ],
+            )
+            self._database.executemany(
+                "UPDATE jobs SET state = 'running', attempt = ?, started_s = ?, ended_s = NULL, "
+                "exit_code = NULL, signal = NULL, reason = '', gpu_names = ? WHERE id = ?",
+                [(a.number, a.started_s, _names(a), a.job) for a in attempts],
+            )
 
-    def went_on(self, begun: Sequence[Attempt], ends: Sequence[End]) -> None:
-        """These attempts run, as these processes; and these are over, at once with all of it."""
+    def went_on(self, begun: Sequence[Attempt], ends: Sequence[End]) -> bool:
+        """These attempts run, as these processes; and these are over, at once with all of it.
+
+        Returns:
+            True if jobs may start now that could not before.
+        """
         with self._file.transaction():
             self._database.executemany(
                 "UPDATE attempts SET pid = ?, start_ticks = ? WHERE job = ? AND number = ?",
                 [(one.pid, one.start_ticks, one.job, one.number) for one in begun],
             )
-            for end in ends:
-                self._end(end)
+            news = [self._end(end) for end in ends]
+        return any(news)
 
     def unstart(self, jobs: Sequence[int]) -> None:
-        """These attempts never began: the jobs are queued as before."""
+        """These were to be started and never were; they wait again, as if nothing had been."""
         with self._file.transaction():
             for job in jobs:
                 self._database.execute(
@@ -160,10 +172,29 @@ class QueueStore:
                     (job, job),
                 )
                 self._database.execute(
-                    "UPDATE jobs SET state = ?, attempt = attempt - 1, started_s = NULL, "
+                    "UPDATE jobs SET state = 'queued', attempt = attempt - 1, started_s = NULL, "
                     "gpu_names = '' WHERE id = ?",
-                    (QUEUED, job),
+                    (job,),
                 )
+
+    def stop(self, job: int, why: str) -> None:
+        """Keep why a job that runs is being stopped, whoever sees its end."""
+        with self._file.transaction():
+            self._database.execute("UPDATE jobs SET stop = ? WHERE id = ?", (why, job))
+
+    def to_notify(self) -> list[Entry]:
+        """Jobs that have ended for good, and whose submitter wants to be told."""
+        return self._entries(
+            "WHERE notify IS NOT NULL AND notified = 0 AND "
+            "state IN ('succeeded', 'failed', 'cancelled', 'lost')"
+        )
+
+    def notified(self, jobs: Sequence[int]) -> None:
+        """Their submitters were told."""
+        with self._file.transaction():
+            self._database.executemany(
+                "UPDATE jobs SET notified = 1 WHERE id = ?", [(job,) for job in jobs]
+            )
 
     def running(self) -> list[tuple[Attempt, str | None]]:
         """The attempts that aren't over, as far as we know, and why each is to be stopped."""
@@ -233,7 +264,7 @@ class QueueStore:
         with self._file.transaction():
             rows = self._file.all(
                 "UPDATE jobs SET state = 'queued', stop = NULL, reason = '', blockers = 0, "
-                "ended_s = NULL, exit_code = NULL, signal = NULL WHERE state IN "
+                "notified = 0, ended_s = NULL, exit_code = NULL, signal = NULL WHERE state IN "
                 "('failed', 'cancelled', 'lost') AND id IN "
                 "(SELECT value FROM json_each(?)) RETURNING id",
                 (json.dumps(list(jobs)),),
@@ -242,23 +273,36 @@ class QueueStore:
 
     # how it is done
 
-    def _end(self, end: End) -> None:
+    def _end(self, end: End) -> bool:
+        """An attempt is over; a job that never started has none (number 0).
+
+        True if jobs may start now that could not before: itself, or those that needed it.
+        """
         values = (end.ended_s, end.exit_code, end.signal, end.reason, end.peak_vram_mib)
-        self._database.execute(
-            "UPDATE attempts SET ended_s = ?, exit_code = ?, signal = ?, reason = ?, "
-            "peak_vram_mib = ?, user_s = ?, system_s = ?, max_rss_mib = ? "
-            "WHERE job = ? AND number = ?",
-            (*values, end.user_s, end.system_s, end.max_rss_mib, end.job, end.attempt),
-        )
+        if end.attempt:
+            self._database.execute(
+                "UPDATE attempts SET ended_s = ?, exit_code = ?, signal = ?, reason = ?, "
+                "peak_vram_mib = ?, user_s = ?, system_s = ?, max_rss_mib = ? "
+                "WHERE job = ? AND number = ? AND ended_s IS NULL",
+                (*values, end.user_s, end.system_s, end.max_rss_mib, end.job, end.attempt),
+            )
         self._database.execute(
             "UPDATE jobs SET state = ?, ended_s = ?, exit_code = ?, signal = ?, reason = ?, "
             "peak_vram_mib = ?, stop = NULL WHERE id = ?",
             (end.state, *values, end.job),
         )
-        if end.state in ENDED_STATES:
-            self._let_go(end)
+        if end.excused:
+            self._database.execute(
+                "UPDATE jobs SET tries = tries + 1 WHERE id = ? AND tries > 0", (end.job,)
+            )
+        if end.ask is not None:
+            self._database.execute(
+                "UPDATE jobs SET memory_mib = ?, slots = ?, auto_memory = 0 WHERE id = ?",
+                (end.ask.memory_mib, GPU_UNITS // end.ask.units, end.job),
+            )
+        return end.state not in ENDED_STATES or self._let_go(end)
 
-    def _let_go(self, end: End) -> None:
+    def _let_go(self, end: End) -> bool:
         """Those who wait for the job wait no more: they may start, or never will."""
         rows = self._database.execute(
             "SELECT n.job, n.success FROM needs n JOIN jobs j ON j.id = n.job "
@@ -273,6 +317,7 @@ class QueueStore:
                 self._database.execute(
                     "UPDATE jobs SET blockers = blockers - 1 WHERE id = ?", (job,)
                 )
+        return bool(rows)
 
     def _entries(self, rest: str, values: Sequence[Any] = ()) -> list[Entry]:
         return [
@@ -285,6 +330,7 @@ def _entry(row: Sequence[Any]) -> Entry:
     values[5] = GPU_UNITS // values[5]
     values[7] = bool(values[7])
     values[23] = _split(values[23])
+    values[27], values[28] = bool(values[27]), bool(values[28])
     return Entry(*values)
 
 

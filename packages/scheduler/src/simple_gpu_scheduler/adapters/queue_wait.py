@@ -23,6 +23,7 @@ class Woken(NamedTuple):
     fds: frozenset[int]
     words: frozenset[bytes]
     ended: bool  #: a signal asks us to end
+    children: bool  #: some have ended
 
 
 class QueueWait:
@@ -61,8 +62,10 @@ class QueueWait:
         signals = b""
         with suppress(BlockingIOError):
             signals = os.read(self._wake_fd, 4096)
+        told = frozenset(fd for fd, _ in ready)
+        words = self._words() if self._socket.fileno() in told else frozenset()
         ended = bool(set(signals) - {signal.SIGCHLD})
-        return Woken(frozenset(fd for fd, _ in ready), self._words(), ended)
+        return Woken(told, words, ended, signal.SIGCHLD in signals)
 
     def close(self) -> None:
         """Hear no more: who calls from now on is told that there is no server."""

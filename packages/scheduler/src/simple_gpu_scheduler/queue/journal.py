@@ -42,7 +42,8 @@ def _note(line: bytes) -> Iterator[Note]:
             pid, start_ticks, at_s = facts
             yield Note(what, int(job), int(attempt), int(pid), int(start_ticks), float(at_s))
         elif what == "broken":
-            yield Note(what, int(job), int(attempt), reason=str(facts[0]))
+            why, at_s = facts
+            yield Note(what, int(job), int(attempt), at_s=float(at_s), reason=str(why))
         elif what == "ended":
             yield _ended(int(job), int(attempt), facts)
     except (ValueError, TypeError):

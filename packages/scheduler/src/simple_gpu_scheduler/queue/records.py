@@ -42,6 +42,8 @@ class Request(NamedTuple):
     held: bool = False
     notify: bytes | None = None  #: a command to run once it has ended
     snapshot: str = ""  #: of the work tree that it runs in; empty: in the tree itself
+    requeue: bool = False  #: run it again if the machine goes down while it runs
+    kill_leftovers: bool = False  #: end what it leaves behind
 
 
 class Entry(NamedTuple):
@@ -74,6 +76,8 @@ class Entry(NamedTuple):
     notify: bytes | None = None
     snapshot: str = ""
     peak_vram_mib: int | None = None  #: most seen on one GPU in the last attempt
+    requeue: bool = False
+    kill_leftovers: bool = False
 
 
 class Submitted(NamedTuple):
@@ -98,6 +102,13 @@ class Attempt(NamedTuple):
     memory_mib: int | None = None  #: of each GPU, as it was asked for
 
 
+class Ask(NamedTuple):
+    """What a job is to ask for from now on."""
+
+    memory_mib: int | None  #: of each GPU
+    units: int  #: of each GPU
+
+
 class End(NamedTuple):
     """How an attempt ended. With neither exit code nor signal nobody knows."""
 
@@ -112,3 +123,5 @@ class End(NamedTuple):
     user_s: float | None = None  #: CPU time; None: nobody knows
     system_s: float | None = None
     max_rss_mib: int | None = None  #: of its largest process
+    excused: bool = False  #: it was no fault of the job: the attempt doesn't count
+    ask: Ask | None = None  #: None: as before

@@ -41,10 +41,8 @@ def fate(attempt: Attempt, facts: Facts) -> Fate:
         return Fate("ended", notes["ended"])
     if "broken" in notes:
         return Fate("broken", notes["broken"], notes["broken"].reason)
-    if attempt.boot != facts.boot:
-        if "begins" in notes or attempt.pid is not None:
-            return Fate("lost", reason="the machine was restarted while it ran")
-        return Fate("unstart")
+    if attempt.boot != facts.boot:  # a power failure may have taken its `begins`
+        return Fate("lost", reason="the machine was restarted while it ran")
     if "begins" not in notes:
         return Fate("unstart")
     if attempt.launcher in facts.alive:

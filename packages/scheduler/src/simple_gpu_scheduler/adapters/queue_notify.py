@@ -1,0 +1,83 @@
+"""Tells submitters that their jobs have ended, by the commands that they have named for that.
+
+A command is run at least once: what is known of it is written down after its start.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+
+from simple_gpu_scheduler.adapters.queue_processes import log_path
+from simple_gpu_scheduler.adapters.queue_store import QueueStore
+from simple_gpu_scheduler.errors import SgsError
+from simple_gpu_scheduler.queue.records import Entry
+
+_LOG = "notify.log"
+
+
+class Notifier:
+    """Runs the commands of `sgs submit --notify`."""
+
+    def __init__(self, folder: str, store: QueueStore, say: Callable[[str], None]) -> None:
+        """`say` writes a line to the server's log."""
+        self._folder = folder
+        self._store = store
+        self._say = say
+        self._children: dict[int, subprocess.Popen[bytes]] = {}
+
+    def look(self) -> None:
+        """Run the commands of jobs that have ended."""
+        try:
+            told = self._store.to_notify()
+            for entry in told:
+                self._run(entry)
+            if told:
+                self._store.notified([one.id for one in told])
+        except SgsError as error:
+            self._say(f"error: submitters can't be notified: {error}")
+
+    def reap(self, pid: int) -> None:
+        """A child has ended."""
+        child = self._children.pop(pid, None)
+        if child is not None:
+            child.returncode = 0  # it was waited for
+
+    def _run(self, entry: Entry) -> None:
+        context = self._store.context(entry.context)
+        environ = {**dict(context.environ), **_about(entry, self._folder)}
+        log_fd = os.open(
+            os.path.join(self._folder, _LOG), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600
+        )
+        try:
+            child = subprocess.Popen(
+                [b"/bin/sh", b"-c", entry.notify or b""],
+                cwd=context.cwd if os.path.isdir(context.cwd) else b"/",
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log_fd,
+                stderr=log_fd,
+                start_new_session=True,
+            )
+            self._children[child.pid] = child
+        except OSError as error:
+            self._say(f"job {entry.id}: --notify can't be run: {error.strerror}")
+        finally:
+            os.close(log_fd)
+
+
+def _about(entry: Entry, folder: str) -> dict[bytes, bytes]:
+    """What the command is told."""
+    code = entry.exit_code if entry.signal is None else 128 + entry.signal
+    texts = {
+        "SGS_JOB": str(entry.id),
+        "SGS_STATE": entry.state,
+        "SGS_EXIT_CODE": "" if code is None else str(code),
+        "SGS_REASON": entry.reason,
+        "SGS_NAME": entry.name,
+        "SGS_GROUP": entry.group,
+        "SGS_LOG": log_path(folder, entry.id, entry.attempt) if entry.attempt else "",
+    }
+    about = {name.encode(): os.fsencode(text) for name, text in texts.items()}
+    return {**about, b"SGS_COMMAND": entry.command}

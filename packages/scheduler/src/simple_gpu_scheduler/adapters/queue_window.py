@@ -1,0 +1,66 @@
+"""The jobs that are next: a window on the queue, which is read anew only where it has changed.
+
+So a turn of the server costs the same, however long the queue is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Container
+
+from simple_gpu_scheduler.adapters.queue_active import job_of
+from simple_gpu_scheduler.adapters.queue_store import QueueStore
+from simple_gpu_scheduler.model import Job
+from simple_gpu_scheduler.policy.queue import LOOKAHEAD
+from simple_gpu_scheduler.queue.records import Entry
+
+_MOST = 2 * LOOKAHEAD
+
+
+class Window:
+    """The first jobs that nothing but GPUs keeps from starting."""
+
+    def __init__(self, store: QueueStore, asked: Callable[[Job], Job]) -> None:
+        """`asked` gives a job with what it is known to need."""
+        self._store = store
+        self._asked = asked
+        self._waiting: dict[int, tuple[Entry, Job]] = {}
+        self._has_more = True
+        self._version = -1
+        self.drained = False
+        self.later_s: float | None = None  #: when the next of those that start later may start
+        self.is_stale = True  #: what we did ourselves has changed what is next
+
+    def look(self, active: Container[int]) -> bool:
+        """See what is next; True if somebody else has written since the last time."""
+        version = self._store.version()
+        changed = version != self._version
+        late = self.later_s is not None and self.later_s <= time.time()
+        few = self._has_more and len(self._waiting) < LOOKAHEAD
+        if changed or self.is_stale or late or few:
+            self._version = version
+            self._read(active)
+        return changed
+
+    def _read(self, active: Container[int]) -> None:
+        now_s = time.time()
+        found = self._store.ready(now_s, _MOST)
+        self._has_more = len(found) == _MOST
+        self._waiting = {
+            one.id: (one, self._asked(job_of(one))) for one in found if one.id not in active
+        }
+        self.later_s = self._store.next_time_s(now_s)
+        self.drained = self._store.setting("drained") == "1"
+        self.is_stale = False
+
+    @property
+    def jobs(self) -> list[Job]:
+        """In the order of their turn."""
+        return [job for _, job in self._waiting.values()]
+
+    def take(self, job: int) -> Entry:
+        """This one waits no more."""
+        return self._waiting.pop(job)[0]
+
+    def __len__(self) -> int:
+        return len(self._waiting)
