@@ -13,6 +13,9 @@ from simple_gpu_scheduler.errors import SgsError
 
 _BUSY_S = 30.0
 
+#: How long the log beside the file may grow before it is brought there, which takes two syncs.
+_LAZY_PAGES = 4000
+
 
 class QueueFile:
     """An open file, with SQLite's errors in words for a user."""
@@ -37,7 +40,9 @@ class QueueFile:
             finally:
                 os.umask(old_umask)
             bring_up_to_date(self.database, path)
-            self.database.execute(f"PRAGMA synchronous = {'NORMAL' if lazy else 'FULL'}")
+            if lazy:
+                self.database.execute("PRAGMA synchronous = NORMAL")
+                self.database.execute(f"PRAGMA wal_autocheckpoint = {_LAZY_PAGES}")
 
     def close(self) -> None:
         """Let it go."""

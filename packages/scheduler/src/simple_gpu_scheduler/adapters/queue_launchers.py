@@ -37,6 +37,7 @@ class Launchers:
         self._folder = folder
         self._store = store
         self._contexts: dict[int, Context] = {}
+        self._by_gpus: dict[tuple[str, ...], dict[str, str]] = {}  # sets of GPUs are few
         self._current: Launcher | None = None  # that takes our starts
         self._old: list[Launcher] = []  # they still have jobs
         self._dead: list[Journal] = []  # of launchers that are gone
@@ -113,13 +114,18 @@ class Launchers:
         modest = _modest(context) if _is_shared(job) else {}
         return {
             **modest,
-            **gpu_environ(attempt.gpu_names),
+            **self._gpu_environ(attempt.gpu_names),
             LEASE_VARIABLE: lease.id,
             "SGS_JOB": number,
             "SGS_ATTEMPT": str(attempt.number),
             process_tree.RUN_VARIABLE.decode(): self.mark,
             process_tree.SEQ_VARIABLE.decode(): number,
         }
+
+    def _gpu_environ(self, gpus: tuple[str, ...]) -> dict[str, str]:
+        if gpus not in self._by_gpus:
+            self._by_gpus[gpus] = gpu_environ(gpus)
+        return self._by_gpus[gpus]
 
     def retire_the_old(self) -> None:
         """Have another launcher take the next starts, if this one has done enough."""

@@ -72,11 +72,10 @@ class Tree(NamedTuple):
 
     def leftovers(self) -> tuple[Leftover, ...]:
         """What lives of its process group; most jobs leave nothing, and that is seen at once."""
-        session = self._session()
-        if session == _NO_SESSION:
+        if not self.attempt.pid:
             return ()
         try:
-            os.kill(-session, 0)
+            os.kill(-self.attempt.pid, 0)
         except ProcessLookupError:
             return ()
         except PermissionError:

@@ -31,7 +31,7 @@ from simple_gpu_scheduler.queue.records import FAILED, Attempt, End, Entry
 _TRY_AGAIN_S = 5.0
 
 #: What was written is on the disk after so long at most.
-_SYNC_S = 0.02
+_SYNC_S = 0.05
 
 #: After so long we see which processes our starts have become; launchers don't wake us for that.
 _SEE_STARTS_S = 0.05

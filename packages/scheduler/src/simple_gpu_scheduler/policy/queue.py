@@ -69,6 +69,8 @@ class _Walk:
     def _behind(self, held: Job, first: int) -> float | None:
         """Start jobs behind the held one that don't delay it; when to go on if it is too early."""
         snapshot = self._snapshot
+        if self._room.is_full():
+            return None
         active: list[Running | Start] = [*snapshot.running, *self._starts]
         reservation = Reservation(held, self._room, active, snapshot.now_s)
         hopeless: set[tuple[int, int, int | None, float | None]] = set()
@@ -100,7 +102,7 @@ class _Walk:
         return gpus if reservation.spares(job, gpus) else None
 
     def _choose(self, job: Job, fitting: list[str]) -> tuple[str, ...]:
-        if self._order.cards == "frag" and self._mix is None:
+        if len(fitting) > job.gpus and self._order.cards == "frag" and self._mix is None:
             self._mix = mix_of(self._snapshot.waiting, self._snapshot.running)
         return choose(job, fitting, self._room, self._order.cards, self._mix or ())
 

@@ -40,6 +40,10 @@ class Room:
             return False
         return job.memory_mib is None or self.look_at_memory().get(gpu, -1) >= job.memory_mib
 
+    def is_full(self) -> bool:
+        """True if no GPU has room for anything."""
+        return all(units >= GPU_UNITS for units in self.used.values())
+
     def take(self, job: Job, gpus: Sequence[str]) -> None:
         """Count a job that gets these GPUs."""
         for gpu in gpus:

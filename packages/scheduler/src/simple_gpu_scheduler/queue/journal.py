@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 
 class Note(NamedTuple):
@@ -30,12 +30,22 @@ def read_notes(data: bytes) -> tuple[list[Note], bytes]:
     A line that can't be read is passed over: it was torn by a crash of the machine.
     """
     *lines, rest = data.split(b"\n")
-    return [note for line in lines for note in _note(line)], rest
+    return [note for line in _parsed(lines) for note in _note(line)], rest
 
 
-def _note(line: bytes) -> Iterator[Note]:
+def _parsed(lines: Sequence[bytes]) -> Iterator[Any]:
+    """What stands in the lines that can be read."""
     try:
-        what, job, attempt, *facts = json.loads(line)
+        yield from json.loads(b"[" + b",".join(lines) + b"]")
+    except ValueError:
+        if len(lines) > 1:
+            for line in lines:
+                yield from _parsed([line])
+
+
+def _note(line: Any) -> Iterator[Note]:
+    try:
+        what, job, attempt, *facts = line
         if what == "begins":
             yield Note(what, int(job), int(attempt))
         elif what == "runs":
