@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import select
+import signal
 import socket
 import struct
 import sys
@@ -24,6 +25,7 @@ _LENGTH = struct.Struct("!I")
 _JOURNAL, _SOCKET = ".journal", ".sock"
 _START_LIMIT_S = 30.0
 _SEND_LIMIT_S = 30.0
+_LOOK_AGAIN_S = 0.005
 
 
 class Launcher:
@@ -190,12 +192,22 @@ def start_launcher(folder: str) -> Launcher:
         ],
         setsid=True,
     )
+    try:
+        _wait_for(os.path.join(folder, name + _SOCKET), pid, log)
+        return Launcher(folder, name, pid)
+    except SgsError:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        raise
+
+
+def _wait_for(path: str, pid: int, log: str) -> None:
+    """Until the launcher listens there."""
     until_s = time.monotonic() + _START_LIMIT_S
-    while not os.path.exists(os.path.join(folder, name + _SOCKET)):
+    while not os.path.exists(path):
         if os.waitpid(pid, os.WNOHANG)[0] or time.monotonic() > until_s:
             raise SgsError(f"the process that starts jobs doesn't come up; see {log}")
-        time.sleep(0.005)
-    return Launcher(folder, name, pid)
+        time.sleep(_LOOK_AGAIN_S)
 
 
 def _connect(folder: str, name: str) -> socket.socket:

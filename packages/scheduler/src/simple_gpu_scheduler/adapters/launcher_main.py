@@ -267,11 +267,14 @@ class Launcher:
 
 
 def _listen(path: str) -> socket.socket:
+    """Listen at the path, which is there once we do."""
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    os.chdir(os.path.dirname(path))  # the address has room for 107 bytes
-    listening.bind(os.path.basename(path))
-    os.chdir("/")
+    folder, name = os.path.split(path)
+    os.chdir(folder)  # the address has room for 107 bytes
+    listening.bind(f"{name}.new")
     listening.listen()
+    os.rename(f"{name}.new", name)
+    os.chdir("/")
     return listening
 
 

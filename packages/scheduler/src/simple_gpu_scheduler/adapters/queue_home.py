@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
 import subprocess
 import sys
 import time
 from typing import Any
 
-from simple_gpu_scheduler.adapters import process_tree
+from simple_gpu_scheduler.adapters import process_tree, server_lock
 from simple_gpu_scheduler.adapters.queue_store import QueueStore
 from simple_gpu_scheduler.adapters.queue_wait import call
 from simple_gpu_scheduler.adapters.state_dir import open_queue_dir, queue_dir
 from simple_gpu_scheduler.errors import SgsError
 
-DATABASE, LOCK, LOG = "queue.sqlite3", "server.lock", "server.log"
+DATABASE, LOG = "queue.sqlite3", "server.log"
 _MODULE = "simple_gpu_scheduler.adapters.queue_server_main"
 _START_LIMIT_S = 10.0
 _LOOK_AGAIN_S = 0.002
@@ -81,21 +79,7 @@ class QueueHome:
 
     def server(self) -> dict[str, Any] | None:
         """What the server says of itself; None if there is none."""
-        try:
-            fd = os.open(os.path.join(self.folder, LOCK), os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return None
-        try:
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            try:
-                about: dict[str, Any] = json.loads(os.read(fd, 4096))
-            except ValueError:  # it has just begun
-                return None
-            return about
-        finally:
-            os.close(fd)
-        return None
+        return server_lock.server(self.folder)
 
     def stop_server(self) -> bool:
         """Have the server end, jobs run on; False if there is none, or it doesn't end in time."""

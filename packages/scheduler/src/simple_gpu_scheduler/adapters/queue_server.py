@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from simple_gpu_scheduler.adapters.die_at import step
@@ -168,24 +168,30 @@ class QueueServer:
 
     # apply
 
-    def _take(self, starts: Iterable[Start], taken: list[_Taken]) -> bool:
+    def _take(self, starts: Sequence[Start], taken: list[_Taken]) -> bool:
         """Take the leases; False if others were faster."""
-        for start in starts:
-            try:
+        if not starts:
+            return True
+        try:
+            launcher = self._launchers.name  # before we have leases that would be in the way
+            for start in starts:
                 lease = self._leases.take(start)
-            except SgsError as error:
-                self._later(error)
-                return True
-            if lease is None:
-                return False
-            step("leased")
-            entry = self._window.take(start.job.seq)
-            attempt = Attempt(
-                entry.id, entry.attempt + 1, self._launchers.name, start.gpus, time.time(),
-                boot=self._launchers.boot, memory_mib=start.job.memory_mib,
-            )  # fmt: skip
-            taken.append(_Taken(entry, attempt, start.job, lease))
+                if lease is None:
+                    return False
+                taken.append(self._taken(start, lease, launcher))
+                step("leased")
+        except SgsError as error:  # what has ended is to be written all the same
+            self._later(error)
         return True
+
+    def _taken(self, start: Start, lease: Lease, launcher: str) -> _Taken:
+        job, gpus = start
+        entry = self._window.take(job.seq)
+        attempt = Attempt(
+            entry.id, entry.attempt + 1, launcher, gpus, time.time(),
+            boot=self._launchers.boot, memory_mib=job.memory_mib,
+        )  # fmt: skip
+        return _Taken(entry, attempt, job, lease)
 
     def _stop_what_is_due(self, decided: Plan) -> float | None:
         """Stop jobs at their timeouts, or for good; returns when to look again."""

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
 
+from simple_gpu_scheduler.adapters import server_lock
 from simple_gpu_scheduler.adapters.chosen_gpus import Chosen, chosen_gpus, watch_cards
-from simple_gpu_scheduler.adapters.file_locks import lock_alone
 from simple_gpu_scheduler.adapters.lease_holder import LeaseHolder
 from simple_gpu_scheduler.adapters.lease_view import LeaseView
 from simple_gpu_scheduler.adapters.leases import LeaseDir
 from simple_gpu_scheduler.adapters.peaks_file import peaks_path, read_peaks, write_peaks
-from simple_gpu_scheduler.adapters.queue_home import DATABASE, LOCK
+from simple_gpu_scheduler.adapters.queue_home import DATABASE
 from simple_gpu_scheduler.adapters.queue_launchers import Launchers
 from simple_gpu_scheduler.adapters.queue_notify import Notifier
 from simple_gpu_scheduler.adapters.queue_server import QueueServer
@@ -30,16 +29,14 @@ from simple_gpu_scheduler.policy.orders import PACKING_ORDER
 
 def serve(folder: str) -> int:
     """Be the server, unless there is one already."""
-    lock_fd = os.open(os.path.join(folder, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    if not lock_alone(lock_fd):
+    lock_fd = server_lock.become_server(folder)
+    if lock_fd is None:
         return 0
     os.makedirs(os.path.join(folder, "logs"), mode=0o700, exist_ok=True)
     store = QueueStore(os.path.join(folder, DATABASE), lazy=True)
     wait = QueueWait(folder)
     server = _server(folder, store, wait)
-    about = {"pid": os.getpid(), "since_s": round(time.time(), 3)}
-    os.ftruncate(lock_fd, 0)
-    os.pwrite(lock_fd, json.dumps(about).encode(), 0)
+    server_lock.tell(lock_fd)
     server.run()
     wait.close()
     os.close(lock_fd)  # at once: the interpreter takes its time to end

@@ -1,0 +1,88 @@
+"""One server for each queue: its lock, and what stands in the locked file about it.
+
+The lock is one of an open file description (fcntl(2), F_OFD_SETLK): it goes with its process,
+however that ends, and who only asks for it never holds it, so that nobody is kept from becoming
+the server by those who look whether there is one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import struct
+import time
+from typing import Any
+
+from simple_gpu_scheduler.adapters import process_tree
+from simple_gpu_scheduler.errors import SgsError
+
+NAME = "server.lock"
+
+_FLOCK = struct.Struct("hhqqi")  # struct flock: type, whence, start, length, pid
+_PATIENCE_S = 10.0
+_LOOK_AGAIN_S = 0.005
+
+
+def become_server(folder: str) -> int | None:
+    """Take the lock until the descriptor is closed; None if there is a server.
+
+    One that was killed may still have it while the kernel ends it: that is waited for.
+
+    Raises:
+        SgsError: there are no locks in the folder.
+    """
+    fd = os.open(os.path.join(folder, NAME), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    until_s = time.monotonic() + _PATIENCE_S
+    while not _take(fd, folder):
+        about = _read(fd)
+        dying = about is not None and process_tree.is_dying(int(about["pid"]))
+        if not dying or time.monotonic() > until_s:
+            os.close(fd)
+            return None
+        time.sleep(_LOOK_AGAIN_S)
+    os.ftruncate(fd, 0)
+    return fd
+
+
+def tell(fd: int) -> None:
+    """Have known that we serve."""
+    about = {"pid": os.getpid(), "since_s": round(time.time(), 3)}
+    os.pwrite(fd, json.dumps(about).encode(), 0)
+
+
+def server(folder: str) -> dict[str, Any] | None:
+    """What the server says of itself; None if there is none, or it has just begun."""
+    try:
+        fd = os.open(os.path.join(folder, NAME), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        asked = _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
+        kind = _FLOCK.unpack(fcntl.fcntl(fd, fcntl.F_OFD_GETLK, asked))[0]
+        return None if kind == fcntl.F_UNLCK else _read(fd)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+
+
+def _take(fd: int, folder: str) -> bool:
+    try:
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+    except (BlockingIOError, PermissionError):  # EAGAIN or EACCES
+        return False
+    except OSError as error:
+        raise SgsError(
+            f"the queue can't be served: the file system of {folder} has no locks "
+            f"({error.strerror}); name another directory by SGS_STATE_DIR"
+        ) from None
+    return True
+
+
+def _read(fd: int) -> dict[str, Any] | None:
+    try:
+        about: dict[str, Any] = json.loads(os.pread(fd, 4096, 0))
+    except ValueError:  # it has just begun
+        return None
+    return about
