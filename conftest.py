@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("shared machine", deadline=None)  # no test is about time
+settings.load_profile("shared machine")
 
 
 @pytest.fixture(autouse=True)

@@ -101,7 +101,7 @@ def test_no_card_is_double_used_whoever_is_killed(
     log = machine.log()
     assert [line for line in log if line != "ok"] == []
     assert len(log) > 20
-    assert killed > 20
+    assert killed > 5
     done = machine.run("sgs", "lease", "--on", CARDS, "--no-wait", "--", "true")
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -6,10 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
-
-settings.register_profile("shared machine", deadline=None)
-settings.load_profile("shared machine")
 
 COMMAND = str(Path(sys.executable).parent / "simple_hypersearch")
 
