@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -29,6 +31,14 @@ def wait_until(seen: Callable[[], object], what: str) -> None:
         time.sleep(0.005)
 
 
+class Start(NamedTuple):
+    """What the file has of an attempt."""
+
+    started_s: float
+    memory_mib: int | None
+    reason: str
+
+
 class Queue:
     """One queue, its server, and what can be done to them."""
 
@@ -36,7 +46,8 @@ class Queue:
         self.path = path
         self.folder = path / "queue"
         self.folder.mkdir(mode=0o700)
-        self.env = {**os.environ, "SGS_LEASE_DIR": str(path / "leases")}
+        places = {"SGS_LEASE_DIR": str(path / "leases"), "SGS_STATE_DIR": str(path / "state")}
+        self.env = {**os.environ, **places}
         self.store = QueueStore(str(self.folder / "queue.sqlite3"))
         self.store.set("gpus", "0,1,2,3")
         environ = tuple((k.encode(), v.encode()) for k, v in self.env.items() if k == "PATH")
@@ -74,6 +85,12 @@ class Queue:
             f"jobs {jobs} end",
         )
         return [self.entry(job) for job in jobs]
+
+    def attempts(self) -> list[Start]:
+        """All starts, in the order of jobs and numbers."""
+        query = "SELECT started_s, memory_mib, reason FROM attempts ORDER BY job, number"
+        with closing(sqlite3.connect(self.folder / "queue.sqlite3")) as database:
+            return [Start(*row) for row in database.execute(query)]
 
     def log(self, job: int, attempt: int = 1) -> bytes:
         """What an attempt printed so far."""

@@ -22,6 +22,9 @@ _LOOK_AGAIN_S = 0.002
 #: What is the submitter's, or was given to him by another lease, is none of the server's.
 _NOT_ITS_OWN = ("SGS_LEASE", "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
 
+#: Where state and leases are, for those who start without our environment.
+_PLACES = ("SGS_STATE_DIR", "XDG_STATE_HOME", "SGS_LEASE_DIR", "LD_LIBRARY_PATH")
+
 
 class QueueHome:
     """Where a user meets his queue."""
@@ -103,6 +106,14 @@ class QueueHome:
             return ""
         return lines[-1] if lines else ""
 
+    def server_command(self) -> list[str]:
+        """What runs a server of this queue."""
+        return [sys.executable, "-m", _MODULE, self.folder]
+
+    def own_environ(self) -> dict[str, str]:
+        """Of our environment, what decides where state and leases are."""
+        return {name: os.environ[name] for name in _PLACES if name in os.environ}
+
     def _start(self) -> subprocess.Popen[bytes]:
         environ = {k: v for k, v in os.environ.items() if k not in _NOT_ITS_OWN}
         log_fd = os.open(
@@ -110,7 +121,7 @@ class QueueHome:
         )
         try:
             return subprocess.Popen(
-                [sys.executable, "-m", _MODULE, self.folder],
+                self.server_command(),
                 env=environ,
                 cwd="/",
                 stdin=subprocess.DEVNULL,

@@ -24,6 +24,7 @@ from simple_gpu_scheduler.errors import HopelessError, SgsError
 from simple_gpu_scheduler.model import Hold, Job, Phase, PipePolicy, Plan, Snapshot, Start
 from simple_gpu_scheduler.policy import stop as stop_policy
 from simple_gpu_scheduler.policy.plan import plan
+from simple_gpu_scheduler.policy.reasons import impossible
 from simple_gpu_scheduler.ports import Lease
 from simple_gpu_scheduler.queue.records import FAILED, Attempt, End, Entry
 
@@ -70,8 +71,9 @@ class QueueServer:
         self._say = say
         self._launchers = launchers
         self._notifier = notifier
+        self._sight = sight
         self._active = ActiveJobs(store, leases, launchers, sight, say)
-        self._window = Window(store, sight.asked)
+        self._window = Window(store, sight.asked, self._impossible)
         self._rejected: list[End] = []  # jobs that can't ever run any more
         self._stopped = False
         self._to_notify = True
@@ -121,7 +123,8 @@ class QueueServer:
         Raises:
             SgsError: it can't be written; then nothing was.
         """
-        ends = [*self._active.ends, *self._rejected]
+        ended, rejected = list(self._active.ends), list(self._rejected)
+        ends = [*ended, *rejected]
         begun = list(self._active.begun)
         taken: list[_Taken] = []
         try:
@@ -138,15 +141,18 @@ class QueueServer:
             self._window.is_stale = True
             raise
         step("written")
-        self._forget(ends, begun, wrote=bool(taken))
+        self._forget(len(ended), len(rejected), len(begun), wrote=bool(taken))
         return decided, taken, all_taken
 
     def _plan(self) -> Plan:
-        self._window.is_stale |= self._active.again
-        self._active.again = False
+        self._window.is_stale |= self._active.again or self._sight.has_learned
+        self._active.again = self._sight.has_learned = False
         if self._window.look(self._active):
             self._active.request_stops(self._store.to_be_stopped())
             self._to_notify = True
+        for entry, why in self._window.rejected:
+            self._reject(entry, why)
+        self._window.rejected = []
         phase = Phase.DRAINING if self._window.drained else Phase.OPEN
         running = self._active.running(ours=True)
         now_s = time.monotonic()
@@ -155,14 +161,14 @@ class QueueServer:
             self._policy,
         )
 
-    def _forget(self, ends: list[End], begun: list[Attempt], *, wrote: bool) -> None:
+    def _forget(self, ended: int, rejected: int, begun: int, *, wrote: bool) -> None:
         """What is written need not be kept."""
-        if ends or begun or wrote:
+        if ended or rejected or begun or wrote:
             self._unsynced_s = self._unsynced_s or time.monotonic()
-        del self._active.ends[: len(ends) - len(self._rejected)]
-        del self._active.begun[: len(begun)]
-        self._rejected = []
-        if ends or self._to_notify:
+        del self._active.ends[:ended]
+        del self._active.begun[:begun]
+        del self._rejected[:rejected]
+        if ended or rejected or self._to_notify:
             self._to_notify = False
             self._notifier.look()
 
@@ -213,11 +219,18 @@ class QueueServer:
         except HopelessError as error:
             assert hold is not None
             entry = self._window.take(hold.job.seq)
-            self._rejected.append(End(entry.id, 0, FAILED, time.time(), reason=str(error)))
+            self._reject(entry, str(error))
             return False
         except SgsError as error:
             self._later(error)
             return True
+
+    def _impossible(self, job: Job) -> str | None:
+        return impossible(job, len(self._leases.cards), self._leases.cards)
+
+    def _reject(self, entry: Entry, why: str) -> None:
+        """The job can't ever have its GPUs; others may have theirs."""
+        self._rejected.append(End(entry.id, 0, FAILED, time.time(), reason=why))
 
     def _later(self, error: SgsError) -> float:
         """It may pass; returns when to try again."""

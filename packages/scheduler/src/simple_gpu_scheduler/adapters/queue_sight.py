@@ -32,6 +32,7 @@ class Sight:
         self._care = care
         self._cards = cards
         self._keep = keep
+        self.has_learned = False  #: what jobs ask for may have changed
 
     def look_in_s(self, running: Mapping[int, Running]) -> float | None:
         """How soon to look at these again; None: there is nothing to see."""
@@ -55,6 +56,7 @@ class Sight:
             peak_mib, others = self._care.ended(one.pid)
             remarks = tuple(f"used GPU {gpu}, which it wasn't given" for gpu in others)
             if self._care.learn(one.job, peak_mib):
+                self.has_learned = True
                 self._keep_what_was_learned()
         more = self._more_memory(one, attempt, peak_mib) if failed else None
         return Seen("", peak_mib, remarks, more=more)

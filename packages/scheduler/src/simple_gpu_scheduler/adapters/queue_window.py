@@ -20,10 +20,19 @@ _MOST = 2 * LOOKAHEAD
 class Window:
     """The first jobs that nothing but GPUs keeps from starting."""
 
-    def __init__(self, store: QueueStore, asked: Callable[[Job], Job]) -> None:
-        """`asked` gives a job with what it is known to need."""
+    def __init__(
+        self,
+        store: QueueStore,
+        asked: Callable[[Job], Job],
+        impossible: Callable[[Job], str | None],
+    ) -> None:
+        """`asked` gives a job with what it is known to need; `impossible` says why it never can
+        have that, if so.
+        """
         self._store = store
         self._asked = asked
+        self._impossible = impossible
+        self.rejected: list[tuple[Entry, str]] = []  #: jobs that never can start, and why
         self._waiting: dict[int, tuple[Entry, Job]] = {}
         self._has_more = True
         self._version = -1
@@ -46,9 +55,10 @@ class Window:
         now_s = time.time()
         found = self._store.ready(now_s, _MOST)
         self._has_more = len(found) == _MOST
-        self._waiting = {
-            one.id: (one, self._asked(job_of(one))) for one in found if one.id not in active
-        }
+        asked = [(one, self._asked(job_of(one))) for one in found if one.id not in active]
+        why_not = {job.seq: self._impossible(job) for _, job in asked}
+        self._waiting = {job.seq: (one, job) for one, job in asked if why_not[job.seq] is None}
+        self.rejected = [(one, why) for one, job in asked if (why := why_not[job.seq])]
         self.later_s = self._store.next_time_s(now_s)
         self.drained = self._store.setting("drained") == "1"
         self.is_stale = False

@@ -7,68 +7,138 @@ import json
 from collections.abc import Sequence
 
 from simple_gpu_scheduler.adapters.queue_home import QueueHome
+from simple_gpu_scheduler.adapters.queue_settings import ServerSettings
 from simple_gpu_scheduler.cli.parser import Parser
-from simple_gpu_scheduler.errors import SgsError
+from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.gpu_ids import parse_gpu_ids
+from simple_gpu_scheduler.memory_sizes import parse_memory_mib
+from simple_gpu_scheduler.policy.orders import PLACEMENTS
 
 _EPILOG = """\
-status   is there one, and where is its log (--json: an object with pid, since_s, folder, gpus)
+status   is there one, on which GPUs, and where is its log (exit status 1 if there is none; --json:
+         an object with pid, since_s, folder, gpus, drained and the choices below)
 start    start it; it starts by itself when a job is submitted
 stop     end it; jobs that run go on, and the next server takes over
 drain    start no more jobs, until resume
 resume   start jobs again
+unit     print a unit for systemd, so that the queue goes on after a restart of the machine:
+         sgs server unit > ~/.config/systemd/user/sgs.service
+         systemctl --user enable --now sgs; loginctl enable-linger
 
---gpus 0,1 (with start) are the GPUs that it uses from now on; --gpus all: those of the machine,
-but for those that strangers use.
+With start, options say how the server uses the machine from now on; a server that runs is
+replaced, and its jobs run on. --gpus all: the GPUs of the machine, but for those that strangers
+use.
 
 examples:
   sgs server start --gpus 0,1
+  sgs server start --gpus all --keep-free 1
   sgs server status --json"""
+
+_WHATS = ("status", "start", "stop", "drain", "resume", "unit")
 
 
 def main(argv: Sequence[str]) -> int:
     """Do what is asked; returns the exit status."""
     args = _parser().parse_args(argv)
+    chosen = _chosen(args)
+    if chosen and args.what != "start":
+        raise UsageError(f"--{next(iter(chosen)).replace('_', '-')} is for `sgs server start`")
     home = QueueHome()
     if args.what == "status":
         return _status(home, as_json=args.json)
-    if args.what == "stop":
+    if args.what == "unit":
+        print(_unit(home), end="")
+    elif args.what == "stop":
         print("stopped" if home.stop_server() else "there is no server")
-        return 0
-    if args.what == "start" and args.gpus is not None:
-        _choose(home, args.gpus)
-    elif args.what in ("drain", "resume"):
-        home.store.set("drained", "1" if args.what == "drain" else "")
-    home.start_server()
+    else:
+        _choose(home, chosen)
+        if args.what in ("drain", "resume"):
+            home.store.set("drained", "1" if args.what == "drain" else "")
+        home.start_server()
     return 0
 
 
-def _choose(home: QueueHome, words: str) -> None:
-    gpus = "" if words == "all" else ",".join(parse_gpu_ids([words]))
-    if gpus != home.store.setting("gpus"):
-        home.store.set("gpus", gpus)
-        if home.server_pid() is not None and not home.stop_server():
-            raise SgsError("the server that runs doesn't end; see sgs server status")
+def _chosen(args: argparse.Namespace) -> dict[str, str]:
+    """The settings that were given, as they are kept."""
+    chosen: dict[str, str] = {}
+    if args.gpus is not None:
+        chosen["gpus"] = "" if args.gpus == "all" else ",".join(parse_gpu_ids([args.gpus]))
+    if args.idle_memory is not None:
+        chosen["idle_memory_mib"] = str(parse_memory_mib(args.idle_memory, "--idle-memory"))
+    for name in ("idle_utilisation_percent", "keep_free", "placement"):
+        value = getattr(args, name)
+        if value is not None:
+            chosen[name] = str(value)
+    return chosen
+
+
+def _choose(home: QueueHome, chosen: dict[str, str]) -> None:
+    """Keep these settings; if that changes something, a server that runs is to be another one."""
+    before = {name: home.store.setting(name) for name in chosen}
+    if chosen == before:
+        return
+    for name, value in chosen.items():
+        home.store.set(name, value)
+    if home.server_pid() is not None and not home.stop_server():
+        raise SgsError("the server that runs doesn't end; see sgs server status")
 
 
 def _status(home: QueueHome, *, as_json: bool) -> int:
     about = home.server()
     gpus = home.store.setting("gpus")
+    drained = home.store.setting("drained") == "1"
+    settings = ServerSettings.read(home.store)
     if as_json:
-        known = {"folder": home.folder, "gpus": gpus.split(",") if gpus else None}
+        known: dict[str, object] = {"folder": home.folder}
+        known["gpus"] = gpus.split(",") if gpus else None
+        known |= {"drained": drained, **settings._asdict()}
         print(json.dumps({**(about or {"pid": None, "since_s": None}), **known}))
     elif about is None:
         words = home.last_words()
         print(f"There is no server{': ' + words if words else ''}. Its folder: {home.folder}")
     else:
-        drained = ", drained" if home.store.setting("drained") else ""
         which = f"GPUs {gpus}" if gpus else "all GPUs"
-        print(f"The server is process {about['pid']}, on {which}{drained}.")
+        changed = [
+            f"{name.replace('_', ' ')} {value}"
+            for name, value in settings._asdict().items()
+            if value != ServerSettings._field_defaults[name]
+        ]
+        rest = "".join(f", {one}" for one in [*changed, *(["drained"] if drained else [])])
+        print(f"The server is process {about['pid']}, on {which}{rest}.")
         print(f"Its folder: {home.folder}")
     return 0 if about is not None else 1
 
 
+def _unit(home: QueueHome) -> str:
+    """A unit for systemd (systemd.service(5)). It ends the server alone: jobs outlive it."""
+    command = " ".join(_quoted(word) for word in home.server_command())
+    state = "".join(
+        f"Environment={_quoted(f'{name}={value}')}\n" for name, value in home.own_environ().items()
+    )
+    return f"""\
+[Unit]
+Description=The GPU queue of this user (sgs)
+
+[Service]
+{state}ExecStart={command}
+KillMode=process
+Restart=on-failure
+RestartSec=5
+
+[Install]
+WantedBy=default.target
+"""
+
+
+def _quoted(word: str) -> str:
+    """As systemd reads it (systemd.syntax(7))."""
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'.replace("%", "%%").replace("$", "$$")
+
+
 def _parser() -> argparse.ArgumentParser:
+    from simple_gpu_scheduler.cli.pipe_options import whole
+
     parser = Parser(
         prog="sgs server",
         allow_abbrev=False,
@@ -76,7 +146,18 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("what", choices=("status", "start", "stop", "drain", "resume"))
-    parser.add_argument("--gpus", metavar="ID,...", help="with start: on these GPUs, or all")
-    parser.add_argument("--json", action="store_true", help="with status: an object")
+    add = parser.add_argument
+    add("what", choices=_WHATS)
+    add("--gpus", metavar="ID,...", help="on these GPUs, or all")
+    add("--keep-free", type=whole(0, 4096), metavar="N", help="leave others N free ones (0)")
+    add("--idle-memory", metavar="SIZE", help="without --gpus: see simple_gpu_scheduler (1G)")
+    add(
+        "--idle-utilisation",
+        type=whole(0, 101),
+        metavar="PERCENT",
+        dest="idle_utilisation_percent",
+        help="likewise (10)",
+    )
+    add("--placement", choices=PLACEMENTS, help="pack: fill GPUs in use first; spread: empty ones")
+    add("--json", action="store_true", help="with status: an object")
     return parser
