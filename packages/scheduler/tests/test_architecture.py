@@ -23,6 +23,7 @@ LAYERS = [
     [
         "gpu_ids",
         "directives",
+        "script_heads",
         "times",
         "policy",
         "queue",

@@ -42,6 +42,7 @@ class Request(NamedTuple):
     held: bool = False
     notify: bytes | None = None  #: a command to run once it has ended
     snapshot: str = ""  #: of the work tree that it runs in; empty: in the tree itself
+    retry_failed: bool = False  #: if the one of its key has failed, that is queued again
 
 
 class Entry(NamedTuple):
@@ -82,6 +83,7 @@ class Submitted(NamedTuple):
     id: int
     new: bool  #: False: there was a job of its key, and nothing was added
     state: str
+    retried: bool = False  #: that one had failed, and is queued again
 
 
 class Attempt(NamedTuple):
