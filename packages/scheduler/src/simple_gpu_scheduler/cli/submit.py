@@ -9,7 +9,7 @@ import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from simple_gpu_scheduler.adapters.lines import LineSource, why_no_command
@@ -26,7 +26,13 @@ from simple_gpu_scheduler.queue.records import (
     Request,
     Submitted,
 )
-from simple_gpu_scheduler.queue.wrapping import SCRIPT_VARIABLE, as_script
+from simple_gpu_scheduler.queue.wrapping import (
+    FREEZE_VARIABLE,
+    SCRIPT_VARIABLE,
+    as_script,
+    freeze_code,
+    frozen,
+)
 from simple_gpu_scheduler.script_heads import has_head, head_options
 
 _SEPARATOR = "--"
@@ -49,18 +55,48 @@ def main(argv: Sequence[str]) -> int:
         SgsError: the queue can't be written; nothing was accepted.
     """
     args, work = _read(argv)
-    now_s = time.time()
-    asked = asked_by(args, is_list=work.is_list, now_s=now_s)
+    asked = asked_by(args, is_list=work.is_list, now_s=time.time())
     context = _context()
     home = QueueHome()
     if work.script is not None:
         context = _with(context, SCRIPT_VARIABLE, keep_script(home.folder, work.script))
-    found = home.store.submit(context, _requests(asked, work), now_s)
+    requests = _requests(asked, work)
+    found = (_submit_frozen if args.freeze else _submit)(home, context, requests)
     try:
         _tell(asked, found)
     finally:
         _wake(home)
     return 0
+
+
+def _submit(home: QueueHome, context: Context, requests: Iterable[Request]) -> list[Submitted]:
+    return home.store.submit(context, requests, time.time())
+
+
+def _submit_frozen(
+    home: QueueHome, context: Context, requests: Iterable[Request]
+) -> list[Submitted]:
+    """Submit jobs that run in copies of the work tree."""
+    from simple_gpu_scheduler.adapters.git import names_a_repository
+    from simple_gpu_scheduler.adapters.snapshot import take_snapshot
+    from simple_gpu_scheduler.adapters.snapshot_copy import in_use
+
+    with in_use(home.folder):
+        snapshot = take_snapshot(home.folder, context.cwd, _say)
+        environ = tuple(one for one in context.environ if not names_a_repository(one[0]))
+        context = Context(os.fsencode(home.folder), environ, context.umask)
+        code = freeze_code(sys.executable, home.folder, snapshot)
+        frozen_requests = (
+            one._replace(command=_checked(frozen(one.command)), snapshot=snapshot)
+            for one in requests
+        )
+        return _submit(home, _with(context, FREEZE_VARIABLE, code), frozen_requests)
+
+
+def _checked(command: bytes) -> bytes:
+    if (reason := why_no_command(command)) is not None:
+        raise UsageError(f"the command {reason}")
+    return command
 
 
 def _wake(home: QueueHome) -> None:

@@ -25,6 +25,7 @@ examples:
   sgs submit --vram auto --at 'tomorrow 8:00' -- python train.py
   sgs submit --after 3 -- python evaluate.py
   sgs submit --script train.sh -- --lr 0.1
+  sgs submit --freeze -- python train.py
   sgs submit --group lr --key lr --file commands.txt
   sgs submit --notify 'mail -s "job $SGS_JOB $SGS_STATE" me < "$SGS_LOG"' -- python train.py
   simple_hypersearch "python train.py --lr {lr}" -p lr 0.1 0.01 | sgs submit --group lr --key lr
@@ -38,6 +39,11 @@ python train.py  # sgs: gpus=2 vram=auto priority=5
 A script is kept as it is now, and runs so, whoever edits it meanwhile. It may say what it needs at
 its head, in lines such as `#SGS --gpus 2 --vram 10G`, which options given here overrule; a file
 that does is taken for a script without --script. What follows -- is the command's or the script's.
+
+With --freeze, who edits the code meanwhile changes no job: the git work tree that this folder is
+in is kept as it is now (but for what git ignores, to which the copy has links), and each job runs
+in a copy of its own, $SGS_FROZEN, until `sgs clean` removes that. Packages that were installed by
+pip install -e are imported from where they are.
 
 --notify CMD runs after each job, by /bin/sh, once that has ended for good; in its environment are
 SGS_JOB, SGS_STATE (succeeded, failed, cancelled, lost), SGS_EXIT_CODE, SGS_NAME, SGS_GROUP,
@@ -235,6 +241,7 @@ def _add_names(add: _Add) -> None:
 
 
 def _add_sources(add: _Add) -> None:
+    add("--freeze", action="store_true", help="in a copy of this git work tree as it is now")
     add("--script", metavar="FILE", help="this script, as it is now")
     add("--file", metavar="FILE", help="each line of FILE is a command (-: of stdin)")
     add("--null", action="store_true", help="(or -0) what a NUL ends is a command, not a line")
