@@ -20,7 +20,18 @@ PURE_OURS = ("simple_gpu_scheduler.model", "simple_gpu_scheduler.errors")
 LAYERS = [
     ["errors"],
     ["model", "durations", "devices", "memory_sizes"],
-    ["gpu_ids", "directives", "policy", "queue", "search", "ports", "device_ports", "leasing"],
+    [
+        "gpu_ids",
+        "directives",
+        "script_heads",
+        "times",
+        "policy",
+        "queue",
+        "search",
+        "ports",
+        "device_ports",
+        "leasing",
+    ],
     [
         "intake",
         "occupancy",

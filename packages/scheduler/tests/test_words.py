@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.directives import apply_directives
+from simple_gpu_scheduler.directives import apply_directives, apply_queue_directives
 from simple_gpu_scheduler.durations import parse_duration_s, short_duration
 from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.gpu_ids import GpuName, parse_gpu_ids, uuids, visible_ids
@@ -104,6 +104,39 @@ def test_bad_directives_are_named(words: str, named: str) -> None:
 def test_a_timeout_of_nothing_takes_back_that_of_all() -> None:
     job = Job(1, b"true # sgs: timeout=0", timeout_s=5.0)
     assert apply_directives(job).timeout_s is None
+
+
+@pytest.mark.parametrize("words", ["priority=5", "vram=auto"])
+def test_what_only_the_queue_knows_is_said_to_be_its(words: str) -> None:
+    with pytest.raises(UsageError, match=rf"{words}.* is for the queue \(sgs submit\)"):
+        directed(f"true # sgs: {words}".encode())
+
+
+@pytest.mark.parametrize(
+    ("words", "priority"), [("priority=5", 5), ("priority=-3 gpus=2", -3), ("gpus=2", 1)]
+)
+def test_a_queued_command_says_its_priority(words: str, priority: int) -> None:
+    command = f"true # sgs: {words}".encode()
+    assert apply_queue_directives(Job(1, command), 1)[1] == priority
+
+
+def test_a_queued_command_has_its_memory_found_out() -> None:
+    command = b"true # sgs: vram=auto"
+    asked = Job(1, command, memory_mib=512, units=GPU_UNITS // 64)
+    assert apply_queue_directives(asked, 0)[0] == Job(1, command, auto_memory=True)
+    assert apply_queue_directives(Job(1, command, units=GPU_UNITS // 2), 0)[0].units == (
+        GPU_UNITS // 2
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [("priority=high", "expected a whole number"), ("priority=", "expected a whole number"),
+     ("priority=1234567890", "expected a whole number"), ("prio=5", "known are .*priority=P")],
+)  # fmt: skip
+def test_bad_directives_of_the_queue_are_named(words: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        apply_queue_directives(Job(1, f"true # sgs: {words}".encode()), 0)
 
 
 @given(st.binary(max_size=200))

@@ -8,6 +8,7 @@ case, and a colon, or KEY=VALUE after a blank; without either it is a comment li
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from simple_gpu_scheduler.durations import parse_duration_s
 from simple_gpu_scheduler.errors import UsageError
@@ -21,7 +22,9 @@ _HEAD = re.compile(_DIRECTIVE, re.IGNORECASE)
 _COMMENT = re.compile(rb"(?:^|(?<=[\s;&|()]))" + _DIRECTIVE, re.IGNORECASE)
 _NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 _NEWLINE, _DOUBLE, _HASH, _SINGLE, _BACKSLASH = b"\n\"#'\\"
+_PRIORITY = re.compile(r"[-+]?\d{1,9}", re.ASCII)
 _KNOWN = "gpus=N, jobs-per-gpu=K, vram=SIZE, timeout=DURATION, retries=N"
+_KNOWN_TO_THE_QUEUE = f"{_KNOWN}, priority=P"
 
 
 def apply_directives(job: Job) -> Job:
@@ -30,12 +33,56 @@ def apply_directives(job: Job) -> Job:
     Raises:
         UsageError: a directive is unknown or has no sense.
     """
-    if b"#" not in job.command or not _MAYBE.search(job.command):
-        return job
-    for text in _directives(job.command):
-        for word in text.decode(errors="replace").split():
-            job = _apply(job, word)
+    for word in _words(job.command):
+        _refuse_what_is_the_queues(word)
+        job = _apply(job, word, _KNOWN)
     return job
+
+
+def apply_queue_directives(job: Job, priority: int) -> tuple[Job, int]:
+    """The same for a job of the durable queue, which has a priority as well.
+
+    Raises:
+        UsageError: a directive is unknown or has no sense.
+    """
+    for word in _words(job.command):
+        if word.startswith("priority="):
+            priority = parse_priority(word.removeprefix("priority="), "directive priority")
+        elif word == "vram=auto":
+            whole = GPU_UNITS if job.units == share_units(MAX_JOBS_PER_GPU) else job.units
+            job = job._replace(memory_mib=None, auto_memory=True, units=whole)
+        else:
+            job = _apply(job, word, _KNOWN_TO_THE_QUEUE)
+    return job, priority
+
+
+def parse_priority(text: str, what: str) -> int:
+    """Read a priority.
+
+    Raises:
+        UsageError: naming `what`, if it isn't a whole number of nine digits at most.
+    """
+    if not _PRIORITY.fullmatch(text):
+        raise UsageError(f"{what} {text!r}: expected a whole number such as 5 or -5")
+    return int(text)
+
+
+def _refuse_what_is_the_queues(word: str) -> None:
+    if word.startswith("priority="):
+        raise UsageError(
+            f"directive {word!r} is for the queue (sgs submit); here lines start in their order"
+        )
+    if word == "vram=auto":
+        raise UsageError(
+            f"directive {word!r} is for the queue (sgs submit); here it is the option --vram auto"
+        )
+
+
+def _words(command: bytes) -> Iterator[str]:
+    """The KEY=VALUE words of a command's directives."""
+    if b"#" in command and _MAYBE.search(command):
+        for text in _directives(command):
+            yield from text.decode(errors="replace").split()
 
 
 def _directives(command: bytes) -> list[bytes]:
@@ -72,10 +119,10 @@ def _quoted(prefix: bytes) -> bool:
     return until in (_SINGLE, _DOUBLE) or escaped
 
 
-def _apply(job: Job, word: str) -> Job:
+def _apply(job: Job, word: str, known: str) -> Job:
     key, equals, value = word.partition("=")
     if not equals:
-        raise UsageError(f"directive {word!r}: expected KEY=VALUE; known are {_KNOWN}")
+        raise UsageError(f"directive {word!r}: expected KEY=VALUE; known are {known}")
     if key == "timeout":
         return job._replace(timeout_s=parse_duration_s(value, "directive timeout") or None)
     if key == "gpus":
@@ -85,10 +132,11 @@ def _apply(job: Job, word: str) -> Job:
         return job._replace(units=share_units(jobs_per_gpu))
     if key == "vram":
         units = share_units(MAX_JOBS_PER_GPU) if job.units == GPU_UNITS else job.units
-        return job._replace(memory_mib=parse_memory_mib(value, "directive vram"), units=units)
+        memory_mib = parse_memory_mib(value, "directive vram")
+        return job._replace(memory_mib=memory_mib, units=units)
     if key == "retries":
         return job._replace(tries=_number(word, value, least=0))
-    raise UsageError(f"unknown directive {key!r}; known are {_KNOWN}")
+    raise UsageError(f"unknown directive {key!r}; known are {known}")
 
 
 def _number(word: str, value: str, *, least: int, most: int = 10**9) -> int:

@@ -96,15 +96,20 @@ class LineSource:
             command = command.removesuffix(b"\r")
         if self._dropped_bytes or len(command) > MAX_COMMAND_BYTES:
             return self._long_line(command)
-        if b"\0" in command:
-            return Line(self._taken, command, _NUL_INSIDE)
-        return Line(self._taken, command)
+        return Line(self._taken, command, why_no_command(command))
 
     def _long_line(self, command: bytes) -> Line:
         size = len(command) + self._dropped_bytes
         beginning = self._beginning or command[:_SHOWN_BYTES]
         self._dropped_bytes, self._beginning = 0, b""
         return Line(self._taken, beginning, _too_long(size))
+
+
+def why_no_command(command: bytes) -> str | None:
+    """Why no program can be given this; None if it can."""
+    if len(command) > MAX_COMMAND_BYTES:
+        return _too_long(len(command))
+    return _NUL_INSIDE if b"\0" in command else None
 
 
 _NUL_INSIDE = (

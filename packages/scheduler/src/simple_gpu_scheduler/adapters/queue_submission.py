@@ -12,7 +12,9 @@ from simple_gpu_scheduler.model import GPU_UNITS
 from simple_gpu_scheduler.queue.records import (
     CANCELLED,
     ENDED_STATES,
+    FAILED,
     HELD,
+    LOST,
     QUEUED,
     SUCCEEDED,
     Context,
@@ -28,6 +30,13 @@ _INSERT = """
 """
 
 
+_RETRY = """
+    UPDATE jobs SET state = 'queued', stop = NULL, reason = '', blockers = 0, notified = 0,
+        ended_s = NULL, exit_code = NULL, signal = NULL
+    WHERE id = ?
+"""
+
+
 class Submission:
     """Adds jobs of one context, within a transaction."""
 
@@ -37,7 +46,7 @@ class Submission:
         self._now_s = now_s
 
     def add(self, request: Request) -> Submitted:
-        """Add a job, if there is none of its key.
+        """Add a job, if there is none of its key; one that has failed may be queued again.
 
         Raises:
             UsageError: a job that is needed isn't there.
@@ -47,7 +56,7 @@ class Submission:
                 "SELECT id, state FROM jobs WHERE key = ? ORDER BY id DESC LIMIT 1", (request.key,)
             ).fetchone()
             if known is not None:
-                return Submitted(known[0], new=False, state=known[1])
+                return self._known(*known, retry=request.retry_failed)
         needs = dict.fromkeys(request.after_any, False) | dict.fromkeys(request.after, True)
         blockers, broken = self._blockers(needs)
         state = CANCELLED if broken else HELD if request.held else QUEUED
@@ -65,6 +74,12 @@ class Submission:
         for needed, success in needs.items():
             self._database.execute("INSERT INTO needs VALUES (?, ?, ?)", (job, needed, success))
         return Submitted(job, new=True, state=state)
+
+    def _known(self, job: int, state: str, *, retry: bool) -> Submitted:
+        if not retry or state not in (FAILED, CANCELLED, LOST):
+            return Submitted(job, new=False, state=state)
+        self._database.execute(_RETRY, (job,))
+        return Submitted(job, new=False, state=QUEUED, retried=True)
 
     def _blockers(self, needs: dict[int, bool]) -> tuple[int, str]:
         """How many of them haven't ended, and why the job could never start, if so."""

@@ -11,6 +11,7 @@ from simple_gpu_scheduler.adapters.output import drain
 from simple_gpu_scheduler.adapters.queue_home import QueueHome
 from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.queue.records import Entry
+from simple_gpu_scheduler.queue.wrapping import own_command
 
 #: After news, and where the kernel has no more inotify instances for this user.
 _LOOK_TWICE_MS = 100
@@ -92,7 +93,7 @@ def as_object(entry: Entry) -> dict[str, Any]:
         "exit_code": entry.exit_code,
         "signal": entry.signal,
         "reason": entry.reason or None,
-        "command": entry.command.decode(errors="replace"),
+        "command": own_command(entry.command).decode(errors="replace"),
         "name": entry.name or None,
         "group": entry.group or None,
         "key": entry.key,
@@ -100,6 +101,7 @@ def as_object(entry: Entry) -> dict[str, Any]:
         "gpus": list(entry.gpu_names),
         "gpus_asked": entry.gpus,
         "vram_mib": entry.memory_mib,
+        "snapshot": entry.snapshot or None,
         "attempt": entry.attempt,
         "submitted": entry.submitted_s,
         "started": entry.started_s,

@@ -12,12 +12,13 @@ from simple_gpu_scheduler.cli.parser import Parser
 from simple_gpu_scheduler.cli.queued_jobs import as_object, how_it_ended
 from simple_gpu_scheduler.durations import short_duration
 from simple_gpu_scheduler.queue.records import OPEN_STATES, RUNNING, STATES, Entry
+from simple_gpu_scheduler.queue.wrapping import own_command
 from simple_gpu_scheduler.results.text import crop, pad, printable
 
 _EPILOG = """\
 --json prints a list of objects: id, state, exit_code, signal, reason, command, name, group, key,
-priority, gpus (those that it has or had), gpus_asked, vram_mib, attempt, submitted, started and
-ended (seconds since 1970). What isn't known is null.
+priority, gpus (those that it has or had), gpus_asked, vram_mib, snapshot (of the work tree that it
+runs in), attempt, submitted, started and ended (seconds since 1970). What isn't known is null.
 
 examples:
   sgs status                    what runs and what waits
@@ -58,7 +59,7 @@ def _row(entry: Entry, now_s: float) -> tuple[str, ...]:
     how = how_it_ended(entry)
     blocked = f" (waits for {entry.blockers})" if entry.blockers and entry.state != RUNNING else ""
     gpus = ",".join(entry.gpu_names) or f"({entry.gpus})"
-    command = crop(printable(entry.command.decode(errors="replace")), _MOST_COMMAND)
+    command = crop(printable(own_command(entry.command).decode(errors="replace")), _MOST_COMMAND)
     state = entry.state + (f": {how}" if how else "") + blocked
     return str(entry.id), state, gpus, _how_long(entry, now_s), command
 

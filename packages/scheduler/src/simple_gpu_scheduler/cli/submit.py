@@ -4,37 +4,47 @@ from __future__ import annotations
 
 import argparse
 import os
+import select
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
+from simple_gpu_scheduler.adapters.lines import LineSource, why_no_command
 from simple_gpu_scheduler.adapters.queue_home import QueueHome
-from simple_gpu_scheduler.cli.parser import Parser
-from simple_gpu_scheduler.cli.queued_jobs import job_ids
-from simple_gpu_scheduler.directives import apply_directives
-from simple_gpu_scheduler.durations import parse_duration_s
-from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.memory_sizes import parse_memory_mib
-from simple_gpu_scheduler.model import GPU_UNITS, MAX_JOBS_PER_GPU, Job, share_units
-from simple_gpu_scheduler.queue.records import Context, Request
+from simple_gpu_scheduler.adapters.queue_scripts import keep_script, read_script
+from simple_gpu_scheduler.cli.submit_options import Asked, asked_by, parser, request_of
+from simple_gpu_scheduler.errors import SgsError, UsageError
+from simple_gpu_scheduler.ports import Line
+from simple_gpu_scheduler.queue.records import (
+    CANCELLED,
+    FAILED,
+    LOST,
+    Context,
+    Request,
+    Submitted,
+)
+from simple_gpu_scheduler.queue.wrapping import (
+    FREEZE_VARIABLE,
+    SCRIPT_VARIABLE,
+    as_script,
+    freeze_code,
+    frozen,
+)
+from simple_gpu_scheduler.script_heads import has_head, head_options
 
-_EXAMPLES = """\
-examples:
-  sgs submit -- python train.py --lr 0.1
-  sgs submit --gpus 2 --timeout 8h -- torchrun --nproc-per-node 2 train.py
-  sgs submit --after 3 -- python evaluate.py
-  simple_hypersearch "python train.py --lr {lr}" -p lr 0.1 0.01 | sgs submit --group lr
+_SEPARATOR = "--"
+_NOT_THE_JOBS = (b"SGS_LEASE",)
 
-It prints the number of each job, when that can't be lost any more. The job runs in this folder,
-with this environment and umask, as soon as GPUs are free; `sgs logs ID` has its output. Several
-words are one command, as they stand; one word is handed to /bin/sh. Without a command, each line
-of stdin is one; all are accepted, or none. A command may say what it needs:
-python train.py  # sgs: gpus=2
 
-With --key, what is queued, runs or is done under that key is not added again: its number is
-printed.
-"""
+class _Work(NamedTuple):
+    """What is to be run."""
+
+    lines: Sequence[Line]  #: commands
+    is_list: bool = False
+    script: bytes | None = None  #: a text to be kept
 
 
 def main(argv: Sequence[str]) -> int:
@@ -44,98 +54,205 @@ def main(argv: Sequence[str]) -> int:
         UsageError: it can't be what was meant.
         SgsError: the queue can't be written; nothing was accepted.
     """
-    args = _parser().parse_args(argv)
-    commands = [_one(args.command)] if args.command else list(_lines())
-    requests = [_request(args, command) for command in commands]
-    if args.key is not None and len(requests) > 1:
-        raise UsageError(f"--key is for one command, not for {len(requests)}")
+    args, work = _read(argv)
+    asked = asked_by(args, is_list=work.is_list, now_s=time.time())
+    context = _context()
     home = QueueHome()
-    found = home.store.submit(_context(), requests, time.time())
-    for one in found:
-        if not one.new:
-            print(f"sgs submit: job {one.id} has that key: {one.state}", file=sys.stderr)
-    for one in found:
-        print(one.id)
-    sys.stdout.flush()
-    home.wake()
+    if work.script is not None:
+        context = _with(context, SCRIPT_VARIABLE, keep_script(home.folder, work.script))
+    requests = _requests(asked, work)
+    found = (_submit_frozen if args.freeze else _submit)(home, context, requests)
+    try:
+        _tell(asked, found)
+    finally:
+        _wake(home)
     return 0
 
 
-def _one(words: Sequence[str]) -> bytes:
-    return os.fsencode(words[0] if len(words) == 1 else shlex.join(words))
+def _submit(home: QueueHome, context: Context, requests: Iterable[Request]) -> list[Submitted]:
+    return home.store.submit(context, requests, time.time())
 
 
-def _lines() -> Iterator[bytes]:
-    if os.isatty(0):
-        print("sgs submit: reading commands, one a line; ^D ends them", file=sys.stderr)
-    for line in sys.stdin.buffer:
-        command = line.rstrip(b"\r\n")
-        if command and not command.isspace():
-            yield command
+def _submit_frozen(
+    home: QueueHome, context: Context, requests: Iterable[Request]
+) -> list[Submitted]:
+    """Submit jobs that run in copies of the work tree."""
+    from simple_gpu_scheduler.adapters.git import names_a_repository
+    from simple_gpu_scheduler.adapters.snapshot import take_snapshot
+    from simple_gpu_scheduler.adapters.snapshot_copy import in_use
+
+    with in_use(home.folder):
+        snapshot = take_snapshot(home.folder, context.cwd, _say)
+        environ = tuple(one for one in context.environ if not names_a_repository(one[0]))
+        context = Context(os.fsencode(home.folder), environ, context.umask)
+        code = freeze_code(sys.executable, home.folder, snapshot)
+        frozen_requests = (
+            one._replace(command=_checked(frozen(one.command)), snapshot=snapshot)
+            for one in requests
+        )
+        return _submit(home, _with(context, FREEZE_VARIABLE, code), frozen_requests)
 
 
-def _request(args: argparse.Namespace, command: bytes) -> Request:
-    if b"\0" in command:
-        raise UsageError("a command has a NUL byte, which no program can be given")
-    memory_mib = None if args.vram is None else parse_memory_mib(args.vram, "--vram")
-    units = GPU_UNITS if memory_mib is None else share_units(MAX_JOBS_PER_GPU)
-    timeout_s = None if args.timeout is None else parse_duration_s(args.timeout, "--timeout")
-    asked = Job(1, command, args.gpus, units, timeout_s or None, args.retries, 1, memory_mib)
-    job = apply_directives(asked)
-    if job.gpus < 1:
-        raise UsageError(f"--gpus {job.gpus}: expected 1 or more")
-    return Request(
-        command,
-        job.gpus,
-        job.units,
-        job.memory_mib,
-        priority=args.priority,
-        after=tuple(job_ids(args.after)),
-        after_any=tuple(job_ids(args.after_any)),
-        not_before_s=None if args.delay is None else time.time() + _delay_s(args.delay),
-        timeout_s=job.timeout_s,
-        tries=job.tries,
-        name=args.name,
-        group=args.group,
-        key=args.key,
-        held=args.hold,
-    )
+def _checked(command: bytes) -> bytes:
+    if (reason := why_no_command(command)) is not None:
+        raise UsageError(f"the command {reason}")
+    return command
 
 
-def _delay_s(text: str) -> float:
-    return parse_duration_s(text, "--delay")
+def _wake(home: QueueHome) -> None:
+    try:
+        home.wake()
+    except (SgsError, OSError) as error:
+        _say(f"it is accepted, but no server can be started: {error} (sgs server start)")
+
+
+# what is to be run
+
+
+def _read(argv: Sequence[str]) -> tuple[argparse.Namespace, _Work]:
+    words = list(argv)
+    split = words.index(_SEPARATOR) if _SEPARATOR in words else len(words)
+    # As an option, -0 would keep argparse from seeing a number in `--priority -3`.
+    ours = ["--null" if word == "-0" else word for word in words[:split]]
+    theirs = words[split + 1 :]
+    args = parser().parse_args(ours)
+    script = args.script or (args.command[0] if _is_script(args.command[:1]) else None)
+    if script is None:
+        return args, _commands(args, [*args.command, *theirs])
+    if args.file is not None or args.null:
+        raise UsageError("--file and --null are about lists of commands, not about a script")
+    text = read_script(script)
+    args = parser().parse_args([*_head(text, script), *ours])
+    arguments = [*args.command[args.script is None :], *theirs]
+    command = as_script(os.fsencode(shlex.join([script, *arguments])))
+    return args, _Work([_line(command)], script=text)
+
+
+def _is_script(words: Sequence[str]) -> bool:
+    if not words or not os.path.isfile(words[0]):
+        return False
+    try:
+        return has_head(read_script(words[0]))
+    except UsageError:
+        return False
+
+
+def _head(text: bytes, name: str) -> list[str]:
+    """The options at the head of a script, checked."""
+    options = head_options(text, name)
+    try:
+        args = parser().parse_args(options)
+    except UsageError as error:
+        raise UsageError(f"the #SGS lines of {name}: {error}") from None
+    if args.command or args.script or args.file or args.null:
+        word = (args.command or ["what to run"])[0]
+        raise UsageError(f"the #SGS lines of {name}: expected options only, not {word!r}")
+    return options
+
+
+def _commands(args: argparse.Namespace, words: Sequence[str]) -> _Work:
+    if not words:
+        return _Work(_listed(args), is_list=True)
+    if args.file is not None or args.null:
+        raise UsageError("--file and --null are about lists of commands; there is one here")
+    return _Work([_line(os.fsencode(words[0] if len(words) == 1 else shlex.join(words)))])
+
+
+def _line(command: bytes) -> Line:
+    return Line(1, command, why_no_command(command))
+
+
+def _listed(args: argparse.Namespace) -> Sequence[Line]:
+    if args.file in (None, "-"):
+        if os.isatty(0):
+            _say("reading commands, one a line; ^D ends them")
+        return list(_lines(0, null=args.null))
+    try:
+        with open(args.file, "rb") as file:
+            return list(_lines(file.fileno(), null=args.null))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"--file {args.file!r} can't be read: {reason}") from None
+
+
+def _lines(fd: int, *, null: bool) -> Iterator[Line]:
+    source = LineSource(fd, b"\0" if null else b"\n")
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    while not source.at_end:
+        if source.wants_input:
+            poll.poll()  # it may be one that doesn't block
+            source.fill()
+        while (line := source.take()) is not None:
+            if line.command and not line.command.isspace():
+                yield line
+
+
+def _requests(asked: Asked, work: _Work) -> Iterator[Request]:
+    for line in work.lines:
+        try:
+            if line.reason:
+                raise UsageError(f"the command {line.reason}")
+            yield request_of(asked, line.command)
+        except UsageError as error:
+            where = f"command {line.seq}: " if work.is_list else ""
+            raise UsageError(f"{where}{error}") from None
 
 
 def _context() -> Context:
     umask = os.umask(0)
     os.umask(umask)
-    environ = tuple(sorted(one for one in os.environb.items() if one[0] != b"SGS_LEASE"))
+    environ = tuple(sorted(one for one in os.environb.items() if one[0] not in _NOT_THE_JOBS))
     try:
         return Context(os.getcwdb(), environ, umask)
     except FileNotFoundError:
         raise UsageError("this folder is gone; the job could not run in it") from None
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="sgs submit",
-        allow_abbrev=False,
-        description="Put jobs into the queue of this user and machine, which no crash loses.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--gpus", type=int, default=1, metavar="N", help="GPUs it needs at once (default 1)")
-    add("--vram", metavar="SIZE", help="so much memory of each, such as 10G: others may share it")
-    add("--priority", type=int, default=0, metavar="P", help="higher ones start first (default 0)")
-    add("--after", action="append", default=[], metavar="ID,...", help="once these succeeded")
-    add("--after-any", action="append", default=[], metavar="ID,...", help="once these ended")
-    add("--delay", metavar="DURATION", help="not before so long from now: 90, 30m, 2h")
-    add("--timeout", metavar="DURATION", help="then TERM to its processes, and KILL after 10 s")
-    add("--retries", type=int, default=1, metavar="N", help="run up to N times while it fails")
-    add("--name", default="", help="what to call it")
-    add("--group", default="", metavar="G", help="of which it is one")
-    add("--key", metavar="K", help="not if there is one of this key that didn't fail")
-    add("--hold", action="store_true", help="until sgs release")
-    add("command", nargs="*", metavar="-- command")
-    return parser
+def _with(context: Context, name: bytes, value: bytes) -> Context:
+    environ = dict(context.environ) | {name: value}
+    return context._replace(environ=tuple(sorted(environ.items())))
+
+
+# what became of it
+
+
+def _tell(asked: Asked, found: Sequence[Submitted]) -> None:
+    """Say what is to be said, and print the numbers, last."""
+    if not found:
+        _say("there is no command; nothing is added")
+    _tell_of_known(found) if asked.is_list else _tell_of_one(found[0])
+    if asked.request.not_before_s is not None and os.isatty(2):
+        from simple_gpu_scheduler.times import show_time
+
+        _say(f"not before {show_time(asked.request.not_before_s, None)}")
+    sys.stdout.write("".join([f"{one.id}\n" for one in found]))
+    sys.stdout.flush()
+
+
+def _tell_of_one(one: Submitted) -> None:
+    if one.retried:
+        _say(f"job {one.id} has that key and had not succeeded; it is queued again")
+    elif not one.new:
+        _say(f"job {one.id} has that key: {one.state}{_how_to_retry(one.state)}")
+
+
+def _how_to_retry(state: str) -> str:
+    if state not in (FAILED, CANCELLED, LOST):
+        return ""
+    return "; to run it again: sgs retry, or --retry-failed here"
+
+
+def _tell_of_known(found: Sequence[Submitted]) -> None:
+    known = [one for one in found if not one.new]
+    if not known:
+        return
+    states = Counter("queued again" if one.retried else one.state for one in known)
+    ended = next((state for state in states if _how_to_retry(state)), "")
+    text = ", ".join(f"{count} {state}" for state, count in states.items())
+    new = len(found) - len(known)
+    _say(f"{new} added; of the others, which were there, {text}{_how_to_retry(ended)}")
+
+
+def _say(text: str) -> None:
+    print(f"sgs submit: {text}", file=sys.stderr, flush=True)

@@ -44,6 +44,7 @@ class Request(NamedTuple):
     snapshot: str = ""  #: of the work tree that it runs in; empty: in the tree itself
     requeue: bool = False  #: run it again if the machine goes down while it runs
     kill_leftovers: bool = False  #: end what it leaves behind
+    retry_failed: bool = False  #: if the one of its key has failed, that is queued again
 
 
 class Entry(NamedTuple):
@@ -86,6 +87,7 @@ class Submitted(NamedTuple):
     id: int
     new: bool  #: False: there was a job of its key, and nothing was added
     state: str
+    retried: bool = False  #: that one had failed, and is queued again
 
 
 class Attempt(NamedTuple):

@@ -1,0 +1,73 @@
+"""Copies and snapshots that no job needs any more go."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from contextlib import suppress
+
+from simple_gpu_scheduler.adapters.git import git
+from simple_gpu_scheduler.adapters.snapshot import REFS, STORE
+from simple_gpu_scheduler.adapters.snapshot_copy import COPIES, remove_tree
+from simple_gpu_scheduler.errors import SgsError
+
+
+def copy_of(folder: str, job: int) -> str | None:
+    """The copy that a job runs in, or ran in, from its top; None if there is none."""
+    path = os.path.join(folder, os.fsdecode(COPIES), str(job))
+    return path if os.path.isdir(path) else None
+
+
+def remove_copy(folder: str, job: int) -> bool:
+    """Remove a job's copy, and what was left of those that came to nothing; True if it had one.
+
+    Raises:
+        SgsError: it can't be removed.
+    """
+    copies = os.path.join(os.fsencode(folder), COPIES)
+    found = False
+    try:
+        for name in os.listdir(copies) if os.path.isdir(copies) else ():
+            if name.partition(b".")[0] == b"%d" % job:
+                remove_tree(os.path.join(copies, name))
+                found = True
+    except OSError as error:
+        raise SgsError(f"the copy of job {job} can't be removed: {error}") from None
+    return found
+
+
+def remove_snapshots(folder: str, needed: Collection[str]) -> int:
+    """Remove all snapshots but those that are needed; returns how many went.
+
+    Nobody else may use the store meanwhile.
+    """
+    store = os.path.join(os.fsencode(folder), STORE)
+    if not os.path.isdir(store):
+        return 0
+    kept = {snapshot.partition("/")[0] for snapshot in needed}
+    listed = git(["for-each-ref", "--format=%(refname)", REFS], cwd=store).decode().split()
+    gone = [ref for ref in listed if ref.removeprefix(REFS) not in kept]
+    if gone:
+        _keep_references(store, kept)
+        orders = "".join(f"delete {ref}\n" for ref in gone)
+        git(["update-ref", "--stdin"], cwd=store, data=orders.encode())
+        for name in os.listdir(store):  # they tell of objects that won't be there
+            if name.startswith(b"index-"):
+                _remove(os.path.join(store, name))
+        git(["prune", "--expire=now"], cwd=store)
+    return len(gone)
+
+
+def _keep_references(store: bytes, kept: Collection[str]) -> None:
+    """A loss of power may have taken references, never what they name."""
+    for commit in kept:
+        with suppress(SgsError):  # it was removed before
+            git(["update-ref", REFS + commit, commit], cwd=store)
+
+
+def _remove(path: bytes) -> None:
+    """Remove whatever it is."""
+    if os.path.isdir(path):
+        remove_tree(path)
+    else:
+        os.unlink(path)
