@@ -17,6 +17,7 @@ from simple_gpu_scheduler.queue.records import (
     CANCELLED,
     ENDED_STATES,
     HELD,
+    OPEN_STATES,
     QUEUED,
     RUNNING,
     SUCCEEDED,
@@ -34,6 +35,16 @@ _COLUMNS = (
     "ended_s, exit_code, signal, reason, gpu_names, notify, snapshot, peak_vram_mib"
 )
 
+#: Orders of jobs: by their numbers, by their turns (those that wait), and the last ones first.
+ORDERS = {
+    "id": "id",
+    "latest": "id DESC",
+    "turn": "priority DESC, id",
+}
+
+#: Word for word the condition of the index of open jobs: else it isn't used.
+_OPEN = "state IN ('queued', 'held', 'running')"
+
 
 class QueueStore:
     """One queue's jobs."""
@@ -46,6 +57,11 @@ class QueueStore:
         """
         self._file = QueueFile(path)
         self._database = self._file.database
+
+    @property
+    def file(self) -> QueueFile:
+        """The file, for those who ask it other questions."""
+        return self._file
 
     def close(self) -> None:
         """Let the file go."""
@@ -86,31 +102,27 @@ class QueueStore:
         self,
         *,
         states: Sequence[str] = (),
-        group: str | None = None,
-        name: str | None = None,
+        group: str | Sequence[str] | None = None,
+        name: str | Sequence[str] | None = None,
         jobs: Sequence[int] | None = None,
         most: int = -1,
+        order: str = "id",
     ) -> list[Entry]:
-        """Jobs in the order of their numbers, of those states, group, name and numbers only."""
-        wheres, values = ["1"], list[Any]()
-        if states:
-            wheres.append(f"state IN ({_marks(states)})")
-            values += states
-        if group is not None:
-            wheres.append("group_name = ?")
-            values.append(group)
-        if name is not None:
-            wheres.append("name = ?")
-            values.append(name)
-        if jobs is not None:
-            wheres.append("id IN (SELECT value FROM json_each(?))")
-            values.append(json.dumps(list(jobs)))
-        rest = f"WHERE {' AND '.join(wheres)} ORDER BY id LIMIT ?"
-        return self._entries(rest, (*values, most))
+        """Jobs of those states, groups, names and numbers only; one of `ORDERS` says the order."""
+        where, values = _where(states, group, name, jobs)
+        return self._entries(f"WHERE {where} ORDER BY {ORDERS[order]} LIMIT ?", (*values, most))
 
-    def counts(self) -> dict[str, int]:
+    def counts(
+        self,
+        *,
+        states: Sequence[str] = (),
+        group: str | Sequence[str] | None = None,
+        name: str | Sequence[str] | None = None,
+    ) -> dict[str, int]:
         """How many jobs are in each state that has some."""
-        return dict(self._file.all("SELECT state, count(*) FROM jobs GROUP BY state"))
+        where, values = _where(states, group, name, None)
+        query = f"SELECT state, count(*) FROM jobs WHERE {where} GROUP BY state"
+        return dict(self._file.all(query, values))
 
     def context(self, number: int) -> Context:
         """The context of that number."""
@@ -286,6 +298,30 @@ def _entry(row: Sequence[Any]) -> Entry:
     values[7] = bool(values[7])
     values[23] = _split(values[23])
     return Entry(*values)
+
+
+def _where(
+    states: Sequence[str],
+    group: str | Sequence[str] | None,
+    name: str | Sequence[str] | None,
+    jobs: Sequence[int] | None,
+) -> tuple[str, list[Any]]:
+    """A condition that all of these must meet, and its values."""
+    wheres, values = ["1"], list[Any]()
+    if states and set(states) <= set(OPEN_STATES):
+        wheres.append(_OPEN)
+    for column, wanted in (
+        ("state", states or None),
+        ("group_name", [group] if isinstance(group, str) else group),
+        ("name", [name] if isinstance(name, str) else name),
+    ):
+        if wanted is not None:
+            wheres.append(f"{column} IN ({_marks(wanted)})")
+            values += wanted
+    if jobs is not None:
+        wheres.append("id IN (SELECT value FROM json_each(?))")
+        values.append(json.dumps(list(jobs)))
+    return " AND ".join(wheres), values
 
 
 def _names(attempt: Attempt) -> str:
