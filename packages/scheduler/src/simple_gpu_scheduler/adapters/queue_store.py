@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from simple_gpu_scheduler.adapters.queue_file import QueueFile
+from simple_gpu_scheduler.adapters.queue_needs import count_blockers
 from simple_gpu_scheduler.adapters.queue_submission import Submission, decoded
 from simple_gpu_scheduler.model import GPU_UNITS
 from simple_gpu_scheduler.queue.records import (
@@ -241,15 +242,19 @@ class QueueStore:
         return sorted(job for (job,) in rows)
 
     def retry(self, jobs: Sequence[int]) -> list[int]:
-        """Queue jobs again that have ended without success; returns them."""
+        """Queue jobs again that have ended without success; returns them.
+
+        They wait for those that they need and that are yet to end; not for those that have failed.
+        """
         with self._file.transaction():
             rows = self._file.all(
-                "UPDATE jobs SET state = 'queued', stop = NULL, reason = '', blockers = 0, "
+                "UPDATE jobs SET state = 'queued', stop = NULL, reason = '', "
                 "ended_s = NULL, exit_code = NULL, signal = NULL WHERE state IN "
                 "('failed', 'cancelled', 'lost') AND id IN "
                 "(SELECT value FROM json_each(?)) RETURNING id",
                 (json.dumps(list(jobs)),),
             )
+            count_blockers(self._database, [job for (job,) in rows])
         return sorted(job for (job,) in rows)
 
     # how it is done

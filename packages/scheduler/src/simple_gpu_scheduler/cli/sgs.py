@@ -27,6 +27,7 @@ COMMANDS = {
     "hold": ("simple_gpu_scheduler.cli.change:hold", "keep jobs of the queue from starting"),
     "release": ("simple_gpu_scheduler.cli.change:release", "let held jobs start"),
     "retry": ("simple_gpu_scheduler.cli.change:retry", "queue jobs again that have failed"),
+    "edit": ("simple_gpu_scheduler.cli.edit", "change jobs of the queue that wait"),
     "server": ("simple_gpu_scheduler.cli.server", "the process that starts the queue's jobs"),
     "lease": (
         "simple_gpu_scheduler.cli.lease",
