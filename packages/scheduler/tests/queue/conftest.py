@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -21,6 +22,7 @@ from simple_gpu_scheduler.adapters.queue_wait import call
 from simple_gpu_scheduler.queue.records import OPEN_STATES, Context, Entry, Request
 
 BOUND_S = 60.0
+SGS = Path(sys.executable).parent / "sgs"
 
 
 def wait_until(seen: Callable[[], object], what: str) -> None:
@@ -131,3 +133,49 @@ def queue(tmp_path: Path) -> Iterator[Queue]:
     one = Queue(tmp_path)
     yield one
     one.close()
+
+
+class Shell:
+    """A user's shell, with a queue of its own."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path / "a b"
+        self.path.mkdir()
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("SGS_", "CUDA_"))}
+        state = {"SGS_STATE_DIR": str(path / "state"), "SGS_LEASE_DIR": str(path / "leases")}
+        self.env = {**clean, **state, "LANG": "C.UTF-8"}
+
+    def sgs(self, *words: str, lines: str = "", status: int = 0) -> str:
+        """Run a command; returns what it prints, stdout before stderr."""
+        done = subprocess.run(
+            [SGS, *words], cwd=self.path, env=self.env, input=lines, capture_output=True,
+            text=True, timeout=BOUND_S, check=False,
+        )  # fmt: skip
+        assert done.returncode == status, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stdout + done.stderr
+
+    def objects(self, *words: str) -> list[dict[str, object]]:
+        """What `sgs status --json` tells."""
+        found: list[dict[str, object]] = json.loads(self.sgs("status", "--json", *words))
+        return found
+
+    def server(self) -> int | None:
+        """The server's process."""
+        done = subprocess.run(
+            [SGS, "server", "status", "--json"], env=self.env, capture_output=True, check=False
+        )
+        pid: int | None = json.loads(done.stdout)["pid"]
+        return pid
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    """A queue on GPUs 0 and 1."""
+    one = Shell(tmp_path)
+    one.sgs("server", "start", "--gpus", "0,1")
+    yield one
+    one.sgs("cancel", "1-999", status=2)  # no such jobs: nothing is done
+    for job in one.objects():
+        one.sgs("cancel", str(job["id"]))
+    one.sgs("server", "stop")

@@ -2,67 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from .conftest import wait_until
-
-SGS = Path(sys.executable).parent / "sgs"
-BOUND_S = 60.0
-
-
-class Shell:
-    """A user's shell, with a queue of its own."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path / "a b"
-        self.path.mkdir()
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("SGS_", "CUDA_"))}
-        state = {"SGS_STATE_DIR": str(path / "state"), "SGS_LEASE_DIR": str(path / "leases")}
-        self.env = {**clean, **state, "LANG": "C.UTF-8"}
-
-    def sgs(self, *words: str, lines: str = "", status: int = 0) -> str:
-        """Run a command; returns what it prints, stdout before stderr."""
-        done = subprocess.run(
-            [SGS, *words], cwd=self.path, env=self.env, input=lines, capture_output=True,
-            text=True, timeout=BOUND_S, check=False,
-        )  # fmt: skip
-        assert done.returncode == status, done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
-        return done.stdout + done.stderr
-
-    def objects(self, *words: str) -> list[dict[str, object]]:
-        """What `sgs status --json` tells."""
-        found: list[dict[str, object]] = json.loads(self.sgs("status", "--json", *words))
-        return found
-
-    def server(self) -> int | None:
-        """The server's process."""
-        done = subprocess.run(
-            [SGS, "server", "status", "--json"], env=self.env, capture_output=True, check=False
-        )
-        pid: int | None = json.loads(done.stdout)["pid"]
-        return pid
-
-
-@pytest.fixture
-def shell(tmp_path: Path) -> Iterator[Shell]:
-    """A queue on GPUs 0 and 1."""
-    one = Shell(tmp_path)
-    one.sgs("server", "start", "--gpus", "0,1")
-    yield one
-    one.sgs("cancel", "1-999", status=2)  # no such jobs: nothing is done
-    for job in one.objects():
-        one.sgs("cancel", str(job["id"]))
-    one.sgs("server", "stop")
+from .conftest import BOUND_S, SGS, Shell, wait_until
 
 
 def test_submit_wait_and_read(shell: Shell) -> None:

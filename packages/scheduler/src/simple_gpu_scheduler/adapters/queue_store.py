@@ -12,12 +12,14 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from simple_gpu_scheduler.adapters.queue_file import QueueFile
+from simple_gpu_scheduler.adapters.queue_needs import queue_again
 from simple_gpu_scheduler.adapters.queue_submission import Submission, decoded
 from simple_gpu_scheduler.model import GPU_UNITS
 from simple_gpu_scheduler.queue.records import (
     CANCELLED,
     ENDED_STATES,
     HELD,
+    OPEN_STATES,
     QUEUED,
     RUNNING,
     SUCCEEDED,
@@ -36,6 +38,16 @@ _COLUMNS = (
     "kill_leftovers"
 )
 
+#: Orders of jobs: by their numbers, by their turns (those that wait), and the last ones first.
+ORDERS = {
+    "id": "id",
+    "latest": "id DESC",
+    "turn": "priority DESC, id",
+}
+
+#: Word for word the condition of the index of open jobs: else it isn't used.
+_OPEN = "state IN ('queued', 'held', 'running')"
+
 
 class QueueStore:
     """One queue's jobs."""
@@ -48,6 +60,11 @@ class QueueStore:
         """
         self._file = QueueFile(path, lazy=lazy)
         self._database = self._file.database
+
+    @property
+    def file(self) -> QueueFile:
+        """The file, for those who ask it other questions."""
+        return self._file
 
     def close(self) -> None:
         """Let the file go."""
@@ -100,31 +117,27 @@ class QueueStore:
         self,
         *,
         states: Sequence[str] = (),
-        group: str | None = None,
-        name: str | None = None,
+        group: str | Sequence[str] | None = None,
+        name: str | Sequence[str] | None = None,
         jobs: Sequence[int] | None = None,
         most: int = -1,
+        order: str = "id",
     ) -> list[Entry]:
-        """Jobs in the order of their numbers, of those states, group, name and numbers only."""
-        wheres, values = ["1"], list[Any]()
-        if states:
-            wheres.append(f"state IN ({_marks(states)})")
-            values += states
-        if group is not None:
-            wheres.append("group_name = ?")
-            values.append(group)
-        if name is not None:
-            wheres.append("name = ?")
-            values.append(name)
-        if jobs is not None:
-            wheres.append("id IN (SELECT value FROM json_each(?))")
-            values.append(json.dumps(list(jobs)))
-        rest = f"WHERE {' AND '.join(wheres)} ORDER BY id LIMIT ?"
-        return self._entries(rest, (*values, most))
+        """Jobs of those states, groups, names and numbers only; one of `ORDERS` says the order."""
+        where, values = _where(states, group, name, jobs)
+        return self._entries(f"WHERE {where} ORDER BY {ORDERS[order]} LIMIT ?", (*values, most))
 
-    def counts(self) -> dict[str, int]:
+    def counts(
+        self,
+        *,
+        states: Sequence[str] = (),
+        group: str | Sequence[str] | None = None,
+        name: str | Sequence[str] | None = None,
+    ) -> dict[str, int]:
         """How many jobs are in each state that has some."""
-        return dict(self._file.all("SELECT state, count(*) FROM jobs GROUP BY state"))
+        where, values = _where(states, group, name, None)
+        query = f"SELECT state, count(*) FROM jobs WHERE {where} GROUP BY state"
+        return dict(self._file.all(query, values))
 
     def context(self, number: int) -> Context:
         """The context of that number."""
@@ -260,16 +273,12 @@ class QueueStore:
         return sorted(job for (job,) in rows)
 
     def retry(self, jobs: Sequence[int]) -> list[int]:
-        """Queue jobs again that have ended without success; returns them."""
-        with self._file.transaction():
-            rows = self._file.all(
-                "UPDATE jobs SET state = 'queued', stop = NULL, reason = '', blockers = 0, "
-                "notified = 0, ended_s = NULL, exit_code = NULL, signal = NULL WHERE state IN "
-                "('failed', 'cancelled', 'lost') AND id IN "
-                "(SELECT value FROM json_each(?)) RETURNING id",
-                (json.dumps(list(jobs)),),
-            )
-        return sorted(job for (job,) in rows)
+        """Queue jobs again that have ended without success; returns them.
+
+        They wait for those that they need and that are yet to end; not for those that have failed.
+        """
+        with self._file.transaction() as database:
+            return queue_again(database, jobs)
 
     # how it is done
 
@@ -332,6 +341,30 @@ def _entry(row: Sequence[Any]) -> Entry:
     values[23] = _split(values[23])
     values[27], values[28] = bool(values[27]), bool(values[28])
     return Entry(*values)
+
+
+def _where(
+    states: Sequence[str],
+    group: str | Sequence[str] | None,
+    name: str | Sequence[str] | None,
+    jobs: Sequence[int] | None,
+) -> tuple[str, list[Any]]:
+    """A condition that all of these must meet, and its values."""
+    wheres, values = ["1"], list[Any]()
+    if states and set(states) <= set(OPEN_STATES):
+        wheres.append(_OPEN)
+    for column, wanted in (
+        ("state", states or None),
+        ("group_name", [group] if isinstance(group, str) else group),
+        ("name", [name] if isinstance(name, str) else name),
+    ):
+        if wanted is not None:
+            wheres.append(f"{column} IN ({_marks(wanted)})")
+            values += wanted
+    if jobs is not None:
+        wheres.append("id IN (SELECT value FROM json_each(?))")
+        values.append(json.dumps(list(jobs)))
+    return " AND ".join(wheres), values
 
 
 def _names(attempt: Attempt) -> str:

@@ -7,6 +7,7 @@ import json
 import os
 import sqlite3
 
+from simple_gpu_scheduler.adapters.queue_needs import queue_again
 from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.model import GPU_UNITS
 from simple_gpu_scheduler.queue.records import (
@@ -27,13 +28,6 @@ _INSERT = """
         blockers, not_before_s, timeout_s, tries, name, group_name, key, submitted_s, ended_s,
         reason, notify, snapshot, requeue, kill_leftovers)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
-
-
-_RETRY = """
-    UPDATE jobs SET state = 'queued', stop = NULL, reason = '', blockers = 0, notified = 0,
-        ended_s = NULL, exit_code = NULL, signal = NULL
-    WHERE id = ?
 """
 
 
@@ -78,7 +72,7 @@ class Submission:
     def _known(self, job: int, state: str, *, retry: bool) -> Submitted:
         if not retry or state not in (FAILED, CANCELLED, LOST):
             return Submitted(job, new=False, state=state)
-        self._database.execute(_RETRY, (job,))
+        queue_again(self._database, [job])
         return Submitted(job, new=False, state=QUEUED, retried=True)
 
     def _blockers(self, needs: dict[int, bool]) -> tuple[int, str]:

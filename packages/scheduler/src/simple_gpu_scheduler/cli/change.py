@@ -10,6 +10,8 @@ from typing import NamedTuple
 from simple_gpu_scheduler.adapters.queue_home import QueueHome
 from simple_gpu_scheduler.cli.parser import Parser
 from simple_gpu_scheduler.cli.queued_jobs import entries_of
+from simple_gpu_scheduler.errors import UsageError
+from simple_gpu_scheduler.queue.records import FAILED, LOST
 
 
 class _Verb(NamedTuple):
@@ -50,7 +52,7 @@ def retry(argv: Sequence[str]) -> int:
 def _change(verb: _Verb, argv: Sequence[str]) -> int:
     args = _parser(verb).parse_args(argv)
     home = QueueHome()
-    jobs = [one.id for one in entries_of(home, args.jobs, args.group)]
+    jobs = _jobs(home, args)
     if verb is _CANCEL:
         found = [one.id for one in home.store.cancel(jobs, time.time())]
     elif verb is _RETRY:
@@ -64,6 +66,15 @@ def _change(verb: _Verb, argv: Sequence[str]) -> int:
     return 0 if found else 1
 
 
+def _jobs(home: QueueHome, args: argparse.Namespace) -> list[int]:
+    if not getattr(args, "all_failed", False):
+        return [one.id for one in entries_of(home, args.jobs, args.group)]
+    if args.jobs:
+        raise UsageError("--all-failed means all of them; expected no number beside it")
+    found = home.store.entries(states=(FAILED, LOST), group=args.group)
+    return [one.id for one in found]
+
+
 def _parser(verb: _Verb) -> argparse.ArgumentParser:
     parser = Parser(
         prog=f"sgs {verb.name}",
@@ -74,5 +85,9 @@ def _parser(verb: _Verb) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--group", metavar="G", help="all jobs of this group")
+    if verb is _RETRY:
+        parser.add_argument(
+            "--all-failed", action="store_true", help="all that failed or were lost, not cancelled"
+        )
     parser.add_argument("jobs", nargs="*", metavar="ID")
     return parser

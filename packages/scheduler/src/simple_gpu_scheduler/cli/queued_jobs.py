@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import select
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from simple_gpu_scheduler.adapters.output import drain
 from simple_gpu_scheduler.adapters.queue_home import QueueHome
 from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.queue.records import Entry
 from simple_gpu_scheduler.queue.wrapping import own_command
-
-#: After news, and where the kernel has no more inotify instances for this user.
-_LOOK_TWICE_MS = 100
 
 
 def job_ids(words: Sequence[str]) -> list[int]:
@@ -61,28 +55,13 @@ def wait_for_news(home: QueueHome, is_over: Callable[[], bool], also: str | None
     Args:
         also: another folder in which a change is news.
     """
-    from simple_gpu_scheduler.adapters.inotify import watch_writes
+    from simple_gpu_scheduler.adapters.queue_news import QueueNews
 
-    try:
-        fd: int | None = watch_writes([home.folder, *([also] if also else [])])
-    except OSError:
-        fd = None
-    poll = select.poll()
-    if fd is not None:
-        poll.register(fd, select.POLLIN)
-    try:
-        told = False
+    with QueueNews([home.folder, *([also] if also else [])]) as news:
         while not is_over():
-            # What was written is to be seen a little after it is told.
-            wait_ms = _LOOK_TWICE_MS if told or fd is None else None
-            told = bool(poll.poll(wait_ms))
-            if told and fd is not None:
-                drain(fd)
+            news.wait()
             if home.server_pid() is None:
                 home.wake()
-    finally:
-        if fd is not None:
-            os.close(fd)
 
 
 def as_object(entry: Entry) -> dict[str, Any]:
