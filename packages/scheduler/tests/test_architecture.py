@@ -35,6 +35,7 @@ LAYERS = [
     ["client"],
     ["executor_pool"],
     ["executor"],
+    ["top"],
     ["cli"],
     ["entry"],
 ]
