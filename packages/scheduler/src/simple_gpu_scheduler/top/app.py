@@ -10,14 +10,14 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
 from simple_gpu_scheduler.top import changes
-from simple_gpu_scheduler.top.board import cancel_question, divide, log_body
+from simple_gpu_scheduler.top.board import Board, cancel_question, divide, log_body
 from simple_gpu_scheduler.top.details import Known, details
 from simple_gpu_scheduler.top.frame import log_title
 from simple_gpu_scheduler.top.keys import KEYS, help_lines
 from simple_gpu_scheduler.top.lines import Line, Piece, fitted, line, wrapped
 from simple_gpu_scheduler.top.look import Looker
 from simple_gpu_scheduler.top.panels import Confirm, Pager
-from simple_gpu_scheduler.top.place import moved
+from simple_gpu_scheduler.top.place import Place, moved
 from simple_gpu_scheduler.top.seen import VIEWS
 from simple_gpu_scheduler.top.viewer import Viewer
 
@@ -75,8 +75,7 @@ class TopApp(Viewer):
         """Show all, the open ones, those that ended, by turns."""
         names = list(VIEWS)
         view = names[(names.index(self._board.view) + 1) % len(names)]
-        self._board = self._board._replace(view=view)
-        self._wish_anew()
+        self._list_anew(self._board._replace(view=view))
 
     def _go_to(self, position: int) -> None:
         seen = self._board.seen
@@ -88,6 +87,11 @@ class TopApp(Viewer):
         )
         self._stay_with_job()
         self._wish_anew(soon=self._board.chosen is None)
+
+    def _list_anew(self, board: Board) -> None:
+        """Another list: from its beginning, or where the job is."""
+        self._board = board._replace(place=Place(job=board.place.job))
+        self._wish_anew()
 
     def _wish_anew(self, *, soon: bool = True) -> None:
         self._moves += 1
@@ -106,8 +110,7 @@ class TopApp(Viewer):
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Another filter."""
-        self._board = self._board._replace(filter=" ".join(event.value.split()))
-        self._wish_anew()
+        self._list_anew(self._board._replace(filter=" ".join(event.value.split())))
 
     def on_input_submitted(self) -> None:
         """That is it."""
@@ -207,7 +210,7 @@ class TopApp(Viewer):
 
     def action_help(self) -> None:
         """The keys."""
-        self._open(Pager(lambda width: _titled("sgs top", width), lambda width: help_lines()))
+        self._open(Pager(lambda width: _titled("sgs top", width), help_lines))
 
     def _open(self, pager: Pager) -> None:
         self.push_screen(pager, lambda _: self._wish_anew())

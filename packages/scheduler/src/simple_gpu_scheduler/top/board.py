@@ -164,13 +164,11 @@ def _jobs(board: Board, shown: Shown, width: int, rows: int) -> tuple[Line, list
     if seen is None:
         return fitted(line(Piece(" ", "heads")), width), []
     last = min(place.top + rows, seen.total)
-    places = range(min(place.top, seen.first), max(last, seen.first + len(seen.entries)))
-    all_entries = [seen.entry(position) for position in places]  # so that columns keep their width
-    chosen = place.cursor - places.start if seen.total else None
-    titles, lines = table(all_entries, shown, width, chosen)
-    begin = place.top - places.start
+    visible = [seen.entry(position) for position in range(place.top, last)]
+    chosen = place.row if seen.total else None
+    titles, lines = table(visible, shown, width, chosen, around=seen.entries)
     where = where_in_list(board.view, board.filter, place.top, rows, seen.total)
-    return both_ends(titles, where, width), lines[begin : begin + last - place.top]
+    return both_ends(titles, where, width), lines
 
 
 def _below(board: Board, shown: Shown, width: int, rows: int) -> list[Line]:

@@ -67,7 +67,8 @@ def _facts(
     command = entry.command.decode(errors="backslashreplace").rstrip("\n")
     for number, one in enumerate(command.split("\n")):
         yield ("" if number else "command"), printable(one.expandtabs(4)), ""
-    yield "in", printable(known.cwd.decode(errors="backslashreplace")), ""
+    if known.cwd:
+        yield "in", printable(known.cwd.decode(errors="backslashreplace")), ""
     yield "GPUs", _asked(entry), ""
     if label(entry):
         yield "name", label(entry), ""

@@ -51,16 +51,23 @@ class Shown(NamedTuple):
 
 
 def table(
-    entries: Sequence[Entry | None], shown: Shown, width: int, chosen: int | None = None
+    entries: Sequence[Entry | None],
+    shown: Shown,
+    width: int,
+    chosen: int | None = None,
+    around: Sequence[Entry] = (),
 ) -> tuple[Line, list[Line]]:
     """The titles, and a line for each job, exactly so wide.
 
     Args:
         entries: None for one that hasn't been read yet.
         chosen: the place of the chosen one among them.
+        around: others for which there shall be room, too, so that columns keep their width when
+            they come onto the screen.
     """
     cells = [None if one is None else _cells(one, shown) for one in entries]
-    widths = _widths([one for one in cells if one is not None], width)
+    known = [one for one in cells if one is not None]
+    widths = _widths([*known, *(_cells(one, shown) for one in around)], width)
     titles = line(Piece("  " + _joined(_TITLES, widths), "heads"))
     lines = []
     for place, (entry, texts) in enumerate(zip(entries, cells, strict=True)):

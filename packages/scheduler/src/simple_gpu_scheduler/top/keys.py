@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from simple_gpu_scheduler.results.text import text_width
-from simple_gpu_scheduler.top.lines import Line, Piece, line
+from simple_gpu_scheduler.top.lines import Line, Piece, line, wrapped
 
 
 class Key(NamedTuple):
@@ -67,20 +67,20 @@ def footer(width: int, *, held: bool = False, dull: Collection[str] = ()) -> Lin
     return tuple(pieces)
 
 
-_NOTES = (
-    "Jobs: those that run, those that are ready (the next first), those that need others",
-    "to end, those that are held, and those that have ended (the last first). (2): asks for",
-    "2 GPUs; (1/4): for a fourth of one. The cursor goes with its job; on the first line",
-    "it stays there, whatever comes first.",
+_NOTE = (
+    "Jobs: those that run; those that are ready, the next first; those that need others to end; "
+    "those that are held; those that have ended, the last first. (2) asks for 2 GPUs, (1/4) for "
+    "a fourth of one. The cursor goes with its job; on the first line it stays there, whatever "
+    "comes first."
 )
 
 
-def help_lines() -> list[Line]:
+def help_lines(width: int) -> list[Line]:
     """The help, a line a key, and what else is to be known."""
     told = [one for one in KEYS if one.what]
     column = max(text_width(one.shown) for one in told)
     keys = [line(Piece(f"  {one.shown.ljust(column)}  ", "bold"), one.what) for one in told]
-    return [*keys, (), *(line(f"  {one}") for one in _NOTES)]
+    return [*keys, (), *(line(f"  {one}") for one in wrapped(_NOTE, width - 4, words=True))]
 
 
 def _label(one: Key, *, held: bool) -> str:

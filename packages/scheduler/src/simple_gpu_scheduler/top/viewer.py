@@ -141,11 +141,17 @@ class Viewer(App[None]):
         self._wish = wish if moved else wish._replace(place=self._board.place)
         if self._wished() != self._wish:  # other lines have come onto the screen
             self._looks.want(soon=True)
-        if seen.left is not None and not moved:
-            self._say(Piece(f"job {seen.left.id}: {seen.left.state}"))
+        self._tell_of_end(board.chosen, seen.left)
         self._card_looks.want()
         self._log_looks.want()
         self._show()
+
+    def _tell_of_end(self, chosen: Entry | None, left: Entry | None) -> None:
+        """The job that was chosen isn't listed any more, because of what became of it."""
+        if chosen is not None and left is not None and chosen.id == left.id:
+            how = self._words.how(left)
+            if left.state != chosen.state:
+                self._say(Piece(f"job {left.id} {left.state}{how and ': ' + printable(how)}"))
 
     def _stay_with_job(self) -> None:
         """The cursor goes with its job; but the first line is whatever comes first."""
