@@ -46,6 +46,7 @@ LAYERS = [
     ["client"],
     ["executor_pool"],
     ["executor"],
+    ["top"],
     ["cli"],
     ["entry"],
 ]

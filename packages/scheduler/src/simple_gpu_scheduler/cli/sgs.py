@@ -21,6 +21,7 @@ COMMANDS = {
     ),
     "submit": ("simple_gpu_scheduler.cli.submit", "put jobs into the queue, which no crash loses"),
     "status": ("simple_gpu_scheduler.cli.status", "show the jobs of the queue"),
+    "top": ("simple_gpu_scheduler.cli.top", "watch queue, GPUs and logs, and change the queue"),
     "logs": ("simple_gpu_scheduler.cli.logs", "print what a job of the queue has printed"),
     "wait": ("simple_gpu_scheduler.cli.wait", "wait until jobs of the queue have ended"),
     "cancel": ("simple_gpu_scheduler.cli.change:cancel", "end jobs of the queue"),

@@ -1,0 +1,95 @@
+"""`sgs top`: a dashboard of the queue, the GPUs and the logs, in the terminal."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+
+from simple_gpu_scheduler.cli.parser import Parser
+from simple_gpu_scheduler.durations import parse_duration_s
+from simple_gpu_scheduler.errors import SgsError, UsageError
+
+_DESCRIPTION = """\
+Watch the GPUs, the jobs of the queue and the log of one of them, and cancel, hold, release, retry
+jobs or change their turn by keys: they are in the last line, and ? tells all of them.
+
+It looks when the queue changes, and asks the driver every few seconds; nothing is asked of the
+server. Colours are the terminal's own; NO_COLOR=1 does without."""
+
+_EPILOG = """\
+exit status: 0; 2 where there is no terminal (programs read sgs status --json).
+
+examples:
+  sgs top
+  sgs top --interval 10s      ask the driver less often
+  ssh -t server sgs top"""
+_LEAST_INTERVAL_S = 0.5
+
+
+def main(argv: Sequence[str]) -> int:
+    """Show the dashboard until the user quits; returns the exit status.
+
+    Raises:
+        UsageError: there is no terminal.
+        SgsError: Textual isn't installed, or the queue can't be used.
+    """
+    args = _parser().parse_args(argv)
+    interval_s = parse_duration_s(args.interval, "--interval")
+    if interval_s < _LEAST_INTERVAL_S:
+        raise UsageError(f"--interval {args.interval}: expected at least {_LEAST_INTERVAL_S:g} s")
+    _check_terminal()
+    if importlib.util.find_spec("textual") is None:
+        raise SgsError(
+            "sgs top needs Textual, which isn't installed; it is the extra `top`: "
+            "pip install 'simple-gpu-scheduler[top]', or in a checkout "
+            "pip install './packages/scheduler[top]'"
+        )
+    return _run(interval_s)
+
+
+def _check_terminal() -> None:
+    streams = {"stdin": sys.stdin, "stdout": sys.stdout, "stderr": sys.stderr}
+    for name, stream in streams.items():
+        if stream is None or not stream.isatty():
+            raise UsageError(
+                f"sgs top needs a terminal, and {name} is none; see sgs status, or sgs status "
+                "--json for programs (over ssh: ssh -t)"
+            )
+    if os.environ.get("TERM", "dumb") == "dumb":
+        raise UsageError(
+            "sgs top needs a terminal that can move its cursor, and TERM says it can't; see sgs "
+            "status"
+        )
+
+
+def _run(interval_s: float) -> int:
+    from simple_gpu_scheduler.adapters.queue_home import QueueHome
+    from simple_gpu_scheduler.cli import gpus_report
+    from simple_gpu_scheduler.cli.queued_jobs import how_it_ended
+    from simple_gpu_scheduler.top.app import TopApp
+    from simple_gpu_scheduler.top.board import Words
+
+    home = QueueHome()
+    words = Words(how_it_ended, gpus_report.short_names, gpus_report.table)
+    app = TopApp(home, words, interval_s)
+    app.run(mouse=False)  # so that the terminal selects and copies text as ever
+    home.store.close()
+    return app.return_code or 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="sgs top",
+        allow_abbrev=False,
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--interval", default="3s", metavar="TIME",
+        help="ask the driver so often (default: 3s; at least 500ms)",
+    )  # fmt: skip
+    return parser
