@@ -13,6 +13,7 @@ from simple_gpu_scheduler.queue.recovery import Facts, fate
 ATTEMPT = Attempt(7, 2, "launcher", ("0",), 1.0, boot="now")
 BEGINS = Note("begins", 7, 2)
 RUNS = Note("runs", 7, 2, 41, 99, 1.5)
+EXITS = Note("exits", 7, 2, at_s=2.9, exit_code=5)
 ENDED = Note("ended", 7, 2, at_s=3.0, exit_code=5)
 BROKEN = Note("broken", 7, 2, reason="no such folder")
 
@@ -38,7 +39,8 @@ def facts(
         (facts(BEGINS, alive=True), "wait"),
         (facts(BEGINS, RUNS, alive=True), "wait"),
         (facts(BEGINS, RUNS, ENDED, alive=True), "ended"),
-        (facts(BEGINS, RUNS, ENDED), "ended"),
+        (facts(BEGINS, RUNS, EXITS, ENDED), "ended"),
+        (facts(BEGINS, RUNS, EXITS), "ended"),
         (facts(BEGINS, BROKEN), "broken"),
         (facts(BEGINS, RUNS, runs=True), "adopt"),
         (facts(BEGINS, RUNS), "lost"),
@@ -79,14 +81,15 @@ def test_what_may_have_begun_is_never_started_again(
 def test_a_journal_is_read_line_by_line_and_torn_lines_are_passed_over() -> None:
     data = (
         b'["begins", 7, 2]\n["runs", 7, 2, 41, 99, 1.5]\n{torn\n'
-        b'["ended", 7, 2, -9, 3.0, 0.5, 0.25, 12]\n'
+        b'["exits", 7, 2, -9, 2.9]\n["ended", 7, 2, -9, 3.0, 0.5, 0.25, 12]\n'
         b'["broken", 8, 1, "no", 4.5]\n["what", 1]\n["ended", 9'
     )
     notes, rest = read_notes(data)
-    assert [one.what for one in notes] == ["begins", "runs", "ended", "broken"]
+    assert [one.what for one in notes] == ["begins", "runs", "exits", "ended", "broken"]
     assert (notes[1].pid, notes[1].start_ticks) == (41, 99)
-    assert (notes[2].exit_code, notes[2].signal, notes[2].max_rss_mib) == (None, 9, 12)
-    assert (notes[3].reason, notes[3].at_s, rest) == ("no", 4.5, b'["ended", 9')
+    assert (notes[2].exit_code, notes[2].signal, notes[2].at_s) == (None, 9, 2.9)
+    assert (notes[3].exit_code, notes[3].signal, notes[3].max_rss_mib) == (None, 9, 12)
+    assert (notes[4].reason, notes[4].at_s, rest) == ("no", 4.5, b'["ended", 9')
 
 
 @given(st.binary(max_size=200))

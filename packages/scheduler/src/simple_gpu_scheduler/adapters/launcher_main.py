@@ -216,19 +216,31 @@ class Launcher:
             os.read(self._wake_fd, 4096)
         ended = False
         while self._jobs:
-            pid, status, usage = os.wait4(-1, os.WNOHANG)
-            if pid == 0:
+            # How it ended is written down before it is forgotten by the kernel: if we are killed
+            # in between, the server becomes its parent and sees it, too.
+            seen = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if seen is None:
                 break
-            job = self._jobs.pop(pid, None)
+            job = self._jobs.get(seen.si_pid)
+            if job is not None:
+                code = seen.si_status if seen.si_code == os.CLD_EXITED else -seen.si_status
+                _step("seen")
+                self._note("exits", job, code, time.time())
+                _step("exits")
+            _, _, usage = os.wait4(seen.si_pid, 0)
             if job is not None:
                 _step("reaped")
-                code = os.waitstatus_to_exitcode(status)
-                times = round(usage.ru_utime, 3), round(usage.ru_stime, 3)
-                self._note("ended", job, code, time.time(), *times, usage.ru_maxrss // 1024)
-                self._let_go(job)
+                self._end(job, seen.si_pid, code, usage)
                 ended = True
         if ended:
             self._tell()
+
+    def _end(self, job: _Job, pid: int, code: int, usage: Any) -> None:
+        del self._jobs[pid]
+        times = round(usage.ru_utime, 3), round(usage.ru_stime, 3)
+        self._note("ended", job, code, time.time(), *times, usage.ru_maxrss // 1024)
+        _step("ended")
+        self._let_go(job)
 
     def _let_go(self, job: _Job) -> None:
         """Give up the lease; without a server nobody else would end it for a stray child."""

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 class Note(NamedTuple):
     """A line of the journal."""
 
-    what: str  #: begins, runs, ended, broken (it couldn't be started)
+    what: str  #: begins, runs, exits, ended, broken (it couldn't be started)
     job: int
     attempt: int
     pid: int = 0
@@ -54,6 +54,9 @@ def _note(line: Any) -> Iterator[Note]:
         elif what == "broken":
             why, at_s = facts
             yield Note(what, int(job), int(attempt), at_s=float(at_s), reason=str(why))
+        elif what == "exits":
+            code, at_s = facts
+            yield _ended(int(job), int(attempt), [code, at_s, 0, 0, 0])._replace(what=what)
         elif what == "ended":
             yield _ended(int(job), int(attempt), facts)
     except (ValueError, TypeError):

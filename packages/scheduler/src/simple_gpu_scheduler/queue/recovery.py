@@ -1,8 +1,9 @@
 """What became of an attempt while nobody looked: told from what is written down.
 
-The launcher writes `begins` before it starts anything, `runs` with the process, and `ended` with
-the exit status. So of a launcher that is gone, what it has no `begins` of was never started; and
-what it has no `ended` of runs on, or nobody knows how it ended.
+The launcher writes `begins` before it starts anything, `runs` with the process, `exits` with the
+exit status before the kernel forgets it, and `ended` with what it used. So of a launcher that is
+gone, what it has no `begins` of was never started; and what it has no `exits` of runs on, or
+nobody knows how it ended.
 """
 
 from __future__ import annotations
@@ -37,8 +38,9 @@ class Facts(NamedTuple):
 def fate(attempt: Attempt, facts: Facts) -> Fate:
     """What to do about an attempt that isn't over as far as the queue knows."""
     notes = facts.notes.get((attempt.job, attempt.number), {})
-    if "ended" in notes:
-        return Fate("ended", notes["ended"])
+    end = notes.get("ended") or notes.get("exits")
+    if end is not None:
+        return Fate("ended", end)
     if "broken" in notes:
         return Fate("broken", notes["broken"], notes["broken"].reason)
     if attempt.boot != facts.boot:  # a power failure may have taken its `begins`
