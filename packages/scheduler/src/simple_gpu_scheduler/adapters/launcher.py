@@ -11,6 +11,7 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Hashable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ class Launcher:
         self.jobs = 0  #: that we have told it to start
         self.journal = Journal(folder, name)
         self._socket = _connect(folder, name)
-        self._sent: set[int] = set()  # contexts
+        self._settings: dict[Hashable, int] = {}  # that it knows, by numbers
         self._hung_up = False
 
     @property
@@ -53,44 +54,39 @@ class Launcher:
         """Readable when there is news in the journal, or it is gone."""
         return self._socket.fileno()
 
+    @property
+    def settings(self) -> int:
+        """How many it has to remember."""
+        return len(self._settings)
+
+    def set(self, key: Hashable, context: Context, environ: Mapping[bytes, bytes]) -> int:
+        """Tell it where jobs run, unless it knows that; returns the number of the setting.
+
+        Raises:
+            OSError: it is gone.
+        """
+        number = self._settings.get(key)
+        if number is None:
+            number = self._settings[key] = len(self._settings)
+            texts = [[os.fsdecode(name), os.fsdecode(value)] for name, value in environ.items()]
+            self._send(["set", number, os.fsdecode(context.cwd), context.umask, texts])
+        return number
+
     def start(
-        self,
-        job: int,
-        attempt: int,
-        command: bytes,
-        context_id: int,
-        context: Context,
-        environ: dict[str, str],
-        log: str,
-        lease_fd: int,
+        self, job: int, attempt: int, command: bytes, setting: int, lease: str, lease_fd: int
     ) -> None:
         """Tell it to start a job.
 
         Raises:
             OSError: it is gone; whether it has heard that, its journal tells.
         """
-        if context_id not in self._sent:
-            texts = [[os.fsdecode(name), os.fsdecode(value)] for name, value in context.environ]
-            cwd = os.fsdecode(context.cwd)
-            self._send({"context": [context_id, cwd, context.umask, texts]})
-            self._sent.add(context_id)
         self.jobs += 1
-        order = {
-            "job": job,
-            "attempt": attempt,
-            "command": os.fsdecode(command),
-            "context": context_id,
-            "environ": environ,
-            "shell": "/bin/sh",
-            "log": log,
-            "leased": True,
-        }
-        self._send(order, lease_fd)
+        self._send(["start", job, attempt, os.fsdecode(command), setting, lease], lease_fd)
 
     def retire(self) -> None:
         """Have it end once its jobs have."""
         with suppress(OSError):
-            self._send({"retire": True})
+            self._send(["retire"])
 
     def news(self) -> list[Note]:
         """What was written down since the last time."""
@@ -110,7 +106,7 @@ class Launcher:
         """Say nothing more to it; its journal stays open."""
         self._socket.close()
 
-    def _send(self, order: dict[str, Any], fd: int | None = None) -> None:
+    def _send(self, order: list[Any], fd: int | None = None) -> None:
         frame = json.dumps(order).encode()
         data = _LENGTH.pack(len(frame)) + frame
         fds = [] if fd is None else [fd]

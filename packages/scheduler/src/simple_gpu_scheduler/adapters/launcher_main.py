@@ -22,6 +22,8 @@ import time
 from contextlib import suppress
 from typing import Any
 
+_SHELL = "/bin/sh"
+_OURS_ALONE = 0o077
 _LENGTH = struct.Struct("!I")
 _LEAST_FD = 100
 _MOST_FDS = 64
@@ -37,12 +39,12 @@ _IGNORED = (*_ENDING, signal.SIGPIPE, signal.SIGXFSZ)
 
 
 class _Job:
-    """A job that runs."""
+    """A job that is to run, or does."""
 
-    def __init__(self, number: int, attempt: int, lease_fd: int | None) -> None:
-        self.number = number
-        self.attempt = attempt
+    def __init__(self, order: list[Any], lease_fd: int) -> None:
+        _, self.number, self.attempt, self.command, self.setting, self.lease = order
         self.lease_fd = lease_fd
+        self.named = b"%d, %d" % (self.number, self.attempt)  #: in the journal
 
 
 class _Orders:
@@ -65,7 +67,7 @@ class _Orders:
         self._fds += [_high(fd) for fd in fds]
         return bool(data)
 
-    def next(self) -> dict[str, Any] | None:
+    def next(self) -> list[Any] | None:
         """The next whole frame; None if there is none."""
         if len(self._data) < _LENGTH.size:
             return None
@@ -74,7 +76,7 @@ class _Orders:
             return None
         frame = bytes(self._data[_LENGTH.size : _LENGTH.size + length])
         del self._data[: _LENGTH.size + length]
-        order: dict[str, Any] = json.loads(frame)
+        order: list[Any] = json.loads(frame)
         return order
 
     def take_fd(self) -> int:
@@ -104,7 +106,8 @@ class Launcher:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         self._null_fd = os.open(os.devnull, os.O_RDONLY)
         self._orders: _Orders | None = None
-        self._contexts: dict[int, tuple[bytes, int, dict[bytes, bytes]]] = {}
+        self._settings: dict[int, tuple[bytes, int, dict[bytes, bytes]]] = {}
+        self._logs = os.fsencode(os.path.join(folder, "logs")).replace(b"%", b"%%") + b"/%d.%d.log"
         self._jobs: dict[int, _Job] = {}
         self._poll = select.poll()
         self._poll.register(self._listening, select.POLLIN)
@@ -112,7 +115,7 @@ class Launcher:
         self._served = False
         self._retired = False  # another one takes the starts from now on
         self._unwritten = bytearray()  # of the journal: the disk is full
-        self._delayed: list[tuple[dict[str, Any], int | None]] = []  # starts, meanwhile
+        self._delayed: list[_Job] = []  # starts, meanwhile
 
     def run(self) -> None:
         """Until nobody needs us."""
@@ -147,12 +150,12 @@ class Launcher:
             return
         alive = orders.read()
         while (order := orders.next()) is not None:
-            if "job" in order:
-                self._start(order, orders.take_fd() if order["leased"] else None)
-            elif "context" in order:
-                number, cwd, umask, environ = order["context"]
+            if order[0] == "start":
+                self._start(_Job(order, orders.take_fd()))
+            elif order[0] == "set":
+                _, number, cwd, umask, environ = order
                 encoded = {os.fsencode(name): os.fsencode(value) for name, value in environ}
-                self._contexts[number] = os.fsencode(cwd), umask, encoded
+                self._settings[number] = os.fsencode(cwd), umask, encoded
             else:
                 self._retired = True
         if not alive:
@@ -161,54 +164,49 @@ class Launcher:
             self._orders = None
             self._poll.register(self._listening, select.POLLIN)
 
-    def _start(self, order: dict[str, Any], lease_fd: int | None) -> None:
-        job = _Job(order["job"], order["attempt"], lease_fd)
+    def _start(self, job: _Job) -> None:
         _step("told")
-        if self._unwritten or not self._note("begins", job):
-            self._delayed.append((order, lease_fd))
+        if self._unwritten or not self._note(b"begins", job):
+            self._delayed.append(job)
             return
         _step("begins")
         try:
-            pid = self._spawn(order, lease_fd)
+            pid = self._spawn(job)
         except (OSError, ValueError) as error:
             self._let_go(job)
             why = getattr(error, "strerror", None) or str(error)
-            self._note("broken", job, why, time.time())
+            self._note(b"broken", job, b", %s, %.6f" % (json.dumps(why).encode(), time.time()))
             self._tell()
             return
         _step("spawned")
-        self._jobs[pid] = job
-        self._note("runs", job, pid, _start_ticks(pid), time.time())  # the server will look
+        self._jobs[pid] = job  # the server will look by itself
+        self._note(b"runs", job, b", %d, %d, %.6f" % (pid, _start_ticks(pid), time.time()))
         _step("runs")
 
-    def _spawn(self, order: dict[str, Any], lease_fd: int | None) -> int:
-        cwd, umask, environ = self._contexts[order["context"]]
-        ours = {os.fsencode(name): os.fsencode(value) for name, value in order["environ"].items()}
-        os.chdir(cwd)
-        os.umask(0o077)
-        log_fd = os.open(
-            order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
-        )
+    def _spawn(self, job: _Job) -> int:
+        cwd, umask, environ = self._settings[job.setting]
+        log_fd = os.open(self._logs % (job.number, job.attempt), _APPEND, 0o600)
         os.umask(umask)
-        actions = [
-            (os.POSIX_SPAWN_DUP2, self._null_fd, 0),
-            (os.POSIX_SPAWN_DUP2, log_fd, 1),
-            (os.POSIX_SPAWN_DUP2, log_fd, 2),
-        ]
-        if lease_fd is not None:  # onto itself: that makes the job inherit it
-            actions.append((os.POSIX_SPAWN_DUP2, lease_fd, lease_fd))
         try:
+            os.chdir(cwd)
             return os.posix_spawn(
-                order["shell"],
-                (order["shell"], "-c", os.fsencode(order["command"])),
-                environ | ours,
-                file_actions=actions,
+                _SHELL,
+                (_SHELL, b"-c", os.fsencode(job.command)),
+                environ | _about(job),
+                file_actions=(
+                    (os.POSIX_SPAWN_DUP2, self._null_fd, 0),
+                    (os.POSIX_SPAWN_DUP2, log_fd, 1),
+                    (os.POSIX_SPAWN_DUP2, log_fd, 2),
+                    # Onto itself: that makes the job inherit it.
+                    (os.POSIX_SPAWN_DUP2, job.lease_fd, job.lease_fd),
+                ),
                 setsid=True,
                 setsigmask=(),
                 setsigdef=_IGNORED,
             )
         finally:
             os.close(log_fd)
+            os.umask(_OURS_ALONE)
             os.chdir("/")
 
     def _reap(self) -> None:
@@ -225,7 +223,7 @@ class Launcher:
             if job is not None:
                 code = seen.si_status if seen.si_code == os.CLD_EXITED else -seen.si_status
                 _step("seen")
-                self._note("exits", job, code, time.time())
+                self._note(b"exits", job, b", %d, %.6f" % (code, time.time()))
                 _step("exits")
             _, _, usage = os.wait4(seen.si_pid, 0)
             if job is not None:
@@ -237,22 +235,21 @@ class Launcher:
 
     def _end(self, job: _Job, pid: int, code: int, usage: Any) -> None:
         del self._jobs[pid]
-        times = round(usage.ru_utime, 3), round(usage.ru_stime, 3)
-        self._note("ended", job, code, time.time(), *times, usage.ru_maxrss // 1024)
+        used = usage.ru_utime, usage.ru_stime, usage.ru_maxrss // 1024
+        self._note(b"ended", job, b", %d, %.6f, %.3f, %.3f, %d" % (code, time.time(), *used))
         _step("ended")
         self._let_go(job)
 
     def _let_go(self, job: _Job) -> None:
         """Give up the lease; without a server nobody else would end it for a stray child."""
-        if job.lease_fd is not None:
-            if self._orders is None:
-                with suppress(OSError):
-                    fcntl.flock(job.lease_fd, fcntl.LOCK_UN)
-            os.close(job.lease_fd)
+        if self._orders is None:
+            with suppress(OSError):
+                fcntl.flock(job.lease_fd, fcntl.LOCK_UN)
+        os.close(job.lease_fd)
 
-    def _note(self, what: str, job: _Job, *facts: object) -> bool:
-        """Write a line; False if it is still to be written, the disk being full."""
-        self._unwritten += json.dumps([what, job.number, job.attempt, *facts]).encode() + b"\n"
+    def _note(self, what: bytes, job: _Job, facts: bytes = b"") -> bool:
+        """Write a line of JSON; False if it is still to be written, the disk being full."""
+        self._unwritten += b'["%s", %s%s]\n' % (what, job.named, facts)
         return self._write()
 
     def _write(self) -> bool:
@@ -267,8 +264,8 @@ class Launcher:
         """There may be room on the disk again; a delayed start may stand there already."""
         if self._write():
             delayed, self._delayed = self._delayed, []
-            for order, lease_fd in delayed:
-                self._start(order, lease_fd)
+            for job in delayed:
+                self._start(job)
             self._tell()
 
     def _tell(self) -> None:
@@ -288,6 +285,17 @@ def _listen(path: str) -> socket.socket:
     os.rename(f"{name}.new", name)
     os.chdir("/")
     return listening
+
+
+def _about(job: _Job) -> dict[bytes, bytes]:
+    """What a job's environment has beside its setting."""
+    number = b"%d" % job.number
+    return {
+        b"SGS_LEASE": job.lease.encode(),
+        b"SGS_JOB": number,
+        b"SGS_ATTEMPT": b"%d" % job.attempt,
+        b"SGS_SEQ": number,
+    }
 
 
 def _high(fd: int) -> int:
@@ -317,7 +325,7 @@ def _step(name: str) -> None:
 
 def main() -> None:
     """Run as a process of its own."""
-    os.umask(0o077)
+    os.umask(_OURS_ALONE)
     for number in _ENDING:
         signal.signal(number, signal.SIG_IGN)
     Launcher(sys.argv[1], sys.argv[2]).run()

@@ -41,6 +41,11 @@ class Active:
         self.stop = ""  #: why we have stopped it
         self.ended: Note | None = None  #: its process has; its tree may not
 
+    @property
+    def is_odd(self) -> bool:
+        """True if nobody tells when it is over."""
+        return self.orphan or self.ended is not None
+
 
 class ActiveJobs:
     """All of them, by number."""
@@ -74,10 +79,10 @@ class ActiveJobs:
     @property
     def look_in_s(self) -> float | None:
         """How soon to look again where nobody tells; mostly None."""
-        if any(one.ended is not None for one in self._jobs.values()):
-            return _TREE_CHECK_S
-        if any(one.orphan for one in self._jobs.values()):
-            return _ORPHAN_CHECK_S
+        odd = [one for one in self._jobs.values() if one.is_odd]
+        if odd:
+            ending = any(one.ended is not None for one in odd)
+            return _TREE_CHECK_S if ending else _ORPHAN_CHECK_S
         return self._sight.look_in_s(self._by_pid())
 
     def start(self, entry: Entry, attempt: Attempt, job: Job, lease: Lease) -> None:
@@ -145,11 +150,11 @@ class ActiveJobs:
 
     def look(self) -> None:
         """At what nobody tells of: orphans, trees of stopped jobs, what jobs have on GPUs."""
-        for one in [one for one in self._jobs.values() if one.ended is not None]:
-            if one.ended is not None and (one.running.killed or not self._tree(one).members()):
-                self._judge(one, one.ended)
-        for one in [one for one in self._jobs.values() if one.orphan]:
-            if not is_running(one.attempt) and self._tree(one).marked() is None:
+        for one in [one for one in self._jobs.values() if one.is_odd]:
+            if one.ended is not None:
+                if one.running.killed or not self._tree(one).members():
+                    self._judge(one, one.ended)
+            elif not is_running(one.attempt) and self._tree(one).marked() is None:
                 self._over(one, lost(one.entry, one.attempt, time.time(), _UNSEEN, one.stop))
         for text in self._sight.look(self._by_pid()):
             self._say(text)

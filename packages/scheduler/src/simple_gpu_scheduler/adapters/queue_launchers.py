@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 
 from simple_gpu_scheduler.adapters import process_tree
-from simple_gpu_scheduler.adapters.gpu_environ import LEASE_VARIABLE, MODEST, gpu_environ
+from simple_gpu_scheduler.adapters.gpu_environ import MODEST, gpu_environ
 from simple_gpu_scheduler.adapters.launcher import Journal, Launcher, journals, start_launcher
 from simple_gpu_scheduler.adapters.queue_processes import (
     Tree,
     boot_id,
     is_running,
-    log_path,
     queue_mark,
 )
 from simple_gpu_scheduler.adapters.queue_store import QueueStore
@@ -26,7 +25,10 @@ from simple_gpu_scheduler.queue.recovery import AttemptKey, Facts
 
 #: A launcher remembers what it was told, and its journal grows: after so many jobs, or so many
 #: environments, it does its last ones and another takes over.
-_MOST_JOBS, _MOST_CONTEXTS = 50_000, 200
+_MOST_JOBS, _MOST_SETTINGS = 50_000, 500
+
+#: A context, GPUs, and whether jobs share them: what the environment of jobs goes by.
+_Key = tuple[int, tuple[str, ...], bool]
 
 
 class Launchers:
@@ -36,8 +38,7 @@ class Launchers:
         """Listen to all of them; waits until each has done what an earlier server asked for."""
         self._folder = folder
         self._store = store
-        self._contexts: dict[int, Context] = {}
-        self._by_gpus: dict[tuple[str, ...], dict[str, str]] = {}  # sets of GPUs are few
+        self._settings: dict[_Key, tuple[Context, dict[bytes, bytes]]] = {}
         self._current: Launcher | None = None  # that takes our starts
         self._old: list[Launcher] = []  # they still have jobs
         self._dead: list[Journal] = []  # of launchers that are gone
@@ -91,52 +92,43 @@ class Launchers:
 
     def order(self, entry: Entry, attempt: Attempt, job: Job, lease: Lease) -> None:
         """Have the attempt started."""
-        context = self._contexts.get(entry.context)
-        if context is None:
-            context = self._contexts[entry.context] = self._store.context(entry.context)
+        launcher = self._to_start_with()
         with suppress(OSError):  # it is gone: its journal tells whether it has heard that
-            self._to_start_with().start(
-                entry.id,
-                attempt.number,
-                entry.command,
-                entry.context,
-                context,
-                self._environ(attempt, job, lease, context),
-                log_path(self._folder, entry.id, attempt.number),
-                lease.fd,
-            )
+            setting = self._setting(launcher, entry.context, attempt.gpu_names, _is_shared(job))
+            launcher.start(entry.id, attempt.number, entry.command, setting, lease.id, lease.fd)
+
+    def _setting(
+        self, launcher: Launcher, context_id: int, gpus: tuple[str, ...], shared: bool
+    ) -> int:
+        """The number by which the launcher knows where such jobs run."""
+        key = context_id, gpus, shared
+        known = self._settings.get(key)
+        if known is None:
+            context = self._store.context(context_id)
+            known = self._settings[key] = context, self._environ(context, gpus, shared)
+        return launcher.set(key, *known)
 
     def _environ(
-        self, attempt: Attempt, job: Job, lease: Lease, context: Context
-    ) -> dict[str, str]:
-        """What a job's environment has beside its submitter's."""
-        number = str(attempt.job)
-        modest = _modest(context) if _is_shared(job) else {}
+        self, context: Context, gpus: tuple[str, ...], shared: bool
+    ) -> dict[bytes, bytes]:
+        """The submitter's environment, with what he has not chosen himself."""
         return {
-            **modest,
-            **self._gpu_environ(attempt.gpu_names),
-            LEASE_VARIABLE: lease.id,
-            "SGS_JOB": number,
-            "SGS_ATTEMPT": str(attempt.number),
-            process_tree.RUN_VARIABLE.decode(): self.mark,
-            process_tree.SEQ_VARIABLE.decode(): number,
+            **(_encoded(MODEST) if shared else {}),
+            **dict(context.environ),
+            **_encoded(gpu_environ(gpus)),
+            process_tree.RUN_VARIABLE: self.mark.encode(),
         }
-
-    def _gpu_environ(self, gpus: tuple[str, ...]) -> dict[str, str]:
-        if gpus not in self._by_gpus:
-            self._by_gpus[gpus] = gpu_environ(gpus)
-        return self._by_gpus[gpus]
 
     def retire_the_old(self) -> None:
         """Have another launcher take the next starts, if this one has done enough."""
         current = self._current
         if current is not None and (
-            current.jobs >= _MOST_JOBS or len(self._contexts) >= _MOST_CONTEXTS
+            current.jobs >= _MOST_JOBS or current.settings >= _MOST_SETTINGS
         ):
             current.retire()
             self._old.append(current)
             self._current = None
-            self._contexts.clear()
+            self._settings.clear()
 
     def _to_start_with(self) -> Launcher:
         if self._current is None:
@@ -153,10 +145,8 @@ class Launchers:
         )
 
 
-def _modest(context: Context) -> dict[str, str]:
-    """What the submitter has said himself goes before."""
-    said = {os.fsdecode(name) for name, _ in context.environ}
-    return {name: value for name, value in MODEST.items() if name not in said}
+def _encoded(environ: Mapping[str, str]) -> dict[bytes, bytes]:
+    return {os.fsencode(name): os.fsencode(value) for name, value in environ.items()}
 
 
 def _is_shared(job: Job) -> bool:

@@ -167,10 +167,12 @@ class QueueStore:
         Returns:
             True if jobs may start now that could not before.
         """
+        over = {(end.job, end.attempt) for end in ends}
+        runs = [one for one in begun if (one.job, one.number) not in over]
         with self._file.transaction():
             self._database.executemany(
                 "UPDATE attempts SET pid = ?, start_ticks = ? WHERE job = ? AND number = ?",
-                [(one.pid, one.start_ticks, one.job, one.number) for one in begun],
+                [(one.pid, one.start_ticks, one.job, one.number) for one in runs],
             )
             news = [self._end(end) for end in ends]
         return any(news)

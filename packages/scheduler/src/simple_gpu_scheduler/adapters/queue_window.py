@@ -33,7 +33,8 @@ class Window:
         self._asked = asked
         self._impossible = impossible
         self.rejected: list[tuple[Entry, str]] = []  #: jobs that never can start, and why
-        self._waiting: dict[int, tuple[Entry, Job]] = {}
+        self._entries: dict[int, Entry] = {}
+        self._jobs: dict[int, Job] = {}  # the same, as plans see them
         self._has_more = True
         self._version = -1
         self.drained = False
@@ -45,7 +46,7 @@ class Window:
         version = self._store.version()
         changed = version != self._version
         late = self.later_s is not None and self.later_s <= time.time()
-        few = self._has_more and len(self._waiting) < LOOKAHEAD
+        few = self._has_more and len(self._jobs) < LOOKAHEAD
         if changed or self.is_stale or late or few:
             self._version = version
             self._read(active)
@@ -57,7 +58,8 @@ class Window:
         self._has_more = len(found) == _MOST
         asked = [(one, self._asked(job_of(one))) for one in found if one.id not in active]
         why_not = {job.seq: self._impossible(job) for _, job in asked}
-        self._waiting = {job.seq: (one, job) for one, job in asked if why_not[job.seq] is None}
+        self._entries = {one.id: one for one, _ in asked if why_not[one.id] is None}
+        self._jobs = {job.seq: job for _, job in asked if job.seq in self._entries}
         self.rejected = [(one, why) for one, job in asked if (why := why_not[job.seq])]
         self.later_s = self._store.next_time_s(now_s)
         self.drained = self._store.setting("drained") == "1"
@@ -66,11 +68,12 @@ class Window:
     @property
     def jobs(self) -> list[Job]:
         """In the order of their turn."""
-        return [job for _, job in self._waiting.values()]
+        return list(self._jobs.values())
 
     def take(self, job: int) -> Entry:
         """This one waits no more."""
-        return self._waiting.pop(job)[0]
+        del self._jobs[job]
+        return self._entries.pop(job)
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._jobs)

@@ -30,7 +30,8 @@ def read_notes(data: bytes) -> tuple[list[Note], bytes]:
     A line that can't be read is passed over: it was torn by a crash of the machine.
     """
     *lines, rest = data.split(b"\n")
-    return [note for line in _parsed(lines) for note in _note(line)], rest
+    found = (_note(line) for line in _parsed(lines))
+    return [note for note in found if note is not None], rest
 
 
 def _parsed(lines: Sequence[bytes]) -> Iterator[Any]:
@@ -43,30 +44,28 @@ def _parsed(lines: Sequence[bytes]) -> Iterator[Any]:
                 yield from _parsed([line])
 
 
-def _note(line: Any) -> Iterator[Note]:
+def _note(line: Any) -> Note | None:
     try:
         what, job, attempt, *facts = line
         if what == "begins":
-            yield Note(what, int(job), int(attempt))
-        elif what == "runs":
+            return Note(what, int(job), int(attempt))
+        if what == "runs":
             pid, start_ticks, at_s = facts
-            yield Note(what, int(job), int(attempt), int(pid), int(start_ticks), float(at_s))
-        elif what == "broken":
+            return Note(what, int(job), int(attempt), int(pid), int(start_ticks), float(at_s))
+        if what == "broken":
             why, at_s = facts
-            yield Note(what, int(job), int(attempt), at_s=float(at_s), reason=str(why))
-        elif what == "exits":
-            code, at_s = facts
-            yield _ended(int(job), int(attempt), [code, at_s, 0, 0, 0])._replace(what=what)
-        elif what == "ended":
-            yield _ended(int(job), int(attempt), facts)
-    except (ValueError, TypeError):
-        return
+            return Note(what, int(job), int(attempt), at_s=float(at_s), reason=str(why))
+        if what in ("exits", "ended"):
+            return _end(what, int(job), int(attempt), *facts)
+    except (ValueError, TypeError, OverflowError):
+        pass
+    return None
 
 
-def _ended(job: int, attempt: int, facts: list[float]) -> Note:
-    code, at_s, user_s, system_s, rss_mib = facts
-    ended = Note("ended", job, attempt, at_s=float(at_s), user_s=float(user_s))
-    ended = ended._replace(system_s=float(system_s), max_rss_mib=int(rss_mib))
-    if code < 0:
-        return ended._replace(signal=-int(code))
-    return ended._replace(exit_code=int(code))
+def _end(
+    what: str, job: int, attempt: int, code: int, at_s: float,
+    user_s: float = 0.0, system_s: float = 0.0, rss_mib: int = 0,
+) -> Note:  # fmt: skip
+    exit_code, number = (int(code), None) if code >= 0 else (None, -int(code))
+    used = float(user_s), float(system_s), int(rss_mib)
+    return Note(what, job, attempt, 0, 0, float(at_s), exit_code, number, *used)
