@@ -12,6 +12,7 @@ from simple_gpu_scheduler.adapters.queue_schema import bring_up_to_date
 from simple_gpu_scheduler.errors import SgsError
 
 _BUSY_S = 30.0
+_LEAST_BYTES = 1 << 16
 
 #: How long the log beside the file may grow before it is brought there, which takes two syncs.
 _LAZY_PAGES = 4000
@@ -130,6 +131,15 @@ def _in_words(path: str, error: sqlite3.DatabaseError) -> str:
             f"the queue's file {path} is damaged ({text}); move it away (what it held may be "
             "recovered by `sqlite3 FILE .recover`), and a new one is made"
         )
-    if "disk is full" in text:
+    if "disk is full" in text or ("disk I/O error" in text and _is_full(path)):
         return f"the queue's file {path} can't be written: the disk is full; nothing was accepted"
     return f"the queue's file {path} can't be used: {text}"
+
+
+def _is_full(path: str) -> bool:
+    """Whether there is no room for a few pages, which SQLite may call an error of the disk."""
+    try:
+        status = os.statvfs(os.path.dirname(path))
+    except OSError:
+        return False
+    return status.f_bavail * status.f_frsize < _LEAST_BYTES

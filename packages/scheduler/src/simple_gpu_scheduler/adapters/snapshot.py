@@ -81,10 +81,20 @@ def take_snapshot(folder: str, cwd: bytes, warn: Callable[[str], None] = lambda 
 def open_store(folder: bytes) -> bytes:
     """The store, which is created if need be."""
     store = os.path.join(folder, STORE)
-    if not os.path.exists(os.path.join(store, b"info", b"attributes")):
-        git(["init", "-q", "--bare", "--template=", store], cwd=folder)
-        keep_bytes(store)
+    if not os.path.isdir(store):
+        with TemporaryDirectory(dir=folder, prefix=STORE) as mine:
+            git(["init", "-q", "--bare", "--template=", "new"], cwd=mine)
+            keep_bytes(os.path.join(mine, b"new"))
+            _move(os.path.join(mine, b"new"), store)
     return store
+
+
+def _move(ours: bytes, store: bytes) -> None:
+    try:
+        os.rename(ours, store)
+    except OSError:
+        if not os.path.isdir(store):  # else somebody was faster
+            raise
 
 
 # what is there

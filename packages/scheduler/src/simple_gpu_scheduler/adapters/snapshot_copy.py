@@ -17,7 +17,6 @@ from tempfile import mkdtemp
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from simple_gpu_scheduler.adapters.file_locks import lock_alone
 from simple_gpu_scheduler.adapters.git import git, keep_bytes
 from simple_gpu_scheduler.adapters.snapshot import STORE
 from simple_gpu_scheduler.errors import SgsError
@@ -82,11 +81,8 @@ def remove_tree(path: bytes) -> None:
 
 
 def _make(store: bytes, commit: str, copy: bytes) -> None:
-    _remove_torn(copy)
-    mine = mkdtemp(prefix=os.path.basename(copy) + b".", dir=os.path.dirname(copy))
-    fd = os.open(mine, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    mine, fd = _begin(copy)
     try:
-        lock_alone(fd)
         _fill(store, commit, mine)
         os.rename(mine, copy)
     except BaseException as error:
@@ -97,19 +93,32 @@ def _make(store: bytes, commit: str, copy: bytes) -> None:
         os.close(fd)
 
 
-def _remove_torn(copy: bytes) -> None:
-    """What those have left who were killed over it."""
+def _begin(copy: bytes) -> tuple[bytes, int]:
+    """A new folder, locked by whoever fills it; what those have left who were killed goes."""
     folder, name = os.path.split(copy)
-    for other in os.listdir(folder):
-        if other.startswith(name + b"."):
-            path = os.path.join(folder, other)
-            with suppress(OSError):
-                fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                try:
-                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    remove_tree(path)
-                finally:
-                    os.close(fd)
+    with _locked(folder):
+        for other in os.listdir(folder):
+            if other.startswith(name + b"."):
+                _remove_torn(os.path.join(folder, other))
+        mine = mkdtemp(prefix=name + b".", dir=folder)
+        fd = os.open(mine, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+    return mine, fd
+
+
+def _remove_torn(path: bytes) -> None:
+    with suppress(FileNotFoundError, BlockingIOError), _locked(path, fcntl.LOCK_NB):
+        remove_tree(path)  # else somebody is at it, or has just done with it
+
+
+@contextmanager
+def _locked(folder: bytes, how: int = 0) -> Iterator[None]:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | how)
+        yield
+    finally:
+        os.close(fd)
 
 
 def _fill(store: bytes, commit: str, mine: bytes) -> None:
