@@ -131,3 +131,8 @@ class QueueHome:
             )
         finally:
             os.close(log_fd)
+
+
+def home_if_any() -> QueueHome | None:
+    """The queue, if anything was ever put into it; for those who only look: nothing is created."""
+    return QueueHome() if os.path.exists(os.path.join(queue_dir(), DATABASE)) else None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from simple_gpu_scheduler.adapters import gpu_processes, lease_dir, leases, nvml
 from simple_gpu_scheduler.cli.parser import Parser
 from simple_gpu_scheduler.errors import SgsError
-from simple_gpu_scheduler.occupancy import occupancy
+from simple_gpu_scheduler.occupancy import Occupancy, occupancy
 
 if TYPE_CHECKING:
     from simple_gpu_scheduler.devices import Gpu
@@ -62,16 +62,25 @@ def main(argv: list[str] | None = None) -> int:
     from simple_gpu_scheduler.cli import gpus_report
 
     args = parse_args(sys.argv[1:] if argv is None else argv)
-    gpus = _gpus()
-    held = leases.live_leases(lease_dir.lease_dir())
-    ancestors = functools.cache(gpu_processes.lineage)  # every process meets every lease
-    found = [(gpu, occupancy(gpu, held, ancestors)) for gpu in gpus]
+    found = look()
     if args.json:
         objects = gpus_report.objects(found)
         print("[" + ",\n ".join(json.dumps(one) for one in objects) + "]")
     else:
         print("\n".join(gpus_report.table(found, time.time(), _terminal_columns())))
     return 0
+
+
+def look() -> list[tuple[Gpu, Occupancy]]:
+    """The GPUs of the machine, and who has them.
+
+    Raises:
+        SgsError: no driver answers.
+    """
+    gpus = _gpus()
+    held = leases.live_leases(lease_dir.lease_dir())
+    ancestors = functools.cache(gpu_processes.lineage)  # every process meets every lease
+    return [(gpu, occupancy(gpu, held, ancestors)) for gpu in gpus]
 
 
 def _terminal_columns() -> int | None:

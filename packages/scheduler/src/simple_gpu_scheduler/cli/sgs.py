@@ -50,7 +50,9 @@ COMMANDS = {
     "gpus": ("simple_gpu_scheduler.cli.gpus", "show the GPUs, who has them, and which are free"),
 }
 
-USAGE = "usage: sgs COMMAND [ARGUMENTS]   (sgs --help; sgs COMMAND --help; sgs --version)"
+USAGE = """\
+usage: sgs COMMAND [ARGUMENTS]   (sgs COMMAND --help; sgs --version)
+       sgs                       what runs, what waits, and which GPUs are free"""
 
 EXAMPLES = """\
 examples:
@@ -65,11 +67,11 @@ examples:
   sgs simulate --synthetic 1000 --gpus 8 --memory 80G"""
 
 
-def help_text(*, examples: bool) -> str:
-    """Return the help: the subcommands, and examples if wanted."""
+def help_text() -> str:
+    """Return the help: the subcommands, and examples."""
     lines = [USAGE, "", "commands:"]
     lines += [f"  {name:<9}{what}" for name, (_, what) in COMMANDS.items()]
-    return "\n".join([*lines, "", EXAMPLES] if examples else lines)
+    return "\n".join([*lines, "", EXAMPLES])
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -98,11 +100,13 @@ def main(argv: list[str] | None = None) -> int:
 
 def _dispatch(arguments: list[str]) -> int:
     if not arguments:
-        print(help_text(examples=False))
+        from simple_gpu_scheduler.cli.overview import overview
+
+        print(overview())
         return 0
     name, *rest = arguments
     if name in ("-h", "--help", "help"):
-        print(help_text(examples=True))
+        print(help_text())
         return 0
     if name in ("-V", "--version"):
         print(f"sgs {__version__}")
