@@ -40,13 +40,12 @@ def main(argv: Sequence[str]) -> int:
     interval_s = parse_duration_s(args.interval, "--interval")
     if interval_s < _LEAST_INTERVAL_S:
         raise UsageError(f"--interval {args.interval}: expected at least {_LEAST_INTERVAL_S:g} s")
-    _check_terminal()
     if importlib.util.find_spec("textual") is None:
         raise SgsError(
-            "sgs top needs Textual, which isn't installed; it is the extra `top`: "
-            "pip install 'simple-gpu-scheduler[top]', or in a checkout "
-            "pip install './packages/scheduler[top]'"
+            "sgs top needs Textual, which isn't installed here; it is the extra `top` of "
+            "simple-gpu-scheduler: pip install './packages/scheduler[top]' in its repository"
         )
+    _check_terminal()
     return _run(interval_s)
 
 
@@ -72,6 +71,10 @@ def _run(interval_s: float) -> int:
     from simple_gpu_scheduler.top.app import TopApp
     from simple_gpu_scheduler.top.board import Words
 
+    if (
+        os.environ.get("NO_COLOR") == ""
+    ):  # which Textual takes for yes, https://no-color.org for no
+        del os.environ["NO_COLOR"]
     home = QueueHome()
     words = Words(how_it_ended, gpus_report.short_names, gpus_report.table)
     app = TopApp(home, words, interval_s)

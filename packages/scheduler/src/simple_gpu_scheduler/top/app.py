@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
-from textual.widgets import Input
+from textual.events import Key, Paste
 
 from simple_gpu_scheduler.top import changes
 from simple_gpu_scheduler.top.board import Board, cancel_question, divide, log_body
 from simple_gpu_scheduler.top.details import Known, details
 from simple_gpu_scheduler.top.frame import log_title
-from simple_gpu_scheduler.top.keys import KEYS, help_lines
+from simple_gpu_scheduler.top.keys import KEYS, edited, help_lines
 from simple_gpu_scheduler.top.lines import Line, Piece, fitted, line, wrapped
 from simple_gpu_scheduler.top.look import Looker
 from simple_gpu_scheduler.top.panels import Confirm, Pager
@@ -30,14 +30,20 @@ class TopApp(Viewer):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(one.keys, one.action, show=False) for one in KEYS if one.keys),
-        Binding("ctrl+c", "quit", show=False, priority=True),
+        Binding("ctrl+c", "leave", show=False, priority=True),
     ]
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """On top of the board only what is about its job; Textual asks."""
-        if not isinstance(self.screen, Pager) or action not in _ACTIONS:
+        """What keys may do now; Textual asks."""
+        if action not in _ACTIONS:
             return super().check_action(action, parameters)
+        if not isinstance(self.screen, Pager):
+            return not self._board.asks
         return action == "quit" or (action in _CHANGES and self.screen.job is not None)
+
+    def action_leave(self) -> None:
+        """Quit, whatever is on the screen."""
+        self.exit()
 
     # moving
 
@@ -102,30 +108,32 @@ class TopApp(Viewer):
     # the filter
 
     def action_filter(self) -> None:
-        """Ask for words."""
-        box = self.query_one("#filter", Input)
-        box.display = True
-        self.query_one("#footer").display = False
-        box.focus()
+        """Ask for words: until that is over, keys are letters."""
+        self._board = self._board._replace(asks=True)
+        self._show()
 
-    def on_input_changed(self, event: Input.Changed) -> None:
-        """Another filter."""
-        self._list_anew(self._board._replace(filter=" ".join(event.value.split())))
+    def on_key(self, event: Key) -> None:
+        """While the filter is typed, keys are letters; Escape ends it, at any time."""
+        board = self._board
+        if isinstance(self.screen, (Pager, Confirm)) or event.key == "ctrl+c":
+            return
+        if event.key == "escape":
+            self._list_anew(board._replace(asks=False, filter=""))
+        elif board.asks and event.key == "enter":
+            self._board = board._replace(asks=False)
+            self._show()
+        elif board.asks:
+            typed = edited(board.filter, event.key, event.character)
+            self._list_anew(board._replace(filter=typed))
+        else:
+            return
+        event.prevent_default()  # it is no action, too
 
-    def on_input_submitted(self) -> None:
-        """That is it."""
-        self._close_filter()
-
-    def on_key(self, event: object) -> None:
-        """Escape ends the filter."""
-        if getattr(event, "key", "") == "escape":
-            self.query_one("#filter", Input).value = ""
-            self._close_filter()
-
-    def _close_filter(self) -> None:
-        self.query_one("#filter", Input).display = False
-        self.query_one("#footer").display = True
-        self.set_focus(None)
+    def on_paste(self, event: Paste) -> None:
+        """More letters of the filter."""
+        if self._board.asks:
+            words = " ".join(event.text.split())
+            self._list_anew(self._board._replace(filter=self._board.filter + words))
 
     # what becomes of jobs
 

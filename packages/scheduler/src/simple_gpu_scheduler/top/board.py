@@ -20,7 +20,7 @@ from simple_gpu_scheduler.queue.records import (
     RUNNING,
     Entry,
 )
-from simple_gpu_scheduler.results.text import crop, printable
+from simple_gpu_scheduler.results.text import crop, printable, text_width
 from simple_gpu_scheduler.top.cards import Holding, card_lines, jobs_by_place, not_used
 from simple_gpu_scheduler.top.details import Known, details
 from simple_gpu_scheduler.top.frame import (
@@ -39,7 +39,7 @@ from simple_gpu_scheduler.top.jobs import (
     table,
 )
 from simple_gpu_scheduler.top.keys import footer
-from simple_gpu_scheduler.top.lines import Line, Piece, both_ends, fitted, line
+from simple_gpu_scheduler.top.lines import Line, Piece, both_ends, fitted, line, width_of
 from simple_gpu_scheduler.top.place import Place
 from simple_gpu_scheduler.top.seen import Seen
 
@@ -80,6 +80,7 @@ class Board(NamedTuple):
     place: Place = Place()
     view: str = "all"
     filter: str = ""
+    asks: bool = False  #: the filter is being typed
     marked: frozenset[int] = frozenset()
     shift: int = 0  #: see `jobs.Shown`
     said: Piece | None = None  #: what was just done
@@ -167,7 +168,7 @@ def _jobs(board: Board, shown: Shown, width: int, rows: int) -> tuple[Line, list
     visible = [seen.entry(position) for position in range(place.top, last)]
     chosen = place.row if seen.total else None
     titles, lines = table(visible, shown, width, chosen, around=seen.entries)
-    where = where_in_list(board.view, board.filter, place.top, rows, seen.total)
+    where = where_in_list(board.view, printable(board.filter.strip()), place.top, rows, seen.total)
     return both_ends(titles, where, width), lines
 
 
@@ -196,12 +197,24 @@ def _nothing(board: Board, width: int) -> list[Line]:
 
 
 def _footer(board: Board, width: int) -> Line:
+    if board.asks:
+        return _filter_line(board.filter, width)
     entry = board.chosen
     dull: set[str] = set()
     if not board.marked:
         state = "" if entry is None else entry.state
         dull = {action for action, states in _SERVES.items() if state not in states}
     return footer(width, held=entry is not None and entry.state == HELD, dull=dull)
+
+
+def _filter_line(text: str, width: int) -> Line:
+    """What is typed, and a cursor; its end, if it is long."""
+    told = line(Piece("  Enter keeps it, Escape ends it", "dim"))
+    room = max(1, width - width_of(told) - 10)
+    while text_width(text) > room:
+        text = text[1:]
+    left = line(Piece(" filter: ", "bold"), Piece(printable(text)), Piece(" ", "chosen"))
+    return both_ends(left, told, width)
 
 
 def cancel_question(

@@ -67,6 +67,7 @@ def footer(width: int, *, held: bool = False, dull: Collection[str] = ()) -> Lin
     return tuple(pieces)
 
 
+_MOST_TYPED = 200
 _NOTE = (
     "Jobs: those that run; those that are ready, the next first; those that need others to end; "
     "those that are held; those that have ended, the last first. (2) asks for 2 GPUs, (1/4) for "
@@ -81,6 +82,19 @@ def help_lines(width: int) -> list[Line]:
     column = max(text_width(one.shown) for one in told)
     keys = [line(Piece(f"  {one.shown.ljust(column)}  ", "bold"), one.what) for one in told]
     return [*keys, (), *(line(f"  {one}") for one in wrapped(_NOTE, width - 4, words=True))]
+
+
+def edited(text: str, key: str, character: str | None) -> str:
+    """A line of text after a key, as shells edit it."""
+    if key == "backspace":
+        return text[:-1]
+    if key == "ctrl+u":
+        return ""
+    if key == "ctrl+w":
+        return text.rstrip().rpartition(" ")[0]
+    if character is not None and character.isprintable():
+        return (text + character)[:_MOST_TYPED]
+    return text
 
 
 def _label(one: Key, *, held: bool) -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from simple_gpu_scheduler.adapters.inotify import watch_writes
 from simple_gpu_scheduler.adapters.output import drain
 
 #: After each look this many times what it took is for others.
@@ -48,25 +47,34 @@ class Paced:
 
 
 class Watch:
-    """Calls back when a file in a folder is written to.
+    """Calls back when there is news.
 
     What was written is to be seen only a little after that is told: so it calls again when all
     is quiet, and once more.
     """
 
-    def __init__(self, folders: Iterable[str], heard: Callable[[], None], least_s: float) -> None:
+    def __init__(
+        self,
+        watch: Callable[[], int],
+        heard: Callable[[], None],
+        least_s: float,
+        poll_s: float | None = None,
+    ) -> None:
         """Begin, in the running event loop.
 
         Args:
-            least_s: the shortest time from call to call; where the kernel has no more inotify
-                instances for this user, the time from call to call.
+            watch: gives a descriptor that is readable when there is news.
+            least_s: the shortest time from call to call.
+            poll_s: the time from call to call where the kernel has no more inotify instances for
+                this user; None: then it never calls.
         """
         self._loop = asyncio.get_running_loop()
         self._heard = heard
         self._least_s = least_s
+        self._poll_s = poll_s
         self._timer: asyncio.TimerHandle | None = None
         try:
-            self._fd: int | None = watch_writes(folders)
+            self._fd: int | None = watch()
         except OSError:
             self._fd = None
         self._listen()
@@ -80,20 +88,25 @@ class Watch:
             os.close(self._fd)
 
     def _listen(self) -> None:
-        if self._fd is None:
-            self._later(self._least_s, self._news)
-        else:
+        if self._fd is not None:
             self._loop.add_reader(self._fd, self._news)
+        elif self._poll_s is not None:
+            self._later(self._poll_s, self._poll)
+
+    def _poll(self) -> None:
+        self._listen()
+        self._heard()
 
     def _news(self) -> None:
-        if self._fd is not None:
-            self._loop.remove_reader(self._fd)
-            drain(self._fd)
+        assert self._fd is not None
+        self._loop.remove_reader(self._fd)
+        drain(self._fd)
         self._later(self._least_s, self._look_again)
         self._heard()
 
     def _look_again(self) -> None:
-        if self._fd is not None and drain(self._fd):
+        assert self._fd is not None
+        if drain(self._fd):
             self._news()
             return
         self._later(_LAST_S, self._heard)

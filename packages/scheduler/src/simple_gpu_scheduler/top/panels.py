@@ -157,7 +157,7 @@ class Confirm(ModalScreen[bool]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "answer(True)", show=False),
-        Binding("n,escape,enter,q,ctrl+c", "answer(False)", show=False),
+        Binding("n,escape,enter,q", "answer(False)", show=False),
     ]
     DEFAULT_CSS = """
     Confirm { align: center middle; }

@@ -46,6 +46,11 @@ class Seen(NamedTuple):
     known: Known  #: of the subject
     left: Entry | None  #: the job that the cursor went with, and that isn't in the view any more
 
+    def position(self, job: int | None) -> int | None:
+        """The line of a job, if it was read."""
+        places = (place for place, one in enumerate(self.entries, self.first) if one.id == job)
+        return next(places, None)
+
     def entry(self, position: int) -> Entry | None:
         """The job in that line, if it was read."""
         place = position - self.first

@@ -7,13 +7,15 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
 from textual.app import App, ComposeResult
-from textual.widgets import Input
 
 from simple_gpu_scheduler.adapters.card_view import CardView
+from simple_gpu_scheduler.adapters.inotify import watch_ends, watch_writes
+from simple_gpu_scheduler.adapters.lease_dir import lease_dir
 from simple_gpu_scheduler.adapters.log_tail import TailReader
 from simple_gpu_scheduler.adapters.queue_home import QueueHome
 from simple_gpu_scheduler.errors import SgsError
@@ -26,15 +28,15 @@ from simple_gpu_scheduler.top.log_text import log_lines
 from simple_gpu_scheduler.top.look import Looker
 from simple_gpu_scheduler.top.news import Paced, Watch
 from simple_gpu_scheduler.top.panels import Lines, Pager
-from simple_gpu_scheduler.top.place import within
+from simple_gpu_scheduler.top.place import followed, within
 from simple_gpu_scheduler.top.seen import Seen, Wish
 
 _LEAST_REST_S = 0.1
 _LEAST_NEWS_S = 0.15
+_POLL_S = 1.0
 _SAID_S = 5.0
 _TAIL_BYTES, _PAGER_TAIL_BYTES = 1 << 16, 1 << 19
 _ENDINGS = (signal.SIGTERM, signal.SIGHUP)
-_FILTER_HINT = "words of state, group, name or command; Enter keeps, Escape ends the filter"
 
 _Found = TypeVar("_Found")
 
@@ -47,7 +49,6 @@ class Viewer(App[None]):
     CSS = """
     Screen { background: ansi_default; color: ansi_default; overflow: hidden; }
     ModalScreen { background: transparent; }
-    #filter { height: 1; border: none; padding: 0; display: none; background: ansi_default; }
     """
 
     def __init__(self, home: QueueHome, words: Words, interval_s: float) -> None:
@@ -62,7 +63,7 @@ class Viewer(App[None]):
         self._card_looks = Paced(self._look_at_cards, _LEAST_REST_S)
         self._log_looks = Paced(self._look_at_log, _LEAST_REST_S)
         self._watches: list[Watch] = []
-        self._version = -1  #: of the queue's file, when it was read
+        self._version: object = None  #: of the queue's file, and who its server was, when read
         self._wish: Wish | None = None  #: as it was then
         self._moves = 0
         self._ask_driver = True
@@ -72,7 +73,6 @@ class Viewer(App[None]):
         """The parts of the screen."""
         for part in Picture._fields:
             yield Lines(id=part)
-        yield Input(id="filter", placeholder=_FILTER_HINT, max_length=200)
 
     def on_mount(self) -> None:
         """Begin to look and to listen."""
@@ -81,16 +81,18 @@ class Viewer(App[None]):
             loop.add_signal_handler(number, self._end_by, number)
         logs = os.path.join(self._home.folder, "logs")
         os.makedirs(logs, mode=0o700, exist_ok=True)
-        self._watches = [
-            Watch([self._home.folder], self._looks.want, _LEAST_NEWS_S),
-            Watch([logs], self._log_looks.want, _LEAST_NEWS_S),
-        ]
+        self._listen_to(partial(watch_writes, [self._home.folder]), self._looks, _POLL_S)
+        self._listen_to(partial(watch_writes, [logs]), self._log_looks, _POLL_S)
+        self._listen_to(partial(watch_ends, [lease_dir()]), self._card_looks, None)
         for paced in (self._looks, self._card_looks, self._log_looks):
             self.run_worker(paced.run(), exit_on_error=True)
         self.set_interval(self._interval_s, self._driver_is_due)
         self.set_interval(1.0, self._tick)
         self._looks.want()
         self._show()
+
+    def _listen_to(self, watch: Callable[[], int], looks: Paced, poll_s: float | None) -> None:
+        self._watches.append(Watch(watch, looks.want, _LEAST_NEWS_S, poll_s))
 
     def on_unmount(self) -> None:
         """Look no more."""
@@ -111,8 +113,8 @@ class Viewer(App[None]):
         version, moves = self._version, self._moves
         known = wish == self._wish
 
-        def look(looker: Looker) -> tuple[int, Seen | None]:
-            now = looker.view.version()
+        def look(looker: Looker) -> tuple[object, Seen | None]:
+            now = looker.view.version(), looker.home.server_pid()
             return now, None if known and now == version else looker.look(wish)
 
         found = await self._told(self._queue.ask(look))
@@ -135,7 +137,9 @@ class Viewer(App[None]):
         """See it; the place of the cursor only if nobody has moved it meanwhile."""
         board, moved = self._board, moves != self._moves
         rows = divide(board._replace(seen=seen), self.size.height).jobs
-        place = within(board.place if moved else seen.place, seen.total, rows)
+        place = within(seen.place, seen.total, rows)
+        if moved:
+            place = followed(board.place, seen.position(board.place.job), seen.total, rows)
         self._board = board._replace(seen=seen, place=place)
         self._stay_with_job()
         self._wish = wish if moved else wish._replace(place=self._board.place)
