@@ -360,6 +360,17 @@ def test_what_a_sweep_needs_is_found_out(server: Server) -> None:
     assert most_at_once(server.machine) == 3
 
 
+def test_a_sweep_that_needs_nearly_all_of_a_gpu_runs_job_by_job(server: Server) -> None:
+    """With the margin on top no card would ever do; the next run must not wait for one either."""
+    server.write("")
+    server.machine.env["SGS_STATE_DIR"] = str(server.machine.path / "state")
+    job = f"echo + >> load; {using(server, 78_000)}; echo - >> load; : "
+    for _ in "12":
+        done = server.run(f"{job}1\n{job}2\n", "--vram", "auto", "--gpus", "0")
+        assert (done.returncode, most_at_once(server.machine)) == (0, 1)
+        assert "measured at most 76.2 GiB" in done.stderr
+
+
 def test_without_a_driver_nothing_can_be_found_out(machine: Machine) -> None:
     done = machine.run("simple_gpu_scheduler", "--gpus", "0", "--vram", "auto", lines="true\n")
     assert done.returncode == 2

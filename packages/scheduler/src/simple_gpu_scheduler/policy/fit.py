@@ -34,6 +34,12 @@ def free_memory_mib(cards: Sequence[Card], running: Iterable[Running | Start]) -
     }
 
 
+def most_memory_mib(cards: Iterable[Card], gpus: int) -> int:
+    """The most that a job of so many GPUs can ask for on each of them; 0 if nobody knows."""
+    sizes_mib = sorted((card.memory_mib or 0 for card in cards), reverse=True)
+    return sizes_mib[gpus - 1] if gpus <= len(sizes_mib) else 0
+
+
 def with_room(
     job: Job, used: Mapping[str, int], free_mib: Mapping[str, int] | None = None
 ) -> list[str]:
