@@ -117,6 +117,7 @@ class LeaseHolder:
 
     def _take_anew(self, start: Start) -> _Own | None:
         job, gpus = start
+        self._restore()
         self._view.look_at_driver()  # it takes its time: others may still allocate
         with self._book.allocating():
             self._release_spares(gpus)
@@ -202,6 +203,7 @@ class LeaseHolder:
 
     def _queue_up(self, want: Want) -> str:
         """Wait; returns for whom, or nothing if that was said before."""
+        self._restore()
         with self._book.allocating():
             self._ticket = self._book.add_ticket(want, inside=self._view.inside)
         self.wake_fd = self._book.watch()
@@ -217,6 +219,11 @@ class LeaseHolder:
         with self._book.allocating():
             self._ticket = self._book.add_ticket(want, ticket.since_ns, self._view.inside)
         self._book.release(held)
+
+    def _restore(self) -> None:
+        """Who cleans up /tmp may have removed the directory while we had nothing in it."""
+        if not (self._held or self._spare or self._ticket):
+            self._book.restore()
 
     def _withdraw(self) -> None:
         if self._ticket is None:
