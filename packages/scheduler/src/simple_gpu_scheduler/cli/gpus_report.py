@@ -109,6 +109,8 @@ def _details(gpu: Gpu, one: Occupancy, now_s: float) -> Iterator[str]:
         yield _lease(lease, now_s)
     for process in one.strangers:
         yield _stranger(process)
+    if one.unnamed_mib:
+        yield f"{one.unnamed_mib} MiB of somebody whom the driver doesn't name (of a container?)"
 
 
 def _lease(lease: LeaseRecord, now_s: float) -> str:
@@ -156,6 +158,7 @@ def _object(name: str, gpu: Gpu, one: Occupancy) -> dict[str, Any]:
         "leases": [_lease_object(lease) for lease in one.leases],
         "processes": [_process_object(process) for process in gpu.processes],
         "strangers": [_process_object(process) for process in one.strangers],
+        "unnamed_mib": one.unnamed_mib,
     }
 
 
