@@ -29,8 +29,8 @@ _LOOK_AT_OTHERS_S = 2.0
 #: The kernel tells of the end of a lease just before it is over.
 _LOOK_TWICE_S = (0.05, 1.0)
 
-#: A lease is passed on no longer than this: what an earlier job left behind, or a stranger began,
-#: is seen when the next one is taken.
+#: With a driver, a lease is passed on no longer than this: what an earlier job left behind, or a
+#: stranger began, is seen when the next one is taken.
 _PASSED_ON_S = 1.0
 
 
@@ -111,7 +111,7 @@ class LeaseHolder:
         before = spare.start.job
         return (
             (before.units, before.memory_mib) == (job.units, job.memory_mib)
-            and spare.since_s > self._now_s() - _PASSED_ON_S
+            and (self._view.watch is None or spare.since_s > self._now_s() - _PASSED_ON_S)
             and spare.held.lease.id not in self._view.parents
         )
 
