@@ -27,6 +27,7 @@ from simple_gpu_scheduler.adapters.leases import LeaseDir
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.memory_sizes import parse_memory_mib
 from simple_gpu_scheduler.model import GPU_UNITS, MAX_JOBS_PER_GPU, Card, Job, share_units
+from simple_gpu_scheduler.policy.fit import places
 from simple_gpu_scheduler.policy.reasons import impossible
 from simple_gpu_scheduler.ports import Lease
 
@@ -84,6 +85,33 @@ def take(
         SgsError: leases can't be had at all.
     """
     _check(gpus, on, vram, timeout_s)
+    holder, job = _open(gpus, on, vram, kind, tell)
+    warning = holder.warn() if on is not None else None
+    if warning:
+        tell(f"warning: {warning}")
+    names, held = acquire(holder, job, timeout_s=timeout_s, tell=tell)
+    return Taken(names, held, holder.close, shared=vram is not None)
+
+
+def free_now(vram: str | None = None) -> int:
+    """How many `take(vram=vram)` would have room for at this moment; nothing is taken.
+
+    Raises:
+        UsageError: there never will be room for one.
+        SgsError: leases can't be had at all.
+    """
+    holder, job = _open(None, None, vram, "python", lambda _: None)
+    return places(job, holder.cards)
+
+
+def _open(
+    gpus: int | None,
+    on: str | Sequence[str] | None,
+    vram: str | None,
+    kind: str,
+    tell: Callable[[str], None],
+) -> tuple[LeaseHolder, Job]:
+    """Who takes the lease, and what is asked for; nothing is taken yet."""
     job = _request(1 if gpus is None else gpus, vram)
     words = None if on is None else [on] if isinstance(on, str) else list(on)
     chosen = chosen_gpus(words, tell, option="--on")
@@ -101,11 +129,7 @@ def take(
     reason = impossible(job, len(chosen.keys), holder.cards)
     if reason is not None:
         raise UsageError(reason)
-    warning = holder.warn() if on is not None else None
-    if warning:
-        tell(f"warning: {warning}")
-    names, held = acquire(holder, job, timeout_s=timeout_s, tell=tell)
-    return Taken(names, held, holder.close, shared=vram is not None)
+    return holder, job
 
 
 @contextmanager

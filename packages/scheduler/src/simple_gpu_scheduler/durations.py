@@ -1,8 +1,12 @@
-"""Durations as GNU parallel writes them, and ms: `90`, `1.5`, `500ms`, `1h30m`, `1d3.5h16.6m`."""
+"""Durations as GNU parallel writes them, and ms: `90`, `1.5`, `500ms`, `1h30m`, `1d3.5h16.6m`.
+
+And, for a person, durations and since when something is so.
+"""
 
 from __future__ import annotations
 
 import re
+import time
 
 from simple_gpu_scheduler.errors import UsageError
 
@@ -36,3 +40,10 @@ def short_duration(seconds: float) -> str:
     if whole < 86400:
         return f"{whole // 3600}h{whole % 3600 // 60:02}m"
     return f"{whole // 86400}d{whole % 86400 // 3600:02}h"
+
+
+def since(since_s: float, now_s: float) -> str:
+    """The time of day, with the date if that is another; both on the wall clock."""
+    then, now = time.localtime(since_s), time.localtime(now_s)
+    same_day = then[:3] == now[:3]
+    return time.strftime("%H:%M" if same_day else "%d %b %Y %H:%M", then)

@@ -23,7 +23,7 @@ from typing import Any, ParamSpec, TypeVar
 from simple_gpu_scheduler.adapters.chosen_gpus import chosen_gpus
 from simple_gpu_scheduler.adapters.gpu_environ import LEASE_VARIABLE
 from simple_gpu_scheduler.adapters.python_worker import WorkerDiedError
-from simple_gpu_scheduler.client import GpusBusyError, Taken, take
+from simple_gpu_scheduler.client import Taken, free_now, take
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.executor_pool import Pool, SharedGpu, Task
 from simple_gpu_scheduler.memory_sizes import parse_memory_mib
@@ -158,8 +158,8 @@ def _requests(
 ) -> list[Callable[[], Taken]]:
     """How to lease each of the GPUs."""
 
-    def any_one(timeout_s: float | None = None) -> Taken:
-        return take(vram=vram, timeout_s=timeout_s, tell=tell)
+    def any_one() -> Taken:
+        return take(vram=vram, tell=tell)
 
     def this(name: str) -> Callable[[], Taken]:
         return lambda: take(on=[name], vram=vram, tell=tell)
@@ -178,17 +178,4 @@ def _requests(
     known = len(chosen_gpus(None, tell, option="on=").keys)
     if gpus is not None and gpus > known and vram is None:
         raise UsageError(f"gpus={gpus}: there are {known}")
-    return [any_one] * (gpus or _free_now(any_one))
-
-
-def _free_now(take_one: Callable[[float | None], Taken]) -> int:
-    """How many could be leased at this moment; 1 if none."""
-    found: list[Taken] = []
-    try:
-        while True:
-            found.append(take_one(0.0))
-    except GpusBusyError:
-        return max(1, len(found))
-    finally:
-        for one in found:
-            one.release()
+    return [any_one] * (gpus or max(1, free_now(vram)))

@@ -78,6 +78,7 @@ def _lease(name: str, uid: int, user: str, line: bytes) -> LeaseRecord:
     )
 
 
+@functools.lru_cache(maxsize=256)  # dozens who wait read each other at each end of a lease
 def read_ticket(name: str, uid: int, user: str, content: bytes) -> Ticket:
     """The waiter of a file; as `read_lease`."""
     fields = _fields(content)

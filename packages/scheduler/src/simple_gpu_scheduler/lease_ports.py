@@ -30,6 +30,14 @@ class LeaseBook(Protocol):
         """Whose leases we add."""
         ...
 
+    def restore(self) -> None:
+        """Have the place again if it was cleaned away; only while nothing of ours is in it.
+
+        Raises:
+            SgsError: leases can't be kept there.
+        """
+        ...
+
     def leases(self) -> list[LeaseRecord]:
         """All that live now.
 

@@ -12,6 +12,9 @@ from typing import NamedTuple
 
 from simple_gpu_scheduler.model import GPU_UNITS
 
+#: Of those who wait before somebody.
+_MOST_NAMED = 3
+
 
 class Want(NamedTuple):
     """What a waiter or a holder asks for: so much of each of `number` GPUs out of `gpus`."""
@@ -260,8 +263,18 @@ def describe_holders(
         for (user, kind, pid), theirs in held.items()
     ]
     first = [one for one in tickets if not gpus.keys().isdisjoint(one.want.gpus)]
-    parts += [f"{one.user} (pid {one.pid}) has waited for longer" for one in first]
+    waiters = tuple(dict.fromkeys(f"{one.user} (pid {one.pid})" for one in first))
+    if waiters:
+        have = "has" if len(waiters) == 1 else "have"
+        parts.append(f"{_some(waiters)} {have} waited for longer")
     return "; ".join(parts)
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first ones by name, and how many more: there may be dozens."""
+    if len(names) <= _MOST_NAMED:
+        return " and ".join((", ".join(names[:-1]), names[-1]) if names[1:] else names)
+    return f"{', '.join(names[:_MOST_NAMED])} and {len(names) - _MOST_NAMED} more"
 
 
 def _names(gpus: Mapping[str, str], keys: Container[str]) -> str:

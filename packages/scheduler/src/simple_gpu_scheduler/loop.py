@@ -29,7 +29,7 @@ from simple_gpu_scheduler.model import (
     Start,
     Stop,
 )
-from simple_gpu_scheduler.policy import oom, reasons, retry
+from simple_gpu_scheduler.policy import fit, oom, reasons, retry
 from simple_gpu_scheduler.policy.ending import Ending
 from simple_gpu_scheduler.policy.halt import Halt
 from simple_gpu_scheduler.policy.plan import plan
@@ -98,8 +98,8 @@ class Pipe:
     def run(self) -> int:
         """Run until the end; returns the exit status."""
         while True:
-            if self._ending.phase is Phase.OPEN and self._intake.take() and self._memory:
-                self._intake.change(self._memory.asked)
+            if self._ending.phase is Phase.OPEN and self._intake.take():
+                self._ask_for_memory()
             decided = plan(self._snapshot(), self._policy)
             self._hold = decided.hold
             all_started = self._apply(decided.starts, decided.stops)
@@ -110,6 +110,12 @@ class Pipe:
                 continue  # others were faster, or there may be more lines than the window held
             self._sleep(decided.wake_s)
             self._reap()
+
+    def _ask_for_memory(self) -> None:
+        """Have the waiting jobs ask for what they are known to need."""
+        memory, cards = self._memory, self._leases.cards
+        if memory is not None:
+            self._intake.change(lambda job: memory.asked(job, cards))
 
     # observe
 
@@ -289,7 +295,7 @@ class Pipe:
     def _end(self, ended: Ended) -> None:
         one = self._running.pop(ended.exit.pid)
         if self._memory is not None and self._memory.learn(one.job, ended.peak_vram_mib):
-            self._intake.change(self._memory.asked)
+            self._ask_for_memory()
         left: tuple[Leftover, ...] = ()
         if one.stopped_s is None:
             left = self._runner.leftovers(one.pid, one.job.seq, thorough=False)
@@ -332,7 +338,7 @@ class Pipe:
         job = ended.running.job
         if job.memory_mib is None or not oom.says_out_of_memory(self._runner.last_words(job)):
             return None
-        most_mib = max(card.memory_mib or 0 for card in self._leases.cards)
+        most_mib = fit.most_memory_mib(self._leases.cards, job.gpus)
         again = oom.with_more_memory(job, ended.peak_vram_mib, most_mib)
         if again is not None:
             self._report(Notice(reasons.more_memory(job, again)))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from simple_gpu_scheduler.model import Job, JobProcess, Running
+from simple_gpu_scheduler.model import Card, Job, JobProcess, Running
 from simple_gpu_scheduler.policy import reasons
 from simple_gpu_scheduler.policy.elsewhere import elsewhere
+from simple_gpu_scheduler.policy.fit import most_memory_mib
 from simple_gpu_scheduler.policy.looks import is_measured, next_look_s
 from simple_gpu_scheduler.ports import MemoryMeter
 
@@ -56,9 +57,11 @@ class MemoryCare:
         """Take note of a job that has ended; True if that changes what others ask for."""
         return self._learned is not None and self._learned.learn(job, peak_mib)
 
-    def asked(self, job: Job) -> Job:
-        """The job with what it is known to need."""
-        return job if self._learned is None else self._learned.asked(job)
+    def asked(self, job: Job, cards: Sequence[Card]) -> Job:
+        """The job with what it is known to need; `cards` are those that it may get."""
+        if self._learned is None:
+            return job
+        return self._learned.asked(job, most_memory_mib(cards, job.gpus))
 
     def _forget_but(self, running: Mapping[int, Running]) -> None:
         """A stopped job is seen after its end, as long as its process tree lives."""

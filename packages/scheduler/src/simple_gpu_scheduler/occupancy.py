@@ -17,6 +17,10 @@ from simple_gpu_scheduler.model import GPU_UNITS
 IDLE_MEMORY_MIB = 1024
 IDLE_UTILISATION_PERCENT = 10
 
+#: Memory in use that no process has is the driver's, up to this. More is somebody's whom the
+#: driver doesn't name: in a container it names only the processes of that container.
+DRIVER_MIB = 1024
+
 
 class Lineage(NamedTuple):
     """Where a process comes from."""
@@ -34,6 +38,7 @@ class Occupancy(NamedTuple):
     state: str  #: free, shared (part of it is leased), leased, used (by strangers) or fault
     leases: tuple[LeaseRecord, ...] = ()
     strangers: tuple[GpuProcess, ...] = ()
+    unnamed_mib: int = 0  #: in use by strangers whom the driver doesn't name
 
 
 def leases_of(gpu: Gpu, leases: Sequence[LeaseRecord]) -> tuple[LeaseRecord, ...]:
@@ -70,6 +75,27 @@ def strangers(
     return tuple(sorted(found, key=lambda one: (-(one.memory_mib or 0), one.pid)))
 
 
+def unclaimed_mib(gpu: Gpu) -> int:
+    """Memory in use that no process has; 0 where that can't be told."""
+    known = [one.memory_mib for one in gpu.processes if one.memory_mib is not None]
+    if gpu.memory_used_mib is None or len(known) < len(gpu.processes):
+        return 0
+    return max(0, gpu.memory_used_mib - sum(known))
+
+
+def unnamed_mib(gpu: Gpu, idle_memory_mib: int = IDLE_MEMORY_MIB) -> int:
+    """What strangers have whom the driver doesn't name; 0 where it is little or the driver's."""
+    rest_mib = unclaimed_mib(gpu) - DRIVER_MIB
+    return rest_mib if rest_mib >= max(1, idle_memory_mib) else 0
+
+
+def by_strangers(gpu: Gpu, leases: Sequence[LeaseRecord]) -> Gpu:
+    """The GPU without what may as well be its holders': they are not told from strangers."""
+    if not leases_of(gpu, leases):
+        return gpu
+    return gpu._replace(utilisation_percent=None, memory_used_mib=None)
+
+
 def is_busy(
     gpu: Gpu,
     found: Sequence[GpuProcess],
@@ -77,11 +103,13 @@ def is_busy(
     idle_memory_mib: int = IDLE_MEMORY_MIB,
     idle_utilisation_percent: int = IDLE_UTILISATION_PERCENT,
 ) -> bool:
-    """Whether these strangers keep others off the GPU.
+    """Whether these strangers, and those whom nobody names, keep others off the GPU.
 
     They don't if together they have less memory, and the GPU does less, than the two limits.
     Unknown memory counts as much, unknown utilisation as none.
     """
+    if unnamed_mib(gpu, idle_memory_mib):
+        return True
     if not found:
         return False
     known = [one.memory_mib for one in found if one.memory_mib is not None]
@@ -98,17 +126,18 @@ def occupancy(
     idle_memory_mib: int = IDLE_MEMORY_MIB,
     idle_utilisation_percent: int = IDLE_UTILISATION_PERCENT,
 ) -> Occupancy:
-    """Who has the GPU; the utilisation is the strangers' only where nobody has a lease."""
+    """Who has the GPU."""
     held = leases_of(gpu, leases)
     found = strangers(gpu, leases, ancestors)
-    alone = gpu if not held else gpu._replace(utilisation_percent=None)
+    theirs = by_strangers(gpu, held)
     busy = is_busy(
-        alone,
+        theirs,
         found,
         idle_memory_mib=idle_memory_mib,
         idle_utilisation_percent=idle_utilisation_percent,
     )
-    return Occupancy(_state(gpu, held, busy=busy), held, found)
+    state = _state(gpu, held, busy=busy)
+    return Occupancy(state, held, found, unnamed_mib(theirs, idle_memory_mib))
 
 
 def _state(gpu: Gpu, held: Sequence[LeaseRecord], *, busy: bool) -> str:

@@ -26,7 +26,10 @@ def test_the_larger_one_stays(tmp_path: Path) -> None:
     assert read_peaks(path) == {b"a": 5, b"b": 9}
 
 
-@pytest.mark.parametrize("content", ["", "[1]", '{"a": "x"}', "{", '{"a": null}'])
+@pytest.mark.parametrize(
+    "content",
+    ["", "[1]", '{"a": "x"}', "{", '{"a": null}', '{"a": 1e400}', '{"a": -5}', "[" * 100_000],
+)
 def test_a_file_that_is_none_of_ours_is_as_none(tmp_path: Path, content: str) -> None:
     path = tmp_path / "peaks.json"
     path.write_text(content)

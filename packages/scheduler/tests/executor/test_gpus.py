@@ -338,6 +338,19 @@ def test_of_the_machine_s_gpus_those_that_are_free_are_used(
         others.release()
 
 
+def test_how_many_parts_are_free_is_counted_without_taking_them(
+    scripts: Scripts, three_cards: dict[str, str]
+) -> None:
+    """Others would find all GPUs taken meanwhile; and there may be hundreds of parts."""
+    take(on="GPU-1").release()  # there is a directory
+    text = (
+        "seen = os.stat(os.environ['SGS_LEASE_DIR']).st_mtime_ns\n"
+        "pool = GPUExecutor(vram='2G')\n"
+        "print(len(pool._pool._cards), os.stat(os.environ['SGS_LEASE_DIR']).st_mtime_ns == seen)\n"
+    )
+    assert scripts.run(text, env=three_cards) == "114 True\n"
+
+
 def test_there_are_no_more_gpus_than_the_machine_has(
     scripts: Scripts, three_cards: dict[str, str]
 ) -> None:

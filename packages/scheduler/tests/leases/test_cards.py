@@ -109,6 +109,9 @@ def fake_user() -> str:
         ("process {pid} 20000", ["--idle-memory", "32G"], True),
         ("process {pid} ?", [], False),
         ("utilisation 100", [], True),
+        ("memory 80000 2000", [], True),
+        ("memory 80000 30000", [], False),
+        ("memory 80000 30000", ["--idle-memory", "32G"], True),
     ],
 )
 def test_a_small_idle_process_does_not_cost_the_card(
@@ -117,6 +120,25 @@ def test_a_small_idle_process_does_not_cost_the_card(
     server.write("", card.format(pid=stranger))
     done = server.run("echo $CUDA_VISIBLE_DEVICES; sleep 0.3\n" * 2, *options)
     assert (done.returncode, "1" in done.stdout.split()) == (0, taken)
+
+
+def test_a_card_is_taken_once_those_whom_nobody_names_are_gone(server: Server) -> None:
+    """As in a container, where the driver names only its own processes."""
+    server.write("memory 80000 31744")
+    who = "GPU 0 is used by somebody whom the driver doesn't name (30 GiB)"
+    named = server.run(SHOW, "--gpus", "0", "--vram", "45G")
+    assert (named.returncode, named.stdout, who in named.stderr) == (0, "0\n", True)
+    assert who.partition("GPU 0 is ")[2] in server.machine.run("sgs", "explain").stdout
+    run = server.machine.start("simple_gpu_scheduler", "--quiet", "--vram", "60G")
+    assert run.stdin is not None
+    assert run.stderr is not None
+    run.stdin.write(SHOW)
+    run.stdin.close()
+    assert who in run.stderr.readline()
+    server.write("")
+    assert run.wait(60) == 0
+    assert run.stdout is not None
+    assert run.stdout.read() == "0\n"
 
 
 def test_named_gpus_are_used_nevertheless_with_a_warning(server: Server, stranger: int) -> None:
@@ -358,6 +380,17 @@ def test_what_a_sweep_needs_is_found_out(server: Server) -> None:
     (server.machine.path / "load").unlink()
     server.run("".join(f"{job}{n}\n" for n in range(3)), *options)
     assert most_at_once(server.machine) == 3
+
+
+def test_a_sweep_that_needs_nearly_all_of_a_gpu_runs_job_by_job(server: Server) -> None:
+    """With the margin on top no card would ever do; the next run must not wait for one either."""
+    server.write("")
+    server.machine.env["SGS_STATE_DIR"] = str(server.machine.path / "state")
+    job = f"echo + >> load; {using(server, 78_000)}; echo - >> load; : "
+    for _ in "12":
+        done = server.run(f"{job}1\n{job}2\n", "--vram", "auto", "--gpus", "0")
+        assert (done.returncode, most_at_once(server.machine)) == (0, 1)
+        assert "measured at most 76.2 GiB" in done.stderr
 
 
 def test_without_a_driver_nothing_can_be_found_out(machine: Machine) -> None:

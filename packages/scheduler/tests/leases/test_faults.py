@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import stat
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Machine, as_user, wait_until
+from .conftest import BOUND_S, Machine, as_user, wait_until
 
 CARDS = ",".join(map(str, range(8)))
 NO_LOCKS = """
@@ -198,6 +199,54 @@ def test_an_unusable_directory_is_an_error(machine: Machine) -> None:
             assert said in done.stderr
             assert str(folder) in done.stderr
             assert "Traceback" not in done.stderr
+    assert not (machine.path / "ran").exists()
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_what_is_held_is_marked_not_to_be_cleaned_up(machine: Machine, umask: int) -> None:
+    """systemd-tmpfiles removes old files of /tmp, also locked ones, but none with this bit."""
+    programs = [machine.start("sgs", "lease", "--on", "0", "--", "cat", umask=umask) for _ in "12"]
+    wait_until(lambda: machine.files() and machine.files(".ticket"), "one holds, one waits")
+    modes = {(machine.leases / name).stat().st_mode for name in os.listdir(machine.leases)}
+    assert modes == {stat.S_IFREG | stat.S_ISVTX | 0o644}
+    for program in programs:
+        program.kill()
+        program.communicate()
+
+
+def test_who_has_nothing_in_a_directory_that_is_removed_makes_another(machine: Machine) -> None:
+    """It may be older than those who clean up allow, and empty."""
+    run = machine.start("simple_gpu_scheduler", "--gpus", "0", "--quiet")
+    assert run.stdin is not None
+    assert run.stdout is not None
+    for number in "123":
+        run.stdin.write(f"echo {number}\n")
+        run.stdin.flush()
+        assert run.stdout.readline() == f"{number}\n"
+        wait_until(lambda: not machine.files(), "the job's lease is over")
+        machine.leases.rmdir()
+    assert run.communicate(timeout=BOUND_S) == ("", "")
+    assert run.returncode == 0
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="a mount needs root")
+def test_a_read_only_file_system_is_called_so(machine: Machine) -> None:
+    machine.leases.mkdir()
+    script = (
+        f"mount -t tmpfs -o ro,mode=1777 none {machine.leases} && sgs lease --on 0 -- touch ran"
+    )
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script],
+        env=machine.env,
+        cwd=machine.path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert f"{machine.leases} is on a file system that can only be read" in done.stderr
     assert not (machine.path / "ran").exists()
 
 

@@ -9,8 +9,10 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simple_gpu_scheduler.adapters.card_watch import CardWatch
 from simple_gpu_scheduler.adapters.lease_holder import LeaseHolder
 from simple_gpu_scheduler.adapters.lease_view import LeaseView
+from simple_gpu_scheduler.devices import Gpu
 from simple_gpu_scheduler.leasing import Want
 from simple_gpu_scheduler.model import (
     GPU_UNITS,
@@ -23,6 +25,7 @@ from simple_gpu_scheduler.model import (
 )
 from simple_gpu_scheduler.model import share_units as share
 from simple_gpu_scheduler.policy.plan import plan
+from simple_gpu_scheduler.testing_devices import FakeDevices
 from simple_gpu_scheduler.testing_leases import MemoryBook, MemoryMachine
 
 SIZES_MIB = {"0": 100, "1": 60, "2": 100}
@@ -40,7 +43,14 @@ class Shape(NamedTuple):
 class Program:
     """A scheduler as the pipe's loop is one."""
 
-    def __init__(self, world: World, pid: int, cards: tuple[str, ...], inside: str | None) -> None:
+    def __init__(
+        self,
+        world: World,
+        pid: int,
+        cards: tuple[str, ...],
+        inside: str | None,
+        watch: CardWatch | None,
+    ) -> None:
         self.pid = pid
         self.world = world
         self.book = MemoryBook(world.machine, pid=pid)
@@ -49,6 +59,7 @@ class Program:
             [Card(name, memory_mib=SIZES_MIB[name]) for name in cards],
             {name: name for name in cards},
             inside=inside,
+            watch=watch,
         )
         self.holder = LeaseHolder(view, now_s=lambda: world.now_s)
         self.waiting: deque[Job] = deque()
@@ -97,8 +108,13 @@ class World:
         self.orphans: list[str] = []  # leases whose scheduler was killed, but not their jobs
         self.now_s = 0.0
 
-    def open(self, cards: tuple[str, ...] = CARDS, inside: str | None = None) -> Program:
-        program = Program(self, len(self.programs) + 1, cards, inside)
+    def open(
+        self,
+        cards: tuple[str, ...] = CARDS,
+        inside: str | None = None,
+        watch: CardWatch | None = None,
+    ) -> Program:
+        program = Program(self, len(self.programs) + 1, cards, inside, watch)
         self.programs.append(program)
         return program
 
@@ -211,10 +227,10 @@ def world_age(world: World, program: Program, seq: int) -> float:
     return world.machine.leases[held.path].since_s
 
 
-def nested_world() -> tuple[World, Program, str]:
+def nested_world(watch: CardWatch | None = None) -> tuple[World, Program, str]:
     """A scheduler with a job on card 0, and the token of that job's lease."""
     world = World()
-    outer = world.open(("0",))
+    outer = world.open(("0",), watch=watch)
     outer.submit(Shape(1))
     outer.step()
     (lease,) = world.machine.leases.values()
@@ -282,7 +298,8 @@ def test_another_user_is_not_within_somebody_s_lease() -> None:
 
 def test_a_lease_is_passed_on_for_a_second_only() -> None:
     """Then the driver is asked again, and what is left of earlier jobs is seen."""
-    world, outer, _ = nested_world()
+    driver = FakeDevices([Gpu(0, "0")])
+    world, outer, _ = nested_world(CardWatch(driver, {"0": "0"}, avoid_strangers=False))
     for _ in range(5):
         outer.submit(Shape(1))
     (first,) = world.machine.leases
@@ -299,6 +316,25 @@ def test_a_lease_is_passed_on_for_a_second_only() -> None:
     outer.end(5)
     (third,) = world.machine.leases
     assert third != second
+
+
+def test_without_a_driver_a_lease_is_passed_on_for_as_long_as_nobody_waits() -> None:
+    world, outer, _ = nested_world()
+    for _ in range(2):
+        outer.submit(Shape(1))
+    before = list(world.machine.leases)
+    for seq in (1, 2):
+        world.now_s += 3600
+        outer.end(seq)
+        assert list(world.machine.leases) == before
+    other = world.open(("0",))
+    for program in (outer, other):
+        program.submit(Shape(1))
+    other.step()
+    outer.end(3)
+    other.step()
+    assert (len(other.running), len(outer.running)) == (1, 0)
+    world.check()
 
 
 def test_memory_is_kept_where_it_will_be_enough_soonest() -> None:

@@ -110,12 +110,15 @@ def test_what_is_no_plain_file_is_passed_over(
 def test_whose_a_lease_is_the_file_system_says(
     machine: Machine, plant: Callable[[str, str], None]
 ) -> None:
-    plant("x.lease", forged(uid=61001, user="somebody\x1b[2J", kind="job\x1b[2J", id="y"))
+    old_s = 200 * 86400.0
+    fields = {"uid": 61001, "user": "somebody\x1b[2J", "kind": "job\x1b[2J", "id": "y"}
+    plant("x.lease", forged(since_s=old_s, **fields))
     (lease,) = live_leases(str(machine.leases))
     name = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
     assert (lease.id, lease.uid, lease.user, lease.kind) == ("x", os.geteuid(), name, "unknown")
     busy = machine.run(*AGAIN)
-    assert f"held by {name} (unknown, pid 1)" in busy.stderr
+    since = time.strftime("%d %b %Y %H:%M", time.localtime(old_s))
+    assert f"held by {name} (unknown, pid 1) since {since}" in busy.stderr
 
 
 @pytest.mark.parametrize("uid", [pytest.param(61002, marks=needs_root)])

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simple_gpu_scheduler.adapters.leases import LeaseDir
 from simple_gpu_scheduler.lease_format import (
     lease_content,
     read_lease,
@@ -212,6 +215,20 @@ def test_who_holds_is_told_in_words() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("pids", "told"),
+    [
+        ([1, 1], "u (pid 1) has"),
+        ([1, 2], "u (pid 1) and u (pid 2) have"),
+        ([1, 2, 3], "u (pid 1), u (pid 2) and u (pid 3) have"),
+        (range(1, 60), "u (pid 1), u (pid 2), u (pid 3) and 56 more have"),
+    ],
+)
+def test_dozens_who_wait_are_told_in_a_few_words(pids: Sequence[int], told: str) -> None:
+    tickets = [ticket(1, "GPU-a")._replace(user="u", pid=pid) for pid in pids]
+    assert describe_holders({"GPU-a": "0"}, [], tickets, str) == f"{told} waited for longer"
+
+
 names = st.text(max_size=20)
 records = st.builds(
     LeaseRecord,
@@ -251,6 +268,17 @@ waiters = st.builds(
 def test_a_lease_comes_back_from_its_file(record: LeaseRecord) -> None:
     content = lease_content(record)
     assert read_lease(record.id, record.uid, record.user, content) == record
+
+
+def test_no_clock_makes_a_lease_that_nobody_would_believe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.time", lambda: -5.0)
+    book = LeaseDir(str(tmp_path / "leases"))
+    held = book.add_lease(Want(("0",), 1), "job")
+    assert held is not None
+    assert [one.since_s for one in book.leases()] == [0.0]
+    book.release(held)
 
 
 @given(waiters)

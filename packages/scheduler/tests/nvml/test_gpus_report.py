@@ -51,6 +51,14 @@ def test_one_gpu_and_none() -> None:
     assert table([], NOW_S) == ["The driver answers, but has no GPU."]
 
 
+def test_somebody_whom_the_driver_does_not_name() -> None:
+    seen = [(CARD, Occupancy("used", unnamed_mib=30_000))]
+    assert table(seen, NOW_S)[2] == (
+        "     30000 MiB of somebody whom the driver doesn't name (of a container?)"
+    )
+    assert [one["unnamed_mib"] for one in objects(seen)] == [30_000]
+
+
 def test_a_process_that_is_not_to_be_seen() -> None:
     lines = table([(CARD, Occupancy("used", (), (GpuProcess(7),)))], NOW_S)
     assert lines[2] == (
@@ -160,5 +168,6 @@ def test_an_object() -> None:
             ],
             "processes": [{"pid": 7, "user": None, "name": None, "memory_mib": None}],
             "strangers": [{"pid": 7, "user": None, "name": None, "memory_mib": None}],
+            "unnamed_mib": 0,
         }
     ]  # fmt: skip

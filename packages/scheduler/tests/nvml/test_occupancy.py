@@ -123,6 +123,23 @@ def test_utilisation_without_a_process_keeps_nobody_off() -> None:
     assert occupancy(Gpu(0, "GPU-a", utilisation_percent=100), [], family).state == "free"
 
 
+@pytest.mark.parametrize(("used_mib", "hidden_mib"), [(2547, 0), (2548, 1024), (70_500, 68_976)])
+def test_memory_of_nobody_beyond_the_driver_s_is_a_stranger_s(
+    used_mib: int, hidden_mib: int
+) -> None:
+    one = gpu(20, memory_mib=500)._replace(utilisation_percent=0, memory_used_mib=used_mib)
+    seen = occupancy(one, [], family)
+    assert (seen.state, seen.unnamed_mib) == ("used" if hidden_mib else "free", hidden_mib)
+    half = lease(10, "GPU-a", units=GPU_UNITS // 2)
+    assert occupancy(one, [half], family).state == "shared", "it may be the holder's"
+    assert occupancy(one, [], family, idle_memory_mib=70_000).state == "free"
+
+
+def test_where_a_process_has_unknown_memory_the_rest_may_be_its() -> None:
+    one = gpu(20, memory_mib=None)._replace(memory_used_mib=70_000)
+    assert occupancy(one, [], family).unnamed_mib == 0
+
+
 def test_states() -> None:
     half = GPU_UNITS // 2
     held = [lease(10, "GPU-a", units=half)]

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from simple_gpu_scheduler.model import GPU_UNITS, Job, share_units
 from simple_gpu_scheduler.policy.learned import LearnedMemory, template
 
+MOST_MIB = 80_000
+
 
 def job(command: bytes, **asks: object) -> Job:
     return Job(1, command, auto_memory=True)._replace(**asks)  # type: ignore[arg-type]
@@ -32,12 +34,20 @@ def test_jobs_of_a_sweep_share_a_template(one: bytes, other: bytes, same: bool) 
 def test_alone_until_it_is_known_then_with_a_margin() -> None:
     learned = LearnedMemory({})
     first = job(b"train 1")
-    assert learned.asked(first) == first
+    assert learned.asked(first, MOST_MIB) == first
     assert learned.learn(first, 10_000)
-    assert learned.asked(job(b"train 2")) == job(
+    assert learned.asked(job(b"train 2"), MOST_MIB) == job(
         b"train 2", memory_mib=11_256, units=share_units(64)
     )
-    assert learned.asked(job(b"other 2")) == job(b"other 2")
+    assert learned.asked(job(b"other 2"), MOST_MIB) == job(b"other 2")
+
+
+@pytest.mark.parametrize("units", [GPU_UNITS, share_units(2)])
+def test_what_no_gpu_has_with_the_margin_is_alone_on_its_gpu(units: int) -> None:
+    learned = LearnedMemory({b"train #": 10_000})
+    asked = learned.asked(job(b"train 1", units=units), 11_255)
+    assert asked == job(b"train 1")
+    assert learned.asked(job(b"train 1", units=units), 11_256).memory_mib == 11_256
 
 
 def test_only_a_higher_peak_is_news() -> None:
@@ -52,16 +62,20 @@ def test_only_a_higher_peak_is_news() -> None:
 def test_what_a_line_says_itself_stays() -> None:
     learned = LearnedMemory({b"train #": 500})
     asked = job(b"train 1", memory_mib=9000)
-    assert learned.asked(asked) == asked
+    assert learned.asked(asked, MOST_MIB) == asked
     half = job(b"train 1", units=share_units(2))
-    assert learned.asked(half).units == share_units(2)
+    assert learned.asked(half, MOST_MIB).units == share_units(2)
 
 
-@given(st.binary(max_size=50), st.integers(0, 100_000))
-def test_a_job_gets_no_less_than_was_measured(command: bytes, peak_mib: int) -> None:
+@given(st.binary(max_size=50), st.integers(0, 100_000), st.integers(0, 200_000))
+def test_a_job_gets_no_less_than_was_measured(
+    command: bytes, peak_mib: int, most_mib: int
+) -> None:
     learned = LearnedMemory({})
     learned.learn(job(command), peak_mib)
-    asked = learned.asked(job(command))
-    assert asked.memory_mib is not None
-    assert asked.memory_mib > peak_mib
-    assert asked.units < GPU_UNITS
+    asked = learned.asked(job(command), most_mib)
+    if asked.memory_mib is None:
+        assert asked.units == GPU_UNITS
+    else:
+        assert peak_mib < asked.memory_mib <= most_mib
+        assert asked.units < GPU_UNITS

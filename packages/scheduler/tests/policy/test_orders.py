@@ -311,6 +311,16 @@ def test_the_first_job_that_can_start_is_never_passed_over(
     assert (len(free) >= head.gpus) == bool(started and started[0].job is head)
 
 
+@given(snapshots(), st.integers(1, 30_000), st.sampled_from([1, 2, 5, 64]).map(share_units))
+def test_there_are_places_for_just_as_many_as_a_plan_starts(
+    snapshot: Snapshot, memory_mib: int, units: int
+) -> None:
+    for one in (Job(1, b"true", 1, units), Job(1, b"true", 1, units, memory_mib=memory_mib)):
+        many = [one._replace(seq=seq) for seq in range(1, 64 * len(snapshot.cards) + 2)]
+        started = plan(Snapshot(0.0, snapshot.cards, (), many), PipePolicy()).starts
+        assert fit.places(one, snapshot.cards) == len(started)
+
+
 def test_every_order_is_tested_here() -> None:
     assert set(ORDERS) == {
         "fifo", "backfill", "best-fit", "frag", "backfill-best-fit", "backfill-frag",

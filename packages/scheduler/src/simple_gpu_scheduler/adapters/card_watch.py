@@ -17,11 +17,14 @@ from simple_gpu_scheduler.leasing import LeaseRecord
 from simple_gpu_scheduler.memory_sizes import show_memory
 from simple_gpu_scheduler.model import GPU_UNITS, Card
 from simple_gpu_scheduler.occupancy import (
+    DRIVER_MIB,
     IDLE_MEMORY_MIB,
     IDLE_UTILISATION_PERCENT,
+    by_strangers,
     is_busy,
-    leases_of,
     strangers,
+    unclaimed_mib,
+    unnamed_mib,
 )
 
 #: Of each card, for the driver and what CUDA itself takes on top of a program's request.
@@ -88,25 +91,26 @@ class CardWatch:
         found: Sequence[GpuProcess],
         leases: Sequence[LeaseRecord],
     ) -> Card:
-        # Where somebody has a lease, the utilisation is his.
-        alone = gpu._replace(utilisation_percent=None) if leases_of(gpu, leases) else gpu
+        theirs = by_strangers(gpu, leases)
         busy = is_busy(
-            alone,
+            theirs,
             found,
             idle_memory_mib=self._idle_memory_mib,
             idle_utilisation_percent=self._idle_utilisation_percent,
         )
-        if found:
-            self.people[name] = _people(found)
+        hidden_mib = unnamed_mib(theirs, self._idle_memory_mib)
+        if found or hidden_mib:
+            self.people[name] = _people(found, hidden_mib)
         if busy:
             self.strangers[name] = f"GPU {name} is used by {self.people[name]}"
-        own_mib = _own_use_mib(gpu)
+        own_mib = min(unclaimed_mib(gpu), DRIVER_MIB)
         total_mib = gpu.memory_total_mib
         return Card(
             name,
             GPU_UNITS if busy and self._avoid_strangers else 0,
             None if total_mib is None else max(0, total_mib - max(self._reserve_mib, own_mib)),
-            strangers_mib=sum(one.memory_mib or 0 for one in found),
+            strangers_mib=sum(one.memory_mib or 0 for one in found)
+            + max(0, unclaimed_mib(theirs) - own_mib),
             observed_mib=(gpu.memory_used_mib or 0) - own_mib,
             links=tuple(
                 (self._names[link.uuid], link.nvlinks)
@@ -117,18 +121,13 @@ class CardWatch:
         )
 
 
-def _own_use_mib(gpu: Gpu) -> int:
-    """What is in use although no process has it: the driver's part."""
-    known = [one.memory_mib for one in gpu.processes if one.memory_mib is not None]
-    if gpu.memory_used_mib is None or len(known) < len(gpu.processes):
-        return 0
-    return max(0, gpu.memory_used_mib - sum(known))
-
-
-def _people(found: Sequence[GpuProcess]) -> str:
-    """`bob (pid 41, python, 20 GiB)`, and how many more."""
+def _people(found: Sequence[GpuProcess], hidden_mib: int) -> str:
+    """`bob (pid 41, python, 20 GiB)`, how many more, and who is hidden."""
+    people = [_person(one) for one in found[:3]]
+    if hidden_mib:
+        people.append(f"somebody whom the driver doesn't name ({show_memory(hidden_mib)})")
     more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-    return ", ".join(_person(one) for one in found[:3]) + more
+    return ", ".join(people) + more
 
 
 def _person(one: GpuProcess) -> str:

@@ -86,6 +86,8 @@ def _unusable(path: str) -> str:
         return "is a symbolic link, which others may not follow"
     if not stat.S_ISDIR(status.st_mode):
         return "is no directory"
+    if os.statvfs(path).f_flag & os.ST_RDONLY:
+        return "is on a file system that can only be read"
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
         return f"belongs to {user_name(status.st_uid)} and can't be written by {user_name()}"
     if status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX:

@@ -26,6 +26,9 @@ _LEAST_FD = 100
 _MOST_BYTES = 1 << 16
 _SECOND_NS = 1_000_000_000
 _TICK_NS = 50_000_000
+#: For everybody to read, whatever our umask; and sticky, which keeps those who clean up /tmp from
+#: removing what is old but still held (systemd-tmpfiles, by the XDG base directory specification).
+_MODE = 0o1644
 _COARSE_TICK_NS = 2 * _SECOND_NS + _TICK_NS  # of file systems that count in seconds, or in two
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
@@ -99,7 +102,7 @@ def add_file(folder: str, name: str, ending: str, content: bytes) -> int:
     try:
         fd = _create(hidden)
         try:
-            os.fchmod(fd, 0o644)  # for everybody to read, whatever our umask
+            os.fchmod(fd, _MODE)
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             write_whole(fd, content)
             if folder not in _with_locks:

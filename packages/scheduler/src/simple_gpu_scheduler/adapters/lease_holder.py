@@ -29,8 +29,8 @@ _LOOK_AT_OTHERS_S = 2.0
 #: The kernel tells of the end of a lease just before it is over.
 _LOOK_TWICE_S = (0.05, 1.0)
 
-#: A lease is passed on no longer than this: what an earlier job left behind, or a stranger began,
-#: is seen when the next one is taken.
+#: With a driver, a lease is passed on no longer than this: what an earlier job left behind, or a
+#: stranger began, is seen when the next one is taken.
 _PASSED_ON_S = 1.0
 
 
@@ -111,12 +111,13 @@ class LeaseHolder:
         before = spare.start.job
         return (
             (before.units, before.memory_mib) == (job.units, job.memory_mib)
-            and spare.since_s > self._now_s() - _PASSED_ON_S
+            and (self._view.watch is None or spare.since_s > self._now_s() - _PASSED_ON_S)
             and spare.held.lease.id not in self._view.parents
         )
 
     def _take_anew(self, start: Start) -> _Own | None:
         job, gpus = start
+        self._restore()
         self._view.look_at_driver()  # it takes its time: others may still allocate
         with self._book.allocating():
             self._release_spares(gpus)
@@ -202,6 +203,7 @@ class LeaseHolder:
 
     def _queue_up(self, want: Want) -> str:
         """Wait; returns for whom, or nothing if that was said before."""
+        self._restore()
         with self._book.allocating():
             self._ticket = self._book.add_ticket(want, inside=self._view.inside)
         self.wake_fd = self._book.watch()
@@ -217,6 +219,11 @@ class LeaseHolder:
         with self._book.allocating():
             self._ticket = self._book.add_ticket(want, ticket.since_ns, self._view.inside)
         self._book.release(held)
+
+    def _restore(self) -> None:
+        """Who cleans up /tmp may have removed the directory while we had nothing in it."""
+        if not (self._held or self._spare or self._ticket):
+            self._book.restore()
 
     def _withdraw(self) -> None:
         if self._ticket is None:

@@ -13,6 +13,7 @@ from simple_gpu_scheduler.availability import (
     what_is_left,
     within,
 )
+from simple_gpu_scheduler.durations import since
 from simple_gpu_scheduler.errors import HopelessError, SgsError, UsageError
 from simple_gpu_scheduler.lease_ports import LeaseBook
 from simple_gpu_scheduler.leasing import (
@@ -177,7 +178,10 @@ class LeaseView:
 
     def reasons(self) -> str:
         """Whom one waits for."""
-        parts = [describe_holders(self._names, *self._in_the_way(), _clock_time)]
+        now_s = time.time()
+        parts = [
+            describe_holders(self._names, *self._in_the_way(), lambda then_s: since(then_s, now_s))
+        ]
         if self.watch is not None:
             parts += [*self.watch.strangers.values(), self.faults()]
         if self._keep_free:
@@ -263,7 +267,3 @@ class LeaseView:
         keys = tuple(self.keys[gpu] for gpu in gpus)
         numbers = tuple(self._numbers.get(key, "") for key in keys) if self._numbers else ()
         return Want(keys, job.gpus, job.units, job.memory_mib, numbers)
-
-
-def _clock_time(wall_s: float) -> str:
-    return time.strftime("%H:%M", time.localtime(wall_s))

@@ -63,6 +63,11 @@ class LeaseDir:
         self._lock = DirectoryLock(self.path)
         self._alone = False  # nobody else adds a file meanwhile
 
+    def restore(self) -> None:
+        """See `lease_ports.LeaseBook`."""
+        if not os.path.isdir(self.path):
+            open_lease_dir(self.path)
+
     def leases(self) -> list[LeaseRecord]:
         """All that live now; see `lease_ports.LeaseBook`."""
         self._look()
@@ -109,7 +114,7 @@ class LeaseDir:
 
     def add_lease(self, want: Want, kind: str, parent: str | None = None) -> Held | None:
         """See `lease_ports.LeaseBook`."""
-        name, now_s = self._new_id(), round(time.time(), 3)
+        name, now_s = self._new_id(), max(0.0, round(time.time(), 3))  # as `lease_format` reads it
         record = LeaseRecord(
             id=name,
             uid=self.uid,

@@ -23,9 +23,10 @@ def read_peaks(path: str) -> dict[bytes, int]:
     try:
         with open(path, encoding="utf-8") as file:
             found = json.load(file)
-        return {os.fsencode(key): int(mib) for key, mib in found.items()}
-    except (OSError, ValueError, AttributeError, TypeError):
+        peaks_mib = {os.fsencode(key): int(mib) for key, mib in found.items()}
+    except (OSError, ValueError, AttributeError, TypeError, OverflowError, RecursionError):
         return {}
+    return {key: mib for key, mib in peaks_mib.items() if mib >= 0}
 
 
 def write_peaks(path: str, peaks_mib: Mapping[bytes, int]) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 from simple_gpu_scheduler.adapters.chosen_gpus import Chosen, chosen_gpus
 from simple_gpu_scheduler.adapters.glance import Glance
-from simple_gpu_scheduler.cli.gpus_report import since
 from simple_gpu_scheduler.cli.lease import BUSY
 from simple_gpu_scheduler.cli.parser import Parser
 from simple_gpu_scheduler.cli.pipe_options import (
@@ -23,6 +22,7 @@ from simple_gpu_scheduler.cli.pipe_options import (
     vram_mib,
     whole,
 )
+from simple_gpu_scheduler.durations import since
 from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.model import Job, PipePolicy, share_units
 from simple_gpu_scheduler.policy.explain import Explanation, explain

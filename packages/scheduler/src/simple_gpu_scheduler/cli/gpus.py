@@ -23,7 +23,9 @@ Show the machine's GPUs, who has them, and which are free.
 
 A GPU is: free; shared (a part of it is leased, the rest is free); leased; used (by processes that
 have no lease of it); or at fault. Processes without a lease that have less than 1 GiB together,
-on a GPU that is less than 10 % busy, leave it free; they are shown anyway."""
+on a GPU that is less than 10 % busy, leave it free; they are shown anyway. In a container the
+driver names no processes of others: what is in use beyond 1 GiB that the driver may need itself is
+somebody's, too."""
 
 EPILOG = """\
 Names in the first column, numbers and the beginnings of UUIDs of MIG slices, are those that --gpus
@@ -33,7 +35,8 @@ of the other commands takes. "-": the driver doesn't say. Memory is in MiB.
 fault, memory_total_mib, memory_used_mib, utilisation_percent, temperature_c, power_w, parent (UUID
 of a slice's card), compute_share (of the card, for a slice), numa_node, links ([{uuid, nvlinks}]),
 leases ([{id, user, kind, pid, since_s, share, memory_mib}], since_s in seconds since 1970),
-processes and, of these, strangers ([{pid, user, name, memory_mib}]). What isn't known is null.
+processes and, of these, strangers ([{pid, user, name, memory_mib}]), unnamed_mib (of strangers
+whom the driver doesn't name). What isn't known is null.
 
 examples:
   sgs gpus

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from simple_gpu_scheduler.devices import Gpu, GpuProcess
+from simple_gpu_scheduler.durations import since
 from simple_gpu_scheduler.leasing import LeaseRecord
 from simple_gpu_scheduler.model import GPU_UNITS
 from simple_gpu_scheduler.occupancy import Occupancy
@@ -109,6 +109,8 @@ def _details(gpu: Gpu, one: Occupancy, now_s: float) -> Iterator[str]:
         yield _lease(lease, now_s)
     for process in one.strangers:
         yield _stranger(process)
+    if one.unnamed_mib:
+        yield f"{one.unnamed_mib} MiB of somebody whom the driver doesn't name (of a container?)"
 
 
 def _lease(lease: LeaseRecord, now_s: float) -> str:
@@ -123,13 +125,6 @@ def _part(lease: LeaseRecord) -> str:
     if lease.memory_mib is not None:
         return f", {lease.memory_mib} MiB"
     return "" if lease.units >= GPU_UNITS else f", {lease.units / GPU_UNITS:.0%} of it"
-
-
-def since(since_s: float, now_s: float) -> str:
-    """The time of day, with the date if that is another."""
-    then, now = time.localtime(since_s), time.localtime(now_s)
-    same_day = then[:3] == now[:3]
-    return time.strftime("%H:%M" if same_day else "%d %b %Y %H:%M", then)
 
 
 def _stranger(process: GpuProcess) -> str:
@@ -163,6 +158,7 @@ def _object(name: str, gpu: Gpu, one: Occupancy) -> dict[str, Any]:
         "leases": [_lease_object(lease) for lease in one.leases],
         "processes": [_process_object(process) for process in gpu.processes],
         "strangers": [_process_object(process) for process in one.strangers],
+        "unnamed_mib": one.unnamed_mib,
     }
 
 

@@ -34,6 +34,24 @@ def free_memory_mib(cards: Sequence[Card], running: Iterable[Running | Start]) -
     }
 
 
+def most_memory_mib(cards: Iterable[Card], gpus: int) -> int:
+    """The most that a job of so many GPUs can ask for on each of them; 0 if nobody knows."""
+    sizes_mib = sorted((card.memory_mib or 0 for card in cards), reverse=True)
+    return sizes_mib[gpus - 1] if gpus <= len(sizes_mib) else 0
+
+
+def places(job: Job, cards: Sequence[Card]) -> int:
+    """How many such jobs there is room for at once, if each needs one GPU."""
+    free_mib = free_memory_mib(cards, ())
+    found = 0
+    for card in cards:
+        number = (GPU_UNITS - card.used_units) // job.units
+        if job.memory_mib:
+            number = min(number, free_mib.get(card.name, 0) // job.memory_mib)
+        found += max(0, number)
+    return found
+
+
 def with_room(
     job: Job, used: Mapping[str, int], free_mib: Mapping[str, int] | None = None
 ) -> list[str]:

@@ -33,15 +33,22 @@ class LearnedMemory:
         """`peaks_mib`, by template, are from earlier runs."""
         self.peaks_mib = dict(peaks_mib)
 
-    def asked(self, job: Job) -> Job:
-        """The job with what it will need, if it wants that to be found out and it is known."""
+    def asked(self, job: Job, most_mib: int) -> Job:
+        """The job with what it will need, if it wants that to be found out and it is known.
+
+        Args:
+            most_mib: what its GPUs have. What needs more, with the margin, is alone on its GPUs.
+        """
         if not job.auto_memory or job.memory_mib is not None:
             return job
         peak_mib = self.peaks_mib.get(template(job.command))
         if peak_mib is None:
             return job
+        wanted_mib = math.ceil(peak_mib * MARGIN) + MARGIN_MIB
+        if wanted_mib > most_mib:
+            return job._replace(units=GPU_UNITS)
         units = share_units(MAX_JOBS_PER_GPU) if job.units == GPU_UNITS else job.units
-        return job._replace(memory_mib=math.ceil(peak_mib * MARGIN) + MARGIN_MIB, units=units)
+        return job._replace(memory_mib=wanted_mib, units=units)
 
     def learn(self, job: Job, peak_mib: int | None) -> bool:
         """Take note of a job that has ended; True if that is news."""

@@ -28,7 +28,7 @@ def with_more_memory(job: Job, peak_mib: int | None, most_mib: int) -> Job | Non
 
     Args:
         peak_mib: what it was seen to have, if that was measured.
-        most_mib: what the largest GPU has for jobs.
+        most_mib: what its GPUs have for jobs.
     """
     if job.memory_mib is None:
         return None
