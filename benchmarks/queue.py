@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from . import machine, queue_speed
+from . import machine, queue_size, queue_speed
 from .__main__ import advice, comma_separated, interrupt, memory_folder, positive
 from .bench import QUICK as QUICK_SIZES
 from .bench import Bench, Sizes
@@ -33,6 +33,8 @@ SECTIONS: dict[str, Callable[[QueueBench], Section]] = {
     "books": queue_speed.books,
     "submit": queue_speed.submit,
     "bulk": queue_speed.bulk,
+    "grown": queue_size.grown,
+    "server": queue_size.server,
 }
 
 EPILOG = """

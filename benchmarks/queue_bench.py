@@ -78,10 +78,10 @@ class QueueBench:
             yield one, queue
 
     @contextmanager
-    def our_queue(self) -> Iterator[tuple[Room, OurQueue]]:
+    def our_queue(self) -> Iterator[OurQueue]:
         """Our queue, not yet started."""
         with room(self.bench) as one:
-            yield one, OurQueue(one, self.sgs)
+            yield OurQueue(one, self.sgs)
 
 
 def check_count(queue: Queue, expected: int) -> None:

@@ -49,7 +49,7 @@ class OurQueue(Queue):
         path = self.room.disk / "lines"
         with path.open("w") as file:
             file.writelines(f"{line}\n" for line in lines)
-        self.room.time_ms([self.sgs, "submit"], stdin=path)
+        self.room.time_ms([self.sgs, "submit"], stdin=path, limit_s=600)
 
     def ended(self) -> int:
         """How many jobs have succeeded, says the file."""

@@ -35,6 +35,8 @@ class QueuePeer:
     jobs: int
     bulk: int
     long: int
+    in_python: bool = False
+    in_order: bool = True  # jobs start in the order in which they were submitted
     version: str = ""
     install: str = INSTALL
 
@@ -86,10 +88,14 @@ done
 
 
 class Nq(Queue):
-    """A directory is a queue that runs one job at a time: four of them, filled in turn."""
+    """A directory is a queue that runs one job at a time: four of them, filled in turn.
+
+    Files of jobs that succeeded are removed (-c): they would cost time at each start.
+    """
 
     def __init__(self, room: Room) -> None:
         self.room = room
+        self.filled = 0
         room.environment["SLOTS"] = str(SLOTS)
 
     def open(self) -> None:
@@ -101,11 +107,10 @@ class Nq(Queue):
 
     def fill(self, lines: Sequence[str]) -> None:
         self.room.call(["sh", "-c", NQ_FILL], lines)
+        self.filled += len(lines)
 
     def ended(self) -> int:
-        """A job that has ended has written that into its file, and let its lock go."""
-        logs = list(self.room.disk.glob("slot*/,*"))
-        return sum(b"[exited with status" in log.read_bytes() for log in logs)
+        return self.filled - len(list(self.room.disk.glob("slot*/,*")))
 
 
 # gq-local --------------------------------------------------------------------------------------
@@ -202,15 +207,17 @@ class Gpusched(Queue):
 
 # gpuqu -----------------------------------------------------------------------------------------
 
-#: Its REST API over one connection.
+#: Its REST API. A connection for each: with one for all, it takes 40 ms until an answer's second
+#: packet comes (Nagle's algorithm).
 GPUQU_FILL = """
 import http.client, json, os, sys
-connection = http.client.HTTPConnection("127.0.0.1", int(os.environ["GPUQ_PORT"]))
 for line in sys.stdin:
+    connection = http.client.HTTPConnection("127.0.0.1", int(os.environ["GPUQ_PORT"]))
     body = json.dumps({"command": ["sh", "-c", line.rstrip("\\n")], "cwd": os.getcwd()})
     connection.request("POST", "/api/tasks", body, {"Content-Type": "application/json"})
     answer = connection.getresponse()
     text = answer.read()
+    connection.close()
     assert answer.status < 300, text
 """
 
@@ -332,6 +339,7 @@ def ours(folder: Path) -> QueuePeer:
         jobs=3000,
         bulk=100_000,
         long=100_000,
+        in_python=True,
         version=pip_version("simple-gpu-scheduler", folder / "python"),
         install="pip install ./packages/scheduler",
     )
@@ -357,8 +365,8 @@ def queue_peers() -> list[QueuePeer]:
             f"nq, {SLOTS} directories",
             "nq",
             Nq,
-            durable="no (files, not synced; processes)",
-            output="yes",
+            durable="no (processes; files, not synced)",
+            output="no",
             jobs=400,
             bulk=900,
             long=900,
@@ -372,8 +380,9 @@ def queue_peers() -> list[QueuePeer]:
             durable="yes (SQLite, FULL)",
             output="yes",
             jobs=200,
-            bulk=500,
+            bulk=100,
             long=500,
+            in_python=True,
             version=pip_version("gq-local", python),
         ),
         QueuePeer(
@@ -398,6 +407,8 @@ def queue_peers() -> list[QueuePeer]:
             jobs=40,
             bulk=500,
             long=500,
+            in_order=False,
+            in_python=True,
             version=pip_version("gpuqu", python),
         ),
         QueuePeer(
@@ -410,6 +421,7 @@ def queue_peers() -> list[QueuePeer]:
             jobs=2000,
             bulk=100_000,
             long=100_000,
+            in_python=True,
             version=pip_version("hyperqueue", python),
         ),
     ]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from .errors import RunFailed
 from .peers import FLOOR, OURS, SLOTS, Peer
 from .queue_bench import QueueBench, check_count
 from .queue_peers import QueuePeer
 from .queue_room import LIMIT_S, Queue, Room, wait_until
-from .report import Column, Row, Section, Target, difference, ratio, relate
+from .report import Column, Row, Section, Target, ratio, relate
 from .scheduler import interpreters, no_ops
 from .stats import median
 
@@ -59,13 +60,13 @@ def many_no_ops(bench: QueueBench, peer: QueuePeer | Peer) -> dict[str, float]:
         return no_ops(bench.bench, peer)
     jobs = bench.jobs(peer)
     with bench.opened(peer) as (room, queue):
-        queue.fill(room.no_ops(jobs))
+        queue.fill(room.no_ops(jobs) if peer.in_order else room.all_stamped(jobs))
         before_ms = room.all_cpu_ms()
         room.open_gate()
-        starts_ns = room.wait_for_stamps(2).starts
+        starts_ns = room.wait_for_stamps(2 if peer.in_order else jobs).starts
         wait_for_count(queue, jobs + SLOTS)
         cpu_ms = room.all_cpu_ms() - before_ms
-    return {"rate": (jobs - 1) / (starts_ns[1] - starts_ns[0]) * 1e9, "cpu": cpu_ms / jobs}
+    return {"rate": (jobs - 1) / (starts_ns[-1] - starts_ns[0]) * 1e9, "cpu": cpu_ms / jobs}
 
 
 def wait_for_count(queue: Queue, jobs: int) -> None:
@@ -104,8 +105,8 @@ def books(bench: QueueBench) -> Section:
         "No-op jobs, as the queue has recorded them",
         f"{jobs:,} jobs, submitted in one transaction while the server may start none (`sgs "
         "server drain`); then `sgs server resume`. The rate is by the table of attempts: from the "
-        "first start to the last end. The whole is from the call of `resume` to the last end. Own CPU is that of server "
-        "and launcher, without the jobs'; wake-ups are theirs.",
+        "first start to the last end. The whole is from the call of `resume` to the last end. Own "
+        "CPU is that of server and launcher, without the jobs'; wake-ups are theirs.",
         [
             Column("rate", "jobs/s", 0),
             Column("share", "of floor", 3),
@@ -130,7 +131,7 @@ def books(bench: QueueBench) -> Section:
 
 def recorded(bench: QueueBench) -> dict[str, float]:
     jobs = bench.jobs(bench.ours)
-    with bench.our_queue() as (room, queue):
+    with bench.our_queue() as queue:
         queue.open()
         queue.serve("drain")
         queue.fill(["true"] * jobs)
@@ -158,19 +159,17 @@ def recorded(bench: QueueBench) -> dict[str, float]:
 def submit(bench: QueueBench) -> Section:
     rows = bench.bench.interleave(
         "submit",
-        [*interpreters(bench.bench)[1:], *bench.queues],
+        bench.queues,
         lambda peer: submit_one(bench, peer),
         bench.bench.sizes.few_repeats,
     )
-    ours = [row for row in rows if row.key == OURS]
-    for column, new in (("empty", "beyond empty"), ("long", "beyond long")):
-        relate(ours, column, rows, "python", new, difference)
     return Section(
         "submit",
         "Submitting one job",
         f"From the start of the client to its exit, in ms, while other jobs hold all slots: with "
         f"nothing else queued, and with as many jobs as are named. Each sample is the median of "
-        f"{bench.sizes.submits} calls. Beyond Python: what comes on top of `python -c pass`.",
+        f"{bench.sizes.submits} calls. Beyond Python, for those written in it: what comes on top "
+        "of `python -c pass`, called in turn with it.",
         [
             Column("empty", "empty queue"),
             Column("beyond empty", "beyond Python"),
@@ -191,26 +190,38 @@ def submit(bench: QueueBench) -> Section:
     )
 
 
-def submit_one(bench: QueueBench, peer: QueuePeer | Peer) -> Mapping[str, float]:
-    if isinstance(peer, Peer):
-        return python_alone(bench, peer)
+def submit_one(bench: QueueBench, peer: QueuePeer) -> dict[str, float]:
+    jobs = bench.long(peer)
     with bench.opened(peer) as (room, queue):
-        empty_ms = typical_ms(bench, room, queue.one("true"))
-        jobs = bench.long(peer)
+        empty = call_times(bench, room, queue.one("true"))
         queue.fill(["true"] * jobs)
-        long_ms = typical_ms(bench, room, queue.one("true"))
-    return {"empty": empty_ms, "long": long_ms, "jobs": jobs}
+        long = call_times(bench, room, queue.one("true"))
+    figures = {"empty": median(empty.wall_ms), "long": median(long.wall_ms), "jobs": jobs}
+    if peer.in_python:
+        figures |= {"beyond empty": empty.beyond_python_ms, "beyond long": long.beyond_python_ms}
+    return figures
 
 
-def python_alone(bench: QueueBench, python: Peer) -> dict[str, float]:
-    usages = [bench.bench.finish(python, [])[0] for _ in range(bench.sizes.submits)]
-    wall_ms = median([usage.wall_ms for usage in usages])
-    return {"empty": wall_ms, "long": wall_ms}
+@dataclass(frozen=True)
+class CallTimes:
+    """Of one command, called in turn with `python -c pass`."""
+
+    wall_ms: list[float]
+    python_ms: list[float]
+
+    @property
+    def beyond_python_ms(self) -> float:
+        pairs = zip(self.wall_ms, self.python_ms, strict=True)
+        return median([wall - python for wall, python in pairs])
 
 
-def typical_ms(bench: QueueBench, room: Room, command: list[str]) -> float:
-    """After one call to warm up."""
-    return median([room.time_ms(command) for _ in range(bench.sizes.submits + 1)][1:])
+def call_times(bench: QueueBench, room: Room, command: Sequence[str]) -> CallTimes:
+    """After one call of each to warm up."""
+    python = interpreters(bench.bench)[-1].command
+    pairs = [
+        (room.time_ms(python), room.time_ms(command)) for _ in range(bench.sizes.submits + 1)
+    ][1:]
+    return CallTimes([wall for _, wall in pairs], [alone for alone, _ in pairs])
 
 
 # 4. Submitting many --------------------------------------------------------------------------
