@@ -35,6 +35,7 @@ SECTIONS: dict[str, Callable[[QueueBench], Section]] = {
     "bulk": queue_speed.bulk,
     "grown": queue_size.grown,
     "server": queue_size.server,
+    "published": queue_speed.published,
 }
 
 EPILOG = """

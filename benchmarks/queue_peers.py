@@ -394,7 +394,7 @@ def queue_peers() -> list[QueuePeer]:
             output="yes",
             jobs=300,
             bulk=1000,
-            long=10_000,
+            long=2000,
             version=pip_version("gpusched", python),
         ),
         QueuePeer(

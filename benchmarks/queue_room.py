@@ -6,7 +6,6 @@ import ctypes
 import os
 import resource
 import shlex
-import signal
 import subprocess
 import time
 from abc import ABC, abstractmethod
@@ -154,6 +153,7 @@ class Room:
 
     def all_cpu_ms(self) -> float:
         """What all processes of the room have used so far, those that are gone included."""
+        reap_orphans()
         gone = resource.getrusage(resource.RUSAGE_CHILDREN)
         living_ns = sum(cpu_ns(pid) + reaped_ns(pid) for pid in descendants())
         return (gone.ru_utime + gone.ru_stime) * 1000 + living_ns / 1e6
@@ -238,6 +238,22 @@ def end_all(but: set[int]) -> None:
     raise RunFailed(f"can't be killed: {[process_name(pid) for pid in descendants()]}")
 
 
+def reap_orphans() -> None:
+    """What has ended and came to us: only then is its CPU time, and its children's, exact."""
+    for pid, parent in parents():
+        if parent == os.getpid() and status_word(pid) == "Z":
+            with suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+
+
+def status_word(pid: int) -> str:
+    """The state of a process: R, S, Z or another."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 def reaped_ns(pid: int) -> int:
     """The CPU time of a process's children that it has waited for; in steps of 10 ms."""
     try:
@@ -246,9 +262,3 @@ def reaped_ns(pid: int) -> int:
         return 0
     fields = text.rpartition(")")[2].split()
     return (int(fields[13]) + int(fields[14])) * _TICK_NS
-
-
-def stop(pid: int) -> None:
-    """Ask a process to end."""
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
