@@ -221,6 +221,8 @@ def command_line(options: argparse.Namespace) -> str:
             words += [f"--{name}", ",".join(getattr(options, name))]
     if options.repeats:
         words += ["--repeats", str(options.repeats)]
+    if options.ours != default_ours():
+        words += ["--ours", "DIR"]
     return shlex.join(words)
 
 

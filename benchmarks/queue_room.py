@@ -64,11 +64,13 @@ class Room:
         """For a queue that starts them in no order, and so slowly that a stamp costs nothing."""
         return [self.stamp_line()] * jobs
 
-    def wait_at_gate(self, jobs: int) -> None:
+    def wait_at_gate(self, jobs: int, limit_s: float = 60) -> None:
         """Wait until so many jobs hold slots."""
         path = self.memory / "at-gate"
         wait_until(
-            lambda: path.exists() and path.stat().st_size >= jobs, f"{jobs} jobs hold the slots"
+            lambda: path.exists() and path.stat().st_size >= jobs,
+            f"{jobs} jobs hold the slots",
+            limit_s,
         )
 
     def open_gate(self) -> None:
