@@ -5,12 +5,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SOURCES := packages/scheduler/pyproject.toml packages/scheduler/src/simple_gpu_scheduler/__init__.py
 
-.PHONY: help demo test lint types tests bench bench-peers clean
+.PHONY: help demo test lint types tests bench bench-queue bench-peers clean
 
 help:
 	@echo 'make demo         install into $(VENV) and sweep a real training script over three slots'
 	@echo 'make test         lint, types and all tests'
 	@echo 'make bench        measure the scheduler and the search beside their peers'
+	@echo 'make bench-queue  measure the durable queue beside its peers'
 	@echo 'make bench-peers  install those peers'
 	@echo 'make clean        remove $(VENV) and what tools have cached'
 
@@ -32,6 +33,9 @@ tests: $(VENV)/developed
 
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks
+
+bench-queue: $(VENV)/installed
+	$(BIN)/python -m benchmarks.queue
 
 bench-peers:
 	PYTHON=$(PYTHON) sh benchmarks/install-peers.sh

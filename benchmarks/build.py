@@ -1,4 +1,4 @@
-"""Compiles the three small C programs."""
+"""Compiles the three small C programs, and a library that peers need."""
 
 from __future__ import annotations
 
@@ -44,3 +44,20 @@ def compile_tool(source: Path) -> Path:
             return target
         output = result.stderr
     raise BenchmarkError(f"cannot compile {source.name}:\n{output}")
+
+
+def compile_library(source: Path, name: str) -> Path:
+    """Compiles one source file to a shared library."""
+    target = BUILD / name
+    if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
+        command = [os.environ.get("CC", "cc"), "-shared", "-fPIC", "-O1", "-o"]
+        result = subprocess.run(
+            [*command, str(target), str(source)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        if result.returncode != 0:
+            raise BenchmarkError(f"cannot compile {source.name}:\n{result.stderr}")
+    return target

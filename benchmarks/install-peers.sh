@@ -5,6 +5,7 @@
 #
 # - GNU parallel, task-spooler, nq and a C compiler: with apt-get, as root or through sudo.
 # - simple-gpu-scheduler 0.1.4, the original, from PyPI: into a virtual environment of its own, benchmarks/.peers/venv.
+# - gq-local, gpusched, gpuqu and HyperQueue, queues of their own, from PyPI: into benchmarks/.peers/queues.
 #
 # PYTHON names the interpreter of that environment (python3). Take the one that runs the benchmarks.
 set -eu
@@ -12,6 +13,7 @@ set -eu
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 python=${PYTHON:-python3}
 venv=$here/.peers/venv
+queues=$here/.peers/queues
 failed=0
 
 warn() {
@@ -52,5 +54,17 @@ if [ -x "$venv/bin/simple_gpu_scheduler" ]; then
 elif ! { "$python" -m venv "$venv" &&
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check simple-gpu-scheduler==0.1.4; }; then
     warn "could not install simple-gpu-scheduler 0.1.4 from PyPI"
+fi
+
+if [ -x "$queues/bin/python" ] || "$python" -m venv "$queues"; then
+    for package in gq-local==0.3.0 gpusched==0.4.0 gpuqu==0.1.3 hyperqueue==0.27.0; do # each without the others
+        if "$queues/bin/python" -m pip install --quiet --disable-pip-version-check "$package"; then
+            echo "$package is there"
+        else
+            warn "could not install $package from PyPI"
+        fi
+    done
+else
+    warn "could not make a virtual environment in $queues"
 fi
 exit "$failed"

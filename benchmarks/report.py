@@ -23,6 +23,7 @@ class Row:
     title: str
     cells: dict[str, list[float]] = field(default_factory=dict)
     note: str = ""
+    words: dict[str, str] = field(default_factory=dict)  # in columns that have no samples
 
     def add(self, figures: Mapping[str, float]) -> None:
         for key, value in figures.items():
@@ -111,12 +112,12 @@ def row_cells(row: Row, columns: Sequence[Column]) -> list[str]:
 
 def cell(row: Row, column: Column) -> str:
     samples = row.cells.get(column.key)
-    return describe(samples, column.digits) if samples else ""
+    return describe(samples, column.digits) if samples else row.words.get(column.key, "")
 
 
-def target_table(sections: Iterable[Section]) -> str:
+def target_table(sections: Iterable[Section], subject: str) -> str:
     body = [verdict(section, target) for section in sections for target in section.targets]
-    return table(["figure of simple_gpu_scheduler", "measured", "target", "verdict"], body)
+    return table([f"figure of {subject}", "measured", "target", "verdict"], body)
 
 
 def verdict(section: Section, target: Target) -> list[str]:
@@ -130,11 +131,16 @@ def verdict(section: Section, target: Target) -> list[str]:
     return [target.figure, f"{number(middle, target.digits)}{target.unit}", target.text, result]
 
 
-def document(facts: Sequence[tuple[str, str]], sections: Sequence[Section]) -> str:
+def document(
+    facts: Sequence[tuple[str, str]],
+    sections: Sequence[Section],
+    title: str = "Benchmark results",
+    subject: str = "simple_gpu_scheduler",
+) -> str:
     """The whole report."""
-    parts = ["# Benchmark results", "\n".join(f"- {name}: {value}" for name, value in facts)]
+    parts = [f"# {title}", "\n".join(f"- {name}: {value}" for name, value in facts)]
     if any(section.targets for section in sections):
-        parts += ["## Targets", target_table(sections)]
+        parts += ["## Targets", target_table(sections, subject)]
     for section in sections:
         parts += [f"## {section.title}", section.text, section_table(section)]
     return "\n\n".join(part for part in parts if part) + "\n"

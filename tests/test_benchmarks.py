@@ -34,6 +34,21 @@ def test_a_quick_benchmark_runs() -> None:
     assert re.search(r"^\| \*\*simple_gpu_scheduler\*\*", done.stdout, re.MULTILINE)
 
 
+def test_a_quick_benchmark_of_the_queue_runs() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.queue", "--quick", "--peers", "none"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = re.findall(r"^\| (?:\*\*sgs\*\*|1,000 queued) \| \d", done.stdout, re.MULTILINE)
+    assert len(rows) == 6, "four figures of ours, two tables of the largest queue"
+    assert "not measured" not in done.stdout.split("## No-op")[0]
+
+
 def test_the_readme_quotes_the_committed_results() -> None:
     quoted = (ROOT / "README.md").read_text().split("## Speed")[1].split("\n## ")[0]
     rows = [line for line in quoted.splitlines() if line.startswith("|")]
