@@ -46,7 +46,7 @@ class Sight:
 
     def asked(self, job: Job) -> Job:
         """The job with what it is known to need."""
-        return job if self._care is None else self._care.asked(job)
+        return job if self._care is None else self._care.asked(job, self._cards())
 
     def of(self, one: Running, attempt: Attempt, *, failed: bool) -> Seen:
         """What was seen of an attempt that has ended; to be asked once."""

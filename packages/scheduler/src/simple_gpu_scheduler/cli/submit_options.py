@@ -95,6 +95,8 @@ def asked_by(args: argparse.Namespace, *, is_list: bool, now_s: float) -> Asked:
         held=args.hold,
         notify=None if args.notify is None else _shell_code(args.notify, "--notify"),
         retry_failed=args.retry_failed,
+        requeue=args.requeue,
+        kill_leftovers=args.kill_leftovers,
     )
     return Asked(job, _with_job(request, job, args.priority), is_list)
 
@@ -230,6 +232,8 @@ def _add_times(add: _Add) -> None:
     add("--at", dest="start", type=_at, metavar="TIME",
         help="not before: 23:00, 'tomorrow 8:00', '2026-12-24 18:00', +2h")  # fmt: skip
     add("--notify", metavar="CMD", help="run CMD once it has ended, with $SGS_JOB, $SGS_STATE ...")
+    add("--requeue", action="store_true", help="run it again if the machine goes down meanwhile")
+    add("--kill-leftovers", action="store_true", help="end processes that it leaves behind")
     add("--hold", action="store_true", help="until sgs release")
 
 
