@@ -18,7 +18,7 @@ from simple_gpu_scheduler.queue.records import (
 
 _UPDATE = """
     UPDATE jobs SET priority = ?, gpus = ?, slots = ?, memory_mib = ?, auto_memory = ?,
-        timeout_s = ?, tries = ?, name = ?, not_before_s = ? WHERE id = ?
+        timeout_s = ?, tries = ?, name = ?, not_before_s = ?, later = ? WHERE id = ?
 """
 
 
@@ -57,5 +57,6 @@ def _check(entry: Entry) -> None:
 def _row(entry: Entry) -> tuple[object, ...]:
     return (
         entry.priority, entry.gpus, GPU_UNITS // entry.units, entry.memory_mib, entry.auto_memory,
-        entry.timeout_s, entry.tries, entry.name, entry.not_before_s, entry.id,
+        entry.timeout_s, entry.tries, entry.name, entry.not_before_s,
+        entry.not_before_s is not None, entry.id,
     )  # fmt: skip

@@ -6,6 +6,10 @@ import sqlite3
 
 from simple_gpu_scheduler.errors import SgsError
 
+#: The conditions of two indexes, word for word: so SQLite sees that they serve.
+IS_OPEN = "state IN ('queued', 'held', 'running')"
+IS_ENDED = "state IN ('succeeded', 'failed', 'cancelled', 'lost')"
+
 #: A step for each version; the database's `user_version` says how many were taken.
 _STEPS = (
     """
@@ -88,6 +92,18 @@ _STEPS = (
     ALTER TABLE jobs ADD COLUMN notified INTEGER NOT NULL DEFAULT 0;
     CREATE INDEX jobs_to_notify ON jobs (id) WHERE notify IS NOT NULL AND notified = 0
         AND state IN ('succeeded', 'failed', 'cancelled', 'lost');
+    """,
+    # What is to start later isn't among what is ready, and how many are in each state is counted
+    # without looking at them: neither may cost more the longer the queue is.
+    """
+    ALTER TABLE jobs ADD COLUMN later INTEGER NOT NULL DEFAULT 0;  -- its time hasn't come yet
+    UPDATE jobs SET later = 1 WHERE not_before_s IS NOT NULL;
+    DROP INDEX jobs_ready;
+    CREATE INDEX jobs_ready ON jobs (priority DESC, id)
+        WHERE state = 'queued' AND blockers = 0 AND later = 0;
+    CREATE INDEX jobs_later ON jobs (not_before_s) WHERE state = 'queued' AND later = 1;
+    CREATE INDEX jobs_ended ON jobs (state)
+        WHERE state IN ('succeeded', 'failed', 'cancelled', 'lost');
     """,
 )
 

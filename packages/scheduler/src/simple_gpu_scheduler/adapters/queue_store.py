@@ -13,6 +13,7 @@ from typing import Any
 
 from simple_gpu_scheduler.adapters.queue_file import QueueFile
 from simple_gpu_scheduler.adapters.queue_needs import queue_again
+from simple_gpu_scheduler.adapters.queue_schema import IS_ENDED, IS_OPEN
 from simple_gpu_scheduler.adapters.queue_submission import Submission, decoded
 from simple_gpu_scheduler.model import GPU_UNITS
 from simple_gpu_scheduler.queue.records import (
@@ -44,9 +45,6 @@ ORDERS = {
     "latest": "id DESC",
     "turn": "priority DESC, id",
 }
-
-#: Word for word the condition of the index of open jobs: else it isn't used.
-_OPEN = "state IN ('queued', 'held', 'running')"
 
 
 class QueueStore:
@@ -97,15 +95,20 @@ class QueueStore:
 
     def ready(self, now_s: float, most: int) -> list[Entry]:
         """The first jobs that nothing but GPUs keeps from starting, in the order of their turn."""
-        where = "state = 'queued' AND blockers = 0 AND (not_before_s IS NULL OR not_before_s <= ?)"
-        order = "ORDER BY priority DESC, id LIMIT ?"
-        return self._entries(f"WHERE {where} {order}", (now_s, most))
+        due = "state = 'queued' AND later = 1 AND not_before_s <= ?"
+        if self._file.all(f"SELECT 1 FROM jobs WHERE {due} LIMIT 1", (now_s,)):
+            with self._file.transaction() as database:
+                database.execute(f"UPDATE jobs SET later = 0 WHERE {due}", (now_s,))
+        return self._entries(
+            "WHERE state = 'queued' AND blockers = 0 AND later = 0 "
+            "ORDER BY priority DESC, id LIMIT ?",
+            (most,),
+        )
 
-    def next_time_s(self, now_s: float) -> float | None:
+    def next_time_s(self) -> float | None:
         """When the first job that is to start later may start."""
         (at_s,) = self._file.one(
-            "SELECT min(not_before_s) FROM jobs WHERE state = 'queued' AND not_before_s > ?",
-            (now_s,),
+            "SELECT min(not_before_s) FROM jobs WHERE state = 'queued' AND later = 1"
         )
         return None if at_s is None else float(at_s)
 
@@ -136,8 +139,9 @@ class QueueStore:
     ) -> dict[str, int]:
         """How many jobs are in each state that has some."""
         where, values = _where(states, group, name, None)
-        query = f"SELECT state, count(*) FROM jobs WHERE {where} GROUP BY state"
-        return dict(self._file.all(query, values))
+        query = "SELECT state, count(*) FROM jobs WHERE {} AND {} GROUP BY state"
+        halves = (query.format(half, where) for half in (IS_OPEN, IS_ENDED))  # an index for each
+        return dict(self._file.all(" UNION ALL ".join(halves), (*values, *values)))
 
     def context(self, number: int) -> Context:
         """The context of that number."""
@@ -200,8 +204,7 @@ class QueueStore:
     def to_notify(self) -> list[Entry]:
         """Jobs that have ended for good, and whose submitter wants to be told."""
         return self._entries(
-            "WHERE notify IS NOT NULL AND notified = 0 AND "
-            "state IN ('succeeded', 'failed', 'cancelled', 'lost')"
+            f"INDEXED BY jobs_to_notify WHERE notify IS NOT NULL AND notified = 0 AND {IS_ENDED}"
         )
 
     def notified(self, jobs: Sequence[int]) -> None:
@@ -216,7 +219,7 @@ class QueueStore:
         rows = self._file.all(
             "SELECT a.job, a.number, a.launcher, a.gpu_names, a.started_s, a.pid, a.start_ticks, "
             "a.boot, j.stop FROM jobs j JOIN attempts a ON a.job = j.id AND a.number = j.attempt "
-            "WHERE j.state = 'running'"
+            f"WHERE j.{IS_OPEN} AND j.state = 'running'"
         )
         return [
             (Attempt(row[0], row[1], row[2], _split(row[3]), *row[4:8]), row[8]) for row in rows
@@ -225,7 +228,7 @@ class QueueStore:
     def to_be_stopped(self) -> list[tuple[int, str]]:
         """Jobs that run and shall not any more, and why."""
         rows = self._file.all(
-            "SELECT id, stop FROM jobs WHERE state = 'running' AND stop IS NOT NULL"
+            f"SELECT id, stop FROM jobs WHERE {IS_OPEN} AND state = 'running' AND stop IS NOT NULL"
         )
         return [(job, why) for job, why in rows]
 
@@ -354,7 +357,9 @@ def _where(
     """A condition that all of these must meet, and its values."""
     wheres, values = ["1"], list[Any]()
     if states and set(states) <= set(OPEN_STATES):
-        wheres.append(_OPEN)
+        wheres.append(IS_OPEN)
+    elif states and set(states) <= set(ENDED_STATES):
+        wheres.append(IS_ENDED)
     for column, wanted in (
         ("state", states or None),
         ("group_name", [group] if isinstance(group, str) else group),

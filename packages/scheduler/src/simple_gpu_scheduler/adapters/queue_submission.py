@@ -26,8 +26,8 @@ from simple_gpu_scheduler.queue.records import (
 _INSERT = """
     INSERT INTO jobs (state, command, context, gpus, slots, memory_mib, auto_memory, priority,
         blockers, not_before_s, timeout_s, tries, name, group_name, key, submitted_s, ended_s,
-        reason, notify, snapshot, requeue, kill_leftovers)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        reason, notify, snapshot, requeue, kill_leftovers, later)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 
@@ -62,6 +62,7 @@ class Submission:
                 request.not_before_s, request.timeout_s, request.tries, request.name,
                 request.group, request.key, self._now_s, self._now_s if broken else None, broken,
                 request.notify, request.snapshot, request.requeue, request.kill_leftovers,
+                request.not_before_s is not None,
             ),
         )  # fmt: skip
         job = int(cursor.lastrowid or 0)

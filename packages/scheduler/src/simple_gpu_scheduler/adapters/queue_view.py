@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from simple_gpu_scheduler.adapters.queue_file import QueueFile
+from simple_gpu_scheduler.adapters.queue_schema import IS_ENDED, IS_OPEN
 from simple_gpu_scheduler.queue.records import QUEUED, STATES
 
 RUNS, READY, BLOCKED, HOLDS, ENDED = "runs", "ready", "blocked", "holds", "ended"
 
-#: As the index of open jobs says it: SQLite compares conditions by their words.
-_OPEN = "state IN ('queued', 'held', 'running')"
+#: As the index of ready jobs says it: SQLite compares conditions by their words.
+_IS_READY = "blockers = 0 AND later = 0"
 
 
 class _Section(NamedTuple):
@@ -32,29 +33,29 @@ _BY_TURN = _Section(
 )
 _SECTIONS = {
     RUNS: _Section(
-        f"{_OPEN} AND state = 'running'",
+        f"{IS_OPEN} AND state = 'running'",
         "started_s, id",
         "jobs.started_s < this.started_s OR jobs.started_s = this.started_s AND jobs.id < this.id",
     ),
-    READY: _BY_TURN._replace(where="state = 'queued' AND blockers = 0"),
-    BLOCKED: _BY_TURN._replace(where=f"{_OPEN} AND state = 'queued' AND blockers > 0"),
-    HOLDS: _Section(f"{_OPEN} AND state = 'held'", "id", "jobs.id < this.id"),
+    READY: _BY_TURN._replace(where=f"state = 'queued' AND {_IS_READY}"),
+    BLOCKED: _BY_TURN._replace(where=f"{IS_OPEN} AND state = 'queued' AND NOT ({_IS_READY})"),
+    HOLDS: _Section(f"{IS_OPEN} AND state = 'held'", "id", "jobs.id < this.id"),
     ENDED: _Section(
-        f"NOT {_OPEN}",
+        IS_ENDED,
         "ended_s DESC, id DESC",
         "jobs.ended_s > this.ended_s OR jobs.ended_s = this.ended_s AND jobs.id > this.id",
     ),
 }
 _NAMES = {"running": RUNS, "held": HOLDS}
 
-#: Jobs by their state, and whether they wait for others.
+#: Jobs by their state, and whether they wait for others, or for their time.
 Counts = Mapping[tuple[str, bool], int]
 _KINDS = (*((state, False) for state in STATES), (QUEUED, True))
 
 #: All in one pass; GROUP BY would sort the jobs.
 _COUNTED = ", ".join(
     f"count(*) FILTER (WHERE state = '{state}'"
-    + (f" AND (blockers > 0) = {blocked:d})" if state == QUEUED else ")")
+    + (f" AND ({_IS_READY}) != {blocked:d})" if state == QUEUED else ")")
     for state, blocked in _KINDS
 )
 
@@ -115,7 +116,7 @@ class QueueView:
         """The section of a job, and how many come before it there; None if it isn't meant."""
         where, values = _meant(words)
         row = self._file.all(
-            f"SELECT state, blockers > 0 FROM jobs WHERE id = ? AND {where}", (job, *values)
+            f"SELECT state, NOT ({_IS_READY}) FROM jobs WHERE id = ? AND {where}", (job, *values)
         )
         if not row:
             return None

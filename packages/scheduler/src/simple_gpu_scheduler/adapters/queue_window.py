@@ -61,7 +61,7 @@ class Window:
         self._entries = {one.id: one for one, _ in asked if why_not[one.id] is None}
         self._jobs = {job.seq: job for _, job in asked if job.seq in self._entries}
         self.rejected = [(one, why) for one, job in asked if (why := why_not[job.seq])]
-        self.later_s = self._store.next_time_s(now_s)
+        self.later_s = self._store.next_time_s()
         self.drained = self._store.setting("drained") == "1"
         self.is_stale = False
 
