@@ -84,6 +84,11 @@ def _gpus_of_machine(inherited: str | None) -> Chosen:
             f"no GPU found: the NVIDIA driver doesn't answer ({error}); if the machine has GPUs, "
             "see that nvidia-smi works, else name slots yourself, such as --gpus 0,1,2"
         ) from None
+    if not names:
+        raise UsageError(
+            "no GPU found: the NVIDIA driver answers, but has none; name slots yourself, such as "
+            "--gpus 0,1,2"
+        )
     ids = gpu_ids.visible_ids(names, inherited)
     if not ids:
         where = "" if inherited is None else f" within CUDA_VISIBLE_DEVICES={inherited!r}"
