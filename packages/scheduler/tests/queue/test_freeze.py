@@ -81,6 +81,14 @@ def test_it_runs_in_the_same_folder_within_its_own_copy(user: User) -> None:
     assert not (folder / "result").exists()
 
 
+def test_what_a_hook_knows_of_its_repository_is_not_the_jobs(user: User) -> None:
+    user.env |= {"GIT_DIR": str(user.folder / ".git"), "GIT_AUTHOR_NAME": "kept"}
+    log = finished(user, user.submit("--freeze", "--", "git rev-parse --git-dir; env"))
+    assert log.startswith(b".git\n")
+    assert b"GIT_DIR=" not in log
+    assert b"GIT_AUTHOR_NAME=kept" in log
+
+
 def test_its_exit_status_is_the_commands_own(user: User) -> None:
     finished(user, user.submit("--freeze", "--", "exit 7"), 7)
     finished(user, user.submit("--freeze", "--", "kill -9 $$"), 128 + 9)

@@ -66,7 +66,8 @@ def test_only_a_terminal_is_told_when_it_starts(user: User) -> None:
     ours, theirs = pty.openpty()
     subprocess.run(
         [SGS, "submit", "--at", "2100-01-01 8:00Z", "true"],
-        env={**user.env, "TZ": "Europe/Berlin"}, stderr=theirs, stdout=theirs, check=True,
+        env={**user.env, "TZ": "CET-1CEST,M3.5.0,M10.5.0/3"}, stderr=theirs, stdout=theirs,
+        check=True,
     )  # fmt: skip
     os.close(theirs)
     assert os.read(ours, 4096) == b"sgs submit: not before Fri 2100-01-01 09:00:00 CET\r\n2\r\n"
@@ -309,6 +310,12 @@ def test_what_is_wrong_is_said_and_nothing_accepted(
     user: User, words: list[str], said: str
 ) -> None:
     assert said in user.refused(*words)
+
+
+@pytest.mark.parametrize("command", ["status", "wait", "cancel"])
+def test_a_group_that_no_job_can_have_is_said(user: User, command: str) -> None:
+    said = user.say(command, "--group", b"\xff")
+    assert said == (2, b"", b"sgs: error: '\\udcff': expected text in UTF-8\n")
 
 
 def test_a_command_that_no_program_can_be_given_is_refused(user: User) -> None:

@@ -16,10 +16,11 @@ _OURS = (
     "core.fsyncObjectFiles=true", "core.sparseCheckout=false", "gc.auto=0",
 )  # fmt: skip
 
-#: Of its variables, those that don't name another repository.
-_HEEDED = frozenset(
-    b"GIT_CONFIG_GLOBAL GIT_CONFIG_SYSTEM GIT_CONFIG_NOSYSTEM GIT_EXEC_PATH "
-    b"GIT_CEILING_DIRECTORIES GIT_DISCOVERY_ACROSS_FILESYSTEM".split()
+#: Its variables that are about one repository, as hooks have them (`--local-env-vars`).
+_OF_A_REPOSITORY = frozenset(
+    b"GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_OBJECT_DIRECTORY GIT_COMMON_DIR GIT_PREFIX "
+    b"GIT_ALTERNATE_OBJECT_DIRECTORIES GIT_NAMESPACE GIT_IMPLICIT_WORK_TREE GIT_GRAFT_FILE "
+    b"GIT_SHALLOW_FILE GIT_NO_REPLACE_OBJECTS GIT_REPLACE_REF_BASE GIT_CONFIG".split()
 )
 
 #: No bytes are changed on the way in or out: neither line ends, nor keywords, nor large files.
@@ -63,8 +64,8 @@ def git(
 
 
 def names_a_repository(variable: bytes) -> bool:
-    """Whether an environment variable may tell git of a repository, as it does for hooks."""
-    return variable.startswith(b"GIT_") and variable not in _HEEDED
+    """Whether an environment variable would tell git of another repository than where it is."""
+    return variable in _OF_A_REPOSITORY
 
 
 def paths(listed: bytes) -> list[bytes]:

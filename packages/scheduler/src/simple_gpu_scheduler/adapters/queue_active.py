@@ -22,6 +22,7 @@ from simple_gpu_scheduler.queue.ending import TIMED_OUT, end_of, lost
 from simple_gpu_scheduler.queue.journal import Note
 from simple_gpu_scheduler.queue.records import Attempt, End, Entry
 from simple_gpu_scheduler.queue.recovery import Facts, fate
+from simple_gpu_scheduler.queue.wrapping import own_command
 
 #: How often to look whether orphans, or the rest of stopped jobs' process trees, have gone.
 _ORPHAN_CHECK_S, _TREE_CHECK_S = 0.5, 0.1
@@ -253,7 +254,7 @@ def job_of(entry: Entry) -> Job:
     """The next attempt of a job, as plans see it."""
     return Job(
         entry.id,
-        entry.command,
+        own_command(entry.command),
         entry.gpus,
         entry.units,
         entry.timeout_s,

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from simple_gpu_scheduler.adapters.queue_schema import bring_up_to_date
-from simple_gpu_scheduler.errors import SgsError
+from simple_gpu_scheduler.errors import SgsError, UsageError
 
 _BUSY_S = 30.0
 _LEAST_BYTES = 1 << 16
@@ -122,6 +122,10 @@ class QueueFile:
             yield
         except sqlite3.DatabaseError as error:
             raise SgsError(_in_words(self._path, error)) from None
+        except UnicodeEncodeError as error:
+            raise UsageError(f"{error.object!r}: expected text in UTF-8") from None
+        except OverflowError:
+            raise UsageError("there is no job of so large a number") from None
 
 
 def _in_words(path: str, error: sqlite3.DatabaseError) -> str:

@@ -13,6 +13,7 @@ from simple_gpu_scheduler.adapters.queue_processes import log_path
 from simple_gpu_scheduler.adapters.queue_store import QueueStore
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.queue.records import Entry
+from simple_gpu_scheduler.queue.wrapping import own_command
 
 _LOG = "notify.log"
 
@@ -80,4 +81,4 @@ def _about(entry: Entry, folder: str) -> dict[bytes, bytes]:
         "SGS_LOG": log_path(folder, entry.id, entry.attempt) if entry.attempt else "",
     }
     about = {name.encode(): os.fsencode(text) for name, text in texts.items()}
-    return {**about, b"SGS_COMMAND": entry.command}
+    return {**about, b"SGS_COMMAND": own_command(entry.command)}
