@@ -22,7 +22,7 @@ _START_LIMIT_S = 10.0
 _LOOK_AGAIN_S = 0.002
 
 #: What is the submitter's, or was given to him by another lease, is none of the server's.
-_NOT_ITS_OWN = ("SGS_LEASE", "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
+NOT_ITS_OWN = ("SGS_LEASE", "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
 
 
 class QueueHome:
@@ -120,7 +120,7 @@ class QueueHome:
         return lines[-1] if lines else ""
 
     def _start(self) -> subprocess.Popen[bytes]:
-        environ = {k: v for k, v in os.environ.items() if k not in _NOT_ITS_OWN}
+        environ = {k: v for k, v in os.environ.items() if k not in NOT_ITS_OWN}
         log_fd = os.open(
             os.path.join(self.folder, LOG), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600
         )
