@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from simple_gpu_scheduler.policy.learned import template
-from simple_gpu_scheduler.sim.metrics import percentile
+from simple_gpu_scheduler.quantiles import percentile
 
 
 class Runtimes(NamedTuple):
