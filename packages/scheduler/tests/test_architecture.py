@@ -19,7 +19,7 @@ PURE_OURS = ("simple_gpu_scheduler.model", "simple_gpu_scheduler.errors")
 #: Who may import whom: a module may use those above its own line, and none below.
 LAYERS = [
     ["errors"],
-    ["model", "durations", "devices", "memory_sizes"],
+    ["model", "durations", "devices", "memory_sizes", "quantiles"],
     [
         "gpu_ids",
         "directives",
@@ -37,6 +37,7 @@ LAYERS = [
         "occupancy",
         "availability",
         "who_has",
+        "usage",
         "memory_care",
         "lease_format",
         "lease_ports",

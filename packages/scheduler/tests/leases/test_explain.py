@@ -243,7 +243,9 @@ def test_without_a_gpu_that_is_well_it_would_fail(server: Server) -> None:
         (["--gpus", "0"], "expected a whole number, 1 to 4096"),
         (["--keep-free", "-1"], "--keep-free"),
         (["--spread", "--pack"], "argument --pack: not allowed with argument --spread"),
-        (["0"], "unrecognized arguments: 0"),
+        (["0"], "there is no job 0"),
+        (["--", "-1"], "'-1' is no job"),
+        (["1", "--gpus", "2"], "a job of the queue has said what it needs"),
     ],
 )
 def test_what_can_never_be_is_an_error(server: Server, options: list[str], message: str) -> None:

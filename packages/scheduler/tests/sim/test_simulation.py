@@ -16,8 +16,9 @@ from simple_gpu_scheduler.model import Card, Job, PipePolicy, Running, Snapshot,
 from simple_gpu_scheduler.policy import reservation
 from simple_gpu_scheduler.policy.orders import ORDERS
 from simple_gpu_scheduler.policy.plan import plan
+from simple_gpu_scheduler.quantiles import percentile
 from simple_gpu_scheduler.sim import synthetic
-from simple_gpu_scheduler.sim.metrics import idle_and_busy_s, late, measure, percentile
+from simple_gpu_scheduler.sim.metrics import idle_and_busy_s, late, measure
 from simple_gpu_scheduler.sim.simulate import EXCLUSIVE, Ran, simulate
 from simple_gpu_scheduler.sim.trace import Task, Trace, in_order, load, piece, possible, with_load
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from simple_gpu_scheduler.adapters.chosen_gpus import Chosen, watch_cards
@@ -21,7 +21,15 @@ class Glance:
     """What others leave of our GPUs, and who they are."""
 
     def __init__(
-        self, chosen: Chosen, *, avoid_strangers: bool, keep_free: int, **idle: Any
+        self,
+        chosen: Chosen,
+        *,
+        avoid_strangers: bool,
+        keep_free: int,
+        scheduler: int | None = None,
+        ours: Callable[[LeaseRecord], bool] = lambda _: False,
+        busy: Collection[str] = (),
+        **idle: Any,
     ) -> None:
         """Look, once.
 
@@ -29,13 +37,16 @@ class Glance:
             chosen: our GPUs.
             avoid_strangers: as in `CardWatch`, and so are the settings of `idle`.
             keep_free: as in `LeaseView`.
+            scheduler: the process of a scheduler that runs, to see who goes before it.
+            ours: tells the leases that are that scheduler's: they are as good as free.
+            busy: the cards on which it runs jobs.
 
         Raises:
             UsageError: nothing could ever be taken.
             SgsError: leases can't be read, or couldn't be kept here.
         """
         self._view = LeaseView(
-            _SeenOnce(),
+            _SeenOnce(scheduler),
             [Card(name) for name in chosen.keys],
             chosen.keys,
             uuids=chosen.uuids,
@@ -43,6 +54,9 @@ class Glance:
             watch=watch_cards(chosen, avoid_strangers=avoid_strangers, **idle),
             keep_free=keep_free,
         )
+        leases, _ = self._view.theirs
+        if own := {one.token for one in leases if ours(one)}:
+            self._view.look(own, busy=busy)
         self._avoid_strangers = avoid_strangers
         self.cards = self._view.cards  #: our GPUs, with what others have of them
 
@@ -75,12 +89,12 @@ class Glance:
 class _SeenOnce(LeaseDir):
     """The leases as they were at one moment; nothing is created for that."""
 
-    def __init__(self) -> None:
+    def __init__(self, scheduler: int | None) -> None:
         self.uid = os.geteuid()
         self._seen_once: tuple[list[LeaseRecord], list[Ticket]] = [], []
         if os.path.lexists(lease_dir()):
             super().__init__()  # what others couldn't use is an error here, too
-            self._seen_once = super().leases(), super().tickets()
+            self._seen_once = super().leases(), _before(scheduler, super().tickets())
 
     def leases(self) -> list[LeaseRecord]:
         """All that lived at that moment."""
@@ -89,3 +103,9 @@ class _SeenOnce(LeaseDir):
     def tickets(self) -> list[Ticket]:
         """All who waited at that moment."""
         return self._seen_once[1]
+
+
+def _before(scheduler: int | None, tickets: list[Ticket]) -> list[Ticket]:
+    """Those who go before it, if it waits itself; who comes now comes last."""
+    own_ns = [one.since_ns for one in tickets if one.pid == scheduler]
+    return [one for one in tickets if one.since_ns < min(own_ns)] if own_ns else tickets

@@ -20,7 +20,7 @@ _START_LIMIT_S = 10.0
 _LOOK_AGAIN_S = 0.002
 
 #: What is the submitter's, or was given to him by another lease, is none of the server's.
-_NOT_ITS_OWN = ("SGS_LEASE", "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
+NOT_ITS_OWN = ("SGS_LEASE", "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
 
 #: Where state and leases are, for those who start without our environment.
 _PLACES = ("SGS_STATE_DIR", "XDG_STATE_HOME", "SGS_LEASE_DIR", "LD_LIBRARY_PATH")
@@ -115,7 +115,7 @@ class QueueHome:
         return {name: os.environ[name] for name in _PLACES if name in os.environ}
 
     def _start(self) -> subprocess.Popen[bytes]:
-        environ = {k: v for k, v in os.environ.items() if k not in _NOT_ITS_OWN}
+        environ = {k: v for k, v in os.environ.items() if k not in NOT_ITS_OWN}
         log_fd = os.open(
             os.path.join(self.folder, LOG), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600
         )

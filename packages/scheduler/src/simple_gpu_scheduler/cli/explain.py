@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from simple_gpu_scheduler.adapters.chosen_gpus import Chosen, chosen_gpus
 from simple_gpu_scheduler.adapters.glance import Glance
@@ -33,13 +34,21 @@ DESCRIPTION = """\
 Show which GPUs a job of simple_gpu_scheduler would get if it came now, and why; or why it would
 wait, and for whom. The answer is the scheduler's own plan; no GPU is taken, nobody's turn changes.
 
-Each GPU has a line with what speaks for or against it; * marks those that the job would get."""
+Each GPU has a line with what speaks for or against it; * marks those that the job would get.
+
+With the number of a job of the queue: why it waits and when it will probably start, how long it
+will probably run, or how it ended."""
 
 EPILOG = """\
 --json prints an object: starts (true or false), gpus (those that the job would get), summary, and
-cards ([{gpu, chosen, fits, reason}]; fits: it has room for the job).
+cards ([{gpu, chosen, fits, reason}]; fits: it has room for the job). Of a job of the queue: id,
+state, command, how (it ended), reasons (why it waits), ahead (jobs before it), cards, starts_in
+and ends_in ({likely_s, soonest_s, latest_s}), forecast (the same in words), forecast_runs (that it
+rests on) and attempts ([{number, state, exit_code, signal, reason, gpus, started, ended, vram_mib,
+peak_vram_mib, user_s, system_s, max_rss_mib}]).
 
 examples:
+  sgs explain 7                      job 7 of the queue
   sgs explain                        a job that needs one whole GPU
   sgs explain --gpus 2               two GPUs: which are connected best?
   sgs explain --vram 30G --pack      30 GiB of one, on a GPU that is in use already
@@ -47,7 +56,7 @@ examples:
   sgs explain --on 0,1,2 --gpus 1    one of these
 
 exit status: 0 it would start now, 75 it would wait, 2 usage, or it could never run here, 1 leases
-can't be had, or all GPUs have failed."""
+can't be had, or all GPUs have failed; of a job of the queue 0."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -58,15 +67,13 @@ def main(argv: Sequence[str]) -> int:
         SgsError: leases can't be read.
     """
     args = _parser().parse_args(joined(argv))
+    if args.job is not None:
+        return _of_the_queue(args)
     chosen = chosen_gpus(None if args.on is None else [args.on], _say, option="--on")
     job = _job(args, chosen)
     _check(job, len(chosen.keys))
-    glance = Glance(
-        chosen,
-        avoid_strangers=args.on is None,
-        keep_free=args.keep_free,
-        **idle_limits(args),
-    )
+    idle: dict[str, Any] = idle_limits(args)
+    glance = Glance(chosen, avoid_strangers=args.on is None, keep_free=args.keep_free, **idle)
     _check(job, len(chosen.keys), glance)
     now_s = time.time()
     known = glance.known(lambda then_s: since(then_s, now_s))
@@ -74,6 +81,18 @@ def main(argv: Sequence[str]) -> int:
     found = explain(job, glance.cards, policy, known)
     print(json.dumps(_object(found)) if args.json else _text(found))
     return 0 if found.gpus else 1 if found.failed else BUSY
+
+
+def _of_the_queue(args: argparse.Namespace) -> int:
+    """What is known of a job that was submitted; it has said what it asks for."""
+    others = vars(_parser().parse_args([])) | {"job": args.job, "json": args.json}
+    if vars(args) != others:
+        raise UsageError(
+            "a job of the queue has said what it needs; expected no option but --json"
+        )
+    from simple_gpu_scheduler.cli.explain_job import explain_job
+
+    return explain_job(args.job, as_json=args.json)
 
 
 def _job(args: argparse.Namespace, chosen: Chosen) -> Job:
@@ -135,4 +154,5 @@ def _parser() -> argparse.ArgumentParser:
     add_placement_options(group)
     add_idle_options(group)
     parser.add_argument("--json", action="store_true", help="print an object instead")
+    parser.add_argument("job", nargs="?", metavar="ID", help="a job of the queue")
     return parser

@@ -30,6 +30,10 @@ COMMANDS = {
     "retry": ("simple_gpu_scheduler.cli.change:retry", "queue jobs again that have failed"),
     "clean": ("simple_gpu_scheduler.cli.clean", "remove the copies that frozen jobs ran in"),
     "edit": ("simple_gpu_scheduler.cli.edit", "change jobs of the queue that wait"),
+    "report": (
+        "simple_gpu_scheduler.cli.report",
+        "show what jobs of the queue used and how they fared",
+    ),
     "server": ("simple_gpu_scheduler.cli.server", "the process that starts the queue's jobs"),
     "lease": (
         "simple_gpu_scheduler.cli.lease",

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import math
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
 
+from simple_gpu_scheduler.cli.figure import pyplot, save
 from simple_gpu_scheduler.cli.parser import Parser
 from simple_gpu_scheduler.durations import parse_duration_s
-from simple_gpu_scheduler.errors import SgsError, UsageError
+from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.memory_sizes import parse_memory_mib
 from simple_gpu_scheduler.model import Card
 from simple_gpu_scheduler.policy.orders import ORDERS, PACKING_ORDER
@@ -144,7 +143,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Simulate, and print what came of it."""
     args = parse_args(sys.argv[1:] if argv is None else argv)
     if args.figure:
-        _pyplot()  # before the work, not after
+        pyplot()  # before the work, not after
     jobs = _jobs(args)
     ran = _simulated(args, jobs)
     base = ran[EXCLUSIVE]
@@ -243,30 +242,12 @@ def _as_json(
     }
 
 
-def _pyplot() -> Any:
-    try:
-        matplotlib = importlib.import_module("matplotlib")
-    except ImportError:
-        raise SgsError(
-            "--figure needs matplotlib, which is not installed; install it, or "
-            "simple-gpu-scheduler with its extra `simulate`"
-        ) from None
-    matplotlib.use("Agg")
-    return importlib.import_module("matplotlib.pyplot")
-
-
 def _draw(path: str, ran: dict[str, list[Ran]]) -> None:
-    plot = _pyplot()
-    figure, axes = plot.subplots(figsize=(7, 4), layout="constrained")
+    figure, axes = pyplot().subplots(figsize=(7, 4), layout="constrained")
     for name, jobs in ran.items():
         waits_h = sorted(one.wait_s / 3600 for one in jobs)
         parts = [(n + 1) / len(waits_h) for n in range(len(waits_h))]
         axes.step(waits_h, parts, where="post", label=name)
     axes.set(xlabel="waited at most (hours)", ylabel="part of the jobs", ylim=(0, 1))
     axes.legend()
-    try:
-        figure.savefig(path)
-    except (OSError, ValueError) as error:
-        raise SgsError(f"--figure {path!r} can't be written: {error}") from None
-    finally:
-        plot.close(figure)
+    save(figure, path)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from simple_gpu_scheduler.quantiles import percentile
 from simple_gpu_scheduler.sim.simulate import Ran
 from simple_gpu_scheduler.sim.trace import Task
 
@@ -61,11 +62,6 @@ def delays_s(ran: Sequence[Ran], baseline: Sequence[Ran]) -> list[float]:
     """How much later than under the baseline each job starts; below 0: sooner."""
     start_s = {one.seq: one.start_s for one in baseline}
     return [one.start_s - start_s[one.seq] for one in ran]
-
-
-def percentile(ordered: Sequence[float], percent: float) -> float:
-    """The smallest of the values that so many percent of them don't exceed (nearest rank)."""
-    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
 
 
 def idle_and_busy_s(ran: Sequence[Ran], gpus: int) -> tuple[float, float]:

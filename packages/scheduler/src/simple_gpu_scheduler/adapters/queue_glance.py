@@ -1,0 +1,94 @@
+"""What the queue's server sees when it plans, for somebody who asks; nothing is taken."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+
+from simple_gpu_scheduler.adapters.chosen_gpus import chosen_gpus
+from simple_gpu_scheduler.adapters.glance import Glance
+from simple_gpu_scheduler.adapters.peaks_file import peaks_path, read_peaks
+from simple_gpu_scheduler.adapters.queue_home import NOT_ITS_OWN, QueueHome
+from simple_gpu_scheduler.leasing import LeaseRecord
+from simple_gpu_scheduler.model import GPU_UNITS, Card, Job, PipePolicy, Running, Snapshot
+from simple_gpu_scheduler.policy.explain import Known
+from simple_gpu_scheduler.policy.learned import LearnedMemory
+from simple_gpu_scheduler.policy.orders import PACKING_ORDER
+from simple_gpu_scheduler.queue.records import RUNNING, Entry
+
+#: Jobs that are planned beyond the one that is asked about: they may pass it.
+_BEHIND = 64
+
+
+class QueueGlance:
+    """The GPUs of the queue, what runs on them, and who is next, at one moment."""
+
+    def __init__(self, home: QueueHome) -> None:
+        """Look, once.
+
+        Raises:
+            UsageError: there is no GPU.
+            SgsError: leases can't be read.
+        """
+        for name in NOT_ITS_OWN:  # who asks may be in a lease; the server isn't
+            os.environ.pop(name, None)
+        self._home = home
+        words = home.store.setting("gpus")
+        chosen = chosen_gpus(words.split(",") if words else None, lambda _: None)
+        has_driver = chosen.devices is not None
+        self._learned = LearnedMemory(read_peaks(peaks_path()) if has_driver else {})
+        self.policy = PipePolicy(order=PACKING_ORDER)
+        self.running = [
+            Running(self.job(one), one.gpu_names, 0, one.started_s or 0.0, one.started_s or 0.0)
+            for one in home.store.entries(states=[RUNNING])
+        ]
+        self._server = home.server_pid()
+        self._glance = Glance(
+            chosen,
+            avoid_strangers=not words,
+            keep_free=0,
+            scheduler=self._server,
+            ours=self._is_ours,
+            busy={gpu for one in self.running for gpu in one.gpus},
+        )
+        #: What is free of each, also of our own jobs.
+        self.cards = [_without(card, self.running) for card in self._glance.cards]
+
+    def job(self, entry: Entry) -> Job:
+        """A job as the server plans it."""
+        job = Job(
+            entry.id, entry.command, entry.gpus, entry.units, entry.timeout_s, entry.tries,
+            entry.attempt + 1, entry.memory_mib, auto_memory=entry.auto_memory,
+        )  # fmt: skip
+        return self._learned.asked(job)
+
+    def snapshot(self, now_s: float, ahead: int) -> Snapshot:
+        """What the server plans on, with so many jobs that wait and some behind them."""
+        waiting = self._home.store.ready(now_s, ahead + 1 + _BEHIND)
+        jobs = [self.job(one) for one in waiting]
+        return Snapshot(now_s, self._glance.cards, self.running, jobs)
+
+    def known(self, when: Callable[[float], str]) -> dict[str, Known]:
+        """Who has what of each GPU, our own jobs by their numbers."""
+        found = self._glance.known(when)
+        for one in self.running:
+            for gpu in found.keys() & one.gpus:
+                held = (f"job {one.job.seq} since {when(one.started_wall_s)}",)
+                found[gpu] = found[gpu]._replace(held=(*held, *found[gpu].held))
+        return found
+
+    def _is_ours(self, lease: LeaseRecord) -> bool:
+        """Whether the queue's server has it, or a job whose server is no more."""
+        if lease.uid != os.geteuid() or lease.kind != "job":
+            return False
+        orphan = bool(self.running) and not os.path.exists(f"/proc/{lease.pid}")
+        return lease.pid == self._server or orphan
+
+
+def _without(card: Card, running: Iterable[Running]) -> Card:
+    """What these leave of a card."""
+    jobs = [one.job for one in running if card.name in one.gpus]
+    return card._replace(
+        used_units=min(GPU_UNITS, card.used_units + sum(job.units for job in jobs)),
+        leased_mib=card.leased_mib + sum(job.memory_mib or 0 for job in jobs),
+    )
