@@ -152,7 +152,7 @@ def test_every_line_of_the_table_is_as_wide_as_the_screen(
 
 def cards(number: int) -> list[tuple[Gpu, Occupancy]]:
     return [
-        (Gpu(place, f"GPU-{place}", "NVIDIA H100", memory_total_mib=81920, memory_used_mib=4096),
+        (Gpu(place, f"GPU-{place}", "NVIDIA H100", memory_total_mib=81920, memory_used_mib=8192),
          Occupancy("free"))
         for place in range(number)
     ]  # fmt: skip
@@ -163,7 +163,7 @@ def lease(user: str, kind: str = "job", uid: int = 7) -> LeaseRecord:
 
 
 def test_who_has_which_card() -> None:
-    card = Gpu(0, "GPU-0", memory_total_mib=81920, memory_used_mib=40960, utilisation_percent=97)
+    card = Gpu(0, "GPU-0", memory_total_mib=81920, memory_used_mib=81920, utilisation_percent=97)
     stranger = GpuProcess(9, "bob", "python", 2048)
     unseen = GpuProcess(77, "", "", None)
     seen = [
@@ -236,8 +236,8 @@ def test_a_whole_screen_of_80_by_24() -> None:
     shown = picture(board(), WORDS, NOW_S, 80, 24)
     lines = [plain(one).rstrip() for part in shown for one in part]
     assert lines[0].startswith(" host  8 of 8 GPUs free  3 queued")
-    assert lines[1] == " 0  H100  \u2588\u00b7········  4.0/80.0G            free"
-    assert lines[9] == "  ID  state   GPUs  time  command" + " " * 33 + "all 1-3 of 3"
+    assert lines[1] == " 0  H100  █········· 8.0/80.0G            free"
+    assert lines[9] == "  ID  state   GPUs  time  command" + " " * 34 + "all 1-3 of 3"
     assert lines[10] == ">  1  queued  (1)      -  python train.py"
     assert lines[12] == "   3  queued  (1)      -  python train.py"
     assert lines[13] == "── job 1 queued " + "─" * 64
