@@ -37,9 +37,9 @@ class TopApp(Viewer):
         """What keys may do now; Textual asks."""
         if action not in _ACTIONS:
             return super().check_action(action, parameters)
-        if not isinstance(self.screen, Pager):
+        if self._pager is None:
             return not self._board.asks
-        return action == "quit" or (action in _CHANGES and self.screen.job is not None)
+        return action == "quit" or (action in _CHANGES and self._pager.job is not None)
 
     def action_leave(self) -> None:
         """Quit, whatever is on the screen."""

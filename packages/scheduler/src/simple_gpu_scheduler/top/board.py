@@ -141,7 +141,7 @@ def log_body(log: Log | None, entry: Entry) -> Sequence[str]:
 
 def _header(board: Board, now_s: float, width: int) -> Line:
     if board.seen is None:
-        return fitted(line(Piece(f" {board.host} ", "title"), " reading the queue ..."), width)
+        return fitted(line(Piece(f" {board.host}", "title"), "  reading the queue ..."), width)
     cards = () if board.cards is None else board.cards.cards
     return header(board.host, board.seen.counts, board.seen.server, cards, now_s, width)
 

@@ -78,7 +78,7 @@ def header(
 ) -> Line:  # fmt: skip
     """Where we are, how many jobs there are, and what is wrong."""
     clock = line(time.strftime("  %H:%M ", time.localtime(now_s)))
-    left = [Piece(f" {host} ", "title"), *_trouble(counts, server), *_free(seen)]
+    left = [Piece(f" {host}", "title"), *_trouble(counts, server), *_free(seen)]
     if not counts:
         left.append(Piece("  the queue is empty"))
     room = width - width_of(clock)

@@ -92,12 +92,11 @@ class Pager(Screen[None]):
         self._goes_on = at_end
         self._first = 0
         self._lines: list[Line] = []
+        self._parts = Lines(), Lines(), Lines()
 
     def compose(self) -> ComposeResult:
-        """Its parts."""
-        yield Lines(id="pager-head")
-        yield Lines(id="pager-body")
-        yield Lines(id="pager-foot")
+        """Its parts: whose lines they are, the lines, and the keys."""
+        yield from self._parts
 
     def on_mount(self) -> None:
         """It has a size now."""
@@ -143,13 +142,14 @@ class Pager(Screen[None]):
         width, rows = self.app.size.width, self._rows()
         self._first = self._last() if self._follow else min(self._first, self._last())
         shown = self._lines[self._first : self._first + rows]
-        self.query_one("#pager-head", Lines).show([self._head(width)])
-        self.query_one("#pager-body", Lines).show(shown, rows)
+        head, body, foot = self._parts
+        head.show([self._head(width)])
+        body.show(shown, rows)
         told = f"{self._first + 1}-{self._first + len(shown)} of {len(self._lines)} "
         if self._goes_on:
             told += "- follows " if self._follow else "- End follows "
-        foot = both_ends(line(Piece(_PAGER_KEYS, "heads")), line(Piece(told, "heads")), width)
-        self.query_one("#pager-foot", Lines).show([foot])
+        left, right = line(Piece(_PAGER_KEYS, "heads")), line(Piece(told, "heads"))
+        foot.show([both_ends(left, right, width)])
 
 
 class Confirm(ModalScreen[bool]):

@@ -62,6 +62,7 @@ class Viewer(App[None]):
         self._looks = Paced(self._look, _LEAST_REST_S)
         self._card_looks = Paced(self._look_at_cards, _LEAST_REST_S)
         self._log_looks = Paced(self._look_at_log, _LEAST_REST_S)
+        self._parts = {part: Lines(id=part) for part in Picture._fields}
         self._watches: list[Watch] = []
         self._version: object = None  #: of the queue's file, and who its server was, when read
         self._wish: Wish | None = None  #: as it was then
@@ -71,8 +72,7 @@ class Viewer(App[None]):
 
     def compose(self) -> ComposeResult:
         """The parts of the screen."""
-        for part in Picture._fields:
-            yield Lines(id=part)
+        yield from self._parts.values()
 
     def on_mount(self) -> None:
         """Begin to look and to listen."""
@@ -131,7 +131,14 @@ class Viewer(App[None]):
         )
 
     def _asked_about(self) -> int | None:
-        return self.screen.job if isinstance(self.screen, Pager) else None
+        pager = self._pager
+        return None if pager is None else pager.job
+
+    @property
+    def _pager(self) -> Pager | None:
+        """What is on top of the board; there is nothing at all while we quit."""
+        stack = self.screen_stack
+        return stack[-1] if stack and isinstance(stack[-1], Pager) else None
 
     def _take(self, seen: Seen, wish: Wish, moves: int) -> None:
         """See it; the place of the cursor only if nobody has moved it meanwhile."""
@@ -220,9 +227,9 @@ class Viewer(App[None]):
         for part, content in shown._asdict().items():
             one_line = part in ("header", "titles", "rule", "footer")
             height = 1 if one_line else getattr(divide(self._board, lines), part)
-            self.query_one(f"#{part}", Lines).show(content, height)
-        if isinstance(self.screen, Pager):
-            self.screen.show()
+            self._parts[part].show(content, height)
+        if (pager := self._pager) is not None:
+            pager.show()
 
     def _say(self, said: Piece) -> None:
         self._said_s = time.monotonic()
