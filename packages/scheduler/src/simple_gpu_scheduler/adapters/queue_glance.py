@@ -8,10 +8,13 @@ from collections.abc import Callable, Iterable
 from simple_gpu_scheduler.adapters.chosen_gpus import chosen_gpus
 from simple_gpu_scheduler.adapters.glance import Glance
 from simple_gpu_scheduler.adapters.peaks_file import peaks_path, read_peaks
+from simple_gpu_scheduler.adapters.queue_active import job_of
 from simple_gpu_scheduler.adapters.queue_home import NOT_ITS_OWN, QueueHome
+from simple_gpu_scheduler.adapters.queue_settings import ServerSettings
 from simple_gpu_scheduler.leasing import LeaseRecord
 from simple_gpu_scheduler.model import GPU_UNITS, Card, Job, PipePolicy, Running, Snapshot
 from simple_gpu_scheduler.policy.explain import Known
+from simple_gpu_scheduler.policy.fit import most_memory_mib
 from simple_gpu_scheduler.policy.learned import LearnedMemory
 from simple_gpu_scheduler.policy.orders import PACKING_ORDER
 from simple_gpu_scheduler.queue.records import RUNNING, Entry
@@ -37,30 +40,30 @@ class QueueGlance:
         chosen = chosen_gpus(words.split(",") if words else None, lambda _: None)
         has_driver = chosen.devices is not None
         self._learned = LearnedMemory(read_peaks(peaks_path()) if has_driver else {})
-        self.policy = PipePolicy(order=PACKING_ORDER)
-        self.running = [
-            Running(self.job(one), one.gpu_names, 0, one.started_s or 0.0, one.started_s or 0.0)
-            for one in home.store.entries(states=[RUNNING])
-        ]
+        settings = ServerSettings.read(home.store)
+        self.policy = PipePolicy(order=PACKING_ORDER, placement=settings.placement)
         self._server = home.server_pid()
+        self._active = home.store.entries(states=[RUNNING])
         self._glance = Glance(
             chosen,
             avoid_strangers=not words,
-            keep_free=0,
+            keep_free=settings.keep_free,
             scheduler=self._server,
             ours=self._is_ours,
-            busy={gpu for one in self.running for gpu in one.gpus},
+            busy={gpu for one in self._active for gpu in one.gpu_names},
+            idle_memory_mib=settings.idle_memory_mib,
+            idle_utilisation_percent=settings.idle_utilisation_percent,
         )
+        self.running = [
+            Running(self.job(one), one.gpu_names, 0, one.started_s or 0.0, one.started_s or 0.0)
+            for one in self._active
+        ]
         #: What is free of each, also of our own jobs.
         self.cards = [_without(card, self.running) for card in self._glance.cards]
 
     def job(self, entry: Entry) -> Job:
         """A job as the server plans it."""
-        job = Job(
-            entry.id, entry.command, entry.gpus, entry.units, entry.timeout_s, entry.tries,
-            entry.attempt + 1, entry.memory_mib, auto_memory=entry.auto_memory,
-        )  # fmt: skip
-        return self._learned.asked(job)
+        return self._learned.asked(job_of(entry), most_memory_mib(self._glance.cards, entry.gpus))
 
     def snapshot(self, now_s: float, ahead: int) -> Snapshot:
         """What the server plans on, with so many jobs that wait and some behind them."""
@@ -81,7 +84,7 @@ class QueueGlance:
         """Whether the queue's server has it, or a job whose server is no more."""
         if lease.uid != os.geteuid() or lease.kind != "job":
             return False
-        orphan = bool(self.running) and not os.path.exists(f"/proc/{lease.pid}")
+        orphan = bool(self._active) and not os.path.exists(f"/proc/{lease.pid}")
         return lease.pid == self._server or orphan
 
 

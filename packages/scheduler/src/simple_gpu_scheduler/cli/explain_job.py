@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 
 from simple_gpu_scheduler.adapters import queue_history
 from simple_gpu_scheduler.adapters.queue_home import QueueHome
-from simple_gpu_scheduler.cli.gpus_report import since
 from simple_gpu_scheduler.cli.queued_jobs import entries_of, how_it_ended
 from simple_gpu_scheduler.cli.waiting_job import Waits, in_words, rests_on, why_it_waits
-from simple_gpu_scheduler.durations import short_duration
+from simple_gpu_scheduler.durations import short_duration, since
 from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.memory_sizes import show_memory
 from simple_gpu_scheduler.queue.history import Run

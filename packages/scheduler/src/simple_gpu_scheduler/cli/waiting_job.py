@@ -8,8 +8,7 @@ from typing import NamedTuple
 from simple_gpu_scheduler.adapters import queue_history
 from simple_gpu_scheduler.adapters.queue_glance import QueueGlance
 from simple_gpu_scheduler.adapters.queue_home import QueueHome
-from simple_gpu_scheduler.cli.gpus_report import since
-from simple_gpu_scheduler.durations import short_duration
+from simple_gpu_scheduler.durations import short_duration, since
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.model import Job, Snapshot
 from simple_gpu_scheduler.policy.explain import Verdict, explain
