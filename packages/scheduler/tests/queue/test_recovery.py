@@ -68,6 +68,24 @@ def test_after_a_restart_of_the_machine_nothing_runs(
     assert fate(ATTEMPT._replace(boot="before", pid=pid), seen).what == expected
 
 
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [(facts(runs=True), "adopt"), (facts(marked=55), "adopt"), (facts(), "lost")],
+)
+def test_one_whose_process_is_known_has_begun_though_no_journal_says_so(
+    seen: Facts, expected: str
+) -> None:
+    found = fate(ATTEMPT._replace(pid=41, start_ticks=99), seen)
+    assert found.what == expected
+    assert found.note is not None
+    assert (found.note.pid, found.note.start_ticks) == (41, 99)
+
+
+def test_an_attempt_is_not_over_while_something_of_it_runs() -> None:
+    found = fate(ATTEMPT, facts(BEGINS, RUNS, marked=55))
+    assert (found.what, found.note) == ("adopt", RUNS)
+
+
 @given(st.sets(st.sampled_from([BEGINS, RUNS, ENDED, BROKEN])), st.booleans(), st.booleans())
 def test_what_may_have_begun_is_never_started_again(
     notes: set[Note], alive: bool, runs: bool

@@ -71,6 +71,10 @@ class ActiveJobs:
         """Those with leases of ours, or those that an earlier server has started."""
         return [one.running for one in self._jobs.values() if one.ours == ours]
 
+    def launchers(self) -> frozenset[str]:
+        """Those that were told to start them."""
+        return frozenset(one.attempt.launcher for one in self._jobs.values())
+
     @property
     def look_in_s(self) -> float | None:
         """How soon to look again where nobody tells; mostly None."""

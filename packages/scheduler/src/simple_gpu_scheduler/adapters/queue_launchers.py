@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import suppress
 
 from simple_gpu_scheduler.adapters import process_tree
@@ -71,12 +71,17 @@ class Launchers:
         known = [*self._dead, *(one.journal for one in self._old)]
         return self._facts(frozenset(one.name for one in self._old), known)
 
-    def forget_the_dead(self) -> None:
-        """All that their journals tell stands in the queue's file, on the disk."""
+    def forget_the_dead(self, needed: Container[str]) -> None:
+        """All that their journals tell stands in the queue's file, on the disk.
+
+        Args:
+            needed: names of those whose attempts aren't over: the next server may have to know.
+        """
         for journal in self._dead:
-            journal.remove()
-            journal.close()
-        self._dead = []
+            if journal.name not in needed:
+                journal.remove()
+                journal.close()
+        self._dead = [one for one in self._dead if one.name in needed]
 
     def bury(self, launcher: Launcher) -> Facts:
         """A launcher is gone; returns what is known of its attempts."""

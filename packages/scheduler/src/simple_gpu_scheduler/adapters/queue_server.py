@@ -249,7 +249,7 @@ class QueueServer:
             return
         self._unsynced_s = None
         if not self._news:
-            self._launchers.forget_the_dead()
+            self._launchers.forget_the_dead(self._active.launchers())
         self._launchers.retire_the_old()
 
     # sleep and hear
