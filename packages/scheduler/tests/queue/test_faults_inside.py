@@ -35,7 +35,9 @@ def test_nor_is_one_that_a_job_has_started_while_it_waits(shell: Shell) -> None:
     assert server is not None
     os.kill(server, signal.SIGKILL)
     ((folder,),) = [(shell.path.parent / "state" / "queue").iterdir()]
-    wait_until(lambda: (folder / "news").touch() or shell.server() not in (None, server), "another")
+    wait_until(
+        lambda: (folder / "news").touch() or shell.server() not in (None, server), "another"
+    )
     shell.sgs("cancel", "2")
     (shell.path / "go").touch()
     shell.sgs("wait", "1", "2", status=1)

@@ -3,26 +3,10 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
-from pathlib import Path
-
-import pytest
-
-from simple_gpu_scheduler.adapters.queue_wait import call
 
 from .conftest import Queue, wait_until
-from .witnesses import Witnesses, compiled
-
-
-@pytest.fixture(scope="session")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return compiled(tmp_path_factory.mktemp("witness"))
-
-
-@pytest.fixture
-def witnesses(tmp_path: Path, program: Path) -> Witnesses:
-    return Witnesses(tmp_path / "seen", program)
+from .witnesses import Witnesses
 
 
 def test_an_orphan_whose_launcher_s_journal_is_gone_is_not_started_again(

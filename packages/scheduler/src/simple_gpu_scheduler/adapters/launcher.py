@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from simple_gpu_scheduler.adapters import die_at
 from simple_gpu_scheduler.adapters.file_locks import is_held
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.queue.journal import Note, read_notes
@@ -181,17 +182,11 @@ def start_launcher(folder: str) -> Launcher:
     """
     name = f"{os.getpid()}-{time.time_ns():x}"
     log = os.path.join(folder, "launcher.log")
-    pid = os.posix_spawn(
-        sys.executable,
-        [sys.executable, "-I", "-S", _PROGRAM, folder, name],
-        {"PATH": os.defpath, "LANG": "C.UTF-8"},
-        file_actions=[
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
-            (os.POSIX_SPAWN_DUP2, 1, 2),
-        ],
-        setsid=True,
-    )
+    try:
+        pid = _spawn(folder, name, log)
+    except OSError as error:
+        why = error.strerror
+        raise SgsError(f"the process that starts jobs can't be started ({why})") from None
     try:
         _wait_for(os.path.join(folder, name + _SOCKET), pid, log)
         return Launcher(folder, name, pid)
@@ -199,6 +194,21 @@ def start_launcher(folder: str) -> Launcher:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
         raise
+
+
+def _spawn(folder: str, name: str, log: str) -> int:
+    chosen = {one: os.environ[one] for one in (die_at.VARIABLE,) if one in os.environ}
+    return os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-I", "-S", _PROGRAM, folder, name],
+        {"PATH": os.defpath, "LANG": "C.UTF-8", **chosen},
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+    )
 
 
 def _wait_for(path: str, pid: int, log: str) -> None:

@@ -10,6 +10,7 @@ never started.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -26,6 +27,10 @@ _LENGTH = struct.Struct("!I")
 _LEAST_FD = 100
 _MOST_FDS = 64
 _TRY_AGAIN_MS = 1000
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+#: Who has started us will come by then, or was killed.
+_UNSERVED_LIMIT_S = 120.0
 _DIE_AT = os.environ["SGS_DIE_AT"].split(":", 1) if "SGS_DIE_AT" in os.environ else None
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 
@@ -77,9 +82,9 @@ class _Orders:
         order: dict[str, Any] = json.loads(frame)
         return order
 
-    def take_fd(self) -> int:
-        """The descriptor that came with the frame."""
-        return self._fds.pop(0)
+    def take_fd(self) -> int | None:
+        """The descriptor that came with the frame; None if the kernel had none left for us."""
+        return self._fds.pop(0) if self._fds else None
 
     def close(self) -> None:
         """The server is gone: a frame that is not whole is none."""
@@ -110,6 +115,7 @@ class Launcher:
         self._poll.register(self._listening, select.POLLIN)
         self._poll.register(self._wake_fd, select.POLLIN)
         self._served = False
+        self._unserved_until_s = time.monotonic() + _UNSERVED_LIMIT_S
         self._retired = False  # another one takes the starts from now on
         self._unwritten = bytearray()  # of the journal: the disk is full
         self._delayed: list[tuple[dict[str, Any], int | None]] = []  # starts, meanwhile
@@ -117,20 +123,23 @@ class Launcher:
     def run(self) -> None:
         """Until nobody needs us."""
         while self._is_needed():
-            for fd, _ in self._poll.poll(_TRY_AGAIN_MS if self._unwritten else None):
+            looks_again = self._unwritten or self._delayed or not self._served
+            for fd, _ in self._poll.poll(_TRY_AGAIN_MS if looks_again else None):
                 if fd == self._wake_fd:
                     self._reap()
                 elif fd == self._listening.fileno():
                     self._welcome()
                 else:
                     self._heed()
-            if self._unwritten:
+            if self._unwritten or self._delayed:
                 self._catch_up()
         os.unlink(self._path)
 
     def _is_needed(self) -> bool:
+        if not self._served:
+            return time.monotonic() < self._unserved_until_s
         has_server = self._orders is not None and not self._retired
-        return bool(self._jobs or self._unwritten or has_server or not self._served)
+        return bool(self._jobs or self._unwritten or self._delayed or has_server)
 
     def _welcome(self) -> None:
         """Listen to a server, once we have done what the one before it asked for."""
@@ -159,17 +168,33 @@ class Launcher:
             self._poll.unregister(orders.connection)
             orders.close()
             self._orders = None
+            self._forget_the_delayed()
             self._poll.register(self._listening, select.POLLIN)
+
+    def _delay(self, order: dict[str, Any], lease_fd: int | None, log_fd: int | None) -> None:
+        if log_fd is not None:
+            os.close(log_fd)
+        self._delayed.append((order, lease_fd))
+
+    def _forget_the_delayed(self) -> None:
+        """The next server will see that they haven't begun, and start them anew."""
+        for _, lease_fd in self._delayed:
+            if lease_fd is not None:
+                os.close(lease_fd)
+        self._delayed.clear()
 
     def _start(self, order: dict[str, Any], lease_fd: int | None) -> None:
         job = _Job(order["job"], order["attempt"], lease_fd)
         _step("told")
-        if self._unwritten or not self._note("begins", job):
-            self._delayed.append((order, lease_fd))
-            return
-        _step("begins")
         try:
-            pid = self._spawn(order, lease_fd)
+            if order["leased"] and lease_fd is None:
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            log_fd = None if self._unwritten else _open_log(order["log"])
+            if log_fd is None or not self._promise(job):
+                self._delay(order, lease_fd, log_fd)
+                return
+            _step("begins")
+            pid = self._spawn(order, lease_fd, log_fd)
         except (OSError, ValueError) as error:
             self._let_go(job)
             why = getattr(error, "strerror", None) or str(error)
@@ -181,15 +206,9 @@ class Launcher:
         self._note("runs", job, pid, _start_ticks(pid), time.time())  # the server will look
         _step("runs")
 
-    def _spawn(self, order: dict[str, Any], lease_fd: int | None) -> int:
+    def _spawn(self, order: dict[str, Any], lease_fd: int | None, log_fd: int) -> int:
         cwd, umask, environ = self._contexts[order["context"]]
         ours = {os.fsencode(name): os.fsencode(value) for name, value in order["environ"].items()}
-        os.chdir(cwd)
-        os.umask(0o077)
-        log_fd = os.open(
-            order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
-        )
-        os.umask(umask)
         actions = [
             (os.POSIX_SPAWN_DUP2, self._null_fd, 0),
             (os.POSIX_SPAWN_DUP2, log_fd, 1),
@@ -198,6 +217,8 @@ class Launcher:
         if lease_fd is not None:  # onto itself: that makes the job inherit it
             actions.append((os.POSIX_SPAWN_DUP2, lease_fd, lease_fd))
         try:
+            os.chdir(cwd)
+            os.umask(umask)
             return os.posix_spawn(
                 order["shell"],
                 (order["shell"], "-c", os.fsencode(order["command"])),
@@ -209,6 +230,7 @@ class Launcher:
             )
         finally:
             os.close(log_fd)
+            os.umask(0o077)
             os.chdir("/")
 
     def _reap(self) -> None:
@@ -217,7 +239,7 @@ class Launcher:
         ended = False
         while self._jobs:
             # How it ended is written down before it is forgotten by the kernel: if we are killed
-            # in between, the server becomes its parent and sees it, too.
+            # in between, the server becomes its parent and sees it, too. A full disk has time.
             seen = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             if seen is None:
                 break
@@ -225,7 +247,8 @@ class Launcher:
             if job is not None:
                 code = seen.si_status if seen.si_code == os.CLD_EXITED else -seen.si_status
                 _step("seen")
-                self._note("exits", job, code, time.time())
+                if not self._note("exits", job, code, time.time()):
+                    break
                 _step("exits")
             _, _, usage = os.wait4(seen.si_pid, 0)
             if job is not None:
@@ -255,6 +278,18 @@ class Launcher:
         self._unwritten += json.dumps([what, job.number, job.attempt, *facts]).encode() + b"\n"
         return self._write()
 
+    def _promise(self, job: _Job) -> bool:
+        """Write down that it begins, or nothing at all; False if the disk is full."""
+        line = json.dumps(["begins", job.number, job.attempt]).encode() + b"\n"
+        size = os.fstat(self._journal_fd).st_size
+        try:
+            if os.write(self._journal_fd, line) == len(line):
+                return True
+        except OSError:
+            pass
+        os.ftruncate(self._journal_fd, size)
+        return False
+
     def _write(self) -> bool:
         try:
             while self._unwritten:
@@ -264,8 +299,9 @@ class Launcher:
         return True
 
     def _catch_up(self) -> None:
-        """There may be room on the disk again; a delayed start may stand there already."""
+        """There may be room on the disk again."""
         if self._write():
+            self._reap()
             delayed, self._delayed = self._delayed, []
             for order, lease_fd in delayed:
                 self._start(order, lease_fd)
@@ -292,9 +328,23 @@ def _listen(path: str) -> socket.socket:
 
 def _high(fd: int) -> int:
     """The descriptor under a number that no redirection of a script is in the way of."""
-    high_fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _LEAST_FD)
+    try:
+        high_fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _LEAST_FD)
+    except OSError:  # few are allowed (ulimit -n)
+        os.set_inheritable(fd, False)
+        return fd
     os.close(fd)
     return high_fd
+
+
+def _open_log(path: str) -> int | None:
+    """The file that a job prints to; None if the disk is full."""
+    try:
+        return os.open(path, _APPEND, 0o600)
+    except OSError as error:
+        if error.errno in _FULL:
+            return None
+        raise
 
 
 def _start_ticks(pid: int) -> int:

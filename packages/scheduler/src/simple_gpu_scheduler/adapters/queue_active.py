@@ -1,6 +1,6 @@
 """The queue's jobs that run: what launchers tell of them, how they are stopped, how they end.
 
-What is learned here is kept in `ends` and `begun` until the server has written it.
+What is learned here is kept in `ends`, `begun` and `unbegun` until the server has written it.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ class ActiveJobs:
         self._jobs: dict[int, Active] = {}
         self.ends: list[End] = []
         self.begun: list[Attempt] = []
+        self.unbegun: list[int] = []
         self.again = False  #: some that were to be started never were: they wait again
 
     def __contains__(self, job: object) -> bool:
@@ -190,8 +191,14 @@ class ActiveJobs:
         )
         if stop.timed_out and not one.stop:
             one.stop = TIMED_OUT
-            self._store.stop(one.entry.id, TIMED_OUT)
+            self._keep_stop(one)
         self._tree(one).signal(stop.signal)
+
+    def _keep_stop(self, one: Active) -> None:
+        try:
+            self._store.stop(one.entry.id, one.stop)
+        except SgsError as error:  # the next server would not know why it has ended, no more
+            self._say(f"error: {error}")
 
     # what became of those that an earlier server has started
 
@@ -232,7 +239,7 @@ class ActiveJobs:
     def _unstart(self, one: Active) -> None:
         """It never was: it waits again, or is over if it was to be stopped."""
         del self._jobs[one.entry.id]
-        self._store.unstart([one.entry.id])
+        self.unbegun.append(one.entry.id)
         self.again = True
         if one.stop:
             self.ends.append(

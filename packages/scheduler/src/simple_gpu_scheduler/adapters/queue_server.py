@@ -113,7 +113,8 @@ class QueueServer:
     @property
     def _news(self) -> bool:
         """True if something is to be written."""
-        return bool(self._active.ends or self._active.begun or self._rejected)
+        active = self._active
+        return bool(active.ends or active.begun or active.unbegun or self._rejected)
 
     # observe and plan
 
@@ -125,10 +126,12 @@ class QueueServer:
         """
         ended, rejected = list(self._active.ends), list(self._rejected)
         ends = [*ended, *rejected]
-        begun = list(self._active.begun)
+        begun, unbegun = list(self._active.begun), list(self._active.unbegun)
         taken: list[_Taken] = []
         try:
             with self._store.together():
+                if unbegun:
+                    self._store.unstart(unbegun)
                 if ends or begun:
                     step("heard")
                     self._window.is_stale |= self._store.went_on(begun, ends)
@@ -141,7 +144,8 @@ class QueueServer:
             self._window.is_stale = True
             raise
         step("written")
-        self._forget(len(ended), len(rejected), len(begun), wrote=bool(taken))
+        del self._active.unbegun[: len(unbegun)]
+        self._forget(len(ended), len(rejected), len(begun), wrote=bool(taken or unbegun))
         return decided, taken, all_taken
 
     def _plan(self) -> Plan:
