@@ -56,6 +56,7 @@ class Queue:
         self.store.set("gpus", "0,1,2,3")
         environ = tuple((k.encode(), v.encode()) for k, v in self.env.items() if k == "PATH")
         self.context = Context(bytes(path), environ, 0o022)
+        self.database = self.folder / "queue.sqlite3"
         self.server_log = path / "server.log"
         self.server: subprocess.Popen[bytes] | None = None
         self._servers: list[subprocess.Popen[bytes]] = []

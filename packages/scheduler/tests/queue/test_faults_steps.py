@@ -31,6 +31,6 @@ def test_an_orphan_whose_launcher_s_journal_is_gone_is_not_started_again(
     queue.wait(third)
     witnesses.go()
     queue.wait(job)
-    verdict = witnesses.verdict(queue.folder / "queue.sqlite3", [job, other, third])
+    verdict = witnesses.verdict(queue.database, [job, other, third])
     assert verdict.complaints() == {}
     assert verdict.unknown == [job]

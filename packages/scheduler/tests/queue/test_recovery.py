@@ -19,12 +19,17 @@ BROKEN = Note("broken", 7, 2, reason="no such folder")
 
 
 def facts(
-    *notes: Note, alive: bool = False, runs: bool = False, marked: int | None = None
+    *notes: Note,
+    alive: bool = False,
+    silent: bool = False,
+    runs: bool = False,
+    marked: int | None = None,
 ) -> Facts:
     by_kind = {one.what: one for one in notes}
     return Facts(
         "now",
         frozenset({"launcher"} if alive else ()),
+        frozenset({"launcher"} if silent else ()),
         {(7, 2): by_kind} if notes else {},
         lambda _: runs,
         lambda _: marked,
@@ -36,6 +41,9 @@ def facts(
     [
         (facts(), "unstart"),
         (facts(alive=True), "unstart"),
+        (facts(silent=True), "wait"),
+        (facts(BEGINS, silent=True), "wait"),
+        (facts(BEGINS, RUNS, EXITS, silent=True), "ended"),
         (facts(BEGINS, alive=True), "wait"),
         (facts(BEGINS, RUNS, alive=True), "wait"),
         (facts(BEGINS, RUNS, ENDED, alive=True), "ended"),

@@ -167,8 +167,8 @@ class ActiveJobs:
             note = Note("ended", one.entry.id, one.attempt.number, pid, 0, at_s, code_or_none)
             self._ended(one, note._replace(signal=number))
 
-    def bury(self, facts: Facts, launcher: str) -> None:
-        """A launcher is gone: what it had to do is over, orphaned, or was never begun."""
+    def decide(self, facts: Facts, launcher: str) -> None:
+        """A launcher is gone, or answers at last: see what became of all that it had to do."""
         for one in [one for one in self._jobs.values() if one.attempt.launcher == launcher]:
             self._decide(one, facts)
 

@@ -19,6 +19,7 @@ _MODULE = "simple_gpu_scheduler.adapters.queue_server_main"
 _START_LIMIT_S = 10.0
 _LOOK_AGAIN_S = 0.002
 
+#: A shell goes between, so that the server is no child of ours.
 _IN_BACKGROUND = '"$@" >&2 & echo $!'
 
 #: What is the submitter's, or was given to him by another lease, is none of the server's. Least of
@@ -92,12 +93,13 @@ class QueueHome:
 
     def stop_server(self) -> bool:
         """Have the server end, jobs run on; False if there is none, or it doesn't end in time."""
-        if not call(self.folder, b"stop"):
+        pid = self.server_pid()
+        if pid is None or not call(self.folder, b"stop"):
             return False
         until_s = time.monotonic() + _START_LIMIT_S
-        while self.server_pid() is not None and time.monotonic() < until_s:
+        while self.server_pid() == pid and time.monotonic() < until_s:
             time.sleep(_LOOK_AGAIN_S)
-        return self.server_pid() is None
+        return self.server_pid() != pid
 
     def log_path(self, job: int, attempt: int) -> str:
         """Where the output of an attempt is."""

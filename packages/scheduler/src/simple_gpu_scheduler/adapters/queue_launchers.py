@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Iterable, Iterator
+import time
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from simple_gpu_scheduler.adapters import process_tree
@@ -28,12 +29,19 @@ from simple_gpu_scheduler.queue.recovery import AttemptKey, Facts
 #: environments, it does its last ones and another takes over.
 _MOST_JOBS, _MOST_CONTEXTS = 50_000, 200
 
+#: One that ends can't be reached any more just before it is gone.
+_REACH_LIMIT_S, _REACH_AGAIN_S = 10.0, 0.005
+
 
 class Launchers:
     """Those that live, with what they have written down."""
 
     def __init__(self, folder: str, store: QueueStore) -> None:
-        """Listen to all of them; waits until each has done what an earlier server asked for."""
+        """Listen to all of them; waits until each has done what an earlier server asked for.
+
+        Raises:
+            SgsError: one lives, and can't be reached.
+        """
         self._folder = folder
         self._store = store
         self._contexts: dict[int, Context] = {}
@@ -44,15 +52,28 @@ class Launchers:
         self.mark = queue_mark(folder)  #: of our jobs' processes
         self.boot = boot_id()
         for journal in journals(folder):
-            if not journal.is_held() or not self._listen_to(journal.name):
-                self._dead.append(journal)
-            else:
+            if self._listen_to(journal):
                 journal.close()
+            else:
+                self._dead.append(journal)
 
-    def _listen_to(self, name: str) -> bool:
-        """Become the server of a launcher; False if it has ended meanwhile."""
-        with suppress(SgsError):
-            self._old.append(Launcher(self._folder, name, None))
+    def _listen_to(self, journal: Journal) -> bool:
+        """Become the server of a launcher, which is to do its last jobs; False if it has ended.
+
+        Raises:
+            SgsError: it lives, and can't be reached.
+        """
+        until_s = time.monotonic() + _REACH_LIMIT_S
+        while journal.is_held():
+            try:
+                launcher = Launcher(self._folder, journal.name, None)
+            except SgsError:  # it may just be ending
+                if time.monotonic() > until_s:
+                    raise
+                time.sleep(_REACH_AGAIN_S)
+                continue
+            launcher.retire()
+            self._old.append(launcher)
             return True
         return False
 
@@ -69,7 +90,11 @@ class Launchers:
     def facts_at_start(self) -> Facts:
         """What is known of the attempts of earlier servers."""
         known = [*self._dead, *(one.journal for one in self._old)]
-        return self._facts(frozenset(one.name for one in self._old), known)
+        return self._facts(self._old, known)
+
+    def facts_of(self, launcher: Launcher) -> Facts:
+        """What is known of the attempts of one that lives."""
+        return self._facts([launcher], [launcher.journal])
 
     def forget_the_dead(self, needed: Container[str]) -> None:
         """All that their journals tell stands in the queue's file, on the disk.
@@ -85,7 +110,7 @@ class Launchers:
 
     def bury(self, launcher: Launcher) -> Facts:
         """A launcher is gone; returns what is known of its attempts."""
-        facts = self._facts(frozenset(), [launcher.journal])
+        facts = self._facts([], [launcher.journal])
         if launcher is self._current:
             self._current = None
         else:
@@ -99,8 +124,9 @@ class Launchers:
         context = self._contexts.get(entry.context)
         if context is None:
             context = self._contexts[entry.context] = self._store.context(entry.context)
-        with suppress(OSError):  # it is gone: its journal tells whether it has heard that
-            self._to_start_with().start(
+        current = self._to_start_with()
+        try:
+            current.start(
                 entry.id,
                 attempt.number,
                 entry.command,
@@ -110,6 +136,17 @@ class Launchers:
                 log_path(self._folder, entry.id, attempt.number),
                 lease.fd,
             )
+        except TimeoutError:
+            self._doubt(current)
+        except OSError:  # it is gone: its journal tells whether it has heard that
+            pass
+
+    def _doubt(self, launcher: Launcher) -> None:
+        """It doesn't listen: another takes the starts from now on."""
+        with suppress(SgsError):
+            launcher.doubt()
+            self._old.append(launcher)
+            self._current = None
 
     def _environ(
         self, attempt: Attempt, job: Job, lease: Lease, context: Context
@@ -148,13 +185,18 @@ class Launchers:
             self._current = start_launcher(self._folder)
         return self._current
 
-    def _facts(self, alive: frozenset[str], known: Iterable[Journal]) -> Facts:
+    def _facts(self, alive: Sequence[Launcher], known: Iterable[Journal]) -> Facts:
         notes: dict[AttemptKey, dict[str, Note]] = {}
         for journal in known:
             for note in journal.read_all():
                 notes.setdefault((note.job, note.attempt), {})[note.what] = note
         return Facts(
-            self.boot, alive, notes, is_running, lambda one: Tree(self.mark, one).marked()
+            self.boot,
+            frozenset(one.name for one in alive if one.answers),
+            frozenset(one.name for one in alive if not one.answers),
+            notes,
+            is_running,
+            lambda one: Tree(self.mark, one).marked(),
         )
 
 

@@ -301,7 +301,10 @@ class QueueServer:
         """What launchers have written down, and which of them are gone."""
         for launcher in tuple(self._launchers):
             if everybody or launcher.wake_fd in fds:
+                answered = launcher.answers
                 for note in launcher.news():
                     self._active.heed(note)
                 if launcher.is_gone():
-                    self._active.bury(self._launchers.bury(launcher), launcher.name)
+                    self._active.decide(self._launchers.bury(launcher), launcher.name)
+                elif launcher.answers and not answered:
+                    self._active.decide(self._launchers.facts_of(launcher), launcher.name)

@@ -20,7 +20,7 @@ AttemptKey = tuple[int, int]
 class Fate(NamedTuple):
     """What is to be done about an attempt."""
 
-    what: str  #: unstart, wait (its launcher will tell), adopt (it runs on), ended, broken, lost
+    what: str  #: unstart, wait (its launcher tells), adopt (it runs on), ended, broken, lost
     note: Note | None = None
     reason: str = ""
 
@@ -30,6 +30,7 @@ class Facts(NamedTuple):
 
     boot: str  #: this start of the machine
     alive: frozenset[str]  #: launchers that live, and have done what they were told
+    silent: frozenset[str]  #: launchers that live and don't answer; they may have been stopped
     notes: Mapping[AttemptKey, Mapping[str, Note]]  #: of all journals, by kind
     is_running: Callable[[Note], bool]  #: whether the process of a `runs` is still that one
     has_marked: Callable[[Attempt], int | None]  #: the first process that carries its mark
@@ -45,6 +46,8 @@ def fate(attempt: Attempt, facts: Facts) -> Fate:
         return Fate("broken", notes["broken"], notes["broken"].reason)
     if attempt.boot != facts.boot:  # a power failure may have taken its `begins`
         return Fate("lost", reason="the machine was restarted while it ran")
+    if attempt.launcher in facts.silent:
+        return Fate("wait", notes.get("runs"))
     if "begins" not in notes and not attempt.pid:  # its journal may be gone when it has a process
         return Fate("unstart")
     if attempt.launcher in facts.alive:
