@@ -21,6 +21,8 @@ from simple_gpu_scheduler.adapters.queue_store import QueueStore
 from simple_gpu_scheduler.adapters.queue_wait import call
 from simple_gpu_scheduler.queue.records import OPEN_STATES, Context, Entry, Request
 
+from .witnesses import Witnesses, compiled
+
 BOUND_S = 60.0
 SGS = Path(sys.executable).parent / "sgs"
 
@@ -47,20 +49,22 @@ class Queue:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.folder = path / "queue"
-        self.folder.mkdir(mode=0o700)
+        self.folder.mkdir(mode=0o700, exist_ok=True)
         places = {"SGS_LEASE_DIR": str(path / "leases"), "SGS_STATE_DIR": str(path / "state")}
         self.env = {**os.environ, **places}
         self.store = QueueStore(str(self.folder / "queue.sqlite3"))
         self.store.set("gpus", "0,1,2,3")
         environ = tuple((k.encode(), v.encode()) for k, v in self.env.items() if k == "PATH")
         self.context = Context(bytes(path), environ, 0o022)
+        self.database = self.folder / "queue.sqlite3"
+        self.server_log = path / "server.log"
         self.server: subprocess.Popen[bytes] | None = None
         self._servers: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start a server."""
         module = "simple_gpu_scheduler.adapters.queue_server_main"
-        with open(self.path / "server.log", "ab") as log:
+        with open(self.server_log, "ab") as log:
             self.server = subprocess.Popen(
                 [sys.executable, "-m", module, str(self.folder)], env=self.env, stderr=log
             )
@@ -179,3 +183,15 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
     for job in one.objects():
         one.sgs("cancel", str(job["id"]))
     one.sgs("server", "stop")
+
+
+@pytest.fixture(scope="session")
+def witness(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program that jobs are, where they bear witness; see witness.c."""
+    return compiled(tmp_path_factory.mktemp("witness"))
+
+
+@pytest.fixture
+def witnesses(tmp_path: Path, witness: Path) -> Witnesses:
+    """What the jobs of this test have seen."""
+    return Witnesses(tmp_path / "seen", witness)

@@ -19,12 +19,17 @@ BROKEN = Note("broken", 7, 2, reason="no such folder")
 
 
 def facts(
-    *notes: Note, alive: bool = False, runs: bool = False, marked: int | None = None
+    *notes: Note,
+    alive: bool = False,
+    silent: bool = False,
+    runs: bool = False,
+    marked: int | None = None,
 ) -> Facts:
     by_kind = {one.what: one for one in notes}
     return Facts(
         "now",
         frozenset({"launcher"} if alive else ()),
+        frozenset({"launcher"} if silent else ()),
         {(7, 2): by_kind} if notes else {},
         lambda _: runs,
         lambda _: marked,
@@ -36,6 +41,9 @@ def facts(
     [
         (facts(), "unstart"),
         (facts(alive=True), "unstart"),
+        (facts(silent=True), "wait"),
+        (facts(BEGINS, silent=True), "wait"),
+        (facts(BEGINS, RUNS, EXITS, silent=True), "ended"),
         (facts(BEGINS, alive=True), "wait"),
         (facts(BEGINS, RUNS, alive=True), "wait"),
         (facts(BEGINS, RUNS, ENDED, alive=True), "ended"),
@@ -68,6 +76,24 @@ def test_after_a_restart_of_the_machine_nothing_runs(
     assert fate(ATTEMPT._replace(boot="before", pid=pid), seen).what == expected
 
 
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [(facts(runs=True), "adopt"), (facts(marked=55), "adopt"), (facts(), "lost")],
+)
+def test_one_whose_process_is_known_has_begun_though_no_journal_says_so(
+    seen: Facts, expected: str
+) -> None:
+    found = fate(ATTEMPT._replace(pid=41, start_ticks=99), seen)
+    assert found.what == expected
+    assert found.note is not None
+    assert (found.note.pid, found.note.start_ticks) == (41, 99)
+
+
+def test_an_attempt_is_not_over_while_something_of_it_runs() -> None:
+    found = fate(ATTEMPT, facts(BEGINS, RUNS, marked=55))
+    assert (found.what, found.note) == ("adopt", RUNS)
+
+
 @given(st.sets(st.sampled_from([BEGINS, RUNS, ENDED, BROKEN])), st.booleans(), st.booleans())
 def test_what_may_have_begun_is_never_started_again(
     notes: set[Note], alive: bool, runs: bool
@@ -80,13 +106,13 @@ def test_what_may_have_begun_is_never_started_again(
 
 def test_a_journal_is_read_line_by_line_and_torn_lines_are_passed_over() -> None:
     data = (
-        b'["begins", 7, 2]\n["runs", 7, 2, 41, 99, 1.5]\n{torn\n'
+        b'["begins", 7, 2]\n["runs", 7, 2, 41, 99, 101, 1.5]\n{torn\n'
         b'["exits", 7, 2, -9, 2.9]\n["ended", 7, 2, -9, 3.0, 0.5, 0.25, 12]\n'
         b'["broken", 8, 1, "no", 4.5]\n["what", 1]\n["ended", 9'
     )
     notes, rest = read_notes(data)
     assert [one.what for one in notes] == ["begins", "runs", "exits", "ended", "broken"]
-    assert (notes[1].pid, notes[1].start_ticks) == (41, 99)
+    assert (notes[1].pid, notes[1].start_ticks, notes[1].last_ticks) == (41, 99, 101)
     assert (notes[2].exit_code, notes[2].signal, notes[2].at_s) == (None, 9, 2.9)
     assert (notes[3].exit_code, notes[3].signal, notes[3].max_rss_mib) == (None, 9, 12)
     assert (notes[4].reason, notes[4].at_s, rest) == ("no", 4.5, b'["ended", 9')

@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from simple_gpu_scheduler.adapters import die_at
 from simple_gpu_scheduler.adapters.file_locks import is_held
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.queue.journal import Note, read_notes
@@ -25,7 +26,8 @@ _PROGRAM = str(Path(__file__).with_name("launcher_main.py"))
 _LENGTH = struct.Struct("!I")
 _JOURNAL, _SOCKET = ".journal", ".sock"
 _START_LIMIT_S = 30.0
-_SEND_LIMIT_S = 30.0
+_SEND_LIMIT_S = 5.0
+_PATIENCE_S = 5.0
 _LOOK_AGAIN_S = 0.005
 
 
@@ -35,12 +37,15 @@ class Launcher:
     def __init__(self, folder: str, name: str, pid: int | None) -> None:
         """Become its server; waits until it has done what the server before us asked for.
 
+        That is known once it `answers`; one that was stopped does so only when it goes on.
+
         Args:
             pid: of a child of ours; None for one that an earlier server has started.
 
         Raises:
-            SgsError: it doesn't answer.
+            SgsError: it has ended, or can't be reached.
         """
+        self._folder = folder
         self.name = name
         self.pid = pid
         self.jobs = 0  #: that we have told it to start
@@ -48,6 +53,9 @@ class Launcher:
         self._socket = _connect(folder, name)
         self._settings: dict[Hashable, int] = {}  # that it knows, by numbers
         self._hung_up = False
+        self.answers = _is_readable(self._socket, _START_LIMIT_S if pid else _PATIENCE_S)
+        if pid and not self.answers:
+            raise SgsError(f"the launcher {name} in {folder} doesn't answer")
 
     @property
     def wake_fd(self) -> int:
@@ -88,10 +96,24 @@ class Launcher:
         with suppress(OSError):
             self._send(["retire"])
 
+    def doubt(self) -> None:
+        """It doesn't listen: whether it has heard the last orders it will say when it answers.
+
+        Raises:
+            SgsError: it is gone.
+        """
+        again = _connect(self._folder, self.name)
+        self._socket.close()  # what isn't a whole order there is none
+        self._socket = again
+        self.answers = False
+        self.retire()
+
     def news(self) -> list[Note]:
         """What was written down since the last time."""
         try:
-            self._hung_up = self._hung_up or not self._socket.recv(4096)
+            told = self._socket.recv(4096)
+            self._hung_up = self._hung_up or not told
+            self.answers = self.answers or bool(told)
         except BlockingIOError:
             pass
         except ConnectionResetError:
@@ -177,17 +199,11 @@ def start_launcher(folder: str) -> Launcher:
     """
     name = f"{os.getpid()}-{time.time_ns():x}"
     log = os.path.join(folder, "launcher.log")
-    pid = os.posix_spawn(
-        sys.executable,
-        [sys.executable, "-I", "-S", _PROGRAM, folder, name],
-        {"PATH": os.defpath, "LANG": "C.UTF-8"},
-        file_actions=[
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
-            (os.POSIX_SPAWN_DUP2, 1, 2),
-        ],
-        setsid=True,
-    )
+    try:
+        pid = _spawn(folder, name, log)
+    except OSError as error:
+        why = error.strerror
+        raise SgsError(f"the process that starts jobs can't be started ({why})") from None
     try:
         _wait_for(os.path.join(folder, name + _SOCKET), pid, log)
         return Launcher(folder, name, pid)
@@ -195,6 +211,21 @@ def start_launcher(folder: str) -> Launcher:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
         raise
+
+
+def _spawn(folder: str, name: str, log: str) -> int:
+    chosen = {one: os.environ[one] for one in (die_at.VARIABLE,) if one in os.environ}
+    return os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-I", "-S", _PROGRAM, folder, name],
+        {"PATH": os.defpath, "LANG": "C.UTF-8", **chosen},
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+    )
 
 
 def _wait_for(path: str, pid: int, log: str) -> None:
@@ -206,19 +237,22 @@ def _wait_for(path: str, pid: int, log: str) -> None:
         time.sleep(_LOOK_AGAIN_S)
 
 
+def _is_readable(connection: socket.socket, limit_s: float) -> bool:
+    """Whether it says something: by its first byte it has done all that it was told before."""
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    return bool(poll.poll(limit_s * 1000))
+
+
 def _connect(folder: str, name: str) -> socket.socket:
-    """Connect, and wait for its first byte: then it has done all that it was told before."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        connection.settimeout(_START_LIMIT_S)
-        connection.connect(f"/proc/self/fd/{directory}/{name}{_SOCKET}")
-        if not connection.recv(1):
-            raise ConnectionResetError(104, "it has ended")
         connection.setblocking(False)
+        connection.connect(f"/proc/self/fd/{directory}/{name}{_SOCKET}")
     except OSError as error:
         connection.close()
-        why = error.strerror or "it doesn't answer"
+        why = error.strerror
         raise SgsError(f"the launcher {name} in {folder} can't be reached: {why}") from None
     finally:
         os.close(directory)

@@ -10,6 +10,7 @@ never started.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -27,7 +28,12 @@ _OURS_ALONE = 0o077
 _LENGTH = struct.Struct("!I")
 _LEAST_FD = 100
 _MOST_FDS = 64
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _TRY_AGAIN_MS = 1000
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+#: Who has started us will come by then, or was killed.
+_UNSERVED_LIMIT_S = 120.0
 _DIE_AT = os.environ["SGS_DIE_AT"].split(":", 1) if "SGS_DIE_AT" in os.environ else None
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 
@@ -41,7 +47,7 @@ _IGNORED = (*_ENDING, signal.SIGPIPE, signal.SIGXFSZ)
 class _Job:
     """A job that is to run, or does."""
 
-    def __init__(self, order: list[Any], lease_fd: int) -> None:
+    def __init__(self, order: list[Any], lease_fd: int | None) -> None:
         _, self.number, self.attempt, self.command, self.setting, self.lease = order
         self.lease_fd = lease_fd
         self.named = b"%d, %d" % (self.number, self.attempt)  #: in the journal
@@ -79,9 +85,9 @@ class _Orders:
         order: list[Any] = json.loads(frame)
         return order
 
-    def take_fd(self) -> int:
-        """The descriptor that came with the frame."""
-        return self._fds.pop(0)
+    def take_fd(self) -> int | None:
+        """The descriptor that came with the frame; None if the kernel had none left for us."""
+        return self._fds.pop(0) if self._fds else None
 
     def close(self) -> None:
         """The server is gone: a frame that is not whole is none."""
@@ -113,6 +119,7 @@ class Launcher:
         self._poll.register(self._listening, select.POLLIN)
         self._poll.register(self._wake_fd, select.POLLIN)
         self._served = False
+        self._unserved_until_s = time.monotonic() + _UNSERVED_LIMIT_S
         self._retired = False  # another one takes the starts from now on
         self._unwritten = bytearray()  # of the journal: the disk is full
         self._delayed: list[_Job] = []  # starts, meanwhile
@@ -120,20 +127,23 @@ class Launcher:
     def run(self) -> None:
         """Until nobody needs us."""
         while self._is_needed():
-            for fd, _ in self._poll.poll(_TRY_AGAIN_MS if self._unwritten else None):
+            looks_again = self._unwritten or self._delayed or not self._served
+            for fd, _ in self._poll.poll(_TRY_AGAIN_MS if looks_again else None):
                 if fd == self._wake_fd:
                     self._reap()
                 elif fd == self._listening.fileno():
                     self._welcome()
                 else:
                     self._heed()
-            if self._unwritten:
+            if self._unwritten or self._delayed:
                 self._catch_up()
         os.unlink(self._path)
 
     def _is_needed(self) -> bool:
+        if not self._served:
+            return time.monotonic() < self._unserved_until_s
         has_server = self._orders is not None and not self._retired
-        return bool(self._jobs or self._unwritten or has_server or not self._served)
+        return bool(self._jobs or self._unwritten or self._delayed or has_server)
 
     def _welcome(self) -> None:
         """Listen to a server, once we have done what the one before it asked for."""
@@ -162,16 +172,33 @@ class Launcher:
             self._poll.unregister(orders.connection)
             orders.close()
             self._orders = None
+            self._forget_the_delayed()
             self._poll.register(self._listening, select.POLLIN)
+
+    def _delay(self, job: _Job, log_fd: int | None) -> None:
+        if log_fd is not None:
+            os.close(log_fd)
+        self._delayed.append(job)
+
+    def _forget_the_delayed(self) -> None:
+        """The next server will see that they haven't begun, and start them anew."""
+        for job in self._delayed:
+            if job.lease_fd is not None:
+                os.close(job.lease_fd)
+        self._delayed.clear()
 
     def _start(self, job: _Job) -> None:
         _step("told")
-        if self._unwritten or not self._note(b"begins", job):
-            self._delayed.append(job)
-            return
-        _step("begins")
         try:
-            pid = self._spawn(job)
+            if job.lease_fd is None:
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            log_fd = None if self._unwritten else _open_log(self._logs % (job.number, job.attempt))
+            if log_fd is None or not self._promise(job):
+                self._delay(job, log_fd)
+                return
+            _step("begins")
+            first = _ticks()
+            pid = self._spawn(job, job.lease_fd, log_fd)
         except (OSError, ValueError) as error:
             self._let_go(job)
             why = getattr(error, "strerror", None) or str(error)
@@ -180,15 +207,14 @@ class Launcher:
             return
         _step("spawned")
         self._jobs[pid] = job  # the server will look by itself
-        self._note(b"runs", job, b", %d, %d, %.6f" % (pid, _start_ticks(pid), time.time()))
+        self._note(b"runs", job, b", %d, %d, %d, %.6f" % (pid, first, _ticks(), time.time()))
         _step("runs")
 
-    def _spawn(self, job: _Job) -> int:
+    def _spawn(self, job: _Job, lease_fd: int, log_fd: int) -> int:
         cwd, umask, environ = self._settings[job.setting]
-        log_fd = os.open(self._logs % (job.number, job.attempt), _APPEND, 0o600)
-        os.umask(umask)
         try:
             os.chdir(cwd)
+            os.umask(umask)
             return os.posix_spawn(
                 _SHELL,
                 (_SHELL, b"-c", os.fsencode(job.command)),
@@ -198,7 +224,7 @@ class Launcher:
                     (os.POSIX_SPAWN_DUP2, log_fd, 1),
                     (os.POSIX_SPAWN_DUP2, log_fd, 2),
                     # Onto itself: that makes the job inherit it.
-                    (os.POSIX_SPAWN_DUP2, job.lease_fd, job.lease_fd),
+                    (os.POSIX_SPAWN_DUP2, lease_fd, lease_fd),
                 ),
                 setsid=True,
                 setsigmask=(),
@@ -215,7 +241,7 @@ class Launcher:
         ended = False
         while self._jobs:
             # How it ended is written down before it is forgotten by the kernel: if we are killed
-            # in between, the server becomes its parent and sees it, too.
+            # in between, the server becomes its parent and sees it, too. A full disk has time.
             seen = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             if seen is None:
                 break
@@ -223,7 +249,8 @@ class Launcher:
             if job is not None:
                 code = seen.si_status if seen.si_code == os.CLD_EXITED else -seen.si_status
                 _step("seen")
-                self._note(b"exits", job, b", %d, %.6f" % (code, time.time()))
+                if not self._note(b"exits", job, b", %d, %.6f" % (code, time.time())):
+                    break
                 _step("exits")
             _, _, usage = os.wait4(seen.si_pid, 0)
             if job is not None:
@@ -242,15 +269,27 @@ class Launcher:
 
     def _let_go(self, job: _Job) -> None:
         """Give up the lease; without a server nobody else would end it for a stray child."""
-        if self._orders is None:
-            with suppress(OSError):
-                fcntl.flock(job.lease_fd, fcntl.LOCK_UN)
-        os.close(job.lease_fd)
+        if job.lease_fd is not None:
+            if self._orders is None:
+                with suppress(OSError):
+                    fcntl.flock(job.lease_fd, fcntl.LOCK_UN)
+            os.close(job.lease_fd)
 
     def _note(self, what: bytes, job: _Job, facts: bytes = b"") -> bool:
         """Write a line of JSON; False if it is still to be written, the disk being full."""
         self._unwritten += b'["%s", %s%s]\n' % (what, job.named, facts)
         return self._write()
+
+    def _promise(self, job: _Job) -> bool:
+        """Write down that it begins, or nothing at all; False if the disk is full."""
+        line = b'["begins", %s]\n' % job.named
+        try:
+            written = os.write(self._journal_fd, line)
+        except OSError:
+            return False
+        if written < len(line):
+            os.ftruncate(self._journal_fd, os.fstat(self._journal_fd).st_size - written)
+        return written == len(line)
 
     def _write(self) -> bool:
         try:
@@ -261,8 +300,9 @@ class Launcher:
         return True
 
     def _catch_up(self) -> None:
-        """There may be room on the disk again; a delayed start may stand there already."""
+        """There may be room on the disk again."""
         if self._write():
+            self._reap()
             delayed, self._delayed = self._delayed, []
             for job in delayed:
                 self._start(job)
@@ -300,19 +340,30 @@ def _about(job: _Job) -> dict[bytes, bytes]:
 
 def _high(fd: int) -> int:
     """The descriptor under a number that no redirection of a script is in the way of."""
-    high_fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _LEAST_FD)
+    try:
+        high_fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _LEAST_FD)
+    except OSError:  # few are allowed (ulimit -n)
+        os.set_inheritable(fd, False)
+        return fd
     os.close(fd)
     return high_fd
 
 
-def _start_ticks(pid: int) -> int:
-    """When it started, since boot; 0 if it is gone already."""
+def _open_log(path: bytes) -> int | None:
+    """The file that a job prints to; None if the disk is full."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            text = file.read()
-    except OSError:
-        return 0
-    return int(text[text.rindex(b")") + 2 :].split()[19])
+        return os.open(path, _APPEND, 0o600)
+    except OSError as error:
+        if error.errno in _FULL:
+            return None
+        raise
+
+
+def _ticks() -> int:
+    """The clock by which the kernel says when a process was started (proc(5), stat): to look there
+    would cost more than all else that we do, just as the process is being made.
+    """
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * _TICKS_PER_S)
 
 
 def _step(name: str) -> None:

@@ -1,6 +1,6 @@
 """The queue's jobs that run: what launchers tell of them, how they are stopped, how they end.
 
-What is learned here is kept in `ends` and `begun` until the server has written it.
+What is learned here is kept in `ends`, `begun` and `unbegun` until the server has written it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 
 from simple_gpu_scheduler.adapters.lease_holder import LeaseHolder
 from simple_gpu_scheduler.adapters.queue_launchers import Launchers
-from simple_gpu_scheduler.adapters.queue_processes import Tree, is_running
+from simple_gpu_scheduler.adapters.queue_processes import Tree, exactly, is_running
 from simple_gpu_scheduler.adapters.queue_sight import Sight
 from simple_gpu_scheduler.adapters.queue_store import QueueStore
 from simple_gpu_scheduler.errors import SgsError
@@ -68,6 +68,8 @@ class ActiveJobs:
         self._jobs: dict[int, Active] = {}
         self.ends: list[End] = []
         self.begun: list[Attempt] = []
+        self.unbegun: list[int] = []
+        self._fresh: list[Active] = []  # processes that aren't written down yet
         self.again = False  #: some that were to be started never were: they wait again
 
     def __contains__(self, job: object) -> bool:
@@ -76,6 +78,10 @@ class ActiveJobs:
     def running(self, *, ours: bool) -> list[Running]:
         """Those with leases of ours, or those that an earlier server has started."""
         return [one.running for one in self._jobs.values() if one.ours == ours]
+
+    def launchers(self) -> frozenset[str]:
+        """Those that were told to start them."""
+        return frozenset(one.attempt.launcher for one in self._jobs.values())
 
     @property
     def look_in_s(self) -> float | None:
@@ -105,11 +111,21 @@ class ActiveJobs:
             self._ended(one, note)
 
     def _runs(self, one: Active, note: Note) -> None:
-        one.attempt = one.attempt._replace(pid=note.pid, start_ticks=note.start_ticks)
+        one.attempt = one.attempt._replace(
+            pid=note.pid, start_ticks=note.start_ticks, last_ticks=note.last_ticks
+        )
         one.running = one.running._replace(pid=note.pid)
-        self.begun.append(one.attempt)
+        self._fresh.append(one)
         if one.stop:  # we wanted to stop it before we knew its process
             self.signal(Stop(one.running, signal.SIGTERM))
+
+    def note_processes(self) -> None:
+        """Have the processes of those that still run written down, who they are exactly."""
+        for one in self._fresh:
+            if one.ended is None and self._jobs.get(one.entry.id) is one:
+                one.attempt = exactly(one.attempt)
+                self.begun.append(one.attempt)
+        self._fresh = []
 
     def _ended(self, one: Active, note: Note) -> None:
         """Its process has ended. One that we stop is over once all of its processes are gone."""
@@ -168,8 +184,8 @@ class ActiveJobs:
             note = Note("ended", one.entry.id, one.attempt.number, pid, 0, at_s, code_or_none)
             self._ended(one, note._replace(signal=number))
 
-    def bury(self, facts: Facts, launcher: str) -> None:
-        """A launcher is gone: what it had to do is over, orphaned, or was never begun."""
+    def decide(self, facts: Facts, launcher: str) -> None:
+        """A launcher is gone, or answers at last: see what became of all that it had to do."""
         for one in [one for one in self._jobs.values() if one.attempt.launcher == launcher]:
             self._decide(one, facts)
 
@@ -192,8 +208,14 @@ class ActiveJobs:
         )
         if stop.timed_out and not one.stop:
             one.stop = TIMED_OUT
-            self._store.stop(one.entry.id, TIMED_OUT)
+            self._keep_stop(one)
         self._tree(one).signal(stop.signal)
+
+    def _keep_stop(self, one: Active) -> None:
+        try:
+            self._store.stop(one.entry.id, one.stop)
+        except SgsError as error:  # the next server would not know why it has ended, no more
+            self._say(f"error: {error}")
 
     # what became of those that an earlier server has started
 
@@ -212,6 +234,7 @@ class ActiveJobs:
             one.stop = stop or ""
             self._jobs[entry.id] = one
             self._decide(one, facts)
+        self.note_processes()
 
     def _decide(self, one: Active, facts: Facts) -> None:
         """What became of an attempt whose launcher is gone, or was another server's."""
@@ -234,7 +257,7 @@ class ActiveJobs:
     def _unstart(self, one: Active) -> None:
         """It never was: it waits again, or is over if it was to be stopped."""
         del self._jobs[one.entry.id]
-        self._store.unstart([one.entry.id])
+        self.unbegun.append(one.entry.id)
         self.again = True
         if one.stop:
             self.ends.append(

@@ -19,8 +19,15 @@ _MODULE = "simple_gpu_scheduler.adapters.queue_server_main"
 _START_LIMIT_S = 10.0
 _LOOK_AGAIN_S = 0.002
 
-#: What is the submitter's, or was given to him by another lease, is none of the server's.
-NOT_ITS_OWN = ("SGS_LEASE", "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
+#: A shell goes between, so that the server is no child of ours.
+_IN_BACKGROUND = '"$@" >&2 & echo $!'
+
+#: What is the submitter's, or was given to him by another lease, is none of the server's. Least of
+#: all the marks of a job that submits others: the server and all that it starts would be its own.
+NOT_ITS_OWN = (
+    "SGS_LEASE", "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "SGS_RUN", "SGS_SEQ", "SGS_JOB",
+    "SGS_ATTEMPT",
+)  # fmt: skip
 
 #: Where state and leases are, for those who start without our environment.
 _PLACES = ("SGS_STATE_DIR", "XDG_STATE_HOME", "SGS_LEASE_DIR", "LD_LIBRARY_PATH")
@@ -55,10 +62,10 @@ class QueueHome:
         """
         if self._is_served() and call(self.folder):
             return
-        process = self._start()
+        pid = self._start()
         until_s = time.monotonic() + _START_LIMIT_S
         while self.server_pid() is None and time.monotonic() < until_s:
-            if process.poll() is not None and self.server_pid() is None:
+            if process_tree.is_dying(pid) and self.server_pid() is None:
                 why = self.last_words().rpartition("error: ")[2]
                 raise SgsError(f"the server can't be started: {why}")
             time.sleep(_LOOK_AGAIN_S)
@@ -86,12 +93,13 @@ class QueueHome:
 
     def stop_server(self) -> bool:
         """Have the server end, jobs run on; False if there is none, or it doesn't end in time."""
-        if not call(self.folder, b"stop"):
+        pid = self.server_pid()
+        if pid is None or not call(self.folder, b"stop"):
             return False
         until_s = time.monotonic() + _START_LIMIT_S
-        while self.server_pid() is not None and time.monotonic() < until_s:
+        while self.server_pid() == pid and time.monotonic() < until_s:
             time.sleep(_LOOK_AGAIN_S)
-        return self.server_pid() is None
+        return self.server_pid() != pid
 
     def log_path(self, job: int, attempt: int) -> str:
         """Where the output of an attempt is."""
@@ -114,21 +122,24 @@ class QueueHome:
         """Of our environment, what decides where state and leases are."""
         return {name: os.environ[name] for name in _PLACES if name in os.environ}
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self) -> int:
+        """Start one; returns its process. It is no child of ours: we may be a part of a job."""
         environ = {k: v for k, v in os.environ.items() if k not in NOT_ITS_OWN}
         log_fd = os.open(
             os.path.join(self.folder, LOG), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600
         )
         try:
-            return subprocess.Popen(
-                self.server_command(),
+            done = subprocess.run(
+                ["/bin/sh", "-c", _IN_BACKGROUND, "sh", *self.server_command()],
                 env=environ,
                 cwd="/",
                 stdin=subprocess.DEVNULL,
-                stdout=log_fd,
+                stdout=subprocess.PIPE,
                 stderr=log_fd,
                 start_new_session=True,
+                check=True,
             )
+            return int(done.stdout)
         finally:
             os.close(log_fd)
 

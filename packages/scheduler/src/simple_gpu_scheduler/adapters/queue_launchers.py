@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from simple_gpu_scheduler.adapters import process_tree
@@ -30,12 +31,19 @@ _MOST_JOBS, _MOST_SETTINGS = 50_000, 500
 #: A context, GPUs, and whether jobs share them: what the environment of jobs goes by.
 _Key = tuple[int, tuple[str, ...], bool]
 
+#: One that ends can't be reached any more just before it is gone.
+_REACH_LIMIT_S, _REACH_AGAIN_S = 10.0, 0.005
+
 
 class Launchers:
     """Those that live, with what they have written down."""
 
     def __init__(self, folder: str, store: QueueStore) -> None:
-        """Listen to all of them; waits until each has done what an earlier server asked for."""
+        """Listen to all of them; waits until each has done what an earlier server asked for.
+
+        Raises:
+            SgsError: one lives, and can't be reached.
+        """
         self._folder = folder
         self._store = store
         self._settings: dict[_Key, tuple[Context, dict[bytes, bytes]]] = {}
@@ -45,15 +53,28 @@ class Launchers:
         self.mark = queue_mark(folder)  #: of our jobs' processes
         self.boot = boot_id()
         for journal in journals(folder):
-            if not journal.is_held() or not self._listen_to(journal.name):
-                self._dead.append(journal)
-            else:
+            if self._listen_to(journal):
                 journal.close()
+            else:
+                self._dead.append(journal)
 
-    def _listen_to(self, name: str) -> bool:
-        """Become the server of a launcher; False if it has ended meanwhile."""
-        with suppress(SgsError):
-            self._old.append(Launcher(self._folder, name, None))
+    def _listen_to(self, journal: Journal) -> bool:
+        """Become the server of a launcher, which is to do its last jobs; False if it has ended.
+
+        Raises:
+            SgsError: it lives, and can't be reached.
+        """
+        until_s = time.monotonic() + _REACH_LIMIT_S
+        while journal.is_held():
+            try:
+                launcher = Launcher(self._folder, journal.name, None)
+            except SgsError:  # it may just be ending
+                if time.monotonic() > until_s:
+                    raise
+                time.sleep(_REACH_AGAIN_S)
+                continue
+            launcher.retire()
+            self._old.append(launcher)
             return True
         return False
 
@@ -70,18 +91,27 @@ class Launchers:
     def facts_at_start(self) -> Facts:
         """What is known of the attempts of earlier servers."""
         known = [*self._dead, *(one.journal for one in self._old)]
-        return self._facts(frozenset(one.name for one in self._old), known)
+        return self._facts(self._old, known)
 
-    def forget_the_dead(self) -> None:
-        """All that their journals tell stands in the queue's file, on the disk."""
+    def facts_of(self, launcher: Launcher) -> Facts:
+        """What is known of the attempts of one that lives."""
+        return self._facts([launcher], [launcher.journal])
+
+    def forget_the_dead(self, needed: Container[str]) -> None:
+        """All that their journals tell stands in the queue's file, on the disk.
+
+        Args:
+            needed: names of those whose attempts aren't over: the next server may have to know.
+        """
         for journal in self._dead:
-            journal.remove()
-            journal.close()
-        self._dead = []
+            if journal.name not in needed:
+                journal.remove()
+                journal.close()
+        self._dead = [one for one in self._dead if one.name in needed]
 
     def bury(self, launcher: Launcher) -> Facts:
         """A launcher is gone; returns what is known of its attempts."""
-        facts = self._facts(frozenset(), [launcher.journal])
+        facts = self._facts([], [launcher.journal])
         if launcher is self._current:
             self._current = None
         else:
@@ -93,9 +123,13 @@ class Launchers:
     def order(self, entry: Entry, attempt: Attempt, job: Job, lease: Lease) -> None:
         """Have the attempt started."""
         launcher = self._to_start_with()
-        with suppress(OSError):  # it is gone: its journal tells whether it has heard that
+        try:
             setting = self._setting(launcher, entry.context, attempt.gpu_names, _is_shared(job))
             launcher.start(entry.id, attempt.number, entry.command, setting, lease.id, lease.fd)
+        except TimeoutError:
+            self._doubt(launcher)
+        except OSError:  # it is gone: its journal tells whether it has heard that
+            pass
 
     def _setting(
         self, launcher: Launcher, context_id: int, gpus: tuple[str, ...], shared: bool
@@ -107,6 +141,13 @@ class Launchers:
             context = self._store.context(context_id)
             known = self._settings[key] = context, self._environ(context, gpus, shared)
         return launcher.set(key, *known)
+
+    def _doubt(self, launcher: Launcher) -> None:
+        """It doesn't listen: another takes the starts from now on."""
+        with suppress(SgsError):
+            launcher.doubt()
+            self._old.append(launcher)
+            self._current = None
 
     def _environ(
         self, context: Context, gpus: tuple[str, ...], shared: bool
@@ -135,13 +176,18 @@ class Launchers:
             self._current = start_launcher(self._folder)
         return self._current
 
-    def _facts(self, alive: frozenset[str], known: Iterable[Journal]) -> Facts:
+    def _facts(self, alive: Sequence[Launcher], known: Iterable[Journal]) -> Facts:
         notes: dict[AttemptKey, dict[str, Note]] = {}
         for journal in known:
             for note in journal.read_all():
                 notes.setdefault((note.job, note.attempt), {})[note.what] = note
         return Facts(
-            self.boot, alive, notes, is_running, lambda one: Tree(self.mark, one).marked()
+            self.boot,
+            frozenset(one.name for one in alive if one.answers),
+            frozenset(one.name for one in alive if not one.answers),
+            notes,
+            is_running,
+            lambda one: Tree(self.mark, one).marked(),
         )
 
 

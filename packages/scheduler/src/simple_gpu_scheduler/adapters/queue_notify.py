@@ -48,9 +48,7 @@ class Notifier:
     def _run(self, entry: Entry) -> None:
         context = self._store.context(entry.context)
         environ = {**dict(context.environ), **_about(entry, self._folder)}
-        log_fd = os.open(
-            os.path.join(self._folder, _LOG), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600
-        )
+        log_fd = self._log()
         try:
             child = subprocess.Popen(
                 [b"/bin/sh", b"-c", entry.notify or b""],
@@ -66,6 +64,14 @@ class Notifier:
             self._say(f"job {entry.id}: --notify can't be run: {error.strerror}")
         finally:
             os.close(log_fd)
+
+    def _log(self) -> int:
+        """Where the commands print; nowhere if there is no room."""
+        path = os.path.join(self._folder, _LOG)
+        try:
+            return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        except OSError:
+            return os.open(os.devnull, os.O_WRONLY)
 
 
 def _about(entry: Entry, folder: str) -> dict[bytes, bytes]:

@@ -44,7 +44,21 @@ def is_running(one: Attempt | Note) -> bool:
     if not one.pid:
         return False
     ticks = process_tree.start_ticks(one.pid)
-    return ticks is not None and one.start_ticks in (0, None, ticks)
+    return ticks is not None and _is_it(one, ticks)
+
+
+def _is_it(one: Attempt | Note, ticks: int) -> bool:
+    """Whether a process that was started then is the one that we know by that number."""
+    first = one.start_ticks
+    return not first or first <= ticks <= max(first, one.last_ticks)
+
+
+def exactly(one: Attempt) -> Attempt:
+    """With the exact time at which its process was started, if that still lives."""
+    ticks = process_tree.start_ticks(one.pid or 0)
+    if ticks is None or not _is_it(one, ticks):
+        return one
+    return one._replace(start_ticks=ticks, last_ticks=ticks)
 
 
 class Tree(NamedTuple):
@@ -93,5 +107,4 @@ class Tree(NamedTuple):
         if not pid:
             return _NO_SESSION
         ticks = process_tree.start_ticks(pid)
-        known = self.attempt.start_ticks
-        return pid if ticks is None or not known or ticks == known else _NO_SESSION
+        return pid if ticks is None or _is_it(self.attempt, ticks) else _NO_SESSION

@@ -113,7 +113,8 @@ class QueueServer:
     @property
     def _news(self) -> bool:
         """True if something is to be written."""
-        return bool(self._active.ends or self._active.begun or self._rejected)
+        active = self._active
+        return bool(active.ends or active.begun or active.unbegun or self._rejected)
 
     # observe and plan
 
@@ -125,10 +126,12 @@ class QueueServer:
         """
         ended, rejected = list(self._active.ends), list(self._rejected)
         ends = [*ended, *rejected]
-        begun = list(self._active.begun)
+        begun, unbegun = list(self._active.begun), list(self._active.unbegun)
         taken: list[_Taken] = []
         try:
             with self._store.together():
+                if unbegun:
+                    self._store.unstart(unbegun)
                 if ends or begun:
                     step("heard")
                     self._window.is_stale |= self._store.went_on(begun, ends)
@@ -141,7 +144,8 @@ class QueueServer:
             self._window.is_stale = True
             raise
         step("written")
-        self._forget(len(ended), len(rejected), len(begun), wrote=bool(taken))
+        del self._active.unbegun[: len(unbegun)]
+        self._forget(len(ended), len(rejected), len(begun), wrote=bool(taken or unbegun))
         return decided, taken, all_taken
 
     def _plan(self) -> Plan:
@@ -249,7 +253,7 @@ class QueueServer:
             return
         self._unsynced_s = None
         if not self._news:
-            self._launchers.forget_the_dead()
+            self._launchers.forget_the_dead(self._active.launchers())
         self._launchers.retire_the_old()
 
     # sleep and hear
@@ -282,6 +286,8 @@ class QueueServer:
         if see_starts:
             self._started_s = None
         self._hear(woken.fds, everybody=see_starts or b"look" in woken.words)
+        if see_starts:
+            self._active.note_processes()
         if woken.children:
             for pid, code in reap_children():
                 self._active.reap(pid, code)
@@ -297,7 +303,10 @@ class QueueServer:
         """What launchers have written down, and which of them are gone."""
         for launcher in tuple(self._launchers):
             if everybody or launcher.wake_fd in fds:
+                answered = launcher.answers
                 for note in launcher.news():
                     self._active.heed(note)
                 if launcher.is_gone():
-                    self._active.bury(self._launchers.bury(launcher), launcher.name)
+                    self._active.decide(self._launchers.bury(launcher), launcher.name)
+                elif launcher.answers and not answered:
+                    self._active.decide(self._launchers.facts_of(launcher), launcher.name)

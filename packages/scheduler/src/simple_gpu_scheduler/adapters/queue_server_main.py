@@ -11,6 +11,7 @@ from simple_gpu_scheduler.adapters.chosen_gpus import Chosen, chosen_gpus, watch
 from simple_gpu_scheduler.adapters.lease_holder import LeaseHolder
 from simple_gpu_scheduler.adapters.lease_view import LeaseView
 from simple_gpu_scheduler.adapters.leases import LeaseDir
+from simple_gpu_scheduler.adapters.output import say
 from simple_gpu_scheduler.adapters.peaks_file import peaks_path, read_peaks, write_peaks
 from simple_gpu_scheduler.adapters.queue_home import DATABASE
 from simple_gpu_scheduler.adapters.queue_launchers import Launchers
@@ -85,7 +86,7 @@ def _care(gpus: Chosen, learned: LearnedMemory) -> MemoryCare | None:
 
 
 def _say(text: str) -> None:
-    print(time.strftime("%F %T"), text, file=sys.stderr, flush=True)
+    say(f"{time.strftime('%F %T')} {text}\n".encode(errors="backslashreplace"))  # if there is room
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import socket
+import time
 from collections.abc import Collection
 from contextlib import suppress
 from typing import NamedTuple
@@ -13,6 +14,8 @@ from typing import NamedTuple
 from simple_gpu_scheduler.errors import SgsError
 
 SOCKET = "server.sock"
+LOOK = b"look"
+_PATIENCE_S, _SAY_AGAIN_S = 5.0, 0.005
 _LONGEST_S = 1_000_000.0
 _HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
@@ -94,11 +97,22 @@ class _FolderPath:
         os.close(self._fd)
 
 
-def call(folder: str, word: bytes = b"look") -> bool:
-    """Say a word to the server; False if there is none."""
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ours, _FolderPath(folder) as path:
-            ours.sendto(word, f"{path}/{SOCKET}")
-    except (FileNotFoundError, ConnectionRefusedError):
-        return False
-    return True
+def call(folder: str, word: bytes = LOOK) -> bool:
+    """Say a word to the server; False if there is none.
+
+    One that is asleep (was it stopped?) has room for few words, and to look once is enough;
+    another word is said again for a while.
+    """
+    until_s = time.monotonic() + _PATIENCE_S
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ours, _FolderPath(folder) as path:
+        ours.setblocking(False)
+        while True:
+            try:
+                ours.sendto(word, f"{path}/{SOCKET}")
+            except (FileNotFoundError, ConnectionRefusedError):
+                return False
+            except BlockingIOError:
+                if word != LOOK and time.monotonic() < until_s:
+                    time.sleep(_SAY_AGAIN_S)
+                    continue
+            return True

@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
     if args.what == "unit":
         print(_unit(home), end="")
     elif args.what == "stop":
-        print("stopped" if home.stop_server() else "there is no server")
+        return _stop(home)
     else:
         _choose(home, chosen)
         if args.what in ("drain", "resume"):
@@ -79,8 +79,22 @@ def _choose(home: QueueHome, chosen: dict[str, str]) -> None:
         return
     for name, value in chosen.items():
         home.store.set(name, value)
-    if home.server_pid() is not None and not home.stop_server():
-        raise SgsError("the server that runs doesn't end; see sgs server status")
+    _stop_if_any(home)
+
+
+def _stop(home: QueueHome) -> int:
+    print("stopped" if _stop_if_any(home) else "there is no server")
+    return 0
+
+
+def _stop_if_any(home: QueueHome) -> bool:
+    pid = home.server_pid()
+    if pid is None or home.stop_server():
+        return pid is not None
+    raise SgsError(
+        f"the server, process {pid}, doesn't end: it may be stopped (kill -CONT {pid}), or wait "
+        f"for a disk; kill -9 {pid} loses nothing"
+    )
 
 
 def _status(home: QueueHome, *, as_json: bool) -> int:

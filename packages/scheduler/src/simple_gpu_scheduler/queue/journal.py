@@ -14,7 +14,7 @@ class Note(NamedTuple):
     job: int
     attempt: int
     pid: int = 0
-    start_ticks: int = 0
+    start_ticks: int = 0  #: not before; since boot
     at_s: float = 0.0
     exit_code: int | None = None
     signal: int | None = None
@@ -22,6 +22,7 @@ class Note(NamedTuple):
     system_s: float = 0.0
     max_rss_mib: int = 0
     reason: str = ""
+    last_ticks: int = 0  #: and it was started by then
 
 
 def read_notes(data: bytes) -> tuple[list[Note], bytes]:
@@ -50,8 +51,9 @@ def _note(line: Any) -> Note | None:
         if what == "begins":
             return Note(what, int(job), int(attempt))
         if what == "runs":
-            pid, start_ticks, at_s = facts
-            return Note(what, int(job), int(attempt), int(pid), int(start_ticks), float(at_s))
+            pid, first, last, at_s = facts
+            runs = Note(what, int(job), int(attempt), int(pid), int(first), float(at_s))
+            return runs._replace(last_ticks=int(last))
         if what == "broken":
             why, at_s = facts
             return Note(what, int(job), int(attempt), at_s=float(at_s), reason=str(why))

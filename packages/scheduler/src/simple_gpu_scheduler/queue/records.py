@@ -102,6 +102,7 @@ class Attempt(NamedTuple):
     start_ticks: int | None = None  #: since boot; with the pid and the boot it is one process
     boot: str = ""
     memory_mib: int | None = None  #: of each GPU, as it was asked for
+    last_ticks: int = 0  #: where `start_ticks` isn't known exactly: it isn't later than this
 
 
 class Ask(NamedTuple):

@@ -20,7 +20,7 @@ AttemptKey = tuple[int, int]
 class Fate(NamedTuple):
     """What is to be done about an attempt."""
 
-    what: str  #: unstart, wait (its launcher will tell), adopt (it runs on), ended, broken, lost
+    what: str  #: unstart, wait (its launcher tells), adopt (it runs on), ended, broken, lost
     note: Note | None = None
     reason: str = ""
 
@@ -30,6 +30,7 @@ class Facts(NamedTuple):
 
     boot: str  #: this start of the machine
     alive: frozenset[str]  #: launchers that live, and have done what they were told
+    silent: frozenset[str]  #: launchers that live and don't answer; they may have been stopped
     notes: Mapping[AttemptKey, Mapping[str, Note]]  #: of all journals, by kind
     is_running: Callable[[Note], bool]  #: whether the process of a `runs` is still that one
     has_marked: Callable[[Attempt], int | None]  #: the first process that carries its mark
@@ -45,7 +46,9 @@ def fate(attempt: Attempt, facts: Facts) -> Fate:
         return Fate("broken", notes["broken"], notes["broken"].reason)
     if attempt.boot != facts.boot:  # a power failure may have taken its `begins`
         return Fate("lost", reason="the machine was restarted while it ran")
-    if "begins" not in notes:
+    if attempt.launcher in facts.silent:
+        return Fate("wait", notes.get("runs"))
+    if "begins" not in notes and not attempt.pid:  # its journal may be gone when it has a process
         return Fate("unstart")
     if attempt.launcher in facts.alive:
         return Fate("wait", notes.get("runs"))
@@ -54,12 +57,19 @@ def fate(attempt: Attempt, facts: Facts) -> Fate:
 
 def _orphan(attempt: Attempt, notes: Mapping[str, Note], facts: Facts) -> Fate:
     """Its launcher was killed: it may run on, but its exit status is nobody's any more."""
-    runs = notes.get("runs")
-    if runs is not None:
-        if facts.is_running(runs):
-            return Fate("adopt", runs)
-        return Fate("lost", runs, "its launcher was killed, and nobody saw how it ended")
+    runs = notes.get("runs") or _known(attempt)
+    if runs is not None and facts.is_running(runs):
+        return Fate("adopt", runs)
     pid = facts.has_marked(attempt)
-    if pid is not None:
-        return Fate("adopt", Note("runs", attempt.job, attempt.number, pid))
+    if pid is not None:  # what it has started runs on, if not itself
+        return Fate("adopt", runs or Note("runs", attempt.job, attempt.number, pid))
+    if runs is not None:
+        return Fate("lost", runs, "its launcher was killed, and nobody saw how it ended")
     return Fate("lost", reason="its launcher was killed as it began; it may have run")
+
+
+def _known(attempt: Attempt) -> Note | None:
+    """Its process, as the queue has it."""
+    if not attempt.pid:
+        return None
+    return Note("runs", attempt.job, attempt.number, attempt.pid, attempt.start_ticks or 0)

@@ -1,0 +1,138 @@
+"""A full disk, in the middle of anything: nothing is lost, and all goes on once there is room."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from simple_gpu_scheduler.adapters.queue_wait import call
+from simple_gpu_scheduler.errors import SgsError
+from simple_gpu_scheduler.queue.records import Request
+
+from .conftest import Queue, wait_until
+from .witnesses import Witnesses
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root"),
+]
+
+
+class Disk(Queue):
+    """A queue on a disk of its own, that can be filled."""
+
+    def fill(self) -> None:
+        """Leave no room at all, nor in the pages that the journals have already."""
+        self._fill(self.folder / "ballast", 1 << 16, 1 << 12, 1)
+        for journal in self.folder.glob("*.journal"):
+            self._fill(journal, 1)
+
+    def _fill(self, path: Path, *sizes: int) -> None:
+        with open(path, "ab", buffering=0) as file:
+            for size in sizes:
+                with suppress(OSError):
+                    while True:
+                        file.write(b"\n" * size)
+
+    def free(self) -> None:
+        """There is room again."""
+        (self.folder / "ballast").unlink()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    mount = tmp_path / "queue"
+    mount.mkdir(mode=0o700)
+    options = ["-o", "size=3m,mode=0700"]
+    subprocess.run(["mount", "-t", "tmpfs", *options, "tmpfs", mount], check=True)
+    try:
+        one = Disk(tmp_path)
+        try:
+            yield one
+        finally:
+            one.close()
+    finally:
+        subprocess.run(["umount", "-l", mount], check=True)
+
+
+def test_what_has_no_room_is_not_accepted_and_that_is_said(disk: Disk) -> None:
+    disk.submit(b"true")
+    disk.fill()
+    big = Request(b"echo " + b"x" * 100_000)
+    with pytest.raises(SgsError, match="the disk is full; nothing was accepted"):
+        disk.submit(*[big] * 10)
+    count = len(disk.store.entries())
+    disk.free()
+    assert len(disk.submit(big)) == 1
+    assert len(disk.store.entries()) == count + 1
+
+
+def test_no_end_is_lost_while_there_is_no_room(disk: Disk, witnesses: Witnesses) -> None:
+    server = disk.start()
+    jobs = disk.submit(*(witnesses.command(-1, status) for status in (0, 3, 7, 143)))
+    jobs += disk.submit(*(witnesses.command(0, status) for status in (0, 5)))
+    wait_until(lambda: len(witnesses.begun()) == 4, "four run")
+    disk.fill()
+    witnesses.go()
+    wait_until(lambda: b"disk is full" in (disk.path / "server.log").read_bytes(), "it is full")
+    assert server.poll() is None
+    assert len(disk.launchers()) == 1
+    disk.free()
+    call(str(disk.folder))
+    disk.wait(*jobs)
+    verdict = witnesses.verdict(disk.database, jobs)
+    assert (verdict.complaints(), verdict.unknown) == ({}, [])
+    assert server.poll() is None
+
+
+@pytest.mark.parametrize("victims", [("server",), ("launcher",), ("launcher", "server")])
+def test_whoever_is_killed_meanwhile_nothing_is_started_twice(
+    disk: Disk, witnesses: Witnesses, victims: tuple[str, ...]
+) -> None:
+    server = disk.start()
+    disk.wait(*disk.submit(witnesses.command(0)))
+    (launcher,) = disk.launchers()
+    os.kill(launcher, signal.SIGSTOP)  # the server writes its starts while there is room
+    jobs = disk.submit(*(witnesses.command(30, status) for status in (0, 3, 7, 143)))
+    wait_until(lambda: len(disk.store.running()) == 4, "four were ordered")
+    disk.fill()
+    os.kill(launcher, signal.SIGCONT)
+    wait_until(lambda: fds(launcher) >= 4, "it was told of them")
+    if "launcher" in victims:
+        os.kill(launcher, signal.SIGKILL)
+    if "server" in victims:
+        server.kill()
+        server.wait()
+        wait_until(lambda: not disk.launchers(), "the launcher has nothing to do")
+        early = disk.start()
+        wait_until(lambda: early.poll() is not None or call(str(disk.folder)), "it has begun")
+    disk.free()
+    if "server" in victims:
+        disk.start()
+    disk.wait(*jobs)
+    verdict = witnesses.verdict(disk.database, jobs)
+    assert (verdict.complaints(), verdict.unknown) == ({}, [])
+
+
+def test_a_server_that_can_t_write_its_log_goes_on(disk: Disk, witnesses: Witnesses) -> None:
+    disk.server_log = Path("/dev/full")
+    server = disk.start()
+    late = Request(b"sleep 60", timeout_s=0.1)  # why it was ended is to be in the log
+    first, second = disk.wait(*disk.submit(late, witnesses.command(1, 3)))
+    assert (first.reason, second.exit_code) == ("timed out", 3)
+    assert server.poll() is None
+
+
+def fds(pid: int) -> int:
+    """How many leases a launcher holds."""
+    found = 0
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        with suppress(FileNotFoundError):
+            found += os.readlink(f"/proc/{pid}/fd/{name}").endswith(".lease")
+    return found
