@@ -295,11 +295,13 @@ class QueueStore:
                 "WHERE job = ? AND number = ? AND ended_s IS NULL",
                 (*values, end.user_s, end.system_s, end.max_rss_mib, end.job, end.attempt),
             )
-        self._database.execute(
+        ended = self._database.execute(
             "UPDATE jobs SET state = ?, ended_s = ?, exit_code = ?, signal = ?, reason = ?, "
-            "peak_vram_mib = ?, stop = NULL WHERE id = ?",
+            f"peak_vram_mib = ?, stop = NULL WHERE id = ? AND {_OPEN}",
             (end.state, *values, end.job),
         )
+        if not ended.rowcount:  # somebody was faster, and those who wait for it know
+            return False
         if end.excused:
             self._database.execute(
                 "UPDATE jobs SET tries = tries + 1 WHERE id = ? AND tries > 0", (end.job,)

@@ -37,7 +37,7 @@ def _parsed(lines: Sequence[bytes]) -> Iterator[Any]:
     """What stands in the lines that can be read."""
     try:
         yield from json.loads(b"[" + b",".join(lines) + b"]")
-    except ValueError:
+    except (ValueError, RecursionError):
         if len(lines) > 1:
             for line in lines:
                 yield from _parsed([line])
@@ -59,7 +59,7 @@ def _note(line: Any) -> Iterator[Note]:
             yield _ended(int(job), int(attempt), [code, at_s, 0, 0, 0])._replace(what=what)
         elif what == "ended":
             yield _ended(int(job), int(attempt), facts)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return
 
 
