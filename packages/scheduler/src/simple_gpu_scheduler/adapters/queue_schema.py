@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
+from simple_gpu_scheduler.adapters.die_at import step
 from simple_gpu_scheduler.errors import SgsError
 
 #: A step for each version; the database's `user_version` says how many were taken.
@@ -110,5 +111,6 @@ def bring_up_to_date(database: sqlite3.Connection, path: str) -> None:
         if now == number:  # else somebody else was faster
             for statement in _STEPS[number].split(";"):
                 database.execute(statement)
+                step("migrating")
             database.execute(f"PRAGMA user_version = {number + 1}")
         database.execute("COMMIT")

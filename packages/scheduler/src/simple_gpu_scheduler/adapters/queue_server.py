@@ -89,6 +89,7 @@ class QueueServer:
         # Jobs whose launcher is killed become ours: we see how they end.
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         self._active.recover()
+        step("recovered")
         while not self._stopped:
             wake_s = self._turn()
             self._sync()

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+from simple_gpu_scheduler.adapters.die_at import step
 from simple_gpu_scheduler.adapters.queue_file import QueueFile
 from simple_gpu_scheduler.adapters.queue_needs import queue_again
 from simple_gpu_scheduler.adapters.queue_submission import Submission, decoded
@@ -93,7 +94,10 @@ class QueueStore:
         """
         with self._file.transaction() as database:
             submission = Submission(database, context, now_s)
-            return [submission.add(one) for one in requests]
+            found = [submission.add(one) for one in requests]
+            step("accepting")
+        step("accepted")
+        return found
 
     def ready(self, now_s: float, most: int) -> list[Entry]:
         """The first jobs that nothing but GPUs keeps from starting, in the order of their turn."""
