@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -48,8 +49,8 @@ class Queue:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.folder = path / "queue"
-        self.folder.mkdir(mode=0o700, exist_ok=True)
+        self.folder = path / "state" / "queue" / socket.gethostname()
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         places = {"SGS_LEASE_DIR": str(path / "leases"), "SGS_STATE_DIR": str(path / "state")}
         self.env = {**os.environ, **places}
         self.store = QueueStore(str(self.folder / "queue.sqlite3"))
@@ -179,9 +180,8 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
     one = Shell(tmp_path)
     one.sgs("server", "start", "--gpus", "0,1")
     yield one
-    one.sgs("cancel", "1-999", status=2)  # no such jobs: nothing is done
-    for job in one.objects():
-        one.sgs("cancel", str(job["id"]))
+    if jobs := [str(job["id"]) for job in one.objects("--limit", "100000")]:
+        one.sgs("cancel", *jobs)
     one.sgs("server", "stop")
 
 

@@ -47,7 +47,7 @@ class Disk(Queue):
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
-    mount = tmp_path / "queue"
+    mount = tmp_path / "state"
     mount.mkdir(mode=0o700)
     options = ["-o", "size=3m,mode=0700"]
     subprocess.run(["mount", "-t", "tmpfs", *options, "tmpfs", mount], check=True)

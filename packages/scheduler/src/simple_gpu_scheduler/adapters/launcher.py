@@ -204,6 +204,7 @@ def start_launcher(folder: str) -> Launcher:
     except OSError as error:
         why = error.strerror
         raise SgsError(f"the process that starts jobs can't be started ({why})") from None
+    die_at.step("launching")
     try:
         _wait_for(os.path.join(folder, name + _SOCKET), pid, log)
         return Launcher(folder, name, pid)

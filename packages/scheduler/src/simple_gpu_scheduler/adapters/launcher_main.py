@@ -103,6 +103,7 @@ class Launcher:
         base = os.path.join(folder, name)
         self._journal_fd = os.open(f"{base}.journal", _APPEND, 0o600)
         fcntl.flock(self._journal_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _step("locked journal")
         self._path = f"{base}.sock"
         self._listening = _listen(self._path)
         self._wake_fd, write_fd = os.pipe()
@@ -152,6 +153,7 @@ class Launcher:
         self._poll.unregister(self._listening)
         self._poll.register(self._orders.connection, select.POLLIN)
         self._served = True
+        _step("served")
         self._tell()
 
     def _heed(self) -> None:

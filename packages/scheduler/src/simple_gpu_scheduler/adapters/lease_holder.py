@@ -151,6 +151,11 @@ class LeaseHolder:
         else:
             self._book.release(own.held)
 
+    def abandon(self, job: Job) -> None:
+        """Leave the lease to whoever of the job may still live; it ends with him."""
+        held = self._held.pop(job.seq).held
+        self._book.release(held._replace(pid=0))  # as if we weren't its owner: we only let go
+
     def close(self) -> None:
         """Give everything back."""
         self._withdraw()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -68,6 +69,15 @@ def is_stopped(pid: int) -> bool:
         return False
 
 
+def ended_under(pid: int) -> int | None:
+    """The parent of a process that has ended and is yet to be waited for; else None."""
+    try:
+        one = _process(str(pid))
+    except (OSError, ValueError):
+        return None
+    return one.parent if one.state in (b"Z", b"X") else None
+
+
 def is_dying(pid: int) -> bool:
     """True if it is gone or was killed, though the kernel may not have closed its files yet."""
     try:
@@ -92,6 +102,12 @@ def start_ticks(pid: int) -> int | None:
         return None
     fields = text[text.rindex(b")") + 2 :].split()
     return None if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def age_s(ticks: int) -> float:
+    """How old a process is that started so long after boot; no change of the clock matters."""
+    since_boot_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+    return max(0.0, since_boot_s - ticks / os.sysconf("SC_CLK_TCK"))
 
 
 def _processes() -> dict[int, _Process]:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from simple_gpu_scheduler.adapters.lease_holder import LeaseHolder
+from simple_gpu_scheduler.adapters.process_tree import age_s
 from simple_gpu_scheduler.adapters.queue_launchers import Launchers
 from simple_gpu_scheduler.adapters.queue_processes import Tree, exactly, is_running
 from simple_gpu_scheduler.adapters.queue_sight import Sight
@@ -114,7 +115,7 @@ class ActiveJobs:
         one.attempt = one.attempt._replace(
             pid=note.pid, start_ticks=note.start_ticks, last_ticks=note.last_ticks
         )
-        one.running = one.running._replace(pid=note.pid)
+        one.running = _with_process(one)
         self._fresh.append(one)
         if one.stop:  # we wanted to stop it before we knew its process
             self.signal(Stop(one.running, signal.SIGTERM))
@@ -157,6 +158,14 @@ class ActiveJobs:
         except SgsError:
             return ""
 
+    def _lose(self, one: Active, reason: str) -> None:
+        """Nobody knows how it ended, or whether: who of it may live keeps its lease."""
+        end = lost(one.entry, one.attempt, time.time(), reason, one.stop)
+        if one.ours:
+            self._leases.abandon(one.running.job)
+            one.ours = False
+        self._over(one, end)
+
     def _over(self, one: Active, end: End, *, reuse: bool = True) -> None:
         del self._jobs[one.entry.id]
         self.ends.append(end)
@@ -172,7 +181,7 @@ class ActiveJobs:
                 if one.running.killed or not self._tree(one).members():
                     self._judge(one, one.ended)
             elif not is_running(one.attempt) and self._tree(one).marked() is None:
-                self._over(one, lost(one.entry, one.attempt, time.time(), _UNSEEN, one.stop))
+                self._lose(one, _UNSEEN)
         for text in self._sight.look(self._by_pid()):
             self._say(text)
 
@@ -225,12 +234,12 @@ class ActiveJobs:
         for attempt, stop in self._store.running():
             entry = self._store.entry(attempt.job)
             assert entry is not None
-            age_s = max(0.0, time.time() - attempt.started_s)
+            ago_s = max(0.0, time.time() - attempt.started_s)  # until its process is known
             running = Running(
-                job_of(entry), attempt.gpu_names, attempt.pid or 0, time.monotonic() - age_s,
-                attempt.started_s,
-            )  # fmt: skip
+                job_of(entry), attempt.gpu_names, 0, time.monotonic() - ago_s, attempt.started_s
+            )
             one = Active(entry, attempt, running, ours=False)
+            one.running = _with_process(one)
             one.stop = stop or ""
             self._jobs[entry.id] = one
             self._decide(one, facts)
@@ -247,7 +256,7 @@ class ActiveJobs:
         elif found.what in ("ended", "broken") and found.note is not None:
             self._ended(one, found.note)
         elif found.what == "lost":
-            self._over(one, lost(one.entry, one.attempt, time.time(), found.reason, one.stop))
+            self._lose(one, found.reason)
         elif found.what == "adopt" and found.note is not None:
             one.orphan = True
             self.heed(found.note)
@@ -273,6 +282,14 @@ class ActiveJobs:
         return {one.running.pid: one.running for one in self._jobs.values() if one.running.pid}
 
 
+def _with_process(one: Active) -> Running:
+    """With what its process tells; of one that we haven't started, also since when it runs."""
+    running, attempt = one.running._replace(pid=one.attempt.pid or 0), one.attempt
+    if one.ours or not attempt.start_ticks:
+        return running
+    return running._replace(started_s=time.monotonic() - age_s(attempt.start_ticks))
+
+
 def job_of(entry: Entry) -> Job:
     """The next attempt of a job, as plans see it."""
     return Job(
@@ -288,14 +305,15 @@ def job_of(entry: Entry) -> Job:
     )
 
 
-def reap_children() -> list[tuple[int, int]]:
-    """Children that have ended, and their exit codes; negative: a signal."""
-    found: list[tuple[int, int]] = []
-    while True:
-        try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return found
-        if pid == 0:
-            return found
-        found.append((pid, os.waitstatus_to_exitcode(status)))
+def ended_child() -> int | None:
+    """A child that has ended; the kernel keeps how, until `code_of` asks."""
+    try:
+        seen = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    return None if seen is None else seen.si_pid
+
+
+def code_of(pid: int) -> int:
+    """The exit code of a child that has ended; negative: a signal."""
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

@@ -8,6 +8,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from simple_gpu_scheduler.adapters import process_tree
+from simple_gpu_scheduler.adapters.die_at import step
 from simple_gpu_scheduler.adapters.gpu_environ import MODEST, gpu_environ
 from simple_gpu_scheduler.adapters.launcher import Journal, Launcher, journals, start_launcher
 from simple_gpu_scheduler.adapters.queue_processes import (
@@ -105,6 +106,7 @@ class Launchers:
         """
         for journal in self._dead:
             if journal.name not in needed:
+                step("forgetting")
                 journal.remove()
                 journal.close()
         self._dead = [one for one in self._dead if one.name in needed]

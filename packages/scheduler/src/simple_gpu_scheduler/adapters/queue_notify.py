@@ -9,6 +9,7 @@ import os
 import subprocess
 from collections.abc import Callable
 
+from simple_gpu_scheduler.adapters.die_at import step
 from simple_gpu_scheduler.adapters.queue_processes import log_path
 from simple_gpu_scheduler.adapters.queue_store import QueueStore
 from simple_gpu_scheduler.errors import SgsError
@@ -35,6 +36,7 @@ class Notifier:
             for entry in told:
                 self._run(entry)
             if told:
+                step("notifying")
                 self._store.notified([one.id for one in told])
         except SgsError as error:
             self._say(f"error: submitters can't be notified: {error}")

@@ -15,6 +15,9 @@ from simple_gpu_scheduler.queue.records import Attempt
 #: KILL is sent again until nobody new turns up, who was being forked meanwhile.
 _MOST_ROUNDS = 10
 
+#: Who has ended under this one, its exit status is nobody's.
+_INIT = 1
+
 #: No session has this number.
 _NO_SESSION = -1
 
@@ -40,11 +43,17 @@ def log_path(folder: str, job: int, attempt: int) -> str:
 
 
 def is_running(one: Attempt | Note) -> bool:
-    """Whether the process that was started is still there, and is still that one."""
+    """Whether the process that was started is still there, and is still that one.
+
+    One that has ended counts as long as we are to see how, or its launcher is that was killed.
+    """
     if not one.pid:
         return False
     ticks = process_tree.start_ticks(one.pid)
-    return ticks is not None and _is_it(one, ticks)
+    if ticks is None:
+        parent = process_tree.ended_under(one.pid)
+        return parent is not None and (parent != _INIT or os.getpid() == _INIT)
+    return _is_it(one, ticks)
 
 
 def _is_it(one: Attempt | Note, ticks: int) -> bool:

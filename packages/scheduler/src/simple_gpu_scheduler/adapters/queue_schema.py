@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
+from simple_gpu_scheduler.adapters.die_at import step
 from simple_gpu_scheduler.errors import SgsError
 
 #: The conditions of two indexes, word for word: so SQLite sees that they serve.
@@ -126,5 +127,6 @@ def bring_up_to_date(database: sqlite3.Connection, path: str) -> None:
         if now == number:  # else somebody else was faster
             for statement in _STEPS[number].split(";"):
                 database.execute(statement)
+                step("migrating")
             database.execute(f"PRAGMA user_version = {number + 1}")
         database.execute("COMMIT")

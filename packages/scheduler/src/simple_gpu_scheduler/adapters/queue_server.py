@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from simple_gpu_scheduler.adapters.die_at import step
 from simple_gpu_scheduler.adapters.lease_holder import LeaseHolder
-from simple_gpu_scheduler.adapters.queue_active import ActiveJobs, reap_children
+from simple_gpu_scheduler.adapters.queue_active import ActiveJobs, code_of, ended_child
 from simple_gpu_scheduler.adapters.queue_launchers import Launchers
 from simple_gpu_scheduler.adapters.queue_notify import Notifier
 from simple_gpu_scheduler.adapters.queue_sight import Sight
@@ -33,6 +33,9 @@ _TRY_AGAIN_S = 5.0
 
 #: What was written is on the disk after so long at most.
 _SYNC_S = 0.05
+
+#: While a job is to start at a time: somebody may set the clock, or have the machine sleep.
+_CLOCK_LIMIT_S = 30.0
 
 #: After so long we see which processes our starts have become; launchers don't wake us for that.
 _SEE_STARTS_S = 0.05
@@ -86,6 +89,7 @@ class QueueServer:
         # Jobs whose launcher is killed become ours: we see how they end.
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         self._active.recover()
+        step("recovered")
         while not self._stopped:
             wake_s = self._turn()
             self._sync()
@@ -267,7 +271,7 @@ class QueueServer:
         )]  # fmt: skip
         in_s = [None if one is None else one - now_s for one in at_s]
         in_s += [self._leases.look_again_s, self._active.look_in_s]
-        in_s.append(None if later_s is None else later_s - time.time())
+        in_s.append(None if later_s is None else min(later_s - time.time(), _CLOCK_LIMIT_S))
         self._try_again_s = None
         self._wake(min((one for one in in_s if one is not None), default=None))
 
@@ -289,9 +293,17 @@ class QueueServer:
         if see_starts:
             self._active.note_processes()
         if woken.children:
-            for pid, code in reap_children():
-                self._active.reap(pid, code)
-                self._notifier.reap(pid)
+            self._reap()
+
+    def _reap(self) -> None:
+        """Children have ended, some of them jobs that became ours as their launcher was killed.
+
+        That is to be known before the kernel forgets how they ended.
+        """
+        while (pid := ended_child()) is not None:
+            self._hear(frozenset(), everybody=True)
+            self._active.reap(pid, code_of(pid))
+            self._notifier.reap(pid)
 
     def _look_at_leases(self) -> None:
         try:

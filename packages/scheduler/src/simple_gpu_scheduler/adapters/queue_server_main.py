@@ -8,6 +8,7 @@ import time
 
 from simple_gpu_scheduler.adapters import server_lock
 from simple_gpu_scheduler.adapters.chosen_gpus import Chosen, chosen_gpus, watch_cards
+from simple_gpu_scheduler.adapters.die_at import step
 from simple_gpu_scheduler.adapters.lease_holder import LeaseHolder
 from simple_gpu_scheduler.adapters.lease_view import LeaseView
 from simple_gpu_scheduler.adapters.leases import LeaseDir
@@ -33,6 +34,7 @@ def serve(folder: str) -> int:
     lock_fd = server_lock.become_server(folder)
     if lock_fd is None:
         return 0
+    step("locked")
     os.makedirs(os.path.join(folder, "logs"), mode=0o700, exist_ok=True)
     store = QueueStore(os.path.join(folder, DATABASE), lazy=True)
     wait = QueueWait(folder)

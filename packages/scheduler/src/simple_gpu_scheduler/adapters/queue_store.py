@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+from simple_gpu_scheduler.adapters.die_at import step
 from simple_gpu_scheduler.adapters.queue_file import QueueFile
 from simple_gpu_scheduler.adapters.queue_needs import queue_again
 from simple_gpu_scheduler.adapters.queue_schema import IS_ENDED, IS_OPEN
@@ -91,7 +92,10 @@ class QueueStore:
         """
         with self._file.transaction() as database:
             submission = Submission(database, context, now_s)
-            return [submission.add(one) for one in requests]
+            found = [submission.add(one) for one in requests]
+            step("accepting")
+        step("accepted")
+        return found
 
     def ready(self, now_s: float, most: int) -> list[Entry]:
         """The first jobs that nothing but GPUs keeps from starting, in the order of their turn."""
@@ -300,11 +304,13 @@ class QueueStore:
                 "WHERE job = ? AND number = ? AND ended_s IS NULL",
                 (*values, end.user_s, end.system_s, end.max_rss_mib, end.job, end.attempt),
             )
-        self._database.execute(
+        ended = self._database.execute(
             "UPDATE jobs SET state = ?, ended_s = ?, exit_code = ?, signal = ?, reason = ?, "
-            "peak_vram_mib = ?, stop = NULL WHERE id = ?",
+            f"peak_vram_mib = ?, stop = NULL WHERE id = ? AND {_OPEN}",
             (end.state, *values, end.job),
         )
+        if not ended.rowcount:  # somebody was faster, and those who wait for it know
+            return False
         if end.excused:
             self._database.execute(
                 "UPDATE jobs SET tries = tries + 1 WHERE id = ? AND tries > 0", (end.job,)

@@ -100,8 +100,8 @@ class _FolderPath:
 def call(folder: str, word: bytes = LOOK) -> bool:
     """Say a word to the server; False if there is none.
 
-    One that is asleep (was it stopped?) has room for few words, and to look once is enough;
-    another word is said again for a while.
+    One that is asleep (was it stopped?) has room for few words. To look once is enough; another
+    word is said again for a while.
     """
     until_s = time.monotonic() + _PATIENCE_S
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ours, _FolderPath(folder) as path:

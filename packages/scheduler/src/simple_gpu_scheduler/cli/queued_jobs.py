@@ -10,6 +10,9 @@ from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.queue.records import Entry
 from simple_gpu_scheduler.queue.wrapping import own_command
 
+#: Of a number (SQLite's are below 2^63), and of jobs that are named at once.
+_MOST_DIGITS, _MOST_JOBS = 18, 10_000_000
+
 
 def job_ids(words: Sequence[str]) -> list[int]:
     """Numbers of jobs: `3`, `3 5`, `3,5`, `3-7`.
@@ -20,10 +23,19 @@ def job_ids(words: Sequence[str]) -> list[int]:
     found: list[int] = []
     for word in (part for one in words for part in one.split(",") if part):
         first, dash, last = word.partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
+        if not _is_number(first) or (dash and not _is_number(last)):
             raise UsageError(f"{word!r} is no job: expected its number, or several such as 3-7")
-        found += range(int(first), int(last or first) + 1)
+        numbers = range(int(first), int(last or first) + 1)
+        if not numbers:
+            raise UsageError(f"{word!r} names no job: expected the lower number first, as in 3-7")
+        if len(found) + len(numbers) > _MOST_JOBS:
+            raise UsageError(f"{word!r} are too many jobs: expected {_MOST_JOBS} at most at once")
+        found += numbers
     return found
+
+
+def _is_number(word: str) -> bool:
+    return word.isascii() and word.isdecimal() and len(word) <= _MOST_DIGITS
 
 
 def entries_of(home: QueueHome, words: Sequence[str], group: str | None) -> list[Entry]:

@@ -39,7 +39,7 @@ def _parsed(lines: Sequence[bytes]) -> Iterator[Any]:
     """What stands in the lines that can be read."""
     try:
         yield from json.loads(b"[" + b",".join(lines) + b"]")
-    except ValueError:
+    except (ValueError, RecursionError):
         if len(lines) > 1:
             for line in lines:
                 yield from _parsed([line])
