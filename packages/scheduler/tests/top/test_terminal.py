@@ -273,6 +273,24 @@ def test_a_signal_ends_it_in_order(site: Site, number: int) -> None:
     assert_restored(terminal)
 
 
+def test_suspended_and_drawn_anew(site: Site) -> None:
+    terminal = site.top()
+    terminal.type("\x1a")
+    stat = Path(f"/proc/{terminal.process.pid}/stat")
+    terminal.until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", "it is stopped")
+    assert termios.tcgetattr(terminal.theirs) == terminal.before
+    terminal.screen.reset()
+    os.kill(terminal.process.pid, signal.SIGCONT)
+    terminal.until(
+        lambda: "GPUs free" in terminal.lines[0] and "quit" in terminal.lines[-1], "all of it"
+    )
+    terminal.screen.reset()
+    terminal.type("\x0c")
+    terminal.until(
+        lambda: "GPUs free" in terminal.lines[0] and "quit" in terminal.lines[-1], "all of it"
+    )
+
+
 def test_no_color(site: Site) -> None:
     site.submit("--", "exit 3")
     colored = rb"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])[;m]"
