@@ -180,18 +180,20 @@ def test_who_has_which_card() -> None:
         (card, Occupancy("leased", (lease("anna", "notebook", 8),), (stranger,))),
         (card, Occupancy("used", (), (stranger, unseen))),
         (card, Occupancy("used", (), (unseen,))),
+        (card, Occupancy("used")),
         (card, Occupancy("free", (), (stranger,))),
         (card._replace(fault="it fell off"), Occupancy("fault")),
         (card, Occupancy("shared", (lease("me"),))),
         (card, Occupancy("free")),
     ]
-    holding = Holding({0: [12], 6: [3, 4, 5]}, 7, frozenset({7}))
-    lines = card_lines(seen, list("abcdefgh"), holding, 100, 8)
+    holding = Holding({0: [12], 7: [3, 4, 5]}, 7, frozenset({8}))
+    lines = card_lines(seen, list("abcdefghi"), holding, 100, 9)
     assert [plain(one).rstrip()[36:].lstrip("% 97") for one in lines] == [
         "job 12",
         "anna's notebook; bob: python 2 GiB",
         "used by bob: python 2 GiB and 1 more",
         "used by process 77",
+        "used by somebody unseen",
         "free",
         "fault: it fell off",
         "jobs 3-5 (room for more)",

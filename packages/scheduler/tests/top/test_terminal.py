@@ -54,8 +54,8 @@ def test_a_job_runs_and_its_log_moves(site: Site) -> None:
     assert "1 of 2 GPUs free" in terminal.lines[0]
     assert "1 running" in terminal.lines[0]
     first, second = terminal.lines[1:3]
-    assert re.match(r" 0  H100  ·{10}  0.5/80.0G  97%       job 1$", first)
-    assert re.match(r" 1  H100  █{2,3}·+ 20.0/80.0G   3%       free$", second)
+    assert re.match(r" 0  H100  ·{10} 0.5/80.0G  97%       job 1$", first)
+    assert re.match(r" 1  H100  ·{10} 0.7/80.0G   3%       free$", second)
     (site.path / "go").touch()
     terminal.until_shown(r"^begun\nmore$")
     (site.path / "end").touch()

@@ -98,7 +98,9 @@ def who(place: int, gpu: Gpu, one: Occupancy, holding: Holding) -> Piece:
     ]
     if one.strangers and one.state != "free":
         holders.append(_strangers(one.strangers, alone=not one.leases))
-    text = "; ".join(dict.fromkeys(holders)) or one.state
+    text = "; ".join(dict.fromkeys(holders)) or (
+        "used by somebody unseen" if one.state == "used" else one.state
+    )
     if one.state == "shared":
         text += " (room for more)"
     if place in holding.theirs:
