@@ -22,8 +22,8 @@ from .conftest import Queue, wait_until
 from .witnesses import Witnesses
 
 LINES = [
-    ["begins", 1, 1], ["runs", 1, 1, 41, 99, 1.5], ["begins", 2, 1], ["exits", 1, 1, 5, 1.75],
-    ["runs", 2, 1, 42, 100, 1.5], ["ended", 1, 1, 5, 1.75, 0.25, 0.0, 3], ["begins", 3, 1],
+    ["begins", 1, 1], ["runs", 1, 1, 41, 99, 99, 1.5], ["begins", 2, 1], ["exits", 1, 1, 5, 1.75],
+    ["runs", 2, 1, 42, 100, 100, 1.5], ["ended", 1, 1, 5, 1.75, 0.25, 0.0, 3], ["begins", 3, 1],
     ["broken", 3, 1, "no \\n folder", 2.0], ["exits", 2, 1, -9, 3.0], ["begins", 4, 2],
 ]  # fmt: skip
 JOURNAL = b"".join(json.dumps(line).encode() + b"\n" for line in LINES)
@@ -63,7 +63,7 @@ def test_a_journal_with_anything_in_it(first: int, last: int, odd: bytes) -> Non
 
 
 ODD = [
-    b"[" * 100_000, b'["runs", 1, 1, 1e999, 1, 1]', b'["ended", 1, 1, 1e999, 1, 1, 1, NaN]', b"\0" * 9
+    b"[" * 100_000, b'["runs", 1, 1, 1e999, 1, 1, 1]', b'["ended", 1, 1, 1e999, 1, 1, 1, NaN]', b"\0" * 9
 ]  # fmt: skip
 
 

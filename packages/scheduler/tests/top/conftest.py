@@ -108,7 +108,7 @@ class Site:
         self.path.mkdir()
         machine.write(
             fake.card("GPU-a", name="NVIDIA H100", memory="81920 500", utilisation=97),
-            fake.card("GPU-b", name="NVIDIA H100", memory="81920 20480", utilisation=3),
+            fake.card("GPU-b", name="NVIDIA H100", memory="81920 700", utilisation=3),
         )
         clean = machine.environ(LANG="C.UTF-8", TERM="xterm-256color")
         self.env = {k: v for k, v in clean.items() if k not in ("NO_COLOR", "COLUMNS", "LINES")}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +18,13 @@ from simple_gpu_scheduler.model import GPU_UNITS
 from simple_gpu_scheduler.occupancy import Occupancy
 from simple_gpu_scheduler.queue.records import STATES, Entry
 from simple_gpu_scheduler.top.board import Board, Words, picture
-from simple_gpu_scheduler.top.cards import Holding, card_lines, jobs_by_place, not_used
+from simple_gpu_scheduler.top.cards import (
+    Holding,
+    card_lines,
+    jobs_by_place,
+    not_used,
+    short_name,
+)
 from simple_gpu_scheduler.top.details import Known, details
 from simple_gpu_scheduler.top.frame import Server, header, heights
 from simple_gpu_scheduler.top.jobs import Shown, gpus_text, in_ranges, state_text, table
@@ -171,18 +180,20 @@ def test_who_has_which_card() -> None:
         (card, Occupancy("leased", (lease("anna", "notebook", 8),), (stranger,))),
         (card, Occupancy("used", (), (stranger, unseen))),
         (card, Occupancy("used", (), (unseen,))),
+        (card, Occupancy("used")),
         (card, Occupancy("free", (), (stranger,))),
         (card._replace(fault="it fell off"), Occupancy("fault")),
         (card, Occupancy("shared", (lease("me"),))),
         (card, Occupancy("free")),
     ]
-    holding = Holding({0: [12], 6: [3, 4, 5]}, 7, frozenset({7}))
-    lines = card_lines(seen, list("abcdefgh"), holding, 100, 8)
+    holding = Holding({0: [12], 7: [3, 4, 5]}, 7, frozenset({8}))
+    lines = card_lines(seen, list("abcdefghi"), holding, 100, 9)
     assert [plain(one).rstrip()[36:].lstrip("% 97") for one in lines] == [
         "job 12",
         "anna's notebook; bob: python 2 GiB",
         "used by bob: python 2 GiB and 1 more",
         "used by process 77",
+        "used by somebody unseen",
         "free",
         "fault: it fell off",
         "jobs 3-5 (room for more)",
@@ -416,6 +427,28 @@ def test_every_key_is_told_and_none_twice() -> None:
     for word in "chruail/g?q+-":
         assert f"\n  {word} " in f"\n{text}"
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_the_page_tells_the_same_keys() -> None:
+    page = (Path(__file__).parents[4] / "docs" / "top.md").read_text()
+    found = re.findall(r"^\| `(.+)` \| (.+) \|$", page, re.M)
+    assert found == [(one.shown, one.what) for one in KEYS if one.what]
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [
+        ("NVIDIA H100 80GB HBM3", "H100"),
+        ("NVIDIA H100 80GB HBM3 MIG 3g.40gb", "H100 MIG 3g.40gb"),
+        ("NVIDIA A100-SXM4-40GB", "A100-SXM4-40GB"),
+        ("NVIDIA GeForce RTX 3090", "RTX 3090"),
+        ("NVIDIA RTX 6000 Ada Generation", "RTX 6000 Ada Generation"),
+        ("x\x1b[1m", r"x\x1b[1m"),
+        ("", ""),
+    ],
+)
+def test_names_of_cards(name: str, short: str) -> None:
+    assert short_name(name) == short
 
 
 def test_typing() -> None:

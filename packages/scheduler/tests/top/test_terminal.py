@@ -54,8 +54,8 @@ def test_a_job_runs_and_its_log_moves(site: Site) -> None:
     assert "1 of 2 GPUs free" in terminal.lines[0]
     assert "1 running" in terminal.lines[0]
     first, second = terminal.lines[1:3]
-    assert re.match(r" 0  H100  ·{10}  0.5/80.0G  97%       job 1$", first)
-    assert re.match(r" 1  H100  █{2,3}·+ 20.0/80.0G   3%       free$", second)
+    assert re.match(r" 0  H100  ·{10} 0.5/80.0G  97%       job 1$", first)
+    assert re.match(r" 1  H100  ·{10} 0.7/80.0G   3%       free$", second)
     (site.path / "go").touch()
     terminal.until_shown(r"^begun\nmore$")
     (site.path / "end").touch()
@@ -271,6 +271,24 @@ def test_a_signal_ends_it_in_order(site: Site, number: int) -> None:
     os.kill(terminal.process.pid, number)
     assert terminal.wait() == 128 + number
     assert_restored(terminal)
+
+
+def test_suspended_and_drawn_anew(site: Site) -> None:
+    terminal = site.top()
+    terminal.type("\x1a")
+    stat = Path(f"/proc/{terminal.process.pid}/stat")
+    terminal.until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", "it is stopped")
+    assert termios.tcgetattr(terminal.theirs) == terminal.before
+    terminal.screen.reset()
+    os.kill(terminal.process.pid, signal.SIGCONT)
+    terminal.until(
+        lambda: "GPUs free" in terminal.lines[0] and "quit" in terminal.lines[-1], "all of it"
+    )
+    terminal.screen.reset()
+    terminal.type("\x0c")
+    terminal.until(
+        lambda: "GPUs free" in terminal.lines[0] and "quit" in terminal.lines[-1], "all of it"
+    )
 
 
 def test_no_color(site: Site) -> None:

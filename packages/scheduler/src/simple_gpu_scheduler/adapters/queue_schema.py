@@ -7,9 +7,10 @@ import sqlite3
 from simple_gpu_scheduler.adapters.die_at import step
 from simple_gpu_scheduler.errors import SgsError
 
-#: The conditions of two indexes, word for word: so SQLite sees that they serve.
-IS_OPEN = "state IN ('queued', 'held', 'running')"
-IS_ENDED = "state IN ('succeeded', 'failed', 'cancelled', 'lost')"
+#: The conditions of two indexes, word for word: so SQLite sees that they serve. (For more than two
+#: values of IN it would make a table, each time that a job changes.)
+IS_OPEN = "(state = 'queued' OR state = 'held' OR state = 'running')"
+IS_ENDED = "(state = 'succeeded' OR state = 'failed' OR state = 'cancelled' OR state = 'lost')"
 
 #: A step for each version; the database's `user_version` says how many were taken.
 _STEPS = (
@@ -103,8 +104,14 @@ _STEPS = (
     CREATE INDEX jobs_ready ON jobs (priority DESC, id)
         WHERE state = 'queued' AND blockers = 0 AND later = 0;
     CREATE INDEX jobs_later ON jobs (not_before_s) WHERE state = 'queued' AND later = 1;
-    CREATE INDEX jobs_ended ON jobs (state)
-        WHERE state IN ('succeeded', 'failed', 'cancelled', 'lost');
+    """,
+    f"""
+    DROP INDEX jobs_open;
+    CREATE INDEX jobs_open ON jobs (state) WHERE {IS_OPEN};
+    CREATE INDEX jobs_ended ON jobs (state) WHERE {IS_ENDED};
+    DROP INDEX jobs_to_notify;
+    CREATE INDEX jobs_to_notify ON jobs (id)
+        WHERE notify IS NOT NULL AND notified = 0 AND {IS_ENDED};
     """,
 )
 

@@ -223,7 +223,7 @@ class QueueStore:
         rows = self._file.all(
             "SELECT a.job, a.number, a.launcher, a.gpu_names, a.started_s, a.pid, a.start_ticks, "
             "a.boot, j.stop FROM jobs j JOIN attempts a ON a.job = j.id AND a.number = j.attempt "
-            f"WHERE j.{IS_OPEN} AND j.state = 'running'"
+            f"WHERE {IS_OPEN} AND j.state = 'running'"
         )
         return [
             (Attempt(row[0], row[1], row[2], _split(row[3]), *row[4:8]), row[8]) for row in rows
@@ -306,7 +306,7 @@ class QueueStore:
             )
         ended = self._database.execute(
             "UPDATE jobs SET state = ?, ended_s = ?, exit_code = ?, signal = ?, reason = ?, "
-            f"peak_vram_mib = ?, stop = NULL WHERE id = ? AND {_OPEN}",
+            f"peak_vram_mib = ?, stop = NULL WHERE id = ? AND {IS_OPEN}",
             (end.state, *values, end.job),
         )
         if not ended.rowcount:  # somebody was faster, and those who wait for it know

@@ -38,11 +38,14 @@ def read_notes(data: bytes) -> tuple[list[Note], bytes]:
 def _parsed(lines: Sequence[bytes]) -> Iterator[Any]:
     """What stands in the lines that can be read."""
     try:
-        yield from json.loads(b"[" + b",".join(lines) + b"]")
+        found = json.loads(b"[" + b",".join(lines) + b"]")
     except (ValueError, RecursionError):
-        if len(lines) > 1:
-            for line in lines:
-                yield from _parsed([line])
+        found = []
+    if len(found) == len(lines):
+        yield from found
+    elif len(lines) > 1:
+        for line in lines:
+            yield from _parsed([line])
 
 
 def _note(line: Any) -> Note | None:

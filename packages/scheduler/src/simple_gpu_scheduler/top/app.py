@@ -31,6 +31,8 @@ class TopApp(Viewer):
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(one.keys, one.action, show=False) for one in KEYS if one.keys),
         Binding("ctrl+c", "leave", show=False, priority=True),
+        Binding("ctrl+z", "suspend_process", show=False, priority=True),
+        Binding("ctrl+l", "redraw", show=False),
     ]
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -44,6 +46,10 @@ class TopApp(Viewer):
     def action_leave(self) -> None:
         """Quit, whatever is on the screen."""
         self.exit()
+
+    def action_redraw(self) -> None:
+        """Draw all of it."""
+        self.refresh_all()
 
     # moving
 

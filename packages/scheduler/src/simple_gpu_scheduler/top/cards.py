@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 from typing import NamedTuple
@@ -25,6 +26,7 @@ _SHORT = 3  #: columns of a GPU's name beside which there is room for a gauge in
 _TWO_FROM = 76  #: terminal columns from which two GPUs fit into a line
 _FULL, _EMPTY = "\N{FULL BLOCK}", "\N{MIDDLE DOT}"
 _VENDORS = ("NVIDIA ", "AMD ", "GeForce ")
+_MEMORY = re.compile(r"(?<=\S) \d+ ?GB( HBM\w+)?")
 
 
 class Holding(NamedTuple):
@@ -96,7 +98,9 @@ def who(place: int, gpu: Gpu, one: Occupancy, holding: Holding) -> Piece:
     ]
     if one.strangers and one.state != "free":
         holders.append(_strangers(one.strangers, alone=not one.leases))
-    text = "; ".join(dict.fromkeys(holders)) or one.state
+    text = "; ".join(dict.fromkeys(holders)) or (
+        "used by somebody unseen" if one.state == "used" else one.state
+    )
     if one.state == "shared":
         text += " (room for more)"
     if place in holding.theirs:
@@ -105,10 +109,10 @@ def who(place: int, gpu: Gpu, one: Occupancy, holding: Holding) -> Piece:
 
 
 def short_name(name: str) -> str:
-    """What cards are called, without what is the same for all of them."""
+    """What cards are called, without the vendor and the memory, which has a column of its own."""
     for vendor in _VENDORS:
         name = name.removeprefix(vendor)
-    return printable(name)
+    return printable(_MEMORY.sub("", name, count=1))
 
 
 def memory_text(gpu: Gpu, digits: int = 1) -> str:

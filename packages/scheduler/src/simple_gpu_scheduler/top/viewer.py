@@ -88,8 +88,15 @@ class Viewer(App[None]):
             self.run_worker(paced.run(), exit_on_error=True)
         self.set_interval(self._interval_s, self._driver_is_due)
         self.set_interval(1.0, self._tick)
+        self.app_resume_signal.subscribe(self, lambda _: self.refresh_all())
         self._looks.want()
         self._show()
+
+    def refresh_all(self) -> None:
+        """Draw all of it: somebody else may have written to the terminal."""
+        for screen in self.screen_stack:
+            for panel in screen.query(Lines):
+                panel.refresh()
 
     def _listen_to(self, watch: Callable[[], int], looks: Paced, poll_s: float | None) -> None:
         self._watches.append(Watch(watch, looks.want, _LEAST_NEWS_S, poll_s))
