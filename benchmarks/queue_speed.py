@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from .errors import RunFailed
 from .peers import FLOOR, OURS, SLOTS, Peer
+from .process import cpu_ns
 from .queue_bench import QueueBench, check_count
 from .queue_peers import QueuePeer
 from .queue_room import Queue, Room
@@ -115,6 +116,7 @@ def books(bench: QueueBench) -> Section:
             Column("share", "of floor", 3),
             Column("whole", "jobs/s, whole", 0),
             Column("own", "own CPU ms/job", 3),
+            Column("launcher", "launcher's of it", 3),
             Column("cpu", "all CPU ms/job", 2),
             Column("wakeups", "wake-ups/job", 2),
         ],
@@ -143,7 +145,10 @@ def recorded(bench: QueueBench) -> dict[str, float]:
         queue.serve("resume")
         queue.room.wait_for_stamps(2)
         wait_for_count(queue, jobs)
-        after = queue.spent(queue.processes())
+        after, launcher_ns = (
+            queue.spent(queue.processes()),
+            sum(map(cpu_ns, queue.launcher_pids())),
+        )
         first_s, last_s, ended = queue.ask(_TIMES)
     if ended != jobs:
         raise RunFailed(f"{ended:.0f} of {jobs} attempts have ended")
@@ -152,6 +157,7 @@ def recorded(bench: QueueBench) -> dict[str, float]:
         "rate": jobs / (last_s - first_s),
         "whole": jobs / (last_s - began_s),
         "own": own_ms / jobs,
+        "launcher": launcher_ns / 1e6 / jobs,
         "cpu": (own_ms + jobs_ms) / jobs,
         "wakeups": (after.wakeups - before.wakeups) / jobs,
     }
@@ -245,7 +251,7 @@ def bulk(bench: QueueBench) -> Section:
         "Submitting many jobs",
         "As quickly as each is documented to take them, while other jobs hold all slots: ours "
         "reads lines, all or none of which are accepted; HyperQueue takes them as one job of many "
-        "tasks, gpusched as lines of its file, gpuqu over one connection to its REST API; "
+        "tasks, gpusched as lines of its file, gpuqu through its REST API; "
         "task-spooler, nq and gq-local want a client for each.",
         [
             Column("jobs", "jobs", 0),
