@@ -52,10 +52,13 @@ def check(queue: Queue, witnesses: Witnesses, submitted: list[int], most_unknown
     assert verdict.complaints() == {}
     assert len(verdict.unknown) <= most_unknown
     states = {one.id: one for one in queue.store.entries()}
-    wait_until(lambda: not queue.store.to_notify(), "all are told")
-    told = [line.split() for line in (witnesses.folder / "told").read_text().splitlines()]
-    assert {int(words[0]) for words in told} == set(submitted[4:]), "each at least once"
-    for job, *code in told:
+    wait_until(lambda: not queue.store.to_notify(), "all are to be told")
+
+    def told() -> list[list[str]]:
+        return [line.split() for line in (witnesses.folder / "told").read_text().splitlines()]
+
+    wait_until(lambda: {int(words[0]) for words in told()} == set(submitted[4:]), "all are told")
+    for job, *code in told():
         expected = states[int(job)].exit_code, states[int(job)].signal
         if expected != (None, None):
             assert code == [str(expected[0] if expected[1] is None else 128 + expected[1])]
