@@ -257,6 +257,7 @@ def bulk(bench: QueueBench) -> Section:
             Column("jobs", "jobs", 0),
             Column("seconds", "seconds", 2),
             Column("rate", "jobs/s", 0),
+            Column("cpu", "CPU ms/job", 3),
         ],
         rows,
         [Target(f"{jobs:,} jobs from standard input", OURS, "seconds", 5, " s", digits=2)],
@@ -265,11 +266,11 @@ def bulk(bench: QueueBench) -> Section:
 
 def submit_many(bench: QueueBench, peer: QueuePeer) -> dict[str, float]:
     jobs = bench.bulk(peer)
-    with bench.opened(peer) as (_, queue):
-        began_s = time.perf_counter()
+    with bench.opened(peer) as (room, queue):
+        before_ms, began_s = room.all_cpu_ms(), time.perf_counter()
         queue.submit_many(["true"] * jobs)
-        took_s = time.perf_counter() - began_s
-    return {"jobs": jobs, "seconds": took_s, "rate": jobs / took_s}
+        took_s, cpu_ms = time.perf_counter() - began_s, room.all_cpu_ms() - before_ms
+    return {"jobs": jobs, "seconds": took_s, "rate": jobs / took_s, "cpu": cpu_ms / jobs}
 
 
 # 5. What others have published ----------------------------------------------------------------
