@@ -37,3 +37,8 @@ def test_it_installs_alone_and_gives_the_three_commands(tmp_path: Path) -> None:
         text=True,
     )
     assert done.stdout == "PCI_BUS_ID 5\n"
+    top = subprocess.run(
+        [folder / "bin" / "sgs", "top"], capture_output=True, text=True, check=False
+    )
+    assert top.returncode == 1
+    assert "pip install './packages/scheduler[top]'" in top.stderr

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "nvml"))
 import fake
 
 SGS = str(Path(sys.executable).parent / "sgs")
-BOUND_S = 15.0
+BOUND_S = 60.0
 UP, DOWN, END, HOME, ESCAPE = "\x1b[A", "\x1b[B", "\x1b[F", "\x1b[H", "\x1b"
 
 #: Makes the terminal on stdin its own, as a login does, then becomes the command.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import threading
 import time
@@ -15,12 +16,12 @@ from simple_gpu_scheduler.cli import gpus_report
 from simple_gpu_scheduler.cli.queued_jobs import how_it_ended
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.queue.records import Context, Request
-from simple_gpu_scheduler.top import viewer
+from simple_gpu_scheduler.top import news, viewer
 from simple_gpu_scheduler.top.app import TopApp
 from simple_gpu_scheduler.top.board import Board, Words
 from simple_gpu_scheduler.top.desk import Desk
 from simple_gpu_scheduler.top.lines import plain
-from simple_gpu_scheduler.top.news import Paced
+from simple_gpu_scheduler.top.news import Paced, Watch
 from simple_gpu_scheduler.top.panels import Confirm, Lines, Pager
 
 from .conftest import BOUND_S, SGS
@@ -267,6 +268,31 @@ def test_a_driver_that_hangs_keeps_nobody_from_quitting() -> None:
         assert desk._thread.daemon
         let_go.set()
         desk._thread.join()
+
+    asyncio.run(run())
+
+
+def test_after_news_it_is_told_twice_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written is to be seen only a little after the kernel tells of it."""
+    monkeypatch.setattr(news, "_LAST_S", 0.02)
+    told: list[int] = []
+
+    async def run() -> None:
+        readable, write = os.pipe()
+        os.set_blocking(readable, False)
+        watch = Watch(lambda: readable, lambda: told.append(1), 0.01)
+        await asyncio.sleep(0.1)
+        assert not told
+        for number in (3, 6):
+            os.write(write, b"news")
+            until_s = time.monotonic() + BOUND_S
+            while len(told) < number:
+                assert time.monotonic() < until_s
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+            assert len(told) == number
+        watch.close()
+        os.close(write)
 
     asyncio.run(run())
 

@@ -37,10 +37,8 @@ class TopApp(Viewer):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What keys may do now; Textual asks."""
-        if action not in _ACTIONS:
+        if self._pager is None or action not in _ACTIONS:
             return super().check_action(action, parameters)
-        if self._pager is None:
-            return not self._board.asks
         return action == "quit" or (action in _CHANGES and self._pager.job is not None)
 
     def action_leave(self) -> None:
