@@ -205,6 +205,7 @@ def test_fish(queue: Shell, scripts: dict[str, Path]) -> None:
     assert first(offers("sgs server st")) == ["status", "start", "stop"]
     assert first(offers("sgs report --figure som")) == ["some file.csv"]
     assert "some file.csv" in first(offers("sgs submit -- cat som"))
+    assert first(offers("sgs submit -- sgs status --wa")) == ["--watch"]
     assert first(offers("simple_gpu_scheduler --jobl")) == ["--joblog"]
     assert first(offers("simple_hypersearch --sampling-mode so")) == ["sobol"]
     assert offers("sgs nothing ") == []
@@ -258,6 +259,7 @@ def test_zsh_by_tab(queue: Shell, scripts: dict[str, Path]) -> None:
         typing.tab("sgs edit 2 --after=4,3,", "-- queued: true")
         typing.tab("sgs report --figure som", "some\\ file.csv")
         typing.tab("sgs submit -- cat som", "some\\ file.csv")
+        typing.tab("sgs submit -- sgs wai", "sgs submit -- sgs wait ")
         typing.tab("simple_gpu_scheduler --jobl", "--joblog")
         typing.tab("simple_hypersearch --sampling-mode so", "sobol")
         typing.tab("sgs wait --group a", "a\\ b=1:é\\'")

@@ -43,16 +43,16 @@ _sgs_command() {  # what the command after -- could go on with
 
 _sgs() {
     local command=$words[2]
-    local -a commands
+    local -a known
     case $service in
     simple_gpu_scheduler) command=run ;;
     simple_hypersearch) command=search ;;
     *)
         if ((CURRENT == 2)); then
-            commands=(
+            known=(
 @NAMES@
             )
-            _describe -t commands command commands
+            _describe -t commands command known
             return
         fi
         shift words
