@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import select
 import signal
 import struct
@@ -55,7 +56,7 @@ class Terminal:
     def wait_for(self, text: str) -> str:
         """Read until the text has come; returns all that was shown."""
         until_s = time.monotonic() + BOUND_S
-        while text not in self.shown:
+        while text not in self.shown and text not in plain(self.shown):
             assert time.monotonic() < until_s, f"{text!r} never came: {self.shown!r}"
             if select.select([self._ours], [], [], 0.1)[0]:
                 self.shown += os.read(self._ours, 1 << 16).decode()
@@ -84,6 +85,11 @@ class Terminal:
 def _take_the_terminal() -> None:
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def plain(text: str) -> str:
+    """What was shown, without what steers the terminal."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\]0;[^\x07]*\x07|\x1b\(B|.\x08", "", text)
 
 
 def screens(text: str) -> list[list[str]]:

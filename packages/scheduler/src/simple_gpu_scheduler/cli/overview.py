@@ -33,7 +33,7 @@ def overview() -> str:
 
     width = terminal_columns()
     home = home_if_any()
-    lines = [f"GPUs   {gpus_in_words(_gpus(home))}", *_queue(home, width), "", _LAST]
+    lines = [f"GPUs   {gpus_in_words(gpus_and_states(home))}", *_queue(home, width), "", _LAST]
     return "\n".join(line if width is None else crop(line, width) for line in lines)
 
 
@@ -56,7 +56,7 @@ def gpus_in_words(found: Sequence[tuple[str, str]] | None) -> str:
     return ", ".join(parts) or "none"
 
 
-def _gpus(home: QueueHome | None) -> list[tuple[str, str]] | None:
+def gpus_and_states(home: QueueHome | None) -> list[tuple[str, str]] | None:
     """The machine's, where a driver answers; else the slots that the queue was given."""
     from simple_gpu_scheduler.cli.gpus import look
     from simple_gpu_scheduler.cli.gpus_report import short_names

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from typing import NoReturn
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 from simple_gpu_scheduler.errors import UsageError
 
 
+class _Shown(BaseException):
+    """Carries a parser to whoever wants to see it."""
+
+
 class Parser(argparse.ArgumentParser):
     """Raises where argparse would print and exit."""
+
+    _is_shown = False
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, and where more is said.
@@ -18,3 +25,25 @@ class Parser(argparse.ArgumentParser):
             UsageError: always.
         """
         raise UsageError(f"{message} (see {self.prog} --help)")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does."""
+        if Parser._is_shown:
+            raise _Shown(self)
+        return super().parse_known_args(args, namespace)
+
+
+def parser_of(command: Callable[[Sequence[str]], object]) -> argparse.ArgumentParser | None:
+    """The parser by which a command reads its arguments; it does nothing else. None: it has none.
+
+    So whatever is told of a command's options comes from where they are defined.
+    """
+    Parser._is_shown = True
+    try:
+        command([])
+    except _Shown as shown:
+        parser: argparse.ArgumentParser = shown.args[0]
+        return parser
+    finally:
+        Parser._is_shown = False
+    return None

@@ -52,6 +52,10 @@ COMMANDS = {
         "show what scheduling policies would do with the jobs of a trace, without running them",
     ),
     "gpus": ("simple_gpu_scheduler.cli.gpus", "show the GPUs, who has them, and which are free"),
+    "completion": (
+        "simple_gpu_scheduler.cli.completion",
+        "print what makes bash, zsh or fish complete these commands",
+    ),
 }
 
 USAGE = """\
@@ -74,7 +78,7 @@ examples:
 def help_text() -> str:
     """Return the help: the subcommands, and examples."""
     lines = [USAGE, "", "commands:"]
-    lines += [f"  {name:<9}{what}" for name, (_, what) in COMMANDS.items()]
+    lines += [f"  {name:<11}{what}" for name, (_, what) in COMMANDS.items()]
     return "\n".join([*lines, "", EXAMPLES])
 
 
