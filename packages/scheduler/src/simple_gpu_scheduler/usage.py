@@ -12,6 +12,7 @@ from simple_gpu_scheduler.policy.learned import MARGIN, MARGIN_MIB, template
 from simple_gpu_scheduler.quantiles import percentile
 from simple_gpu_scheduler.queue.history import Run
 from simple_gpu_scheduler.queue.records import CANCELLED, FAILED, LOST, RUNNING, SUCCEEDED
+from simple_gpu_scheduler.queue.wrapping import own_command
 
 
 class Spread(NamedTuple):
@@ -126,7 +127,7 @@ def parts(
         "user": lambda _: user,
         "group": lambda run: run.group,
         "name": lambda run: run.name,
-        "command": lambda run: template(run.command).decode(errors="replace"),
+        "command": lambda run: template(own_command(run.command)).decode(errors="replace"),
         "day": lambda run: day(run.started_s),
         "gpu": lambda run: ",".join(run.gpu_names),
     }

@@ -191,7 +191,10 @@ def test_a_job_that_waits_is_changed(shell: Shell) -> None:
     shell.sgs("wait", "1")
     assert shell.sgs("logs", "1") == "0,1\n"
     assert "queued" in shell.sgs("status")
-    shell.sgs("edit", "2", "--delay", "none")
+    shell.sgs("edit", "2", "--at", "tomorrow 8:00")
+    assert "contradicts" in shell.sgs("edit", "2", "--at", "now", "--delay", "1h", status=2)
+    assert "--at 'soon'" in shell.sgs("edit", "2", "--at", "soon", status=2)
+    shell.sgs("edit", "2", "--at", "now")
     shell.sgs("wait", "2")
 
 

@@ -30,6 +30,7 @@ examples:
 exit status: 0, 1 if one of them has started or ended, 2 usage; then nothing was changed."""
 
 _NONE = "none"
+_NOW = "now"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -62,7 +63,7 @@ def _edit(args: argparse.Namespace, now_s: float) -> Edit:
         None if args.timeout is None else _seconds(args.timeout, "--timeout"),
         args.retries,
         args.name,
-        _not_before_s(args.delay, now_s),
+        _not_before_s(args.delay, args.at, now_s),
         _needs(args),
     )
 
@@ -77,11 +78,17 @@ def _seconds(text: str, option: str) -> float:
     return 0.0 if text == _NONE else parse_duration_s(text, option)
 
 
-def _not_before_s(text: str | None, now_s: float) -> float | None:
-    if text is None:
+def _not_before_s(delay: str | None, at: str | None, now_s: float) -> float | None:
+    if delay is not None and at is not None:
+        raise UsageError("--delay contradicts --at; expected one of them")
+    if delay is not None:
+        delay_s = _seconds(delay, "--delay")
+        return now_s + delay_s if delay_s else 0.0
+    if at is None:
         return None
-    delay_s = _seconds(text, "--delay")
-    return now_s + delay_s if delay_s else 0.0
+    from simple_gpu_scheduler.times import parse_time_s
+
+    return 0.0 if at == _NOW else parse_time_s(at, "--at", now_s, None)
 
 
 def _needs(args: argparse.Namespace) -> Needs | None:
@@ -115,5 +122,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--after-any", action="append", default=[], metavar="ID,...", help="once these ended")
     add("--no-after", action="store_true", help="wait for no other job")
     add("--delay", metavar="DURATION", help="not before so long from now; none: at once")
+    add("--at", metavar="TIME", help="not before, as in sgs submit; now: at once")
     add("jobs", nargs="*", metavar="ID")
     return parser

@@ -23,6 +23,7 @@ from simple_gpu_scheduler.queue.records import (
     SUCCEEDED,
     Entry,
 )
+from simple_gpu_scheduler.queue.wrapping import own_command
 from simple_gpu_scheduler.results.text import printable
 from simple_gpu_scheduler.sim.durations import Durations
 from simple_gpu_scheduler.sim.forecast import LIKELY, QUICK, SLOW, Span
@@ -85,7 +86,7 @@ def _text(entry: Entry, runs: list[Run], waits: Waits, ends: _Ends, now_s: float
     how = how_it_ended(entry)
     said = f": {how}" if how and how != entry.state else ""
     lines = [f"job {entry.id} {_VERBS.get(entry.state, 'is')} {entry.state}{said}"]
-    lines.append(f"  {entry.command.decode(errors='replace')}")
+    lines.append(f"  {own_command(entry.command).decode(errors='replace')}")
     lines += [f"- {reason}" for reason in waits.reasons]
     lines += [f"- {one.forecast}" for one in (waits, ends) if one.forecast]
     width = max((len(printable(one.gpu)) for one in waits.verdicts), default=0)
@@ -133,7 +134,7 @@ def _object(entry: Entry, runs: list[Run], waits: Waits, ends: _Ends) -> dict[st
     return {
         "id": entry.id,
         "state": entry.state,
-        "command": entry.command.decode(errors="replace"),
+        "command": own_command(entry.command).decode(errors="replace"),
         "how": how_it_ended(entry) or None,
         "reasons": waits.reasons,
         "ahead": waits.ahead,

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from simple_gpu_scheduler.memory_sizes import show_memory
 from simple_gpu_scheduler.queue.records import HELD, OPEN_STATES, QUEUED, Entry
+from simple_gpu_scheduler.queue.wrapping import own_command
 from simple_gpu_scheduler.results.text import printable
 from simple_gpu_scheduler.top.frame import Server
 from simple_gpu_scheduler.top.jobs import Shown, gpus_text, how_long, label, state_text, style_of
@@ -64,7 +65,7 @@ def _facts(
     waits = why_it_waits(entry, known, server, shown.now_s)
     if waits:
         yield "waits", waits, ""
-    command = entry.command.decode(errors="backslashreplace").rstrip("\n")
+    command = own_command(entry.command).decode(errors="backslashreplace").rstrip("\n")
     for number, one in enumerate(command.split("\n")):
         yield ("" if number else "command"), printable(one.expandtabs(4)), ""
     if known.cwd:

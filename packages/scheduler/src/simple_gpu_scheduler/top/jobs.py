@@ -18,6 +18,7 @@ from simple_gpu_scheduler.queue.records import (
     SUCCEEDED,
     Entry,
 )
+from simple_gpu_scheduler.queue.wrapping import own_command
 from simple_gpu_scheduler.results.text import printable, text_width
 from simple_gpu_scheduler.top.lines import Line, Piece, cell, fitted, in_style, line
 
@@ -100,7 +101,9 @@ def style_of(entry: Entry) -> str:
 
 def command_text(entry: Entry) -> str:
     """The command, printable; its beginning, if it is very long."""
-    return printable(entry.command[:_MOST_COMMAND_BYTES].decode(errors="backslashreplace"))
+    return printable(
+        own_command(entry.command)[:_MOST_COMMAND_BYTES].decode(errors="backslashreplace")
+    )
 
 
 def label(entry: Entry) -> str:
