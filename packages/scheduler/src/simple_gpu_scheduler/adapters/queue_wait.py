@@ -54,21 +54,27 @@ class QueueWait:
         except OSError as error:
             raise SgsError(f"{folder}/{SOCKET} can't be had: {error.strerror}") from None
         self._socket.setblocking(False)
+        self._listen_to(())
 
     def sleep(self, timeout_s: float | None, fds: Collection[int]) -> Woken:
         """Sleep until time is up, or one of the descriptors or a signal or a word comes."""
-        poll = select.poll()
-        for fd in (self._wake_fd, self._socket.fileno(), *fds):
-            poll.register(fd, select.POLLIN)
-        limit_s = None if timeout_s is None else max(0.0, min(timeout_s, _LONGEST_S))
-        ready = poll.poll(None if limit_s is None else limit_s * 1000)
+        if list(fds) != self._fds:
+            self._listen_to(fds)
+        limit_ms = None if timeout_s is None else max(0.0, min(timeout_s, _LONGEST_S)) * 1000
+        told = frozenset(fd for fd, _ in self._poll.poll(limit_ms))
         signals = b""
-        with suppress(BlockingIOError):
-            signals = os.read(self._wake_fd, 4096)
-        told = frozenset(fd for fd, _ in ready)
+        if self._wake_fd in told:
+            with suppress(BlockingIOError):
+                signals = os.read(self._wake_fd, 4096)
         words = self._words() if self._socket.fileno() in told else frozenset()
         ended = bool(set(signals) - {signal.SIGCHLD})
         return Woken(told, words, ended, signal.SIGCHLD in signals)
+
+    def _listen_to(self, fds: Collection[int]) -> None:
+        self._fds = list(fds)
+        self._poll = select.poll()
+        for fd in (self._wake_fd, self._socket.fileno(), *fds):
+            self._poll.register(fd, select.POLLIN)
 
     def close(self) -> None:
         """Hear no more: who calls from now on is told that there is no server."""

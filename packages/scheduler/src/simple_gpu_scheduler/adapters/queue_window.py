@@ -14,7 +14,7 @@ from simple_gpu_scheduler.model import Job
 from simple_gpu_scheduler.policy.queue import LOOKAHEAD
 from simple_gpu_scheduler.queue.records import Entry
 
-_MOST = 2 * LOOKAHEAD
+_MOST = 4 * LOOKAHEAD
 
 
 class Window:
