@@ -63,9 +63,11 @@ def test_a_journal_with_anything_in_it(first: int, last: int, odd: bytes) -> Non
 
 
 ODD = [
-    b"[" * 100_000, b"\0" * 9, b'["runs", 1, 1, 1e999, 1, 1, 1]',
+    b"[" * 100_000,
+    b'["runs", 1, 1, 1e999, 1, 1, 1]',
     b'["ended", 1, 1, 1e999, 1, 1, 1, NaN]',
-]  # fmt: skip
+    b"\0" * 9,
+]
 
 
 @pytest.mark.parametrize("odd", ODD)

@@ -180,10 +180,18 @@ class ActiveJobs:
             if one.ended is not None:
                 if one.running.killed or not self._tree(one).members():
                     self._judge(one, one.ended)
-            elif not is_running(one.attempt) and self._tree(one).marked() is None:
-                self._lose(one, _UNSEEN)
+            else:
+                self._look_at_orphan(one)
         for text in self._sight.look(self._by_pid()):
             self._say(text)
+
+    def _look_at_orphan(self, one: Active) -> None:
+        if is_running(one.attempt):
+            return
+        if self._tree(one).first() is None:
+            self._lose(one, _UNSEEN)
+        elif one.entry.kill_leftovers and not one.running.stopped_s:
+            self.signal(Stop(one.running, signal.SIGTERM))
 
     def reap(self, pid: int, code: int) -> None:
         """A child has ended: a job whose launcher was killed comes to us, who are its reaper."""

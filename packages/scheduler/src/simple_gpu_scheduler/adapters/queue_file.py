@@ -31,7 +31,7 @@ class QueueFile:
         Raises:
             SgsError: it can't be used.
         """
-        self._path = path
+        self.path = path
         with self._told():
             old_umask = os.umask(0o077)
             try:
@@ -40,10 +40,18 @@ class QueueFile:
                 self.database.execute("PRAGMA synchronous = FULL")
             finally:
                 os.umask(old_umask)
+            self._status = os.stat(path)
             bring_up_to_date(self.database, path)
             if lazy:
                 self.database.execute("PRAGMA synchronous = NORMAL")
                 self.database.execute(f"PRAGMA wal_autocheckpoint = {_LAZY_PAGES}")
+
+    def is_in_place(self) -> bool:
+        """False if it was moved away: then whoever comes now meets another file, or none."""
+        try:
+            return os.path.samestat(os.stat(self.path), self._status)
+        except OSError:
+            return False
 
     def close(self) -> None:
         """Let it go."""
@@ -83,13 +91,13 @@ class QueueFile:
             SgsError: it can't be brought there.
         """
         try:
-            fd = os.open(f"{self._path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(f"{self.path}-wal", os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return
         try:
             os.fdatasync(fd)
         except OSError as error:
-            raise SgsError(f"{self._path} can't be written: {error.strerror}") from None
+            raise SgsError(f"{self.path} can't be written: {error.strerror}") from None
         finally:
             os.close(fd)
 
@@ -121,7 +129,7 @@ class QueueFile:
         try:
             yield
         except sqlite3.DatabaseError as error:
-            raise SgsError(_in_words(self._path, error)) from None
+            raise SgsError(_in_words(self.path, error)) from None
         except UnicodeEncodeError as error:
             raise UsageError(f"{error.object!r}: expected text in UTF-8") from None
         except OverflowError:

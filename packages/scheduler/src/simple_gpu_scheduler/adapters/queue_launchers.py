@@ -189,7 +189,7 @@ class Launchers:
             frozenset(one.name for one in alive if not one.answers),
             notes,
             is_running,
-            lambda one: Tree(self.mark, one).marked(),
+            lambda one: Tree(self.mark, one).first(),
         )
 
 

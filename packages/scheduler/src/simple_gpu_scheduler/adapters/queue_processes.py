@@ -105,9 +105,9 @@ class Tree(NamedTuple):
             pass
         return tuple(Leftover(pid, process_tree.name(pid)) for pid in self.members())
 
-    def marked(self) -> int | None:
-        """The first process that carries its mark."""
-        found = process_tree.marked(self.mark.encode()).get(self.attempt.job)
+    def first(self) -> int | None:
+        """The first of those that live."""
+        found = self.members()
         return found[0] if found else None
 
     def _session(self) -> int:

@@ -282,6 +282,9 @@ class QueueServer:
             fds.append(self._leases.wake_fd)
         woken = self._wait.sleep(limit_s, fds)
         self._stopped = woken.ended or b"stop" in woken.words
+        if woken.words and not self._store.file.is_in_place():
+            self._say(f"the queue's file was moved away from {self._store.file.path}")
+            self._stopped = True
         if woken.fds & {self._leases.wake_fd} or self._leases.look_again_s is not None:
             self._look_at_leases()
         see_starts = self._started_s is not None and (

@@ -11,6 +11,7 @@ from simple_gpu_scheduler.adapters.queue_home import QueueHome
 from simple_gpu_scheduler.cli.parser import Parser
 from simple_gpu_scheduler.cli.pipe_options import whole
 from simple_gpu_scheduler.cli.queued_jobs import entries_of, job_ids
+from simple_gpu_scheduler.cli.submit_options import whole_number
 from simple_gpu_scheduler.durations import parse_duration_s
 from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.memory_sizes import parse_memory_mib
@@ -108,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--group", metavar="G", help="all jobs of this group")
-    add("--priority", type=int, metavar="P", help="higher ones start first")
+    add("--priority", type=whole_number, metavar="P", help="higher ones start first")
     add("--gpus", type=whole(1, 4096), metavar="N", help="GPUs it needs at once")
     add(
         "--vram",

@@ -86,6 +86,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run a subcommand; return the exit status: 0, 1 for an error, 2 for wrong usage."""
     arguments = sys.argv[1:] if argv is None else argv
     try:
+        _open_missing_stdout(arguments)
         if sys.stdout is not None and hasattr(sys.stdout, "reconfigure"):
             sys.stdout.reconfigure(errors="backslashreplace")
         status = _dispatch(arguments)
@@ -143,6 +144,12 @@ def _fail(message: str, status: int) -> int:
     if sys.stderr is not None:  # past its buffer: what stays there would change the exit status
         say(f"sgs: error: {message}\n".encode(errors="backslashreplace"))
     return status
+
+
+def _open_missing_stdout(arguments: list[str]) -> None:
+    """A stdout that is closed is one that nobody reads, and no place for files of ours."""
+    if sys.stdout is None and arguments[:1] != ["run"]:  # that one sees to it by itself
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
 
 
 def _silence_stdout() -> None:

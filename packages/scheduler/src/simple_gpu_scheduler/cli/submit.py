@@ -64,6 +64,13 @@ def main(argv: Sequence[str]) -> int:
     found = (_submit_frozen if args.freeze else _submit)(home, context, requests)
     try:
         _tell(asked, found)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        ids = f"{found[0].id} to {found[-1].id}" if found else "none"
+        raise SgsError(
+            f"{len(found)} jobs were accepted ({ids}), but that can't be printed: {error.strerror}"
+        ) from None
     finally:
         _wake(home)
     return 0

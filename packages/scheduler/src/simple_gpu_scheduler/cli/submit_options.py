@@ -163,7 +163,8 @@ def _shell_code(value: str, what: str) -> bytes:
     return code
 
 
-def _number(text: str) -> int:
+def whole_number(text: str) -> int:
+    """Read one that a database can keep, of either sign."""
     try:
         number = int(text)
     except ValueError:
@@ -174,7 +175,7 @@ def _number(text: str) -> int:
 
 
 def _tries(text: str) -> int:
-    if (number := _number(text)) < 0:
+    if (number := whole_number(text)) < 0:
         raise argparse.ArgumentTypeError(f"expected 0 (without end), 1 or more, not {text!r}")
     return number
 
@@ -212,19 +213,25 @@ _Add = Callable[..., argparse.Action]
 
 
 def _add_needs(add: _Add) -> None:
-    add("--gpus", type=_number, default=1, metavar="N", help="GPUs at once (default 1)")
+    add("--gpus", type=whole_number, default=1, metavar="N", help="GPUs at once (default 1)")
     add(
         "--vram",
         metavar="SIZE",
         help="so much memory of each, such as 10G: others may share it; auto: find it out",
     )
-    add("--jobs-per-gpu", type=_number, metavar="K", help="so many such jobs share a GPU")
+    add("--jobs-per-gpu", type=whole_number, metavar="K", help="so many such jobs share a GPU")
     add("--timeout", metavar="DURATION", help="then TERM to its processes, and KILL after 10 s")
     add("--retries", type=_tries, default=1, metavar="N", help="run up to N times while it fails")
 
 
 def _add_times(add: _Add) -> None:
-    add("--priority", type=_number, default=0, metavar="P", help="higher ones first (default 0)")
+    add(
+        "--priority",
+        type=whole_number,
+        default=0,
+        metavar="P",
+        help="higher ones first (default 0)",
+    )
     add("--after", action="append", default=[], metavar="ID,...", help="once these succeeded")
     add("--after-any", action="append", default=[], metavar="ID,...", help="once these ended")
     add("--delay", dest="start", type=_delay, metavar="DURATION",

@@ -33,7 +33,7 @@ class Facts(NamedTuple):
     silent: frozenset[str]  #: launchers that live and don't answer; they may have been stopped
     notes: Mapping[AttemptKey, Mapping[str, Note]]  #: of all journals, by kind
     is_running: Callable[[Note], bool]  #: whether the process of a `runs` is still that one
-    has_marked: Callable[[Attempt], int | None]  #: the first process that carries its mark
+    first_process: Callable[[Attempt], int | None]  #: of those of it that live
 
 
 def fate(attempt: Attempt, facts: Facts) -> Fate:
@@ -60,7 +60,7 @@ def _orphan(attempt: Attempt, notes: Mapping[str, Note], facts: Facts) -> Fate:
     runs = notes.get("runs") or _known(attempt)
     if runs is not None and facts.is_running(runs):
         return Fate("adopt", runs)
-    pid = facts.has_marked(attempt)
+    pid = facts.first_process(attempt)
     if pid is not None:  # what it has started runs on, if not itself
         return Fate("adopt", runs or Note("runs", attempt.job, attempt.number, pid))
     if runs is not None:

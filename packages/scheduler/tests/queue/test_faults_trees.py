@@ -1,0 +1,78 @@
+"""Processes that left their job's session, parent or environment: they are found all the same."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from simple_gpu_scheduler.adapters.queue_wait import call
+from simple_gpu_scheduler.queue.records import Request
+
+from .conftest import Queue, wait_until
+
+#: One whose parent is gone and whose session is its own; one without its environment; one with
+#: neither, whose parent lives.
+STRAYS = {
+    "far": b"(setsid sh -c 'sh -c \"echo \\$\\$ > far; exec sleep 60\" &' &); ",
+    "bare": b"env -i /bin/sh -c 'echo $$ > bare; exec sleep 60' & ",
+    "apart": b"env -i setsid /bin/sh -c 'echo $$ > apart; exec sleep 60' & ",
+}
+
+
+def strays(queue: Queue) -> list[int]:
+    """Those that live."""
+    found = []
+    for name in STRAYS:
+        path = queue.path / name
+        wait_until(lambda p=path: p.exists() and p.read_text().strip(), f"{name} is written")
+        found.append(int(path.read_text()))
+    return [pid for pid in found if is_alive(pid)]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["", "server and launcher were killed"])
+@pytest.mark.parametrize("end", ["cancel", "timeout", "kill leftovers"])
+def test_all_of_a_job_ends(queue: Queue, end: str, killed: bool) -> None:
+    server = queue.start()
+    rest = b"until [ -e go ]; do sleep 0.02; done" if end == "kill leftovers" else b"sleep 60"
+    asked = Request(
+        b"".join(STRAYS.values()) + rest,
+        timeout_s=3.0 if end == "timeout" else None,
+        kill_leftovers=end == "kill leftovers",
+    )
+    (job,) = queue.submit(asked)
+    wait_until(lambda: len(strays(queue)) == 3, "they run")
+    wait_until(lambda: queue.store.running()[0][0].pid, "that is written down")
+    if killed:
+        server.kill()
+        server.wait()
+        for pid in queue.launchers():
+            os.kill(pid, signal.SIGKILL)
+        queue.start()
+    if end == "cancel":
+        queue.store.cancel([job], time.time())
+        call(str(queue.folder))
+    (queue.path / "go").touch()
+    (entry,) = queue.wait(job)
+    if end == "cancel":
+        assert entry.state == "cancelled"
+    else:
+        known = "succeeded" if end == "kill leftovers" else "failed"
+        assert entry.state == ("lost" if killed else known)
+    left = strays(queue)
+    if end == "kill leftovers":  # whose session, environment and parent are gone, nobody knows it
+        apart = int((queue.path / "apart").read_text())
+        assert left == [apart]
+        os.kill(apart, signal.SIGKILL)
+    else:
+        assert left == []
