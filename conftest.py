@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from simple_gpu_scheduler.adapters import server_lock
 
 # No test is about time: machines are slow where others work, too.
 _SLOW = (HealthCheck.too_slow,)
@@ -24,8 +30,13 @@ def own_lease_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def own_state_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The directory of this test's state, its queue above all."""
+def own_state_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The directory of this test's state, its queue above all, whose server ends with the test."""
     folder = tmp_path / "state"
     monkeypatch.setenv("SGS_STATE_DIR", str(folder))
-    return folder
+    yield folder
+    for lock in folder.rglob(server_lock.NAME):
+        about = server_lock.server(str(lock.parent))
+        if about is not None:
+            with suppress(ProcessLookupError):
+                os.kill(about["pid"], signal.SIGTERM)

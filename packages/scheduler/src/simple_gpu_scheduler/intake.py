@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 from simple_gpu_scheduler.directives import apply_directives
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.model import Card, Job, Rejected, Skipped
+from simple_gpu_scheduler.model import Card, Job, Line, Rejected, Skipped
 from simple_gpu_scheduler.policy.reasons import impossible
-from simple_gpu_scheduler.ports import Done, Line, Source
+from simple_gpu_scheduler.ports import Done, Source
 
 #: Jobs held ready. Few, so that neither memory nor the first start depends on the input's length.
 WINDOW = 64

@@ -38,6 +38,14 @@ class Job(NamedTuple):
     auto_memory: bool = False  #: find out what memory it needs; alone on its GPUs until then
 
 
+class Line(NamedTuple):
+    """One record of the input; `reason` says why it can't be run, if it can't."""
+
+    seq: int
+    command: bytes
+    reason: str | None = None
+
+
 class Card(NamedTuple):
     """A GPU as a plan sees it: what others leave of it. Our own running jobs come on top."""
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
 
-from simple_gpu_scheduler.model import Card, Event, Exit, Hold, Job, JobProcess, Leftover, Start
+from simple_gpu_scheduler.model import (
+    Card,
+    Event,
+    Exit,
+    Hold,
+    Job,
+    JobProcess,
+    Leftover,
+    Line,
+    Start,
+)
 
 
 class Clock(Protocol):
@@ -18,14 +28,6 @@ class Clock(Protocol):
     def wall_s(self) -> float:
         """Since the epoch."""
         ...
-
-
-class Line(NamedTuple):
-    """One record of the input; `reason` says why it can't be run, if it can't."""
-
-    seq: int
-    command: bytes
-    reason: str | None = None
 
 
 class Source(Protocol):

@@ -10,8 +10,8 @@ import re
 import signal
 from collections.abc import Callable, Iterator, Sequence
 
-from simple_gpu_scheduler.model import Card, Event, Exit, Hold, Job, Leftover, Start
-from simple_gpu_scheduler.ports import Lease, Line, Woken
+from simple_gpu_scheduler.model import Card, Event, Exit, Hold, Job, Leftover, Line, Start
+from simple_gpu_scheduler.ports import Lease, Woken
 
 
 class ManualClock:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections.abc import Callable
 
@@ -26,6 +25,8 @@ def sync_all(folder: str) -> None:
 
 
 def _syncfs(fd: int) -> None:
+    import ctypes  # who doesn't freeze a work tree has no need of it
+
     if ctypes.CDLL(None, use_errno=True).syncfs(fd):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import time
 from typing import Any
@@ -124,6 +123,8 @@ class QueueHome:
 
     def _start(self) -> int:
         """Start one; returns its process. It is no child of ours: we may be a part of a job."""
+        import subprocess  # mostly there is a server
+
         environ = {k: v for k, v in os.environ.items() if k not in NOT_ITS_OWN}
         log_fd = os.open(
             os.path.join(self.folder, LOG), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600

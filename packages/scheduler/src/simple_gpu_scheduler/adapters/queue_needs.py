@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import json
 import sqlite3
 from collections.abc import Sequence
 
+from simple_gpu_scheduler.adapters.queue_again import count_blockers
 from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.queue.edits import Needs, cycle
 from simple_gpu_scheduler.queue.records import ENDED_STATES, SUCCEEDED
@@ -45,36 +45,3 @@ def _check_needed(database: sqlite3.Connection, job: int, *, success: bool) -> N
 def _needed_by(database: sqlite3.Connection, job: int) -> list[int]:
     rows = database.execute("SELECT needed FROM needs WHERE job = ?", (job,)).fetchall()
     return [needed for (needed,) in rows]
-
-
-def count_blockers(database: sqlite3.Connection, jobs: Sequence[int]) -> None:
-    """Count anew how many jobs each of these, and of those that wait for them, waits for."""
-    database.execute(
-        """
-        UPDATE jobs SET blockers = (
-            SELECT count(*) FROM needs JOIN jobs AS other ON other.id = needs.needed
-            WHERE needs.job = jobs.id AND other.state IN ('queued', 'held', 'running')
-        )
-        WHERE state IN ('queued', 'held') AND id IN (
-            SELECT value FROM json_each(:jobs) UNION
-            SELECT job FROM needs WHERE needed IN (SELECT value FROM json_each(:jobs))
-        )
-        """,
-        {"jobs": json.dumps(list(jobs))},
-    )
-
-
-def queue_again(database: sqlite3.Connection, jobs: Sequence[int]) -> list[int]:
-    """Queue jobs again that have ended without success; returns them.
-
-    They wait for those that they need and that are yet to end; not for those that have failed.
-    """
-    rows = database.execute(
-        "UPDATE jobs SET state = 'queued', stop = NULL, reason = '', notified = 0, "
-        "ended_s = NULL, exit_code = NULL, signal = NULL WHERE state IN "
-        "('failed', 'cancelled', 'lost') AND id IN (SELECT value FROM json_each(?)) RETURNING id",
-        (json.dumps(list(jobs)),),
-    ).fetchall()
-    found = sorted(job for (job,) in rows)
-    count_blockers(database, found)
-    return found

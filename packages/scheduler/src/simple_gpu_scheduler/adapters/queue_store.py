@@ -12,8 +12,8 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from simple_gpu_scheduler.adapters.die_at import step
+from simple_gpu_scheduler.adapters.queue_again import queue_again
 from simple_gpu_scheduler.adapters.queue_file import QueueFile
-from simple_gpu_scheduler.adapters.queue_needs import queue_again
 from simple_gpu_scheduler.adapters.queue_schema import IS_ENDED, IS_OPEN
 from simple_gpu_scheduler.adapters.queue_submission import Submission, decoded
 from simple_gpu_scheduler.model import GPU_UNITS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -18,6 +19,12 @@ class Parser(argparse.ArgumentParser):
 
     _is_shown = False
 
+    def _get_formatter(self) -> argparse.HelpFormatter:
+        """Left to itself, argparse loads shutil at every start, just to know the width."""
+        formatter: Any = self.formatter_class
+        made: argparse.HelpFormatter = formatter(prog=self.prog, width=_columns() - 2)
+        return made
+
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, and where more is said.
 
@@ -31,6 +38,14 @@ class Parser(argparse.ArgumentParser):
         if Parser._is_shown:
             raise _Shown(self)
         return super().parse_known_args(args, namespace)
+
+
+def _columns() -> int:
+    """As wide as the terminal, or $COLUMNS, but no wider than what is read easily."""
+    try:
+        return min(int(os.environ.get("COLUMNS") or os.get_terminal_size(1).columns), 100)
+    except (OSError, ValueError):
+        return 100
 
 
 def parser_of(command: Callable[[Sequence[str]], object]) -> argparse.ArgumentParser | None:

@@ -162,15 +162,6 @@ def whole(least: int, most: int = _MOST) -> Callable[[str], int]:
     return read
 
 
-def _formatter(prog: str) -> argparse.HelpFormatter:
-    """Left to itself, argparse loads shutil at every start, just to know the width."""
-    try:
-        columns = os.get_terminal_size(1).columns
-    except (OSError, ValueError):
-        columns = 100
-    return argparse.RawDescriptionHelpFormatter(prog, width=min(columns, 100) - 2)
-
-
 def _parser() -> argparse.ArgumentParser:
     options = Parser(
         prog="simple_gpu_scheduler",
@@ -178,7 +169,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Read shell commands from stdin, one a line, and run each on a GPU that is "
         "free, by setting CUDA_VISIBLE_DEVICES.",
         epilog=_EXAMPLES,
-        formatter_class=_formatter,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     options.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     _add_gpu_options(options)

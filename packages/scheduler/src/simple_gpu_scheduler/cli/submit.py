@@ -17,7 +17,7 @@ from simple_gpu_scheduler.adapters.queue_home import QueueHome
 from simple_gpu_scheduler.adapters.queue_scripts import keep_script, read_script
 from simple_gpu_scheduler.cli.submit_options import Asked, asked_by, parser, request_of
 from simple_gpu_scheduler.errors import SgsError, UsageError
-from simple_gpu_scheduler.ports import Line
+from simple_gpu_scheduler.model import Line
 from simple_gpu_scheduler.queue.records import (
     CANCELLED,
     FAILED,
