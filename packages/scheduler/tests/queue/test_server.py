@@ -24,6 +24,19 @@ def test_jobs_run_as_their_submitter_would_have_run_them(queue: Queue) -> None:
     assert queue.log(job) == expected
 
 
+def test_nobody_else_reads_or_calls(queue: Queue) -> None:
+    old_umask = os.umask(0)
+    try:
+        queue.start()
+        queue.wait(*queue.submit(b"echo secret"))
+    finally:
+        os.umask(old_umask)
+    modes = {one.suffix: one.stat().st_mode & 0o777 for one in queue.folder.iterdir()}
+    assert queue.folder.stat().st_mode & 0o777 == 0o700
+    assert modes[".sock"] == modes[".sqlite3"] == modes[".journal"] == 0o600
+    assert (queue.folder / "logs/1.1.log").stat().st_mode & 0o777 == 0o600
+
+
 @pytest.mark.parametrize(
     ("command", "state", "code", "number"),
     [

@@ -24,7 +24,7 @@ from contextlib import suppress
 from typing import Any
 
 _SHELL = "/bin/sh"
-_OURS_ALONE = 0o077
+_OURS_ALONE, _SOCKET_OURS_ALONE = 0o077, 0o177
 _LENGTH = struct.Struct("!I")
 _LEAST_FD = 100
 _MOST_FDS = 64
@@ -322,7 +322,9 @@ def _listen(path: str) -> socket.socket:
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     folder, name = os.path.split(path)
     os.chdir(folder)  # the address has room for 107 bytes
+    os.umask(_SOCKET_OURS_ALONE)
     listening.bind(f"{name}.new")
+    os.umask(_OURS_ALONE)
     listening.listen()
     os.rename(f"{name}.new", name)
     os.chdir("/")

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from simple_gpu_scheduler.errors import SgsError
 
 SOCKET = "server.sock"
+_NOBODY_ELSE = 0o177
 LOOK = b"look"
 _PATIENCE_S, _SAY_AGAIN_S = 5.0, 0.005
 _LONGEST_S = 1_000_000.0
@@ -48,11 +49,14 @@ class QueueWait:
             signal.signal(number, lambda *_: None)
         with suppress(FileNotFoundError):
             os.unlink(os.path.join(folder, SOCKET))
+        old_umask = os.umask(_NOBODY_ELSE)
         try:
             with _FolderPath(folder) as path:
                 self._socket.bind(f"{path}/{SOCKET}")
         except OSError as error:
             raise SgsError(f"{folder}/{SOCKET} can't be had: {error.strerror}") from None
+        finally:
+            os.umask(old_umask)
         self._socket.setblocking(False)
         self._listen_to(())
 
