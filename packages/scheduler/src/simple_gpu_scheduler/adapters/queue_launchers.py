@@ -138,14 +138,12 @@ class Launchers:
                 log_path(self._folder, entry.id, attempt.number),
                 lease.fd,
             )
-        except TimeoutError:
+        except OSError:
             self._doubt(current)
-        except OSError:  # it is gone: its journal tells whether it has heard that
-            pass
 
     def _doubt(self, launcher: Launcher) -> None:
         """It doesn't listen: another takes the starts from now on."""
-        with suppress(SgsError):
+        with suppress(SgsError):  # it is gone: its journal tells what it has heard
             launcher.doubt()
             self._old.append(launcher)
             self._current = None
