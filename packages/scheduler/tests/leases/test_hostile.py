@@ -354,11 +354,8 @@ def test_an_allocation_is_not_interrupted_in_the_middle(tmp_path: Path) -> None:
     book.release(held[0])
 
 
-def test_who_waits_for_the_lock_of_the_directory_is_told_in_the_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("simple_gpu_scheduler.adapters.directory_lock._LIMIT_S", 0.05)
-    book = LeaseDir(str(tmp_path / "leases"))
+def test_who_waits_for_the_lock_of_the_directory_is_told_in_the_end(tmp_path: Path) -> None:
+    book = LeaseDir(str(tmp_path / "leases"), patience_s=0.05)
     fd = os.open(book.path, os.O_RDONLY)
     fcntl.flock(fd, fcntl.LOCK_EX)
     begun_s = time.monotonic()
@@ -408,11 +405,9 @@ def test_opening_the_directory_leaves_the_umask_alone(tmp_path: Path) -> None:
     assert len(seen) == 1
 
 
-def test_a_child_that_is_forked_during_an_allocation_locks_nobody_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("simple_gpu_scheduler.adapters.directory_lock._LIMIT_S", 0.2)
-    ours, others = LeaseDir(str(tmp_path / "leases")), LeaseDir(str(tmp_path / "leases"))
+def test_a_child_that_is_forked_during_an_allocation_locks_nobody_out(tmp_path: Path) -> None:
+    ours = LeaseDir(str(tmp_path / "leases"))
+    others = LeaseDir(str(tmp_path / "leases"), patience_s=0.2)
     with ours.allocating():
         child = os.fork()
         if not child:

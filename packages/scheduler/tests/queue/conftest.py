@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import pytest
 
+from simple_gpu_scheduler.adapters import server_lock
 from simple_gpu_scheduler.adapters.launcher import journals
 from simple_gpu_scheduler.adapters.queue_store import QueueStore
 from simple_gpu_scheduler.adapters.queue_wait import call
@@ -123,6 +124,8 @@ class Queue:
             if server.poll() is None:
                 server.kill()
             server.wait()
+        if about := server_lock.server(str(self.folder)):  # a submitter has started it
+            os.kill(int(about["pid"]), signal.SIGKILL)
         for attempt, _ in self.store.running():
             if attempt.pid:
                 with suppress(ProcessLookupError):

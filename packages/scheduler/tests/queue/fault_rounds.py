@@ -134,12 +134,14 @@ class Rounds:
         return [int(about["pid"])] if about else []
 
     def _kill_a_job(self) -> None:
+        self.accepted += self.queue.submit(self.witnesses.command(1500, 3))
+        self._see_to_a_server()
         running: list[Attempt] = []
-        for _ in range(100):
+        for _ in range(200):
             running = [one for one, _ in self.queue.store.running() if one.start_ticks]
             if running:
                 break
-            time.sleep(0.01)  # none may run for a long time, if there is no server
+            time.sleep(0.01)  # others may have to end before one runs
         if running:
             one = self._rng.choice(running)
             assert one.pid is not None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
+import subprocess
 import time
 
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from simple_gpu_scheduler.adapters.queue_wait import call
 from simple_gpu_scheduler.queue.records import Request
 
-from .conftest import Queue, Shell, wait_until
+from .conftest import SGS, Queue, Shell, wait_until
 from .witnesses import Witnesses
 
 
@@ -91,3 +93,23 @@ def test_one_that_is_killed_in_its_sleep_has_started_nothing(
     queue.wait(*jobs)
     verdict = witnesses.verdict(queue.database, jobs)
     assert (verdict.complaints(), verdict.unknown) == ({}, [])
+
+
+def test_whoever_submits_waits_for_nobody_who_sleeps_while_he_allocates(
+    queue: Queue, witnesses: Witnesses
+) -> None:
+    """The server writes starts and ends at once with its leases; it must not wait for those."""
+    queue.start()
+    queue.wait(*queue.submit(witnesses.command(0)))
+    leases = os.open(queue.env["SGS_LEASE_DIR"], os.O_RDONLY | os.O_DIRECTORY)
+    fcntl.flock(leases, fcntl.LOCK_EX)
+    (job,) = queue.submit(witnesses.command(0, 3))
+    busy = queue.server_log
+    wait_until(lambda: b"no GPU can be leased" in busy.read_bytes(), "the server gives up for now")
+    done = subprocess.run(
+        [SGS, "submit", "--", "true"], env=queue.env, capture_output=True, timeout=25, check=True
+    )
+    assert done.stdout == b"3\n"
+    os.close(leases)
+    call(str(queue.folder))
+    assert queue.wait(job)[0].exit_code == 3

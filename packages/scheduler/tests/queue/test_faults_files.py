@@ -29,12 +29,12 @@ def made(fixture: Path, path: Path) -> None:
         database.executescript(fixture.read_text())
 
 
-def test_there_is_a_file_of_each_version(tmp_path: Path) -> None:
+def test_there_is_a_file_of_each_earlier_version(tmp_path: Path) -> None:
     """A step more in queue_schema.py needs one more: the dump of a file of the version before."""
     QueueStore(str(tmp_path / "new")).close()
     with closing(sqlite3.connect(tmp_path / "new")) as database:
         (version,) = database.execute(LATEST).fetchone()
-    assert [one.name for one in FIXTURES] == [f"version-{n}.sql" for n in range(1, version + 1)]
+    assert {one.stem for one in FIXTURES} >= {f"version-{n}" for n in range(1, version)}
 
 
 def check(store: QueueStore) -> None:

@@ -10,7 +10,7 @@ import time
 from simple_gpu_scheduler.adapters.lease_files import unusable
 from simple_gpu_scheduler.errors import SgsError
 
-_LIMIT_S = 30.0
+PATIENCE_S = 30.0
 _RETRY_S = 0.001
 
 #: What a terminal sends. One that is stopped or interrupted in the middle would be in the way of
@@ -21,8 +21,9 @@ _FROM_TERMINAL = (signal.SIGINT, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 class DirectoryLock:
     """Held within a `with` block, which the terminal doesn't disturb."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, patience_s: float = PATIENCE_S) -> None:
         self._path = path
+        self._patience_s = patience_s
         self._fd = -1
         self._whose = (0, 0, 0)
         self._masked: set[signal.Signals | int] = set()
@@ -49,11 +50,11 @@ class DirectoryLock:
                 raise
             signal.pthread_sigmask(signal.SIG_SETMASK, self._masked)
             now_s = time.monotonic()
-            until_s = until_s or now_s + _LIMIT_S
+            until_s = until_s or now_s + self._patience_s
             if now_s > until_s:
                 raise SgsError(
                     f"no GPU can be leased: another program has {self._path} locked for "
-                    f"{_LIMIT_S:g} s now (was it stopped? fuser -v shows it)"
+                    f"{self._patience_s:g} s now (was it stopped? fuser -v shows it)"
                 )
             time.sleep(_RETRY_S)
 

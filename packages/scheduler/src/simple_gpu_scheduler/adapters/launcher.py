@@ -180,7 +180,7 @@ class Journal:
 
     def remove(self) -> None:
         """All that it told is in the database."""
-        for ending in (_JOURNAL, _SOCKET):
+        for ending in (_SOCKET, _JOURNAL):  # what is found again is the last to go
             with suppress(OSError):
                 os.unlink(self._path + ending)
 

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
-from simple_gpu_scheduler.adapters.directory_lock import DirectoryLock
+from simple_gpu_scheduler.adapters.directory_lock import PATIENCE_S, DirectoryLock
 from simple_gpu_scheduler.adapters.lease_dir import lease_dir, open_lease_dir, user_name
 from simple_gpu_scheduler.adapters.lease_files import (
     Listing,
@@ -45,8 +45,11 @@ _LEASE, _TICKET = ".lease", ".ticket"
 class LeaseDir:
     """Implements `lease_ports.LeaseBook`."""
 
-    def __init__(self, path: str | None = None) -> None:
+    def __init__(self, path: str | None = None, *, patience_s: float = PATIENCE_S) -> None:
         """Open the directory, $SGS_LEASE_DIR or the machine's.
+
+        Args:
+            patience_s: how long to wait for one who allocates and doesn't end.
 
         Raises:
             SgsError: leases can't be kept there.
@@ -60,7 +63,7 @@ class LeaseDir:
         self._leases: frozenset[str] = frozenset()
         self._tickets: frozenset[str] = frozenset()
         self._seen: frozenset[str] = frozenset()  # those when the leases were last read
-        self._lock = DirectoryLock(self.path)
+        self._lock = DirectoryLock(self.path, patience_s)
         self._alone = False  # nobody else adds a file meanwhile
 
     def restore(self) -> None:

@@ -92,14 +92,14 @@ class QueueFile:
         """
         try:
             fd = os.open(f"{self.path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fdatasync(fd)
+            finally:
+                os.close(fd)
         except FileNotFoundError:
             return
-        try:
-            os.fdatasync(fd)
         except OSError as error:
-            raise SgsError(f"{self.path} can't be written: {error.strerror}") from None
-        finally:
-            os.close(fd)
+            raise SgsError(f"{self.path} can't be synced: {error.strerror}") from None
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

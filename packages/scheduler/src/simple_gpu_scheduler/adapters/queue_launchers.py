@@ -128,10 +128,8 @@ class Launchers:
         try:
             setting = self._setting(launcher, entry.context, attempt.gpu_names, _is_shared(job))
             launcher.start(entry.id, attempt.number, entry.command, setting, lease.id, lease.fd)
-        except TimeoutError:
+        except OSError:
             self._doubt(launcher)
-        except OSError:  # it is gone: its journal tells whether it has heard that
-            pass
 
     def _setting(
         self, launcher: Launcher, context_id: int, gpus: tuple[str, ...], shared: bool
@@ -146,7 +144,7 @@ class Launchers:
 
     def _doubt(self, launcher: Launcher) -> None:
         """It doesn't listen: another takes the starts from now on."""
-        with suppress(SgsError):
+        with suppress(SgsError):  # it is gone: its journal tells what it has heard
             launcher.doubt()
             self._old.append(launcher)
             self._current = None

@@ -28,6 +28,9 @@ from simple_gpu_scheduler.model import Card, PipePolicy
 from simple_gpu_scheduler.policy.learned import LearnedMemory
 from simple_gpu_scheduler.policy.orders import PACKING_ORDER
 
+#: Who submits waits for us meanwhile; we try again later.
+_LEASES_LIMIT_S = 2.0
+
 
 def serve(folder: str) -> int:
     """Be the server, unless there is one already."""
@@ -59,7 +62,7 @@ def _server(folder: str, store: QueueStore, wait: QueueWait) -> QueueServer:
         idle_utilisation_percent=settings.idle_utilisation_percent,
     )
     view = LeaseView(
-        LeaseDir(),
+        LeaseDir(patience_s=_LEASES_LIMIT_S),
         [Card(name) for name in gpus.keys],
         gpus.keys,
         uuids=gpus.uuids,

@@ -35,7 +35,11 @@ def job_ids(words: Sequence[str]) -> list[int]:
 
 
 def _is_number(word: str) -> bool:
-    return word.isascii() and word.isdecimal() and len(word) <= _MOST_DIGITS
+    if not (word.isascii() and word.isdecimal()):
+        return False
+    if len(word) > _MOST_DIGITS:
+        raise UsageError(f"there is no job {word[:40]} (see sgs status --all)")
+    return True
 
 
 def entries_of(home: QueueHome, words: Sequence[str], group: str | None) -> list[Entry]:

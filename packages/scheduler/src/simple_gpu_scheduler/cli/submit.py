@@ -62,6 +62,7 @@ def main(argv: Sequence[str]) -> int:
         context = _with(context, SCRIPT_VARIABLE, keep_script(home.folder, work.script))
     requests = _requests(asked, work)
     found = (_submit_frozen if args.freeze else _submit)(home, context, requests)
+    _wake(home)  # first: what is printed is to run, even if we are killed right then
     try:
         _tell(asked, found)
     except BrokenPipeError:
@@ -71,8 +72,6 @@ def main(argv: Sequence[str]) -> int:
         raise SgsError(
             f"{len(found)} jobs were accepted ({ids}), but that can't be printed: {error.strerror}"
         ) from None
-    finally:
-        _wake(home)
     return 0
 
 
