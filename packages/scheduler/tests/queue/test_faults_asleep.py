@@ -57,14 +57,17 @@ def test_what_a_launcher_that_is_asleep_was_told_is_started_once(
 
 
 def test_half_an_order_is_none(queue: Queue, witnesses: Witnesses) -> None:
-    """A launcher that is asleep has no room for a large environment."""
+    """A launcher that is asleep has no room for a large environment.
+
+    What is ordered of another one then is nothing that it may decide about when it wakes up.
+    """
     queue.start()
     queue.wait(*queue.submit(witnesses.command(0)))
     (launcher,) = queue.launchers()
     os.kill(launcher, signal.SIGSTOP)
     environ = tuple((b"V%d" % n, b"x" * 100_000) for n in range(12))
     large = queue.context._replace(environ=(*queue.context.environ, *environ))
-    asked = [Request(witnesses.command(10, status)) for status in (0, 3)]
+    asked = [Request(witnesses.command(2000, status)) for status in (0, 3)]
     jobs = [one.id for one in queue.store.submit(large, asked, time.time())]
     call(str(queue.folder))
     (other,) = queue.submit(witnesses.command(0, 5))

@@ -96,8 +96,9 @@ class ActiveJobs:
     def start(self, entry: Entry, attempt: Attempt, job: Job, lease: Lease) -> None:
         """Have an attempt started that is written down."""
         running = Running(job, attempt.gpu_names, 0, time.monotonic(), attempt.started_s)
-        self._jobs[entry.id] = Active(entry, attempt, running, ours=True)
-        self._launchers.order(entry, attempt, job, lease)
+        one = self._jobs[entry.id] = Active(entry, attempt, running, ours=True)
+        if not self._launchers.order(entry, attempt, job, lease):
+            self._unstart(one)
 
     # what becomes of them
 

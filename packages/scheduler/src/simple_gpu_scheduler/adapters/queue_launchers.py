@@ -122,14 +122,21 @@ class Launchers:
         self._dead.append(launcher.journal)
         return facts
 
-    def order(self, entry: Entry, attempt: Attempt, job: Job, lease: Lease) -> None:
-        """Have the attempt started."""
-        launcher = self._to_start_with()
+    def order(self, entry: Entry, attempt: Attempt, job: Job, lease: Lease) -> bool:
+        """Have the attempt started by the launcher that it names; False if nobody was told.
+
+        That launcher may be in doubt since: what another one did would be looked for in the wrong
+        journal.
+        """
+        launcher = self._current
+        if launcher is None or launcher.name != attempt.launcher:
+            return False
         try:
             setting = self._setting(launcher, entry.context, attempt.gpu_names, _is_shared(job))
             launcher.start(entry.id, attempt.number, entry.command, setting, lease.id, lease.fd)
         except OSError:
             self._doubt(launcher)
+        return True
 
     def _setting(
         self, launcher: Launcher, context_id: int, gpus: tuple[str, ...], shared: bool
