@@ -78,6 +78,7 @@ class Machine:
         self._programs: list[subprocess.Popen[str]] = []
         keep = {k: v for k, v in os.environ.items() if not k.startswith(("CUDA_", "SGS_"))}
         self.env = {**keep, "SGS_LEASE_DIR": str(self.leases), "LANG": "C.UTF-8"}
+        self.env["SGS_STATE_DIR"] = str(path / "state")
         self.env["PATH"] = f"{BIN}:{os.environ['PATH']}"
 
     def occupy(self, milliseconds: int) -> str:

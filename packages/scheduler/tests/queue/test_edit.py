@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -157,24 +158,25 @@ def test_jobs_that_would_wait_for_each_other_are_refused_as_a_whole(store: Queue
 def test_the_count_of_what_is_waited_for_is_right_whatever_is_done(
     steps: list[tuple[int, set[int], set[int], str]],
 ) -> None:
-    store = QueueStore(":memory:")
-    submit(store, *(Request(b"x") for _ in range(5)))
-    for job, after, after_any, what in steps:
-        entry = get(store, job)
-        if what == "edit" and entry.state == "queued":
-            with contextlib.suppress(UsageError):
-                edit_jobs(store, [job], Edit(needs=Needs(tuple(after), tuple(after_any))))
-        elif what in ("fail", "succeed") and entry.state == "queued" and not entry.blockers:
-            end(store, job, "failed" if what == "fail" else "succeeded")
-        elif what == "retry":
-            store.retry([job, *after])
-        elif what == "cancel":
-            store.cancel([job], 1.0)
-        check_blockers(store)
-    while ready := store.ready(1.0, 1):  # and none is left waiting for ever
-        end(store, ready[0].id, "succeeded")
-    assert store.entries(states=OPEN_STATES) == []
-    store.close()
+    with tempfile.TemporaryDirectory() as folder:
+        store = QueueStore(f"{folder}/q")
+        submit(store, *(Request(b"x") for _ in range(5)))
+        for job, after, after_any, what in steps:
+            entry = get(store, job)
+            if what == "edit" and entry.state == "queued":
+                with contextlib.suppress(UsageError):
+                    edit_jobs(store, [job], Edit(needs=Needs(tuple(after), tuple(after_any))))
+            elif what in ("fail", "succeed") and entry.state == "queued" and not entry.blockers:
+                end(store, job, "failed" if what == "fail" else "succeeded")
+            elif what == "retry":
+                store.retry([job, *after])
+            elif what == "cancel":
+                store.cancel([job], 1.0)
+            check_blockers(store)
+        while ready := store.ready(1.0, 1):  # and none is left waiting for ever
+            end(store, ready[0].id, "succeeded")
+        assert store.entries(states=OPEN_STATES) == []
+        store.close()
 
 
 def test_a_job_that_waits_is_changed(shell: Shell) -> None:

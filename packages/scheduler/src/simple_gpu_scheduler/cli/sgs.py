@@ -148,7 +148,7 @@ def _fail(message: str, status: int) -> int:
 
 def _open_missing_stdout(arguments: list[str]) -> None:
     """A stdout that is closed is one that nobody reads, and no place for files of ours."""
-    if sys.stdout is None and arguments[:1] != ["run"]:  # that one sees to it by itself
+    if sys.stdout is None and arguments[:1] not in (["run"], ["results"]):  # they see to it
         sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
 
 
