@@ -62,6 +62,28 @@ def test_drained_it_starts_nothing_until_resumed(shell: Shell) -> None:
     shell.sgs("wait", "1")
 
 
+def test_what_no_server_can_keep_to_changes_nothing(shell: Shell) -> None:
+    shell.sgs("submit", "--", "until [ -e go ]; do sleep 0.01; done")
+    said = shell.sgs("server", "start", "--gpus", "0,1", "--keep-free", "2", status=1)
+    assert "no GPU would ever be taken" in said
+    assert said.endswith("; nothing is changed\n")
+    assert shell.server() is not None
+    (shell.path / "go").touch()
+    assert shell.sgs("wait", "1") == ""
+    shell.sgs("submit", "--gpus", "2", "true")
+    assert shell.sgs("wait", "2") == ""
+
+
+def test_old_words_of_a_server_are_not_told_again(shell: Shell) -> None:
+    shell.sgs("server", "start", "--keep-free", "2", status=1)
+    shell.sgs("submit", "--", "sleep", "60")
+    pid = shell.server()
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: shell.server() is None, "it is gone")
+    assert shell.sgs("status").splitlines()[-1] == "No server runs (sgs server start)."
+
+
 def test_killed_and_started_by_the_next_command(shell: Shell) -> None:
     shell.sgs("submit", "--", "sh", "-c", "sleep 0.5; exit 4")
     pid = shell.server()
