@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -82,6 +83,12 @@ def test_old_words_of_a_server_are_not_told_again(shell: Shell) -> None:
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: shell.server() is None, "it is gone")
     assert shell.sgs("status").splitlines()[-1] == "No server runs (sgs server start)."
+
+
+def test_the_socket_is_its_users_alone(shell: Shell) -> None:
+    shell.sgs("submit", "--", "true")
+    folder = json.loads(shell.sgs("server", "status", "--json"))["folder"]
+    assert os.stat(f"{folder}/server.sock").st_mode & 0o777 == 0o600
 
 
 def test_killed_and_started_by_the_next_command(shell: Shell) -> None:
