@@ -91,6 +91,14 @@ def test_the_socket_is_its_users_alone(shell: Shell) -> None:
     assert os.stat(f"{folder}/server.sock").st_mode & 0o777 == 0o600
 
 
+def test_many_numbers_are_told_as_ranges(shell: Shell) -> None:
+    shell.sgs("submit", "--hold", "--group", "lr", lines="true\n" * 8)
+    assert shell.sgs("edit", "1-4", "6", "7", "--priority", "2") == "changed: 1-4, 6, 7\n"
+    assert shell.sgs("release", "3") == "released: 3\n"
+    shell.sgs("wait", "3")
+    assert shell.sgs("cancel", "--group", "lr") == "cancelled: 1, 2, 4-8\n"
+
+
 def test_killed_and_started_by_the_next_command(shell: Shell) -> None:
     shell.sgs("submit", "--", "sh", "-c", "sleep 0.5; exit 4")
     pid = shell.server()

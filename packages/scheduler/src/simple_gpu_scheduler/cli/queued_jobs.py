@@ -42,6 +42,19 @@ def entries_of(home: QueueHome, words: Sequence[str], group: str | None) -> list
     """The jobs that are meant.
 
     Raises:
+def numbers(jobs: Sequence[int]) -> str:
+    """Jobs in words that `job_ids` reads: `3-7, 9, 10`."""
+    runs: list[list[int]] = []
+    for job in sorted(jobs):
+        if runs and job == runs[-1][-1] + 1:
+            runs[-1].append(job)
+        else:
+            runs.append([job])
+    return ", ".join(
+        f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs
+    )
+
+
         UsageError: none are, or there is no such job.
     """
     if group is not None:
