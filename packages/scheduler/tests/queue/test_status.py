@@ -76,16 +76,16 @@ def test_of_a_long_queue_the_first_and_the_last_are_shown(shell: Shell) -> None:
     shell.sgs("submit", "--priority", "1", "--", "echo first")
     lines = shell.sgs("status").splitlines()
     assert [line.split()[0] for line in lines[1:]] == [
-        "61", *map(str, range(1, 20)), "...", *map(str, range(56, 61)), "61"
+        "61", *map(str, range(1, 20)), "...", *map(str, range(56, 61)), "61", "The"
     ]  # fmt: skip
     assert lines[21] == "... 36 more between these (--limit N, --all)"
-    assert lines[-1] == "61 queued"
-    assert len(shell.sgs("status", "--limit", "3").splitlines()) == 6
-    assert len(shell.sgs("status", "--limit", "99").splitlines()) == 63
-    assert len(shell.sgs("status", "--all").splitlines()) == 63
+    assert lines[-2] == "61 queued"
+    assert len(shell.sgs("status", "--limit", "3").splitlines()) == 7
+    assert len(shell.sgs("status", "--limit", "99").splitlines()) == 64
+    assert len(shell.sgs("status", "--all").splitlines()) == 64
     assert [one["id"] for one in shell.objects()] == list(range(1, 62))
     assert [one["id"] for one in shell.objects("--limit", "2")] == [1, 61]
-    assert shell.sgs("status", "--limit", "0").splitlines()[-2].startswith("... 61 more")
+    assert shell.sgs("status", "--limit", "0").splitlines()[-3].startswith("... 61 more")
 
 
 def test_filters_are_combined(shell: Shell) -> None:
@@ -119,6 +119,9 @@ def test_the_limit_holds_for_those_that_have_ended(shell: Shell) -> None:
     shell.sgs("wait", "1-5")
     lines = shell.sgs("status", "--state", "succeeded", "--limit", "2").splitlines()
     assert lines[1] == "... 3 more before these (--limit N, --all)"
+    assert shell.sgs("status", "--group", "a") == "1 succeeded, 1 failed\n"
+    assert shell.sgs("status", "--state", "queued", "--name", "m") == "1 failed\n"
+    assert shell.sgs("status", "--group", "none") == "There is no such job.\n"
     assert [line.split()[0] for line in lines[2:4]] == ["4", "5"]
 
 
