@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simple_gpu_scheduler.cli.queue_table import table
+from simple_gpu_scheduler.durations import since
 from simple_gpu_scheduler.queue.records import STATES, Entry
 from simple_gpu_scheduler.results.text import printable, text_width
 
@@ -65,6 +66,12 @@ def test_elsewhere_everything_is_whole(command: str, name: str) -> None:
     assert all(printable(text) in line for text in (command, name))
 
 
+def test_what_waits_for_its_time_says_so() -> None:
+    early = entry(not_before_s=1e9 + 60, blockers=2)
+    assert f"queued (waits for 2, from {since(1e9 + 60, 1e9)})" in table([early], 1e9)[1]
+    assert "from" not in table([early], 1e9 + 61)[1]
+
+
 def test_columns_that_are_empty_are_left_out() -> None:
     assert table([entry()], 5.0)[0].split() == ["ID", "state", "GPUs", "time", "command"]
     assert "group" in table([entry(), entry(group="g")], 5.0)[0].split()
@@ -112,6 +119,9 @@ def test_filters_are_combined(shell: Shell) -> None:
     assert ids("--group", "new\nline") == [5]
     assert ids("--group", "none") == []
     assert "new\\nline" in shell.sgs("status", "--all")
+    assert shell.sgs("status", "--group", "a") == "1 succeeded, 1 failed\n"
+    assert shell.sgs("status", "--state", "queued", "--name", "m") == "1 failed\n"
+    assert shell.sgs("status", "--group", "none") == "There is no such job.\n"
 
 
 def test_the_limit_holds_for_those_that_have_ended(shell: Shell) -> None:
@@ -119,9 +129,6 @@ def test_the_limit_holds_for_those_that_have_ended(shell: Shell) -> None:
     shell.sgs("wait", "1-5")
     lines = shell.sgs("status", "--state", "succeeded", "--limit", "2").splitlines()
     assert lines[1] == "... 3 more before these (--limit N, --all)"
-    assert shell.sgs("status", "--group", "a") == "1 succeeded, 1 failed\n"
-    assert shell.sgs("status", "--state", "queued", "--name", "m") == "1 failed\n"
-    assert shell.sgs("status", "--group", "none") == "There is no such job.\n"
     assert [line.split()[0] for line in lines[2:4]] == ["4", "5"]
 
 
