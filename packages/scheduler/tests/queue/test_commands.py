@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
+
+from simple_gpu_scheduler.cli import queued_jobs
 
 from .conftest import BOUND_S, SGS, Shell, wait_until
 
@@ -60,6 +64,102 @@ def test_drained_it_starts_nothing_until_resumed(shell: Shell) -> None:
     assert [one["state"] for one in shell.objects()] == ["queued"]
     shell.sgs("server", "resume")
     shell.sgs("wait", "1")
+
+
+def test_that_it_is_drained_is_said_wherever_one_would_wonder(shell: Shell) -> None:
+    shell.sgs("server", "drain")
+    shell.sgs("submit", "true")
+    drained = "he queue is drained: it starts nothing before sgs server resume"
+    assert shell.sgs("status").splitlines()[-1] == f"T{drained}."
+    assert shell.sgs().splitlines()[2] == f"T{drained}."
+    with subprocess.Popen(
+        [SGS, "wait", "1"], cwd=shell.path, env=shell.env, stderr=subprocess.PIPE, text=True
+    ) as waiting:
+        assert waiting.stderr is not None
+        assert waiting.stderr.readline() == f"sgs wait: t{drained}\n"
+        shell.sgs("server", "resume")
+        assert waiting.wait(BOUND_S) == 0
+    assert "drained" not in shell.sgs("status") + shell.sgs()
+
+
+def test_who_waits_is_told_that_no_server_can_begin(shell: Shell) -> None:
+    shell.sgs("server", "stop")
+    leases = shell.env["SGS_LEASE_DIR"]
+    shell.env["SGS_LEASE_DIR"] = "/dev/null/none"
+    shell.sgs("submit", "true")
+    with subprocess.Popen(
+        [SGS, "wait", "1"], cwd=shell.path, env=shell.env, stderr=subprocess.PIPE, text=True
+    ) as waiting:
+        assert waiting.stderr is not None
+        said = waiting.stderr.readline()
+        assert said.startswith("sgs wait: the server can't be started: ")
+        assert "; waiting until one can" in said
+        shell.env["SGS_LEASE_DIR"] = leases
+        shell.sgs("server", "start")
+        assert waiting.wait(BOUND_S) == 0
+
+
+def test_a_server_that_cannot_begin_is_tried_ever_more_rarely(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each try is news itself: it writes to the server's log."""
+
+    class Home:
+        folder = str(tmp_path)
+        woken = 0
+
+        def server_pid(self) -> None:
+            return None
+
+        def wake(self) -> None:
+            self.woken += 1
+
+    home, looks = Home(), iter(range(100))
+    now_s = iter(range(10**6))
+    monkeypatch.setattr(queued_jobs.time, "monotonic", lambda: next(now_s) / 10)
+
+    def is_over() -> bool:
+        (tmp_path / "server.log").write_text("error\n")
+        return next(looks, None) is None
+
+    queued_jobs.wait_for_news(home, is_over)  # type: ignore[arg-type]
+    assert 1 < home.woken < 8
+
+
+def test_what_no_server_can_keep_to_changes_nothing(shell: Shell) -> None:
+    shell.sgs("submit", "--", "until [ -e go ]; do sleep 0.01; done")
+    said = shell.sgs("server", "start", "--gpus", "0,1", "--keep-free", "2", status=1)
+    assert "no GPU would ever be taken" in said
+    assert said.endswith("; nothing is changed\n")
+    assert shell.server() is not None
+    (shell.path / "go").touch()
+    assert shell.sgs("wait", "1") == ""
+    shell.sgs("submit", "--gpus", "2", "true")
+    assert shell.sgs("wait", "2") == ""
+
+
+def test_old_words_of_a_server_are_not_told_again(shell: Shell) -> None:
+    shell.sgs("server", "start", "--keep-free", "2", status=1)
+    shell.sgs("submit", "--", "sleep", "60")
+    pid = shell.server()
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: shell.server() is None, "it is gone")
+    assert shell.sgs("status").splitlines()[-1] == "No server runs (sgs server start)."
+
+
+def test_the_socket_is_its_users_alone(shell: Shell) -> None:
+    shell.sgs("submit", "--", "true")
+    folder = json.loads(shell.sgs("server", "status", "--json"))["folder"]
+    assert os.stat(f"{folder}/server.sock").st_mode & 0o777 == 0o600
+
+
+def test_many_numbers_are_told_as_ranges(shell: Shell) -> None:
+    shell.sgs("submit", "--hold", "--group", "lr", lines="true\n" * 8)
+    assert shell.sgs("edit", "1-4", "6", "7", "--priority", "2") == "changed: 1-4, 6, 7\n"
+    assert shell.sgs("release", "3") == "released: 3\n"
+    shell.sgs("wait", "3")
+    assert shell.sgs("cancel", "--group", "lr") == "cancelled: 1, 2, 4-8\n"
 
 
 def test_killed_and_started_by_the_next_command(shell: Shell) -> None:

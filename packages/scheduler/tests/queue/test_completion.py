@@ -138,6 +138,13 @@ def test_candidates(queue: Shell) -> None:
         assert queue.sgs("completion", "gpus") == "0\tleased\n1\tfree\n"
 
 
+def test_of_a_script_its_name_is_told(queue: Shell) -> None:
+    (queue.path / "tr ain.sh").write_text("true\n")
+    queue.sgs("submit", "--hold", "--script", "tr ain.sh")
+    told = queue.sgs("completion", "jobs", "release").splitlines()
+    assert told[0] == "5\theld: 'tr ain.sh'"
+
+
 def test_without_a_queue_there_are_none_and_nothing_is_created(tmp_path: Path) -> None:
     env = {**os.environ, "SGS_STATE_DIR": str(tmp_path / "none")}
     for kind in ("jobs", "groups", "names"):

@@ -157,7 +157,7 @@ def test_a_queue_that_starts_nothing_says_why(shell: Shell) -> None:
     shell.sgs("submit", "true")
     shell.sgs("submit", "true")
     drained = "the queue is drained: it starts nothing before sgs server resume"
-    assert explained(shell, 1)["reasons"] == [drained, "it is about to start on GPU 0"]
+    assert explained(shell, 1)["reasons"] == [drained, "else it would start on GPU 0"]
     shell.sgs("server", "stop")
     reasons = explained(shell, 2)["reasons"]
     assert reasons[1].startswith("no server runs")

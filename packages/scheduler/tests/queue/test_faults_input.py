@@ -68,7 +68,7 @@ def test_standard_files_that_are_closed_or_full(quiet: Shell, closed: str) -> No
     assert len(quiet.objects("--all")) == before + 1
     full = closed == ">/dev/full"
     assert status == int(full)
-    assert ("1 jobs were accepted" in text) == full
+    assert ("accepted are the jobs" in text) == full
     run(quiet, f"sgs status {closed}")
     status, _ = run(quiet, f"sgs submit {closed} <&-")
     assert (status, len(quiet.objects("--all"))) == (1, before + 1)

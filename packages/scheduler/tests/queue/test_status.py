@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simple_gpu_scheduler.cli.queue_table import table
+from simple_gpu_scheduler.durations import since
 from simple_gpu_scheduler.queue.records import STATES, Entry
 from simple_gpu_scheduler.results.text import printable, text_width
 
@@ -65,6 +66,12 @@ def test_elsewhere_everything_is_whole(command: str, name: str) -> None:
     assert all(printable(text) in line for text in (command, name))
 
 
+def test_what_waits_for_its_time_says_so() -> None:
+    early = entry(not_before_s=1e9 + 60, blockers=2)
+    assert f"queued (waits for 2, from {since(1e9 + 60, 1e9)})" in table([early], 1e9)[1]
+    assert "from" not in table([early], 1e9 + 61)[1]
+
+
 def test_columns_that_are_empty_are_left_out() -> None:
     assert table([entry()], 5.0)[0].split() == ["ID", "state", "GPUs", "time", "command"]
     assert "group" in table([entry(), entry(group="g")], 5.0)[0].split()
@@ -76,16 +83,16 @@ def test_of_a_long_queue_the_first_and_the_last_are_shown(shell: Shell) -> None:
     shell.sgs("submit", "--priority", "1", "--", "echo first")
     lines = shell.sgs("status").splitlines()
     assert [line.split()[0] for line in lines[1:]] == [
-        "61", *map(str, range(1, 20)), "...", *map(str, range(56, 61)), "61"
+        "61", *map(str, range(1, 20)), "...", *map(str, range(56, 61)), "61", "The"
     ]  # fmt: skip
     assert lines[21] == "... 36 more between these (--limit N, --all)"
-    assert lines[-1] == "61 queued"
-    assert len(shell.sgs("status", "--limit", "3").splitlines()) == 6
-    assert len(shell.sgs("status", "--limit", "99").splitlines()) == 63
-    assert len(shell.sgs("status", "--all").splitlines()) == 63
+    assert lines[-2] == "61 queued"
+    assert len(shell.sgs("status", "--limit", "3").splitlines()) == 7
+    assert len(shell.sgs("status", "--limit", "99").splitlines()) == 64
+    assert len(shell.sgs("status", "--all").splitlines()) == 64
     assert [one["id"] for one in shell.objects()] == list(range(1, 62))
     assert [one["id"] for one in shell.objects("--limit", "2")] == [1, 61]
-    assert shell.sgs("status", "--limit", "0").splitlines()[-2].startswith("... 61 more")
+    assert shell.sgs("status", "--limit", "0").splitlines()[-3].startswith("... 61 more")
 
 
 def test_filters_are_combined(shell: Shell) -> None:
@@ -112,6 +119,9 @@ def test_filters_are_combined(shell: Shell) -> None:
     assert ids("--group", "new\nline") == [5]
     assert ids("--group", "none") == []
     assert "new\\nline" in shell.sgs("status", "--all")
+    assert shell.sgs("status", "--group", "a") == "1 succeeded, 1 failed\n"
+    assert shell.sgs("status", "--state", "queued", "--name", "m") == "1 failed\n"
+    assert shell.sgs("status", "--group", "none") == "There is no such job.\n"
 
 
 def test_the_limit_holds_for_those_that_have_ended(shell: Shell) -> None:

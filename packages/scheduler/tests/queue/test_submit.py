@@ -133,6 +133,7 @@ def test_a_file_without_such_lines_is_a_command_and_so_is_what_follows_the_dashe
     plain = script(user, b"plain.sh", b"#!/bin/sh", b"# sgs results", b"echo $0")
     (user.folder / "plain.sh").chmod(0o755)
     assert user.run(b"./" + plain) == b"./plain.sh\n"
+    assert "but has no #SGS lines; if it is a script: --script" in user.refused(plain, "--", "1")
     headed = script(user, b"headed.sh", b"#!/bin/sh", b"#SGS gpus=2", b"echo $0")
     (user.folder / "headed.sh").chmod(0o755)
     assert user.run("--", b"./" + headed) == b"./headed.sh\n"
@@ -297,13 +298,17 @@ def test_of_many_who_submit_one_key_at_once_one_is_heard(user: User) -> None:
         (["--at", "25:00", "true"], "--at '25:00': hour must be in 0..23; expected a time"),
         (["--at", "2020-01-01", "true"], "is past"),
         (["--delay", "9999999d", "true"], "before the year 9999"),
-        (["--after", "9" * 30, "true"], "there is no job 9999"),
+        (["--after", "9" * 30, "true"], "is no job: expected its number"),
         (["--notify", " ", "true"], "--notify ' ': expected a command"),
         (["--retry-failed", "true"], "jobs of the same --key; name one"),
         (["--name", "\udcff", "true"], "--name '\\udcff': expected text in UTF-8"),
         (["--group", "\udcff", "true"], "expected text in UTF-8"),
         (["--key", "\udcff", "true"], "expected text in UTF-8"),
-        (["train.py", "--lr", "1"], "unrecognized arguments: --lr 1"),
+        (["train.py", "--lr", "1"], "options of the command's own follow --"),
+        (["--after", "1", "2", "--", "true"], "'2' stands before --, where only options are"),
+        (["git", "log", "--", "file"], "'git' stands before --"),
+        (["--", ""], "the command is empty"),
+        ([" "], "the command is empty"),
     ],
 )
 def test_what_is_wrong_is_said_and_nothing_accepted(

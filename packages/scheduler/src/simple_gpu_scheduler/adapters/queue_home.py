@@ -105,9 +105,12 @@ class QueueHome:
         return os.path.join(self.folder, "logs", f"{job}.{attempt}.log")
 
     def last_words(self) -> str:
-        """The last line of the server's log."""
+        """The last line of the server's log; empty if a server has got to work since."""
+        log = os.path.join(self.folder, LOG)
         try:
-            with open(os.path.join(self.folder, LOG), encoding="utf-8", errors="replace") as file:
+            if os.stat(log).st_mtime_ns < server_lock.told_at_ns(self.folder):
+                return ""
+            with open(log, encoding="utf-8", errors="replace") as file:
                 lines = file.read().splitlines()
         except OSError:
             return ""

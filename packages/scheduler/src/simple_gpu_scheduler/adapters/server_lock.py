@@ -51,6 +51,15 @@ def tell(fd: int) -> None:
     os.pwrite(fd, json.dumps(about).encode(), 0)
 
 
+def told_at_ns(folder: str) -> int:
+    """When a server last took the lock or told of itself, by the clock of files.
+
+    Raises:
+        OSError: there never was one.
+    """
+    return os.stat(os.path.join(folder, NAME)).st_mtime_ns
+
+
 def server(folder: str) -> dict[str, Any] | None:
     """What the server says of itself; None if there is none, or it has just begun."""
     try:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from simple_gpu_scheduler.adapters.queue_home import QueueHome
 from simple_gpu_scheduler.cli.parser import Parser
-from simple_gpu_scheduler.cli.queued_jobs import entries_of
+from simple_gpu_scheduler.cli.queued_jobs import entries_of, numbers
 from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.queue.records import FAILED, LOST
 
@@ -61,8 +61,7 @@ def _change(verb: _Verb, argv: Sequence[str]) -> int:
         found = home.store.hold(jobs, held=verb is _HOLD)
     if found:
         home.wake()
-    numbers = ", ".join(map(str, found))
-    print(f"{verb.done}: {numbers}" if found else f"nothing to do: {verb.none}")
+    print(f"{verb.done}: {numbers(found)}" if found else f"nothing to do: {verb.none}")
     return 0 if found else 1
 
 

@@ -16,6 +16,7 @@ from simple_gpu_scheduler.cli.completion_spec import (
 )
 from simple_gpu_scheduler.cli.parser import Parser
 from simple_gpu_scheduler.queue.records import RUNNING
+from simple_gpu_scheduler.queue.wrapping import own_command
 from simple_gpu_scheduler.results.text import crop, printable
 
 _EPILOG = """\
@@ -76,7 +77,7 @@ def _jobs(home: QueueHome, command: str | None) -> Iterator[tuple[str, str]]:
     running = home.store.entries(states=[RUNNING]) if not states or RUNNING in states else []
     others = home.store.entries(states=states, order="latest", most=_MOST)
     for one in (*running, *(one for one in others if one.state != RUNNING)):
-        yield str(one.id), f"{one.state}: {one.command.decode(errors='replace')}"
+        yield str(one.id), f"{one.state}: {own_command(one.command).decode(errors='replace')}"
 
 
 def _counted(home: QueueHome, column: str) -> Iterator[tuple[str, str]]:

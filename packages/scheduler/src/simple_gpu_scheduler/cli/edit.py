@@ -10,7 +10,7 @@ from simple_gpu_scheduler.adapters.queue_edit import edit_jobs
 from simple_gpu_scheduler.adapters.queue_home import QueueHome
 from simple_gpu_scheduler.cli.parser import Parser
 from simple_gpu_scheduler.cli.pipe_options import whole
-from simple_gpu_scheduler.cli.queued_jobs import entries_of, job_ids
+from simple_gpu_scheduler.cli.queued_jobs import entries_of, job_ids, numbers
 from simple_gpu_scheduler.cli.submit_options import whole_number
 from simple_gpu_scheduler.durations import parse_duration_s
 from simple_gpu_scheduler.errors import UsageError
@@ -51,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
     jobs = [one.id for one in entries_of(home, args.jobs, args.group)]
     found = edit_jobs(home.store, jobs, edit)
     home.wake()
-    print(f"changed: {', '.join(map(str, found))}")
+    print(f"changed: {numbers(found)}")
     return 0
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from simple_gpu_scheduler.cli.queued_jobs import how_it_ended
-from simple_gpu_scheduler.durations import short_duration
-from simple_gpu_scheduler.queue.records import RUNNING, Entry
+from simple_gpu_scheduler.durations import short_duration, since
+from simple_gpu_scheduler.queue.records import HELD, QUEUED, Entry
 from simple_gpu_scheduler.queue.wrapping import own_command
 from simple_gpu_scheduler.results.text import crop, pad, printable, text_width
 
@@ -42,7 +42,7 @@ def table(rows: Sequence[Entry | str], now_s: float, width: int | None = None) -
 def _cells(entry: Entry, now_s: float) -> tuple[str, ...]:
     return (
         str(entry.id),
-        printable(_state(entry)),
+        printable(_state(entry, now_s)),
         printable(",".join(entry.gpu_names)) or f"({entry.gpus})",
         _how_long(entry, now_s),
         printable(entry.group),
@@ -51,10 +51,17 @@ def _cells(entry: Entry, now_s: float) -> tuple[str, ...]:
     )
 
 
-def _state(entry: Entry) -> str:
+def _state(entry: Entry, now_s: float) -> str:
     how = how_it_ended(entry)
-    blocked = f" (waits for {entry.blockers})" if entry.blockers and entry.state != RUNNING else ""
-    return entry.state + (f": {how}" if how else "") + blocked
+    waits = [] if entry.state not in (QUEUED, HELD) else _waits(entry, now_s)
+    return entry.state + (f": {how}" if how else "") + (f" ({', '.join(waits)})" if waits else "")
+
+
+def _waits(entry: Entry, now_s: float) -> list[str]:
+    """What it waits for beside GPUs."""
+    needs = [f"waits for {entry.blockers}"] if entry.blockers else []
+    is_early = entry.not_before_s is not None and entry.not_before_s > now_s
+    return [*needs, f"from {since(entry.not_before_s or 0, now_s)}"] if is_early else needs
 
 
 def _how_long(entry: Entry, now_s: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +13,9 @@ from simple_gpu_scheduler.queue.wrapping import own_command
 
 #: Of a number (SQLite's are below 2^63), and of jobs that are named at once.
 _MOST_DIGITS, _MOST_JOBS = 18, 10_000_000
+
+#: Between two tries to start a server that can't begin.
+_FIRST_PAUSE_S, _LAST_PAUSE_S = 2.0, 60.0
 
 
 def job_ids(words: Sequence[str]) -> list[int]:
@@ -42,6 +46,19 @@ def _is_number(word: str) -> bool:
     return True
 
 
+def numbers(jobs: Sequence[int]) -> str:
+    """Jobs in words that `job_ids` reads: `3-7, 9, 10`."""
+    runs: list[list[int]] = []
+    for job in sorted(jobs):
+        if runs and job == runs[-1][-1] + 1:
+            runs[-1].append(job)
+        else:
+            runs.append([job])
+    return ", ".join(
+        f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs
+    )
+
+
 def entries_of(home: QueueHome, words: Sequence[str], group: str | None) -> list[Entry]:
     """The jobs that are meant.
 
@@ -66,7 +83,8 @@ def entries_of(home: QueueHome, words: Sequence[str], group: str | None) -> list
 def wait_for_news(home: QueueHome, is_over: Callable[[], bool], also: str | None = None) -> None:
     """Look again whenever the queue's file changes, until it is over.
 
-    A server that was killed meanwhile is followed by another one.
+    A server that was killed meanwhile is followed by another one; one that can't begin is tried
+    again ever more rarely.
 
     Args:
         also: another folder in which a change is news.
@@ -74,10 +92,16 @@ def wait_for_news(home: QueueHome, is_over: Callable[[], bool], also: str | None
     from simple_gpu_scheduler.adapters.queue_news import QueueNews
 
     with QueueNews([home.folder, *([also] if also else [])]) as news:
+        pause_s, next_s = _FIRST_PAUSE_S, 0.0
         while not is_over():
-            news.wait()
-            if home.server_pid() is None:
+            if home.server_pid() is not None:
+                pause_s = _FIRST_PAUSE_S
+                news.wait()
+            elif (left_s := next_s - time.monotonic()) > 0:
+                news.wait(left_s)
+            else:
                 home.wake()
+                pause_s, next_s = min(2 * pause_s, _LAST_PAUSE_S), time.monotonic() + pause_s
 
 
 def as_object(entry: Entry) -> dict[str, Any]:

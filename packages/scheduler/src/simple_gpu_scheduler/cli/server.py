@@ -51,11 +51,14 @@ def main(argv: Sequence[str]) -> int:
     elif args.what == "stop":
         return _stop(home)
     else:
-        _choose(home, chosen)
-        if args.what in ("drain", "resume"):
-            home.store.set("drained", "1" if args.what == "drain" else "")
-        home.start_server()
+        _drain(home, args.what)
+        _start(home, chosen)
     return 0
+
+
+def _drain(home: QueueHome, what: str) -> None:
+    if what in ("drain", "resume"):
+        home.store.set("drained", "1" if what == "drain" else "")
 
 
 def _chosen(args: argparse.Namespace) -> dict[str, str]:
@@ -72,14 +75,26 @@ def _chosen(args: argparse.Namespace) -> dict[str, str]:
     return chosen
 
 
-def _choose(home: QueueHome, chosen: dict[str, str]) -> None:
-    """Keep these settings; if that changes something, a server that runs is to be another one."""
+def _start(home: QueueHome, chosen: dict[str, str]) -> None:
+    """Start a server that keeps to these settings; if none can, all is as it was before."""
     before = {name: home.store.setting(name) for name in chosen}
     if chosen == before:
+        home.start_server()
         return
+    _keep(home, chosen)
+    stopped = _stop_if_any(home)
+    try:
+        home.start_server()
+    except SgsError as error:
+        _keep(home, before)
+        if stopped:
+            home.start_server()
+        raise SgsError(f"{error}; nothing is changed") from None
+
+
+def _keep(home: QueueHome, chosen: dict[str, str]) -> None:
     for name, value in chosen.items():
         home.store.set(name, value)
-    _stop_if_any(home)
 
 
 def _stop(home: QueueHome) -> int:

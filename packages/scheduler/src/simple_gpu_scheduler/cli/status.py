@@ -26,7 +26,7 @@ from simple_gpu_scheduler.results.text import crop, printable
 _EPILOG = """\
 Those that run come before those that wait, which are shown in the order of their turns. Of more
 than 25 that wait only the first 20 are shown, and the 5 submitted last; --limit N shows N, --all
-all.
+all. The last line counts all jobs of the queue, or those of the groups and names.
 
 --json prints a list of objects, of all jobs that are asked for: id, state, exit_code, signal,
 reason, command, name, group, key, priority, gpus (those that it has or had), gpus_asked, vram_mib,
@@ -61,7 +61,8 @@ class Seen(NamedTuple):
 
     rows: list[Entry | str]
     counts: dict[str, int]
-    server: str  #: what is wrong with it
+    server: str  #: what keeps it from starting jobs
+    nothing: str = "The queue is empty."  #: where none is counted
 
 
 def main(argv: Sequence[str]) -> int:
@@ -83,16 +84,16 @@ def main(argv: Sequence[str]) -> int:
 
 def look(home: QueueHome, query: Query) -> Seen:
     """See what is to be shown."""
-    all_counts = home.store.counts()
-    return Seen(
-        list(_rows(home, query, _counts(home, query, all_counts))), all_counts, _server(home)
-    )
+    of_all = query.group is None and query.name is None
+    nothing = "The queue is empty." if of_all else "There is no such job."
+    counts = _counts(home, query)
+    return Seen(list(_rows(home, query, counts)), counts, _server(home), nothing)
 
 
 def lines(seen: Seen, now_s: float, width: int | None) -> list[str]:
     """The table, and how many jobs are in which state."""
     parts = [f"{seen.counts[state]} {state}" for state in STATES if state in seen.counts]
-    summary = ", ".join(parts) or "The queue is empty."
+    summary = ", ".join(parts) or seen.nothing
     last = [summary, *([printable(seen.server)] if seen.server else [])]
     return [*table(seen.rows, now_s, width), *(crop(one, width or 10**6) for one in last)]
 
@@ -101,16 +102,13 @@ def selected(home: QueueHome, query: Query) -> list[Entry]:
     """The jobs that are asked for, in the order of their numbers."""
     if query.limit is None:
         return home.store.entries(states=query.states, group=query.group, name=query.name)
-    counts = _counts(home, query, home.store.counts())
-    found = [one for one in _rows(home, query, counts) if isinstance(one, Entry)]
-    return sorted(found, key=lambda one: one.id)
+    rows = _rows(home, query, _counts(home, query))
+    return sorted((one for one in rows if isinstance(one, Entry)), key=lambda one: one.id)
 
 
-def _counts(home: QueueHome, query: Query, all_counts: dict[str, int]) -> dict[str, int]:
-    """How many are asked for in each state; to count costs most where jobs are many."""
-    if query.group is None and query.name is None:
-        return {one: n for one, n in all_counts.items() if not query.states or one in query.states}
-    return home.store.counts(states=query.states, group=query.group, name=query.name)
+def _counts(home: QueueHome, query: Query) -> dict[str, int]:
+    """How many of those groups and names are in each state, whichever states are asked for."""
+    return home.store.counts(group=query.group, name=query.name)
 
 
 def terminal_columns() -> int | None:
@@ -126,7 +124,7 @@ def terminal_columns() -> int | None:
 def _rows(home: QueueHome, query: Query, counts: dict[str, int]) -> Iterator[Entry | str]:
     """Those that have ended, those that run and those that wait, as far as they are shown."""
     ended, running, waiting = (
-        tuple(state for state in of if state in counts)
+        tuple(one for one in of if one in counts and (not query.states or one in query.states))
         for of in (ENDED_STATES, (RUNNING,), _WAITING)
     )
 
@@ -159,10 +157,14 @@ def _left_out(number: int, where: str) -> list[str]:
 
 
 def _server(home: QueueHome) -> str:
+    is_drained = home.store.setting("drained")
+    drained = "The queue is drained: it starts nothing before sgs server resume." * bool(
+        is_drained
+    )
     if home.server_pid() is not None or not home.store.entries(states=OPEN_STATES, most=1):
-        return ""
+        return drained
     words = home.last_words()
-    return f"No server runs{': ' + words if words else ''} (sgs server start)."
+    return f"No server runs{': ' + words if words else ''} (sgs server start). {drained}".rstrip()
 
 
 def _pieces(entries: Iterable[Entry]) -> Iterator[str]:

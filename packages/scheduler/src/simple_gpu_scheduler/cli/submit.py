@@ -15,6 +15,7 @@ from typing import NamedTuple
 from simple_gpu_scheduler.adapters.lines import LineSource, why_no_command
 from simple_gpu_scheduler.adapters.queue_home import QueueHome
 from simple_gpu_scheduler.adapters.queue_scripts import keep_script, read_script
+from simple_gpu_scheduler.cli.queued_jobs import numbers
 from simple_gpu_scheduler.cli.submit_options import Asked, asked_by, parser, request_of
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.model import Line
@@ -68,9 +69,9 @@ def main(argv: Sequence[str]) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        ids = f"{found[0].id} to {found[-1].id}" if found else "none"
+        ids = numbers([one.id for one in found]) or "none"
         raise SgsError(
-            f"{len(found)} jobs were accepted ({ids}), but that can't be printed: {error.strerror}"
+            f"accepted are the jobs {ids}, but that can't be printed: {error.strerror}"
         ) from None
     return 0
 
@@ -121,9 +122,11 @@ def _read(argv: Sequence[str]) -> tuple[argparse.Namespace, _Work]:
     # As an option, -0 would keep argparse from seeing a number in `--priority -3`.
     ours = ["--null" if word == "-0" else word for word in words[:split]]
     theirs = words[split + 1 :]
-    args = parser().parse_args(ours)
+    args = _parsed(ours, words)
     script = args.script or (args.command[0] if _is_script(args.command[:1]) else None)
     if script is None:
+        if args.command and split < len(words):
+            raise UsageError(_misplaced(args.command[0]))
         return args, _commands(args, [*args.command, *theirs])
     if args.file is not None or args.null:
         raise UsageError("--file and --null are about lists of commands, not about a script")
@@ -132,6 +135,24 @@ def _read(argv: Sequence[str]) -> tuple[argparse.Namespace, _Work]:
     arguments = [*args.command[args.script is None :], *theirs]
     command = as_script(os.fsencode(shlex.join([script, *arguments])))
     return args, _Work([_line(command)], script=text)
+
+
+def _parsed(ours: Sequence[str], words: Sequence[str]) -> argparse.Namespace:
+    try:
+        return parser().parse_args(ours)
+    except UsageError as error:
+        if _SEPARATOR in words or not str(error).startswith("unrecognized"):
+            raise
+        raise UsageError(
+            f"{error}; options of the command's own follow --, as in: sgs submit -- train --lr 0.1"
+        ) from None
+
+
+def _misplaced(word: str) -> str:
+    """Of a word that is neither an option of ours nor a part of the command."""
+    if os.path.isfile(word):
+        return f"{word!r} stands before --, but has no #SGS lines; if it is a script: --script"
+    return f"{word!r} stands before --, where only options are expected; the command follows it"
 
 
 def _is_script(words: Sequence[str]) -> bool:
@@ -161,6 +182,8 @@ def _commands(args: argparse.Namespace, words: Sequence[str]) -> _Work:
         return _Work(_listed(args), is_list=True)
     if args.file is not None or args.null:
         raise UsageError("--file and --null are about lists of commands; there is one here")
+    if not "".join(words).strip():
+        raise UsageError("the command is empty")
     return _Work([_line(os.fsencode(words[0] if len(words) == 1 else shlex.join(words)))])
 
 

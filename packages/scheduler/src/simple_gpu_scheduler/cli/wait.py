@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from simple_gpu_scheduler.adapters.queue_home import QueueHome
 from simple_gpu_scheduler.cli.parser import Parser
 from simple_gpu_scheduler.cli.queued_jobs import entries_of, how_it_ended, wait_for_news
+from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.queue.records import OPEN_STATES, SUCCEEDED, Entry
 
 _EPILOG = """\
@@ -25,11 +26,12 @@ def main(argv: Sequence[str]) -> int:
     args = _parser().parse_args(argv)
     home = QueueHome()
     jobs = [one.id for one in entries_of(home, args.jobs, args.group)]
-    home.wake()
 
     def is_over() -> bool:
         return not home.store.entries(jobs=jobs, states=OPEN_STATES, most=1)
 
+    if not is_over():
+        _tell_what_keeps(home)
     wait_for_news(home, is_over)
     entries = home.store.entries(jobs=jobs)
     for one in entries:
@@ -39,6 +41,19 @@ def main(argv: Sequence[str]) -> int:
     if len(entries) == 1:
         return _status(entries[0])
     return int(any(one.state != SUCCEEDED for one in entries))
+
+
+def _tell_what_keeps(home: QueueHome) -> None:
+    """See that there is a server; say what keeps all jobs from starting."""
+    words = "the queue is drained: it starts nothing before sgs server resume"
+    try:
+        home.start_server()
+    except SgsError as error:
+        words = f"{error}; waiting until one can (sgs server start)"
+    else:
+        if not home.store.setting("drained"):
+            return
+    print(f"sgs wait: {words}", file=sys.stderr, flush=True)
 
 
 def _status(entry: Entry) -> int:

@@ -23,6 +23,7 @@ from simple_gpu_scheduler.sim.forecast import LIKELY, QUICK, SLOW, Span, starts_
 #: With more jobs before it, a job's start is told from the pace of the queue, not from plans.
 MOST_AHEAD = 128
 _MOST_NAMED = 5  #: of the jobs before it
+_ABOUT_TO = "it is about to"
 _PACE_OF = 256  #: the last so many jobs that have ended
 
 
@@ -48,8 +49,9 @@ def why_it_waits(home: QueueHome, entry: Entry, now_s: float) -> Waits:
         found = _on_gpus(home, glance, entry, now_s)
     except SgsError as error:
         return Waits([*of_the_queue, str(error)])
-    if of_the_queue:
-        found = found._replace(starts=None, runs=0, forecast="")
+    if of_the_queue:  # what keeps all jobs keeps also one that the plan would start now
+        reasons = [one.replace(_ABOUT_TO, "else it would") for one in found.reasons]
+        found = found._replace(reasons=reasons, starts=None, runs=0, forecast="")
     return found._replace(reasons=[*of_the_queue, *found.reasons])
 
 
@@ -117,7 +119,7 @@ def _of_the_plan(job: Job, snapshot: Snapshot, glance: QueueGlance) -> Iterator[
     decided = plan(snapshot, glance.policy)
     for start in decided.starts:
         if start.job.seq == job.seq:
-            yield f"it is about to start on {_names(start.gpus)}"
+            yield f"{_ABOUT_TO} start on {_names(start.gpus)}"
     for hold in holds(snapshot, glance.policy, decided):
         if hold.job.seq == job.seq:
             yield f"it {hold_in_words(hold)}"
