@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from pathlib import Path
 from typing import NamedTuple
 
 from hypothesis import given
@@ -12,7 +13,11 @@ from hypothesis import strategies as st
 from simple_gpu_scheduler.adapters.card_watch import CardWatch
 from simple_gpu_scheduler.adapters.lease_holder import LeaseHolder
 from simple_gpu_scheduler.adapters.lease_view import LeaseView
+<<<<<<< HEAD
 from simple_gpu_scheduler.devices import Gpu
+=======
+from simple_gpu_scheduler.adapters.leases import LeaseDir, live_leases
+>>>>>>> h-faults
 from simple_gpu_scheduler.leasing import Want
 from simple_gpu_scheduler.model import (
     GPU_UNITS,
@@ -22,6 +27,7 @@ from simple_gpu_scheduler.model import (
     PipePolicy,
     Running,
     Snapshot,
+    Start,
 )
 from simple_gpu_scheduler.model import share_units as share
 from simple_gpu_scheduler.policy.plan import plan
@@ -449,3 +455,19 @@ def test_after_news_one_looks_again_as_a_lease_ends_a_little_later() -> None:
     assert looks == [0.05, 1.0, None]
     holder.close()
     os.close(book.fds[1])
+
+
+def test_an_abandoned_lease_lives_as_long_as_who_has_inherited_it(tmp_path: Path) -> None:
+    book = LeaseDir(str(tmp_path / "leases"))
+    holder = LeaseHolder(LeaseView(book, [Card("0")], {"0": "0"}))
+    job = Job(1, b"")
+    lease = holder.take(Start(job, ("0",)))
+    assert lease is not None
+    inherited = os.dup(lease.fd)
+    holder.abandon(job)
+    assert [one.token for one in live_leases(book.path)] == [lease.id]
+    assert holder.take(Start(Job(2, b""), ("0",))) is None
+    os.close(inherited)
+    assert live_leases(book.path) == []
+    assert holder.take(Start(Job(2, b""), ("0",))) is not None
+    holder.close()

@@ -23,7 +23,7 @@ from pathlib import Path
 from simple_gpu_scheduler.adapters import process_tree, server_lock
 from simple_gpu_scheduler.adapters.queue_processes import queue_mark
 from simple_gpu_scheduler.adapters.queue_wait import call
-from simple_gpu_scheduler.queue.records import OPEN_STATES, Attempt, Request
+from simple_gpu_scheduler.queue.records import OPEN_STATES, Request
 
 from .conftest import SGS, Queue
 from .witnesses import Verdict, Witnesses, compiled
@@ -134,22 +134,25 @@ class Rounds:
         return [int(about["pid"])] if about else []
 
     def _kill_a_job(self) -> None:
-        self.accepted += self.queue.submit(self.witnesses.command(1500, 3))
+        """One that is sure to run for a while: most have ended before their process is known."""
+        (job,) = self.queue.submit(Request(self.witnesses.command(2000, 3), priority=10))
+        self.accepted.append(job)
         self._see_to_a_server()
-        running: list[Attempt] = []
-        for _ in range(200):
-            running = [one for one, _ in self.queue.store.running() if one.start_ticks]
-            if running:
-                break
-            time.sleep(0.01)  # others may have to end before one runs
-        if running:
-            one = self._rng.choice(running)
-            assert one.pid is not None
-            if process_tree.start_ticks(one.pid) == one.start_ticks:
-                self.witnesses.killed.add(f"{one.job}.{one.number}")
-                with suppress(ProcessLookupError):
-                    os.kill(one.pid, signal.SIGKILL)
-                    self.kills["job"] += 1
+        pid = self._pid_of(job)
+        if pid is not None:
+            self.witnesses.killed.add(f"{job}.1")
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                self.kills["job"] += 1
+
+    def _pid_of(self, job: int) -> int | None:
+        """Its process, once that is known; None if it takes too long."""
+        for _ in range(300):
+            for one, _ in self.queue.store.running():
+                if one.job == job and one.pid and process_tree.start_ticks(one.pid):
+                    return one.pid
+            time.sleep(0.01)  # others may have to end before it runs
+        return None
 
     def _restart_the_machine(self) -> None:
         mark = queue_mark(str(self.queue.folder)).encode()

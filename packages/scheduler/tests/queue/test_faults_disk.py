@@ -13,6 +13,7 @@ import pytest
 
 from simple_gpu_scheduler.adapters.queue_wait import call
 from simple_gpu_scheduler.errors import SgsError
+from simple_gpu_scheduler.queue.journal import read_notes
 from simple_gpu_scheduler.queue.records import Request
 
 from .conftest import Queue, wait_until
@@ -117,6 +118,32 @@ def test_whoever_is_killed_meanwhile_nothing_is_started_twice(
         disk.start()
     disk.wait(*jobs)
     verdict = witnesses.verdict(disk.database, jobs)
+    assert (verdict.complaints(), verdict.unknown) == ({}, [])
+
+
+def test_half_a_promise_is_none(disk: Disk, witnesses: Witnesses) -> None:
+    """There is room for a part of a line: what is written later must be readable all the same."""
+    server = disk.start()
+    disk.wait(*disk.submit(witnesses.command(0)))
+    (launcher,) = disk.launchers()
+    os.kill(launcher, signal.SIGSTOP)
+    jobs = disk.submit(*(witnesses.command(-1, status) for status in (0, 3, 7, 143)))
+    wait_until(lambda: len(disk.store.running()) == 4, "four were ordered")
+    disk.fill()
+    (journal,) = disk.folder.glob("*.journal")
+    os.truncate(journal, journal.stat().st_size - 5)
+    os.kill(launcher, signal.SIGCONT)
+    wait_until(lambda: fds(launcher) >= 4, "it was told of them")
+    disk.free()
+    wait_until(lambda: len(witnesses.begun()) == 5, "they run")
+    notes = read_notes(journal.read_bytes())[0]
+    assert {one.job for one in notes if one.what == "begins"} == {1, *jobs}
+    server.kill()
+    server.wait()
+    disk.start()
+    witnesses.go()
+    disk.wait(*jobs)
+    verdict = witnesses.verdict(disk.database, [1, *jobs])
     assert (verdict.complaints(), verdict.unknown) == ({}, [])
 
 

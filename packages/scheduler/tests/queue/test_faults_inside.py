@@ -28,6 +28,7 @@ def test_a_server_that_a_job_has_started_is_no_part_of_that_job(shell: Shell) ->
 
 
 def test_nor_is_one_that_a_job_has_started_while_it_waits(shell: Shell) -> None:
+    shell.sgs("server", "start", "--gpus", "0,1,2")
     shell.sgs("submit", "--", "until [ -e go ]; do sleep 0.02; done; exit 4")
     shell.sgs("submit", "--", f"{SGS} wait 1")
     wait_until(lambda: len(shell.objects("--state", "running")) == 2, "they run")
@@ -38,8 +39,11 @@ def test_nor_is_one_that_a_job_has_started_while_it_waits(shell: Shell) -> None:
     wait_until(
         lambda: (folder / "news").touch() or shell.server() not in (None, server), "another"
     )
+    shell.sgs("submit", "--", "echo > up; until [ -e go ]; do sleep 0.02; done; exit 5")
+    wait_until((shell.path / "up").exists, "its launcher has started a job")
     shell.sgs("cancel", "2")
+    shell.sgs("wait", "2", status=128 + signal.SIGTERM)
     (shell.path / "go").touch()
-    shell.sgs("wait", "1", "2", status=1)
-    ends = [(one["state"], one["exit_code"]) for one in shell.objects("--all")[:2]]
-    assert ends == [("failed", 4), ("cancelled", None)]
+    shell.sgs("wait", "1", "3", status=1)
+    ends = [(one["state"], one["exit_code"]) for one in shell.objects("--all")]
+    assert ends == [("failed", 4), ("cancelled", None), ("failed", 5)]

@@ -103,6 +103,18 @@ def test_a_job_that_needs_one_that_failed_never_runs_nor_do_those_that_need_it(
     assert late.state == "cancelled"
 
 
+def test_a_job_ends_once_though_somebody_cancels_it_meanwhile(store: QueueStore) -> None:
+    """Else who waits for it and for another one would start before that has ended."""
+    first, second = submit(store, Request(b"1", gpus=99), Request(b"2"))
+    (third,) = submit(store, Request(b"3", after_any=(first, second)))
+    store.cancel([first], 2.0)
+    store.went_on([], [End(first, 0, "failed", 3.0, reason="there are no 99 GPUs")])
+    assert states(store)[first] == "cancelled"
+    assert third not in [one.id for one in store.ready(9.0, 9)]
+    run(store, second, "failed", 1)
+    assert third in [one.id for one in store.ready(9.0, 9)]
+
+
 def test_one_that_is_not_there_can_not_be_needed_and_nothing_is_added(store: QueueStore) -> None:
     with pytest.raises(UsageError, match="there is no job 99"):
         submit(store, Request(b"1"), Request(b"2", after=(99,)))

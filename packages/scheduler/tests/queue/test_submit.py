@@ -298,7 +298,7 @@ def test_of_many_who_submit_one_key_at_once_one_is_heard(user: User) -> None:
         (["--at", "25:00", "true"], "--at '25:00': hour must be in 0..23; expected a time"),
         (["--at", "2020-01-01", "true"], "is past"),
         (["--delay", "9999999d", "true"], "before the year 9999"),
-        (["--after", "9" * 30, "true"], "is no job: expected its number"),
+        (["--after", "9" * 30, "true"], "there is no job 9999"),
         (["--notify", " ", "true"], "--notify ' ': expected a command"),
         (["--retry-failed", "true"], "jobs of the same --key; name one"),
         (["--name", "\udcff", "true"], "--name '\\udcff': expected text in UTF-8"),

@@ -53,7 +53,6 @@ class QueueWait:
         try:
             with _FolderPath(folder) as path:
                 self._socket.bind(f"{path}/{SOCKET}")
-                os.chmod(f"{path}/{SOCKET}", 0o600)  # the folder is the user's alone, too
         except OSError as error:
             raise SgsError(f"{folder}/{SOCKET} can't be had: {error.strerror}") from None
         finally:
