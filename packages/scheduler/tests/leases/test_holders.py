@@ -13,11 +13,8 @@ from hypothesis import strategies as st
 from simple_gpu_scheduler.adapters.card_watch import CardWatch
 from simple_gpu_scheduler.adapters.lease_holder import LeaseHolder
 from simple_gpu_scheduler.adapters.lease_view import LeaseView
-<<<<<<< HEAD
-from simple_gpu_scheduler.devices import Gpu
-=======
 from simple_gpu_scheduler.adapters.leases import LeaseDir, live_leases
->>>>>>> h-faults
+from simple_gpu_scheduler.devices import Gpu
 from simple_gpu_scheduler.leasing import Want
 from simple_gpu_scheduler.model import (
     GPU_UNITS,
