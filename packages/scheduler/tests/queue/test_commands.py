@@ -218,3 +218,18 @@ def test_who_waits_starts_the_next_server(shell: Shell) -> None:
 )
 def test_what_is_wrong_is_said(shell: Shell, words: list[str], said: str) -> None:
     assert said in shell.sgs(*words, status=2)
+
+
+def test_a_job_that_would_leave_too_few_gpus_to_others_says_so(shell: Shell) -> None:
+    shell.sgs("server", "start", "--keep-free", "1")
+    shell.sgs("submit", "--gpus", "2", "true")
+    said = shell.sgs("wait", "1", status=1)
+    assert "asks for 2 GPUs, but there is only 1 (1 to be kept free)" in said
+
+
+def test_a_server_that_has_just_begun_is_stopped(shell: Shell) -> None:
+    for _ in range(5):
+        shell.sgs("server", "stop")
+        shell.sgs("submit", "true")  # starts one, and doesn't wait for it
+        assert shell.sgs("server", "stop") == "stopped\n"
+        assert shell.server() is None

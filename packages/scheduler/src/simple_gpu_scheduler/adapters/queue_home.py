@@ -51,7 +51,12 @@ class QueueHome:
         What was submitted is accepted whatever becomes of this.
         """
         if not self._is_served() or not call(self.folder):
-            self._start()
+            pid = self._start()
+            until_s = time.monotonic() + _START_LIMIT_S
+            while not server_lock.is_held(self.folder) and not process_tree.is_dying(pid):
+                if time.monotonic() > until_s:
+                    break
+                time.sleep(_LOOK_AGAIN_S)  # so that whoever stops it right now finds it
 
     def start_server(self) -> None:
         """See that there is a server, and that it is at work.
@@ -92,10 +97,12 @@ class QueueHome:
 
     def stop_server(self) -> bool:
         """Have the server end, jobs run on; False if there is none, or it doesn't end in time."""
+        until_s = time.monotonic() + _START_LIMIT_S
+        while server_lock.is_beginning(self.folder) and time.monotonic() < until_s:
+            time.sleep(_LOOK_AGAIN_S)
         pid = self.server_pid()
         if pid is None or not call(self.folder, b"stop"):
             return False
-        until_s = time.monotonic() + _START_LIMIT_S
         while self.server_pid() == pid and time.monotonic() < until_s:
             time.sleep(_LOOK_AGAIN_S)
         return self.server_pid() != pid

@@ -65,8 +65,9 @@ class QueueServer:
         notifier: Notifier,
         policy: PipePolicy,
         say: Callable[[str], None],
+        keep_free: int = 0,
     ) -> None:
-        """`say` writes a line to the server's log."""
+        """`say` writes a line to the server's log; `keep_free` GPUs are left to others."""
         self._store = store
         self._leases = leases
         self._wait = wait
@@ -78,6 +79,7 @@ class QueueServer:
         self._active = ActiveJobs(store, leases, launchers, sight, say)
         self._window = Window(store, sight.asked, self._impossible)
         self._rejected: list[End] = []  # jobs that can't ever run any more
+        self._keep_free = keep_free
         self._stopped = False
         self._to_notify = True
         self._unsynced_s: float | None = None  # since when something is to be synced
@@ -234,7 +236,10 @@ class QueueServer:
             return True
 
     def _impossible(self, job: Job) -> str | None:
-        return impossible(job, len(self._leases.cards), self._leases.cards)
+        cards = self._leases.cards
+        kept = f" ({self._keep_free} to be kept free)" if self._keep_free else ""
+        why = impossible(job, len(cards) - self._keep_free) or impossible(job, len(cards), cards)
+        return None if why is None else why + kept
 
     def _reject(self, entry: Entry, why: str) -> None:
         """The job can't ever have its GPUs; others may have theirs."""

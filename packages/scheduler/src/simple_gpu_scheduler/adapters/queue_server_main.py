@@ -80,7 +80,9 @@ def _server(folder: str, store: QueueStore, wait: QueueWait) -> QueueServer:
     policy = PipePolicy(order=PACKING_ORDER, placement=settings.placement)
     notifier = Notifier(folder, store, _say)
     launchers = Launchers(folder, store)
-    return QueueServer(store, leases, wait, launchers, sight, notifier, policy, _say)
+    return QueueServer(
+        store, leases, wait, launchers, sight, notifier, policy, _say, settings.keep_free
+    )
 
 
 def _care(gpus: Chosen, learned: LearnedMemory) -> MemoryCare | None:

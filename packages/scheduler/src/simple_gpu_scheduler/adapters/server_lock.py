@@ -62,16 +62,32 @@ def told_at_ns(folder: str) -> int:
 
 def server(folder: str) -> dict[str, Any] | None:
     """What the server says of itself; None if there is none, or it has just begun."""
+    return _look(folder)[1]
+
+
+def is_held(folder: str) -> bool:
+    """True if there is a server, whether it has told of itself or not."""
+    return _look(folder)[0]
+
+
+def is_beginning(folder: str) -> bool:
+    """True if there is a server that hasn't told of itself yet."""
+    locked, about = _look(folder)
+    return locked and about is None
+
+
+def _look(folder: str) -> tuple[bool, dict[str, Any] | None]:
+    """Whether somebody has the lock, and what he has told."""
     try:
         fd = os.open(os.path.join(folder, NAME), os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
-        return None
+        return False, None
     try:
         asked = _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
         kind = _FLOCK.unpack(fcntl.fcntl(fd, fcntl.F_OFD_GETLK, asked))[0]
-        return None if kind == fcntl.F_UNLCK else _read(fd)
+        return (False, None) if kind == fcntl.F_UNLCK else (True, _read(fd))
     except OSError:
-        return None
+        return False, None
     finally:
         os.close(fd)
 

@@ -103,9 +103,11 @@ def _stop(home: QueueHome) -> int:
 
 
 def _stop_if_any(home: QueueHome) -> bool:
+    if home.stop_server():
+        return True
     pid = home.server_pid()
-    if pid is None or home.stop_server():
-        return pid is not None
+    if pid is None:
+        return False
     raise SgsError(
         f"the server, process {pid}, doesn't end: it may be stopped (kill -CONT {pid}), or wait "
         f"for a disk; kill -9 {pid} loses nothing"
