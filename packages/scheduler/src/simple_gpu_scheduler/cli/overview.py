@@ -29,7 +29,7 @@ def overview() -> str:
     Raises:
         SgsError: the queue can't be read.
     """
-    from simple_gpu_scheduler.cli.status import terminal_columns
+    from simple_gpu_scheduler.cli.queue_look import terminal_columns
 
     width = terminal_columns()
     home = home_if_any()
@@ -89,7 +89,7 @@ def _slots(names: Sequence[str]) -> list[tuple[str, str]]:
 def _queue(home: QueueHome | None, width: int | None) -> list[str]:
     if home is None:
         return ["Queue  empty"]
-    from simple_gpu_scheduler.cli.status import Query, lines, look
+    from simple_gpu_scheduler.cli.queue_look import Query, lines, look
 
     seen = look(home, Query(OPEN_STATES, None, None, _WAITING))
     *jobs, summary = lines(seen._replace(server=""), time.time(), width)

@@ -8,9 +8,9 @@ import time
 
 from simple_gpu_scheduler.adapters.queue_home import QueueHome
 from simple_gpu_scheduler.adapters.queue_news import QueueNews
+from simple_gpu_scheduler.cli.queue_look import Query, Seen, lines, look, selected
 from simple_gpu_scheduler.cli.queued_jobs import as_object
 from simple_gpu_scheduler.cli.screen import Screen
-from simple_gpu_scheduler.cli.status import Query, Seen, lines, look, selected
 from simple_gpu_scheduler.queue.records import RUNNING
 
 _CLOCK_S = 1.0  #: running times are shown in seconds
