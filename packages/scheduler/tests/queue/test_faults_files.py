@@ -186,3 +186,11 @@ def test_a_server_whose_file_was_moved_away_goes_on_with_the_new_one(shell: Shel
     shell.sgs("server", "start", "--gpus", "0")
     assert shell.sgs("submit", "--", "exit 3") == "1\n"
     shell.sgs("wait", "1", status=3)
+
+
+def test_a_server_that_is_to_end_ends_wherever_its_file_is(queue: Queue) -> None:
+    server = queue.start()
+    queue.wait(*queue.submit(b"true"))
+    queue.database.rename(queue.path / "old")
+    server.terminate()
+    assert server.wait(60) == 0

@@ -81,6 +81,7 @@ class QueueServer:
         self._rejected: list[End] = []  # jobs that can't ever run any more
         self._keep_free = keep_free
         self._stopped = False
+        self.is_to_begin_anew = False  #: the queue's file is another one by now
         self._to_notify = True
         self._unsynced_s: float | None = None  # since when something is to be synced
         self._started_s: float | None = None  # when something was started that we saw no more of
@@ -287,9 +288,9 @@ class QueueServer:
             fds.append(self._leases.wake_fd)
         woken = self._wait.sleep(limit_s, fds)
         self._stopped = woken.ended or b"stop" in woken.words
-        if woken.words and not self._store.file.is_in_place():
+        if woken.words and not self._stopped and not self._store.file.is_in_place():
             self._say(f"the queue's file was moved away from {self._store.file.path}")
-            self._stopped = True
+            self._stopped = self.is_to_begin_anew = True
         if woken.fds & {self._leases.wake_fd} or self._leases.look_again_s is not None:
             self._look_at_leases()
         see_starts = self._started_s is not None and (

@@ -46,7 +46,7 @@ def serve(folder: str) -> int:
     server.run()
     wait.close()
     os.close(lock_fd)  # at once: the interpreter takes its time to end
-    if not store.file.is_in_place():  # who has put another file there has told us, and nobody else
+    if server.is_to_begin_anew:  # who has put another file there has told us, and nobody else
         os.execv(sys.executable, sys.orig_argv)
     return 0
 
