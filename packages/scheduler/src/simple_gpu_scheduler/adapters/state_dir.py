@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import stat
 from collections.abc import Mapping
 
@@ -31,7 +30,7 @@ def queue_dir(environ: Mapping[str, str] = os.environ) -> str:
     folder = state_dir(environ)
     if not environ.get(VARIABLE) and not is_on_this_machine(folder):
         folder = os.path.join("/var/tmp", f"{_NAME}-{os.getuid()}")
-    return os.path.join(folder, "queue", socket.gethostname())
+    return os.path.join(folder, "queue", os.uname().nodename)
 
 
 def open_queue_dir(path: str) -> None:

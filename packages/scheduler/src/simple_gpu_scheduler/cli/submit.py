@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 from simple_gpu_scheduler.adapters.lines import LineSource, why_no_command
 from simple_gpu_scheduler.adapters.queue_home import QueueHome
-from simple_gpu_scheduler.adapters.queue_scripts import keep_script, read_script
 from simple_gpu_scheduler.cli.queued_jobs import numbers
 from simple_gpu_scheduler.cli.submit_options import Asked, asked_by, parser, request_of
 from simple_gpu_scheduler.errors import SgsError, UsageError
@@ -34,7 +33,6 @@ from simple_gpu_scheduler.queue.wrapping import (
     freeze_code,
     frozen,
 )
-from simple_gpu_scheduler.script_heads import has_head, head_options
 
 _SEPARATOR = "--"
 _NOT_THE_JOBS = (b"SGS_LEASE",)
@@ -60,6 +58,8 @@ def main(argv: Sequence[str]) -> int:
     context = _context()
     home = QueueHome()
     if work.script is not None:
+        from simple_gpu_scheduler.adapters.queue_scripts import keep_script  # few are scripts
+
         context = _with(context, SCRIPT_VARIABLE, keep_script(home.folder, work.script))
     requests = _requests(asked, work)
     found = (_submit_frozen if args.freeze else _submit)(home, context, requests)
@@ -130,6 +130,8 @@ def _read(argv: Sequence[str]) -> tuple[argparse.Namespace, _Work]:
         return args, _commands(args, [*args.command, *theirs])
     if args.file is not None or args.null:
         raise UsageError("--file and --null are about lists of commands, not about a script")
+    from simple_gpu_scheduler.adapters.queue_scripts import read_script
+
     text = read_script(script)
     args = parser().parse_args([*_head(text, script), *ours])
     arguments = [*args.command[args.script is None :], *theirs]
@@ -158,6 +160,9 @@ def _misplaced(word: str) -> str:
 def _is_script(words: Sequence[str]) -> bool:
     if not words or not os.path.isfile(words[0]):
         return False
+    from simple_gpu_scheduler.adapters.queue_scripts import read_script
+    from simple_gpu_scheduler.script_heads import has_head
+
     try:
         return has_head(read_script(words[0]))
     except UsageError:
@@ -166,6 +171,8 @@ def _is_script(words: Sequence[str]) -> bool:
 
 def _head(text: bytes, name: str) -> list[str]:
     """The options at the head of a script, checked."""
+    from simple_gpu_scheduler.script_heads import head_options
+
     options = head_options(text, name)
     try:
         args = parser().parse_args(options)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,7 +10,6 @@ from typing import NamedTuple
 from simple_gpu_scheduler.adapters.lines import why_no_command
 from simple_gpu_scheduler.cli.parser import Parser
 from simple_gpu_scheduler.cli.queued_jobs import job_ids
-from simple_gpu_scheduler.directives import apply_queue_directives
 from simple_gpu_scheduler.durations import parse_duration_s
 from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.memory_sizes import parse_memory_mib
@@ -109,10 +107,14 @@ def request_of(asked: Asked, command: bytes) -> Request:
     """
     key = asked.request.key
     if key is not None and asked.is_list:
+        import hashlib
+
         key = f"{key}:{hashlib.sha256(command).hexdigest()[:16]}"
     request = asked.request._replace(command=command, key=key)
     if b"#" not in command:
         return request
+    from simple_gpu_scheduler.directives import apply_queue_directives  # few say it so
+
     return _with_job(
         request, *apply_queue_directives(asked.job._replace(command=command), request.priority)
     )
