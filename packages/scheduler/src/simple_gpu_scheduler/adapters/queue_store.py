@@ -100,11 +100,13 @@ class QueueStore:
     def ready(self, now_s: float, most: int) -> list[Entry]:
         """The first jobs that nothing but GPUs keeps from starting, in the order of their turn."""
         due = "state = 'queued' AND later = 1 AND not_before_s <= ?"
-        if self._file.all(f"SELECT 1 FROM jobs WHERE {due} LIMIT 1", (now_s,)):
+        if self._file.all(
+            f"SELECT 1 FROM jobs INDEXED BY jobs_later WHERE {due} LIMIT 1", (now_s,)
+        ):
             with self._file.transaction() as database:
                 database.execute(f"UPDATE jobs SET later = 0 WHERE {due}", (now_s,))
         return self._entries(
-            "WHERE state = 'queued' AND blockers = 0 AND later = 0 "
+            "INDEXED BY jobs_ready WHERE state = 'queued' AND blockers = 0 AND later = 0 "
             "ORDER BY priority DESC, id LIMIT ?",
             (most,),
         )
@@ -112,7 +114,8 @@ class QueueStore:
     def next_time_s(self) -> float | None:
         """When the first job that is to start later may start."""
         (at_s,) = self._file.one(
-            "SELECT min(not_before_s) FROM jobs WHERE state = 'queued' AND later = 1"
+            "SELECT min(not_before_s) FROM jobs INDEXED BY jobs_later "
+            "WHERE state = 'queued' AND later = 1"
         )
         return None if at_s is None else float(at_s)
 
