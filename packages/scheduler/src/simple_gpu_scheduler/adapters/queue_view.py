@@ -24,6 +24,7 @@ class _Section(NamedTuple):
     where: str
     order: str
     before: str  #: those that come before `this`
+    source: str = "jobs"
 
 
 _BY_TURN = _Section(
@@ -37,7 +38,9 @@ _SECTIONS = {
         "started_s, id",
         "jobs.started_s < this.started_s OR jobs.started_s = this.started_s AND jobs.id < this.id",
     ),
-    READY: _BY_TURN._replace(where=f"state = 'queued' AND {_IS_READY}"),
+    READY: _BY_TURN._replace(
+        where=f"state = 'queued' AND {_IS_READY}", source="jobs INDEXED BY jobs_ready"
+    ),
     BLOCKED: _BY_TURN._replace(where=f"{IS_OPEN} AND state = 'queued' AND NOT ({_IS_READY})"),
     HOLDS: _Section(f"{IS_OPEN} AND state = 'held'", "id", "jobs.id < this.id"),
     ENDED: _Section(
@@ -93,7 +96,7 @@ class QueueView:
 
     def version(self) -> int:
         """Another number whenever somebody else has written to the file; costs next to nothing."""
-        return int(self._file.one("PRAGMA data_version")[0])
+        return self._file.version()
 
     def counts(self, words: Sequence[str] = ()) -> Counts:
         """How many jobs there are of which every word tells something."""
@@ -106,7 +109,7 @@ class QueueView:
         one = _SECTIONS[section]
         where, values = _meant(words)
         rows = self._file.all(
-            f"SELECT id FROM jobs WHERE {one.where} AND {where} ORDER BY {one.order} "
+            f"SELECT id FROM {one.source} WHERE {one.where} AND {where} ORDER BY {one.order} "
             "LIMIT ? OFFSET ?",
             (*values, most, first),
         )

@@ -74,6 +74,3 @@ class Window:
         """This one waits no more."""
         del self._jobs[job]
         return self._entries.pop(job)
-
-    def __len__(self) -> int:
-        return len(self._jobs)
