@@ -128,7 +128,13 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status."""
-    options = parser().parse_args(arguments)
+    return run(parser().parse_args(arguments), measure)
+
+
+def run(
+    options: argparse.Namespace, measure: Callable[[argparse.Namespace, Progress], int]
+) -> int:
+    """Measure, with errors and interrupts in words; returns the exit status."""
     signal.signal(signal.SIGTERM, interrupt)  # so that what was started is stopped
     progress = Progress()
     try:

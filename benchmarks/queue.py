@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import shlex
-import signal
 import sys
 import tempfile
 import time
@@ -15,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from . import machine, queue_size, queue_speed
-from .__main__ import advice, comma_separated, interrupt, memory_folder, positive
+from .__main__ import advice, comma_separated, memory_folder, positive, run
 from .bench import QUICK as QUICK_SIZES
 from .bench import Bench, Sizes
 from .build import HERE, build_tools
@@ -101,19 +100,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status."""
-    options = parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, interrupt)  # so that what was started is stopped
-    progress = Progress()
-    try:
-        return measure(options, progress)
-    except BenchmarkError as error:
-        progress.clear()
-        print(f"benchmarks: {error}", file=sys.stderr)
-        return 3
-    except KeyboardInterrupt:
-        progress.clear()
-        print("benchmarks: interrupted", file=sys.stderr)
-        return 130
+    return run(parser().parse_args(arguments), measure)
 
 
 def measure(options: argparse.Namespace, progress: Progress) -> int:
