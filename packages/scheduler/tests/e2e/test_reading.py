@@ -47,7 +47,10 @@ def test_a_line_appended_to_a_followed_file_starts_at_once(box, until):
 
     def watches():
         folder = f"/proc/{tail.pid}/fd"
-        links = [os.readlink(f"{folder}/{fd}") for fd in os.listdir(folder)]
+        try:
+            links = [os.readlink(f"{folder}/{fd}") for fd in os.listdir(folder)]
+        except FileNotFoundError:  # it has closed one meanwhile
+            return False
         return str(queue) in links and "anon_inode:inotify" in links
 
     until(watches, "tail watches the file")

@@ -30,9 +30,15 @@ def chosen(terminal: Terminal) -> int | None:
     return next((int(one[1]) for one in found if one), None)
 
 
+def first(terminal: Terminal) -> str:
+    """The first line of the table, with its cursor."""
+    return next((one for one in terminal.lines if re.match(r"[> ][* ] *\d+  ", one)), "")
+
+
 def choose(terminal: Terminal, job: int) -> None:
     terminal.until(lambda: row(terminal, job), f"job {job}")
     terminal.type(HOME)
+    terminal.until(lambda: first(terminal).startswith(">"), "the cursor on the first line")
     for _ in range(20):
         terminal.until(lambda: chosen(terminal) is not None, "the cursor")
         at = chosen(terminal)
