@@ -21,6 +21,12 @@ settings.register_profile(
 settings.load_profile("any machine")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Where, and in which numbers, the methods' tests compute."""
+    parser.addoption("--device", default="cpu", help="of the methods' tests (default: cpu)")
+    parser.addoption("--dtype", default="float64", help="of the methods' tests (default: float64)")
+
+
 @pytest.fixture(autouse=True)
 def own_lease_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The directory of this test's leases."""

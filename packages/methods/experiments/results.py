@@ -1,0 +1,151 @@
+"""Run the experiments through the scheduler, and write RESULTS.md from what they printed.
+
+    python experiments/results.py            all of them, then RESULTS.md
+    python experiments/results.py sumo       this one anew; the others as they were last run
+    python experiments/results.py --write    RESULTS.md from what was run before
+
+What is run is one pipe, `simple_hypersearch ... | simple_gpu_scheduler`, and is printed first.
+Exit status: 0 all ran; 1 a run failed, which RESULTS.md then says.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from common import Experiment, Row
+from report import report
+
+HERE = Path(__file__).resolve().parent
+NOT_EXPERIMENTS = ("common", "report", "results")
+
+
+def main() -> int:
+    """Run what was asked for, and write."""
+    arguments = _parser().parse_args()
+    known = {one.name: one for one in experiments()}
+    names = arguments.names or list(known)
+    if unknown := sorted(set(names) - set(known)):
+        print(
+            f"results.py: no experiment {unknown[0]!r}; known: {', '.join(known)}", file=sys.stderr
+        )
+        return 2
+    failed = 0
+    if not arguments.write:
+        chosen = [known[name] for name in names]
+        arguments.folder.mkdir(parents=True, exist_ok=True)
+        failed = _sweep(chosen, arguments)
+        _keep(chosen, arguments.folder)
+    rows = {name: _kept(name, arguments.folder) for name in known}
+    text = report(list(known.values()), rows, arguments.output.parent / "figures")
+    arguments.output.write_text(text, encoding="utf-8")
+    print(f"results.py: {arguments.output} is written", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def experiments() -> Iterator[Experiment]:
+    """Those in the files beside this one, by name."""
+    for path in sorted(HERE.glob("*.py")):
+        if path.stem not in NOT_EXPERIMENTS:
+            spec = importlib.util.spec_from_file_location(f"experiments_{path.stem}", path)
+            assert spec is not None
+            assert spec.loader is not None
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[spec.name] = module  # dataclasses look themselves up there
+            spec.loader.exec_module(module)
+            yield module.EXPERIMENT
+
+
+def pipeline(chosen: Sequence[Experiment], arguments: Namespace) -> str:
+    """The shell command that runs them all."""
+    searches = "\n".join(f"  {shlex.join(_search(one, arguments))}" for one in chosen)
+    scheduler = [
+        _command("simple_gpu_scheduler"), "--gpus", arguments.gpus, "--quiet",
+        "--results", str(arguments.folder / "runs"), "--joblog", str(arguments.folder / "joblog"),
+    ]  # fmt: skip
+    return f"{{\n{searches}\n}} | {shlex.join(scheduler)}"
+
+
+def _search(experiment: Experiment, arguments: Namespace) -> list[str]:
+    script = HERE / f"{experiment.name}.py"
+    options = " ".join(f"--{name.replace('_', '-')} {{{name}}}" for name in experiment.sweep)
+    words = [shlex.quote(sys.executable), shlex.quote(str(script)), options]
+    if arguments.device:
+        words.append(f"--device {shlex.quote(arguments.device)}")
+    search = [_command("simple_hypersearch"), " ".join(words), "--sampling-mode", "grid"]
+    for name, values in experiment.sweep.items():
+        search += ["-p", name, *map(str, values)]
+    return search
+
+
+def _command(name: str) -> str:
+    """One of the scheduler's commands: that of this environment, or what PATH has."""
+    beside = Path(sys.executable).parent / name
+    return str(beside) if beside.exists() else name
+
+
+def _sweep(chosen: Sequence[Experiment], arguments: Namespace) -> int:
+    shutil.rmtree(arguments.folder / "runs", ignore_errors=True)
+    (arguments.folder / "joblog").unlink(missing_ok=True)
+    command = pipeline(chosen, arguments)
+    print(command, file=sys.stderr, flush=True)
+    return subprocess.run(["bash", "-o", "pipefail", "-c", command], check=False).returncode
+
+
+def _keep(chosen: Sequence[Experiment], folder: Path) -> None:
+    """Sort what was printed by experiment, one file each; a run that failed is a row that says so."""
+    found: dict[str, list[Row]] = {one.name: [] for one in chosen}
+    for run in sorted((folder / "runs").iterdir(), key=lambda path: int(path.name)):
+        script = shlex.split((run / "command").read_text("utf-8"))[1]
+        found[Path(script).stem] += _printed(run)
+    for name, rows in found.items():
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
+
+
+def _printed(run: Path) -> Iterator[Row]:
+    if json.loads((run / "result.json").read_text("utf-8"))["exit_code"] != 0:
+        yield {"run": run.name, "failed": True}
+        return
+    for line in (run / "stdout").read_text("utf-8").splitlines():
+        yield {"run": run.name, **json.loads(line)}
+
+
+def _kept(name: str, folder: Path) -> list[Row]:
+    path = folder / f"{name}.jsonl"
+    lines = path.read_text("utf-8").splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def _parser() -> ArgumentParser:
+    assert __doc__ is not None
+    parser = ArgumentParser(
+        prog="results.py", description=__doc__, formatter_class=RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="experiments (default: all)")
+    parser.add_argument("--write", action="store_true", help="run nothing, only write")
+    parser.add_argument("--gpus", default="0,1", help="for the scheduler (default: 0,1)")
+    parser.add_argument(
+        "--device", default="", help="for the experiments (default: what is there)"
+    )
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=Path("runs/methods"),
+        help="of the runs (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--output", type=Path, default=HERE.parent / "RESULTS.md", help="default: %(default)s"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

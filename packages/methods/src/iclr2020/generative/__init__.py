@@ -1,0 +1,1 @@
+"""Generative models: estimators of their likelihood."""

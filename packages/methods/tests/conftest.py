@@ -1,0 +1,22 @@
+"""What the tests of the methods share: exact numbers, one thread, and the device they run on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def _torch_defaults(request: pytest.FixtureRequest) -> Iterator[None]:
+    """float64 unless asked otherwise, a seed, and no threads that disturb other tests."""
+    before = torch.get_default_dtype(), torch.get_num_threads()
+    device = torch.device(request.config.getoption("--device"))
+    torch.set_default_dtype(getattr(torch, request.config.getoption("--dtype")))
+    torch.set_num_threads(1)
+    with torch.random.fork_rng(), device:
+        torch.manual_seed(20200426)
+        yield
+    torch.set_default_dtype(before[0])
+    torch.set_num_threads(before[1])
