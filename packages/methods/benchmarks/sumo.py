@@ -21,7 +21,7 @@ def _inputs(batch: int) -> tuple[Tensor, Tensor]:
 def looped(log_w: Tensor, terms: Tensor) -> Tensor:
     """The definition, one of the batch after the other."""
     estimates = []
-    for column, count in zip(log_w.unbind(1), terms.tolist()):
+    for column, count in zip(log_w.unbind(1), terms.tolist(), strict=True):
         bounds = iwae_bounds(column[: count + 1])
         estimates.append(bounds[0] + (bounds.diff() / survival(torch.arange(1, count + 1))).sum())
     return torch.stack(estimates)

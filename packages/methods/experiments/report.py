@@ -43,10 +43,11 @@ def _verdict(experiment: Experiment, rows: Rows, failed: int) -> str:
 
 
 def _summary(experiments: Sequence[Experiment], verdicts: Mapping[str, str]) -> str:
-    lines = ["| method | claim | verdict |", "|---|---|---|"]
-    for one in experiments:
-        lines.append(f"| {one.method} | {one.claim} | {verdicts[one.name].split('.')[0]} |")
-    return "\n".join(lines) + "\n"
+    lines = [
+        f"| {one.method} | {one.claim} | {verdicts[one.name].partition('.')[0]} |"
+        for one in experiments
+    ]
+    return "\n".join(["| method | claim | verdict |", "|---|---|---|", *lines, ""])
 
 
 def _section(experiment: Experiment, rows: Rows, verdict: str, figures: Path) -> str:

@@ -100,7 +100,7 @@ def _sweep(chosen: Sequence[Experiment], arguments: Namespace) -> int:
 
 
 def _keep(chosen: Sequence[Experiment], folder: Path) -> None:
-    """Sort what was printed by experiment, one file each; a run that failed is a row that says so."""
+    """Sort what was printed by experiment, one file each; of a run that failed a row says so."""
     found: dict[str, list[Row]] = {one.name: [] for one in chosen}
     for run in sorted((folder / "runs").iterdir(), key=lambda path: int(path.name)):
         script = shlex.split((run / "command").read_text("utf-8"))[1]

@@ -15,7 +15,7 @@ SHAPES = st.lists(st.integers(0, 3), max_size=4)
 @given(SHAPES)
 def test_a_shape_that_fits_is_returned(shape: list[int]) -> None:
     names = [f"d{place}" for place in range(len(shape))]
-    known = dict(zip(names, shape))
+    known = dict(zip(names, shape, strict=True))
     assert sizes("x", torch.zeros(shape), " ".join(names)) == tuple(shape)
     assert sizes("x", torch.zeros(shape), " ".join(names), **known) == tuple(shape)
     assert sizes("x", torch.zeros(shape), " ".join(map(str, shape))) == tuple(shape)

@@ -42,7 +42,9 @@ def sizes(name: str, tensor: Tensor, pattern: str, **known: int) -> tuple[int, .
     shape = tuple(tensor.shape)
     last = shape[len(shape) - len(names) :] if len(names) <= len(shape) else ()
     fits = len(last) == len(names) and (open_ended or len(shape) == len(names))
-    if not fits or any(not _is_size(one, size, known) for one, size in zip(names, last)):
+    if not fits or any(
+        not _is_size(one, size, known) for one, size in zip(names, last, strict=True)
+    ):
         wanted = ", ".join(["..."] * open_ended + [_named(one, known) for one in names])
         raise ShapeError(f"{name}: expected shape ({wanted}), got {shape}")
     return last

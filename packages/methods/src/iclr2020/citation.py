@@ -1,4 +1,4 @@
-"""What to cite: each method's module names its papers, and `cite` prints those of what was used."""
+"""What to cite: each method's module names its papers; `cite` prints those of what was used."""
 
 from __future__ import annotations
 

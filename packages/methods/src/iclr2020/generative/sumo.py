@@ -14,8 +14,8 @@ The weights are one over the *survival* :math:`P(K \ge j)`; with :math:`P(K \le 
 sometimes printed, the estimator is biased.
 
 Assumptions: log w has a finite variance under q, and the tail of K is heavy enough for the gains,
-which fall like :math:`1/j^2`. The paper's tail, `survival`, trades a little bias (K above `most` is
-never drawn) for a bounded cost.
+which fall like :math:`1/j^2`. The paper's tail, `survival`, has one like :math:`1/j` only up to 80:
+the cost has a small mean, and the variance is finite for gains that fall faster.
 
 References:
     | SUMO: Unbiased Estimation of Log Marginal Probability for Latent Variable Models
