@@ -14,7 +14,7 @@ The weights are one over the *survival* :math:`P(K \ge j)`; with :math:`P(K \le 
 sometimes printed, the estimator is biased.
 
 Assumptions: log w has a finite variance under q, and the tail of K is heavy enough for the gains,
-which fall like :math:`1/j^2`. The paper's tail, `survival`, has one like :math:`1/j` only up to 80:
+which fall like :math:`1/j^2`. The paper's tail, `survival`, falls like :math:`1/j` up to 80 only:
 the cost has a small mean, and the variance is finite for gains that fall faster.
 
 References:
