@@ -5,15 +5,22 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SOURCES := packages/scheduler/pyproject.toml packages/scheduler/src/simple_gpu_scheduler/__init__.py
 
-.PHONY: help demo test lint types tests bench bench-queue bench-peers clean
+# The tests and the benchmarks start the commands thousands of times: compiled once is enough.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help demo test lint types tests bench bench-queue bench-peers data results bench-methods docs clean
 
 help:
-	@echo 'make demo         install into $(VENV) and sweep a real training script over three slots'
-	@echo 'make test         lint, types and all tests'
-	@echo 'make bench        measure the scheduler and the search beside their peers'
-	@echo 'make bench-queue  measure the durable queue beside its peers'
-	@echo 'make bench-peers  install those peers'
-	@echo 'make clean        remove $(VENV) and what tools have cached'
+	@echo 'make demo           install into $(VENV) and sweep a real training script over three slots'
+	@echo 'make test           lint, types and all tests'
+	@echo 'make bench          measure the scheduler and the search beside their peers'
+	@echo 'make bench-queue    measure the durable queue beside its peers'
+	@echo 'make bench-peers    install those peers'
+	@echo 'make data           get the data sets of the methods'
+	@echo 'make results        run their experiments through the scheduler; writes RESULTS.md'
+	@echo 'make bench-methods  race them against their references; writes BENCHMARKS.md'
+	@echo 'make docs           a page of each method, in build/docs'
+	@echo 'make clean          remove $(VENV) and what tools have cached'
 
 demo: $(VENV)/installed
 	PATH="$(abspath $(BIN)):$$PATH" sh examples/demo.sh
@@ -40,6 +47,18 @@ bench-queue: $(VENV)/installed
 bench-peers:
 	PYTHON=$(PYTHON) sh benchmarks/install-peers.sh
 
+data: $(VENV)/developed
+	$(BIN)/python -m iclr2020.data install
+
+results: data
+	$(BIN)/python packages/methods/experiments/results.py
+
+bench-methods: data
+	$(BIN)/python packages/methods/benchmarks/run.py
+
+docs: $(VENV)/developed
+	$(BIN)/sphinx-build --quiet --fail-on-warning packages/methods/docs build/docs
+
 $(VENV)/created:
 	@command -v $(PYTHON) >/dev/null \
 	|| { echo "make: there is no $(PYTHON); name another: make PYTHON=python3.12" >&2; exit 1; }
@@ -53,9 +72,9 @@ $(VENV)/installed: $(VENV)/created $(SOURCES) examples/requirements.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -e packages/scheduler -r examples/requirements.txt
 	@touch $@
 
-$(VENV)/developed: $(VENV)/installed requirements-dev.txt
+$(VENV)/developed: $(VENV)/installed requirements-dev.txt packages/methods/pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage benchmarks/build
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage benchmarks/build build packages/methods/docs/pages

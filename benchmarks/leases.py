@@ -16,7 +16,8 @@ import tempfile
 from simple_gpu_scheduler.adapters.lease_holder import LeaseHolder
 from simple_gpu_scheduler.adapters.lease_view import LeaseView
 from simple_gpu_scheduler.adapters.leases import LeaseDir
-from simple_gpu_scheduler.model import Card, Job, Start
+from simple_gpu_scheduler.job import Job
+from simple_gpu_scheduler.model import Card, Start
 
 _CARDS = [Card(str(number)) for number in range(8)]
 

@@ -1,6 +1,6 @@
 """Run the experiments through the scheduler, and write RESULTS.md from what they printed.
 
-    python experiments/results.py            all of them, then RESULTS.md
+    python experiments/results.py            all of them, then RESULTS.md and the README's table
     python experiments/results.py sumo       this one anew; the others as they were last run
     python experiments/results.py --write    RESULTS.md from what was run before
 
@@ -21,10 +21,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from common import Experiment, Row
+from readme import with_table
 from report import report
 
 HERE = Path(__file__).resolve().parent
-NOT_EXPERIMENTS = ("common", "report", "results")
+NOT_EXPERIMENTS = ("common", "readme", "report", "results")
+README, RESULTS = HERE.parent / "README.md", HERE.parent / "RESULTS.md"
 
 
 def main() -> int:
@@ -46,6 +48,9 @@ def main() -> int:
     rows = {name: _kept(name, arguments.folder) for name in known}
     text = report(list(known.values()), rows, arguments.output.parent / "figures")
     arguments.output.write_text(text, encoding="utf-8")
+    if arguments.output.resolve() == RESULTS:
+        table = with_table(README.read_text("utf-8"), list(known.values()), text)
+        README.write_text(table, encoding="utf-8")
     print(f"results.py: {arguments.output} is written", file=sys.stderr)
     return 1 if failed else 0
 
@@ -142,7 +147,7 @@ def _parser() -> ArgumentParser:
         help="of the runs (default: %(default)s)",
     )
     parser.add_argument(
-        "--output", type=Path, default=HERE.parent / "RESULTS.md", help="default: %(default)s"
+        "--output", type=Path, default=RESULTS, help="default: %(default)s"
     )
     return parser
 

@@ -14,11 +14,11 @@ PURE = {
     "__future__", "collections", "dataclasses", "enum", "itertools", "math", "re", "signal",
     "typing",
 }  # fmt: skip
-PURE_OURS = ("simple_gpu_scheduler.model", "simple_gpu_scheduler.errors")
+PURE_OURS = tuple(f"simple_gpu_scheduler.{name}" for name in ("errors", "job", "model"))
 
 #: Who may import whom: a module may use those above its own line, and none below.
 LAYERS = [
-    ["errors"],
+    ["errors", "job"],
     ["model", "durations", "devices", "memory_sizes", "quantiles"],
     [
         "gpu_ids",

@@ -11,13 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simple_gpu_scheduler.adapters.joblog import DoneJobs
+from simple_gpu_scheduler.job import GPU_UNITS, Job
 from simple_gpu_scheduler.loop import Pipe
 from simple_gpu_scheduler.model import (
-    GPU_UNITS,
     Card,
     Ended,
     Finished,
-    Job,
     Notice,
     PipePolicy,
     Rejected,

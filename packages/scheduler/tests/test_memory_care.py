@@ -7,9 +7,10 @@ from collections.abc import Collection, Sequence
 from simple_gpu_scheduler.adapters.joblog import DoneJobs
 from simple_gpu_scheduler.adapters.memory_meter import DriverMeter
 from simple_gpu_scheduler.devices import Gpu, GpuProcess
+from simple_gpu_scheduler.job import Job
 from simple_gpu_scheduler.loop import Pipe
 from simple_gpu_scheduler.memory_care import MemoryCare
-from simple_gpu_scheduler.model import Card, Ended, Job, JobProcess, Notice, PipePolicy
+from simple_gpu_scheduler.model import Card, Ended, JobProcess, Notice, PipePolicy
 from simple_gpu_scheduler.occupancy import Lineage
 from simple_gpu_scheduler.testing import (
     FakeRunner,

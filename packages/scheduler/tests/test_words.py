@@ -12,7 +12,7 @@ from simple_gpu_scheduler.directives import apply_directives, apply_queue_direct
 from simple_gpu_scheduler.durations import parse_duration_s, short_duration
 from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.gpu_ids import GpuName, parse_gpu_ids, uuids, visible_ids
-from simple_gpu_scheduler.model import GPU_UNITS, Job
+from simple_gpu_scheduler.job import GPU_UNITS, Job
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 
+from simple_gpu_scheduler.job import GPU_UNITS
 from simple_gpu_scheduler.leasing import LeaseRecord, Taken
-from simple_gpu_scheduler.model import GPU_UNITS, Card
+from simple_gpu_scheduler.model import Card
 
 
 def what_is_left(card: Card, others: Taken | None) -> Card:

@@ -25,8 +25,9 @@ from simple_gpu_scheduler.adapters.lease_holder import LeaseHolder
 from simple_gpu_scheduler.adapters.lease_view import LeaseView
 from simple_gpu_scheduler.adapters.leases import LeaseDir
 from simple_gpu_scheduler.errors import SgsError, UsageError
+from simple_gpu_scheduler.job import GPU_UNITS, MAX_JOBS_PER_GPU, Job, share_units
 from simple_gpu_scheduler.memory_sizes import parse_memory_mib
-from simple_gpu_scheduler.model import GPU_UNITS, MAX_JOBS_PER_GPU, Card, Job, share_units
+from simple_gpu_scheduler.model import Card
 from simple_gpu_scheduler.policy.fit import places
 from simple_gpu_scheduler.policy.reasons import impossible
 from simple_gpu_scheduler.ports import Lease

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 from simple_gpu_scheduler.durations import parse_duration_s
 from simple_gpu_scheduler.errors import UsageError
+from simple_gpu_scheduler.job import GPU_UNITS, MAX_JOBS_PER_GPU, Job, share_units
 from simple_gpu_scheduler.memory_sizes import parse_memory_mib
-from simple_gpu_scheduler.model import GPU_UNITS, MAX_JOBS_PER_GPU, Job, share_units
 
 _MARK = rb"#[ \t]*sgs"
 _DIRECTIVE = _MARK + rb"(?:[ \t]*:|[ \t]+(?=[\w-]+=))"

@@ -26,8 +26,8 @@ from simple_gpu_scheduler.adapters.python_worker import WorkerDiedError
 from simple_gpu_scheduler.client import Taken, free_now, take
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.executor_pool import Pool, SharedGpu, Task
+from simple_gpu_scheduler.job import MAX_JOBS_PER_GPU
 from simple_gpu_scheduler.memory_sizes import parse_memory_mib
-from simple_gpu_scheduler.model import MAX_JOBS_PER_GPU
 
 __all__ = ["GPUExecutor", "WorkerDiedError"]
 

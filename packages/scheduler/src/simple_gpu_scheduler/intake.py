@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 
 from simple_gpu_scheduler.directives import apply_directives
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.model import Card, Job, Line, Rejected, Skipped
+from simple_gpu_scheduler.job import Job, Line
+from simple_gpu_scheduler.model import Card, Rejected, Skipped
 from simple_gpu_scheduler.policy.reasons import impossible
 from simple_gpu_scheduler.ports import Done, Source
 

@@ -13,8 +13,8 @@ import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from simple_gpu_scheduler.job import GPU_UNITS
 from simple_gpu_scheduler.leasing import LeaseRecord, Ticket, Want
-from simple_gpu_scheduler.model import GPU_UNITS
 
 VERSION = 1
 

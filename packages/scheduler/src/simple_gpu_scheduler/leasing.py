@@ -10,7 +10,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from itertools import zip_longest
 from typing import NamedTuple
 
-from simple_gpu_scheduler.model import GPU_UNITS
+from simple_gpu_scheduler.job import GPU_UNITS
 
 #: Of those who wait before somebody.
 _MOST_NAMED = 3

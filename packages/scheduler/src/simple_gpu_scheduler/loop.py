@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from simple_gpu_scheduler.errors import HopelessError, SgsError
 from simple_gpu_scheduler.intake import Intake
+from simple_gpu_scheduler.job import Job
 from simple_gpu_scheduler.memory_care import MemoryCare
 from simple_gpu_scheduler.model import (
     Counts,
@@ -16,7 +17,6 @@ from simple_gpu_scheduler.model import (
     Exit,
     Finished,
     Hold,
-    Job,
     Leftover,
     Notice,
     Phase,

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from simple_gpu_scheduler.model import Card, Job, JobProcess, Running
+from simple_gpu_scheduler.job import Job
+from simple_gpu_scheduler.model import Card, JobProcess, Running
 from simple_gpu_scheduler.policy import reasons
 from simple_gpu_scheduler.policy.elsewhere import elsewhere
 from simple_gpu_scheduler.policy.fit import most_memory_mib

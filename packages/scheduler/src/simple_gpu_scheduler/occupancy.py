@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from simple_gpu_scheduler.devices import Gpu, GpuProcess
+from simple_gpu_scheduler.job import GPU_UNITS
 from simple_gpu_scheduler.leasing import LeaseRecord
-from simple_gpu_scheduler.model import GPU_UNITS
 
 #: Below both of these, what strangers have does not make a card busy: a desktop, an idle viewer.
 IDLE_MEMORY_MIB = 1024

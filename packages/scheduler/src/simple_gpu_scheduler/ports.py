@@ -5,17 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
 
-from simple_gpu_scheduler.model import (
-    Card,
-    Event,
-    Exit,
-    Hold,
-    Job,
-    JobProcess,
-    Leftover,
-    Line,
-    Start,
-)
+from simple_gpu_scheduler.job import Job, Line
+from simple_gpu_scheduler.model import Card, Event, Exit, Hold, JobProcess, Leftover, Start
 
 
 class Clock(Protocol):

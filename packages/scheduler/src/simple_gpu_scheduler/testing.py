@@ -10,7 +10,8 @@ import re
 import signal
 from collections.abc import Callable, Iterator, Sequence
 
-from simple_gpu_scheduler.model import Card, Event, Exit, Hold, Job, Leftover, Line, Start
+from simple_gpu_scheduler.job import Job, Line
+from simple_gpu_scheduler.model import Card, Event, Exit, Hold, Leftover, Start
 from simple_gpu_scheduler.ports import Lease, Woken
 
 

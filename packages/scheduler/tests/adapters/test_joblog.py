@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from simple_gpu_scheduler.adapters.joblog import DoneJobs, Joblog, joblog_row, read_joblog
 from simple_gpu_scheduler.errors import SgsError, UsageError
-from simple_gpu_scheduler.model import Ended, Exit, Job, Running
+from simple_gpu_scheduler.job import Job
+from simple_gpu_scheduler.model import Ended, Exit, Running
 
 HEADER = b"Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n"
 

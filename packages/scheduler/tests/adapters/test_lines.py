@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from simple_gpu_scheduler.adapters.lines import MAX_COMMAND_BYTES, LineSource
-from simple_gpu_scheduler.model import Line
+from simple_gpu_scheduler.job import Line
 
 
 def read_in_pieces(data: bytes, cuts: list[int], separator: bytes = b"\n") -> list[Line]:

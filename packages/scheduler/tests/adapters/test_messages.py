@@ -10,13 +10,13 @@ import pytest
 from simple_gpu_scheduler.adapters.bar import Bar, progress_text, seconds_left
 from simple_gpu_scheduler.adapters.console import message
 from simple_gpu_scheduler.adapters.events import event_record
+from simple_gpu_scheduler.job import Job
 from simple_gpu_scheduler.model import (
     Counts,
     Ended,
     Exit,
     Finished,
     Hold,
-    Job,
     Leftover,
     Notice,
     Progress,

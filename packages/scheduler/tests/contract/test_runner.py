@@ -11,7 +11,8 @@ from typing import Protocol
 import pytest
 
 from simple_gpu_scheduler.adapters.processes import ProcessRunner
-from simple_gpu_scheduler.model import Exit, Job
+from simple_gpu_scheduler.job import Job
+from simple_gpu_scheduler.model import Exit
 from simple_gpu_scheduler.ports import Runner
 from simple_gpu_scheduler.testing import FakeRunner, ManualClock
 

@@ -15,18 +15,10 @@ from simple_gpu_scheduler.adapters.lease_holder import LeaseHolder
 from simple_gpu_scheduler.adapters.lease_view import LeaseView
 from simple_gpu_scheduler.adapters.leases import LeaseDir, live_leases
 from simple_gpu_scheduler.devices import Gpu
+from simple_gpu_scheduler.job import GPU_UNITS, Job
+from simple_gpu_scheduler.job import share_units as share
 from simple_gpu_scheduler.leasing import Want
-from simple_gpu_scheduler.model import (
-    GPU_UNITS,
-    Card,
-    Hold,
-    Job,
-    PipePolicy,
-    Running,
-    Snapshot,
-    Start,
-)
-from simple_gpu_scheduler.model import share_units as share
+from simple_gpu_scheduler.model import Card, Hold, PipePolicy, Running, Snapshot, Start
 from simple_gpu_scheduler.policy.plan import plan
 from simple_gpu_scheduler.testing_devices import FakeDevices
 from simple_gpu_scheduler.testing_leases import MemoryBook, MemoryMachine

@@ -18,8 +18,8 @@ import pytest
 from simple_gpu_scheduler.adapters.lease_files import Listing
 from simple_gpu_scheduler.adapters.leases import LeaseDir, live_leases
 from simple_gpu_scheduler.errors import SgsError
+from simple_gpu_scheduler.job import GPU_UNITS
 from simple_gpu_scheduler.leasing import Want
-from simple_gpu_scheduler.model import GPU_UNITS
 
 from .conftest import Machine, wait_until
 from .test_commands import hold, let_go, waits_for

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simple_gpu_scheduler.adapters.leases import LeaseDir
+from simple_gpu_scheduler.job import GPU_UNITS, share_units
 from simple_gpu_scheduler.lease_format import (
     lease_content,
     read_lease,
@@ -32,7 +33,6 @@ from simple_gpu_scheduler.leasing import (
     share_of,
     taken,
 )
-from simple_gpu_scheduler.model import GPU_UNITS, share_units
 
 KEYS = ("GPU-a", "GPU-b", "MIG-c", "3")
 HALF = share_units(2)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from simple_gpu_scheduler.cli.gpus_report import objects, short_names, table
 from simple_gpu_scheduler.devices import Gpu, GpuProcess, Link
+from simple_gpu_scheduler.job import GPU_UNITS
 from simple_gpu_scheduler.leasing import LeaseRecord
-from simple_gpu_scheduler.model import GPU_UNITS
 from simple_gpu_scheduler.occupancy import Occupancy
 from simple_gpu_scheduler.results.text import text_width
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simple_gpu_scheduler.devices import Gpu, GpuProcess
+from simple_gpu_scheduler.job import GPU_UNITS
 from simple_gpu_scheduler.leasing import LeaseRecord
-from simple_gpu_scheduler.model import GPU_UNITS
 from simple_gpu_scheduler.occupancy import Lineage, is_busy, leases_of, occupancy, strangers
 
 

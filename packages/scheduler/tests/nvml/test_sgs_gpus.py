@@ -14,8 +14,8 @@ import fake
 import pytest
 
 from simple_gpu_scheduler.adapters.leases import LeaseDir
+from simple_gpu_scheduler.job import GPU_UNITS
 from simple_gpu_scheduler.leasing import Want
-from simple_gpu_scheduler.model import GPU_UNITS
 
 
 @pytest.fixture

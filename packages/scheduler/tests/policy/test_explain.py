@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.model import GPU_UNITS, Card, Job, PipePolicy, Snapshot, share_units
+from simple_gpu_scheduler.job import GPU_UNITS, Job, share_units
+from simple_gpu_scheduler.model import Card, PipePolicy, Snapshot
 from simple_gpu_scheduler.policy.explain import Explanation, Known, explain
 from simple_gpu_scheduler.policy.plan import plan
 

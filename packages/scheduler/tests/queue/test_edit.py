@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from simple_gpu_scheduler.adapters.queue_edit import edit_jobs
 from simple_gpu_scheduler.adapters.queue_store import QueueStore
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.model import GPU_UNITS, share_units
+from simple_gpu_scheduler.job import GPU_UNITS, share_units
 from simple_gpu_scheduler.queue.edits import Edit, Needs, changed, cycle
 from simple_gpu_scheduler.queue.records import OPEN_STATES, Attempt, Context, End, Entry, Request
 

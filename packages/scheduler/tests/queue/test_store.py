@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from simple_gpu_scheduler.adapters.queue_store import QueueStore
 from simple_gpu_scheduler.errors import SgsError, UsageError
-from simple_gpu_scheduler.model import share_units
+from simple_gpu_scheduler.job import share_units
 from simple_gpu_scheduler.queue.records import Attempt, Context, End, Request, Submitted
 
 AWKWARD = 'it\'s "é" $HOME\n\\ \udcff;'.encode(errors="surrogateescape")

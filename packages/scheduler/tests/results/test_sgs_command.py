@@ -18,7 +18,7 @@ import pytest
 import simple_gpu_scheduler
 from simple_gpu_scheduler.adapters.results import ResultsDir
 from simple_gpu_scheduler.cli import sgs as sgs_module
-from simple_gpu_scheduler.model import Job
+from simple_gpu_scheduler.job import Job
 
 AWKWARD = [
     "python 'my train.py' --name \"it's\"",

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.model import Card, Job, PipePolicy, Running, Snapshot
+from simple_gpu_scheduler.job import Job
+from simple_gpu_scheduler.model import Card, PipePolicy, Running, Snapshot
 from simple_gpu_scheduler.policy.orders import ORDERS, PACKING_ORDER
 from simple_gpu_scheduler.sim.durations import Durations, Runtimes
 from simple_gpu_scheduler.sim.forecast import starts_in_s

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.model import Card, Job, PipePolicy, Running, Snapshot, share_units
+from simple_gpu_scheduler.job import Job, share_units
+from simple_gpu_scheduler.model import Card, PipePolicy, Running, Snapshot
 from simple_gpu_scheduler.policy import reservation
 from simple_gpu_scheduler.policy.orders import ORDERS
 from simple_gpu_scheduler.policy.plan import plan

@@ -13,8 +13,8 @@ from simple_gpu_scheduler.adapters.card_view import CardsSeen
 from simple_gpu_scheduler.cli import gpus_report
 from simple_gpu_scheduler.cli.queued_jobs import how_it_ended
 from simple_gpu_scheduler.devices import Gpu, GpuProcess
+from simple_gpu_scheduler.job import GPU_UNITS
 from simple_gpu_scheduler.leasing import LeaseRecord
-from simple_gpu_scheduler.model import GPU_UNITS
 from simple_gpu_scheduler.occupancy import Occupancy
 from simple_gpu_scheduler.queue.records import STATES, Entry
 from simple_gpu_scheduler.top.board import Board, Words, picture

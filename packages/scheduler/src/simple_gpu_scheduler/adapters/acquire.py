@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 from simple_gpu_scheduler.adapters.lease_holder import LeaseHolder
 from simple_gpu_scheduler.errors import SgsError
-from simple_gpu_scheduler.model import Job, PipePolicy, Snapshot
+from simple_gpu_scheduler.job import Job
+from simple_gpu_scheduler.model import PipePolicy, Snapshot
 from simple_gpu_scheduler.policy.plan import plan
 from simple_gpu_scheduler.policy.reasons import explain
 from simple_gpu_scheduler.ports import Lease

@@ -13,9 +13,10 @@ from simple_gpu_scheduler.adapters.gpu_processes import lineage
 from simple_gpu_scheduler.device_ports import Devices
 from simple_gpu_scheduler.devices import Gpu, GpuProcess
 from simple_gpu_scheduler.errors import SgsError
+from simple_gpu_scheduler.job import GPU_UNITS
 from simple_gpu_scheduler.leasing import LeaseRecord
 from simple_gpu_scheduler.memory_sizes import show_memory
-from simple_gpu_scheduler.model import GPU_UNITS, Card
+from simple_gpu_scheduler.model import Card
 from simple_gpu_scheduler.occupancy import (
     DRIVER_MIB,
     IDLE_MEMORY_MIB,

@@ -10,15 +10,8 @@ from typing import Any
 
 from simple_gpu_scheduler.adapters.output import say
 from simple_gpu_scheduler.errors import SgsError
-from simple_gpu_scheduler.model import (
-    Ended,
-    Event,
-    Finished,
-    Job,
-    Notice,
-    Rejected,
-    Start,
-)
+from simple_gpu_scheduler.job import Job
+from simple_gpu_scheduler.model import Ended, Event, Finished, Notice, Rejected, Start
 
 _MOST_SHOWN_BYTES = 200
 

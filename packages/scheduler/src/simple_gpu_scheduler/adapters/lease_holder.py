@@ -14,9 +14,10 @@ from typing import NamedTuple
 
 from simple_gpu_scheduler.adapters.lease_view import LeaseView
 from simple_gpu_scheduler.adapters.output import drain
+from simple_gpu_scheduler.job import Job
 from simple_gpu_scheduler.lease_ports import Held
 from simple_gpu_scheduler.leasing import Ticket, Want
-from simple_gpu_scheduler.model import Card, Hold, Job, Start
+from simple_gpu_scheduler.model import Card, Hold, Start
 from simple_gpu_scheduler.policy import fit
 from simple_gpu_scheduler.ports import Lease
 

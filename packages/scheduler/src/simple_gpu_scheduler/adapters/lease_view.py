@@ -15,6 +15,7 @@ from simple_gpu_scheduler.availability import (
 )
 from simple_gpu_scheduler.durations import since
 from simple_gpu_scheduler.errors import HopelessError, SgsError, UsageError
+from simple_gpu_scheduler.job import GPU_UNITS, Job
 from simple_gpu_scheduler.lease_ports import LeaseBook
 from simple_gpu_scheduler.leasing import (
     LeaseRecord,
@@ -28,7 +29,7 @@ from simple_gpu_scheduler.leasing import (
     share_of,
     taken,
 )
-from simple_gpu_scheduler.model import GPU_UNITS, Card, Job
+from simple_gpu_scheduler.model import Card
 from simple_gpu_scheduler.policy.reasons import impossible
 
 if TYPE_CHECKING:

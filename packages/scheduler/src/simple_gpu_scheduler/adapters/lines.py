@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from simple_gpu_scheduler.model import Line
+from simple_gpu_scheduler.job import Line
 
 #: Linux takes no longer single argument (MAX_ARG_STRLEN, 32 pages with the final NUL; execve(2)).
 MAX_COMMAND_BYTES = 32 * 4096 - 1

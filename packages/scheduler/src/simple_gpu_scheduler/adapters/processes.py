@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from simple_gpu_scheduler.adapters import process_tree
 from simple_gpu_scheduler.adapters.gpu_environ import LEASE_VARIABLE, MODEST, gpu_environ
-from simple_gpu_scheduler.model import GPU_UNITS, Exit, Job, Leftover
+from simple_gpu_scheduler.job import GPU_UNITS, Job
+from simple_gpu_scheduler.model import Exit, Leftover
 from simple_gpu_scheduler.ports import Lease
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from simple_gpu_scheduler.adapters.queue_processes import Tree, exactly, is_runn
 from simple_gpu_scheduler.adapters.queue_sight import Sight
 from simple_gpu_scheduler.adapters.queue_store import QueueStore
 from simple_gpu_scheduler.errors import SgsError
-from simple_gpu_scheduler.model import Job, Running, Stop
+from simple_gpu_scheduler.job import Job
+from simple_gpu_scheduler.model import Running, Stop
 from simple_gpu_scheduler.ports import Lease
 from simple_gpu_scheduler.queue.ending import TIMED_OUT, end_of, lost
 from simple_gpu_scheduler.queue.journal import Note

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from simple_gpu_scheduler.adapters.queue_needs import set_needs
 from simple_gpu_scheduler.adapters.queue_store import QueueStore
 from simple_gpu_scheduler.errors import SgsError
-from simple_gpu_scheduler.model import GPU_UNITS
+from simple_gpu_scheduler.job import GPU_UNITS
 from simple_gpu_scheduler.queue.edits import Edit, changed
 from simple_gpu_scheduler.queue.records import (
     HELD,

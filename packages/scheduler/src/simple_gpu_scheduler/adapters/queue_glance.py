@@ -11,8 +11,9 @@ from simple_gpu_scheduler.adapters.peaks_file import peaks_path, read_peaks
 from simple_gpu_scheduler.adapters.queue_active import job_of
 from simple_gpu_scheduler.adapters.queue_home import NOT_ITS_OWN, QueueHome
 from simple_gpu_scheduler.adapters.queue_settings import ServerSettings
+from simple_gpu_scheduler.job import GPU_UNITS, Job
 from simple_gpu_scheduler.leasing import LeaseRecord
-from simple_gpu_scheduler.model import GPU_UNITS, Card, Job, PipePolicy, Running, Snapshot
+from simple_gpu_scheduler.model import Card, PipePolicy, Running, Snapshot
 from simple_gpu_scheduler.policy.explain import Known
 from simple_gpu_scheduler.policy.fit import most_memory_mib
 from simple_gpu_scheduler.policy.learned import LearnedMemory

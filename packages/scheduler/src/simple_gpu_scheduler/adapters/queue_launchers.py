@@ -19,7 +19,7 @@ from simple_gpu_scheduler.adapters.queue_processes import (
 )
 from simple_gpu_scheduler.adapters.queue_store import QueueStore
 from simple_gpu_scheduler.errors import SgsError
-from simple_gpu_scheduler.model import GPU_UNITS, Job
+from simple_gpu_scheduler.job import GPU_UNITS, Job
 from simple_gpu_scheduler.ports import Lease
 from simple_gpu_scheduler.queue.journal import Note
 from simple_gpu_scheduler.queue.records import Attempt, Context, Entry

@@ -21,7 +21,8 @@ from simple_gpu_scheduler.adapters.queue_store import QueueStore
 from simple_gpu_scheduler.adapters.queue_wait import QueueWait
 from simple_gpu_scheduler.adapters.queue_window import Window
 from simple_gpu_scheduler.errors import HopelessError, SgsError
-from simple_gpu_scheduler.model import Hold, Job, Phase, PipePolicy, Plan, Snapshot, Start
+from simple_gpu_scheduler.job import Job
+from simple_gpu_scheduler.model import Hold, Phase, PipePolicy, Plan, Snapshot, Start
 from simple_gpu_scheduler.policy import stop as stop_policy
 from simple_gpu_scheduler.policy.plan import plan
 from simple_gpu_scheduler.policy.reasons import impossible

@@ -8,8 +8,9 @@ from contextlib import suppress
 
 from simple_gpu_scheduler.adapters.queue_processes import log_path
 from simple_gpu_scheduler.errors import SgsError
+from simple_gpu_scheduler.job import Job
 from simple_gpu_scheduler.memory_care import MemoryCare
-from simple_gpu_scheduler.model import Card, Job, Running
+from simple_gpu_scheduler.model import Card, Running
 from simple_gpu_scheduler.policy import oom
 from simple_gpu_scheduler.queue.ending import Seen
 from simple_gpu_scheduler.queue.records import Ask, Attempt

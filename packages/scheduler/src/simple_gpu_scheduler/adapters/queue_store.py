@@ -16,7 +16,7 @@ from simple_gpu_scheduler.adapters.queue_again import queue_again
 from simple_gpu_scheduler.adapters.queue_file import QueueFile
 from simple_gpu_scheduler.adapters.queue_schema import IS_ENDED, IS_OPEN
 from simple_gpu_scheduler.adapters.queue_submission import Submission, decoded
-from simple_gpu_scheduler.model import GPU_UNITS
+from simple_gpu_scheduler.job import GPU_UNITS
 from simple_gpu_scheduler.queue.records import (
     CANCELLED,
     ENDED_STATES,

@@ -9,7 +9,7 @@ import sqlite3
 
 from simple_gpu_scheduler.adapters.queue_again import queue_again
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.model import GPU_UNITS
+from simple_gpu_scheduler.job import GPU_UNITS
 from simple_gpu_scheduler.queue.records import (
     CANCELLED,
     ENDED_STATES,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Container
 
 from simple_gpu_scheduler.adapters.queue_active import job_of
 from simple_gpu_scheduler.adapters.queue_store import QueueStore
-from simple_gpu_scheduler.model import Job
+from simple_gpu_scheduler.job import Job
 from simple_gpu_scheduler.policy.queue import LOOKAHEAD
 from simple_gpu_scheduler.queue.records import Entry
 

@@ -11,7 +11,8 @@ from typing import Any
 from simple_gpu_scheduler.adapters.file_locks import lock_alone
 from simple_gpu_scheduler.adapters.output import write_whole
 from simple_gpu_scheduler.errors import SgsError, UsageError
-from simple_gpu_scheduler.model import Ended, Event, Job
+from simple_gpu_scheduler.job import Job
+from simple_gpu_scheduler.model import Ended, Event
 
 _FILES = ("command", "stdout", "stderr", "result.json")
 

@@ -11,7 +11,8 @@ from simple_gpu_scheduler.adapters.console import message
 from simple_gpu_scheduler.adapters.output import say, write_whole
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.intake import Intake
-from simple_gpu_scheduler.model import Card, Event, Job, Rejected
+from simple_gpu_scheduler.job import Job
+from simple_gpu_scheduler.model import Card, Event, Rejected
 from simple_gpu_scheduler.ports import Done, Source
 
 

@@ -25,7 +25,8 @@ from simple_gpu_scheduler.cli.pipe_options import (
 )
 from simple_gpu_scheduler.durations import since
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.model import Job, PipePolicy, share_units
+from simple_gpu_scheduler.job import Job, share_units
+from simple_gpu_scheduler.model import PipePolicy
 from simple_gpu_scheduler.policy.explain import Explanation, explain
 from simple_gpu_scheduler.policy.reasons import impossible
 from simple_gpu_scheduler.results.text import printable

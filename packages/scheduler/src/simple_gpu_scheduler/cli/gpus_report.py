@@ -7,8 +7,8 @@ from typing import Any
 
 from simple_gpu_scheduler.devices import Gpu, GpuProcess
 from simple_gpu_scheduler.durations import since
+from simple_gpu_scheduler.job import GPU_UNITS
 from simple_gpu_scheduler.leasing import LeaseRecord
-from simple_gpu_scheduler.model import GPU_UNITS
 from simple_gpu_scheduler.occupancy import Occupancy
 from simple_gpu_scheduler.results.text import crop, pad, printable, text_width
 

@@ -75,8 +75,8 @@ def gpus_and_states(home: QueueHome | None) -> list[tuple[str, str]] | None:
 def _slots(names: Sequence[str]) -> list[tuple[str, str]]:
     from simple_gpu_scheduler.adapters.lease_dir import lease_dir
     from simple_gpu_scheduler.adapters.leases import live_leases
+    from simple_gpu_scheduler.job import GPU_UNITS
     from simple_gpu_scheduler.leasing import taken
-    from simple_gpu_scheduler.model import GPU_UNITS
 
     held = taken(live_leases(lease_dir()))
     states = []

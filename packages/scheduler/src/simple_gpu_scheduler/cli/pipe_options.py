@@ -13,8 +13,9 @@ from simple_gpu_scheduler.adapters.output import say
 from simple_gpu_scheduler.cli.parser import Parser
 from simple_gpu_scheduler.durations import parse_duration_s
 from simple_gpu_scheduler.errors import UsageError
+from simple_gpu_scheduler.job import MAX_JOBS_PER_GPU, Job, share_units
 from simple_gpu_scheduler.memory_sizes import parse_memory_mib
-from simple_gpu_scheduler.model import MAX_JOBS_PER_GPU, Job, Notice, PipePolicy, share_units
+from simple_gpu_scheduler.model import Notice, PipePolicy
 from simple_gpu_scheduler.policy.halt import Halt, parse_halt
 from simple_gpu_scheduler.policy.orders import PACKING_ORDER
 

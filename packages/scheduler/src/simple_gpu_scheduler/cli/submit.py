@@ -17,7 +17,7 @@ from simple_gpu_scheduler.adapters.queue_home import QueueHome
 from simple_gpu_scheduler.cli.queued_jobs import numbers
 from simple_gpu_scheduler.cli.submit_options import Asked, asked_by, parser, request_of
 from simple_gpu_scheduler.errors import SgsError, UsageError
-from simple_gpu_scheduler.model import Line
+from simple_gpu_scheduler.job import Line
 from simple_gpu_scheduler.queue.records import (
     CANCELLED,
     FAILED,

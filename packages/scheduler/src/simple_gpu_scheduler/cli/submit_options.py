@@ -12,8 +12,8 @@ from simple_gpu_scheduler.cli.parser import Parser
 from simple_gpu_scheduler.cli.queued_jobs import job_ids
 from simple_gpu_scheduler.durations import parse_duration_s
 from simple_gpu_scheduler.errors import UsageError
+from simple_gpu_scheduler.job import GPU_UNITS, MAX_JOBS_PER_GPU, Job, share_units
 from simple_gpu_scheduler.memory_sizes import parse_memory_mib
-from simple_gpu_scheduler.model import GPU_UNITS, MAX_JOBS_PER_GPU, Job, share_units
 from simple_gpu_scheduler.queue.records import Request
 
 _EXAMPLES = """\

@@ -10,7 +10,8 @@ from simple_gpu_scheduler.adapters.queue_glance import QueueGlance
 from simple_gpu_scheduler.adapters.queue_home import QueueHome
 from simple_gpu_scheduler.durations import short_duration, since
 from simple_gpu_scheduler.errors import SgsError
-from simple_gpu_scheduler.model import Job, Snapshot
+from simple_gpu_scheduler.job import Job
+from simple_gpu_scheduler.model import Snapshot
 from simple_gpu_scheduler.policy.explain import Verdict, explain
 from simple_gpu_scheduler.policy.holds import holds
 from simple_gpu_scheduler.policy.plan import plan

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from simple_gpu_scheduler.model import Card, Job
+from simple_gpu_scheduler.job import Job
+from simple_gpu_scheduler.model import Card
 from simple_gpu_scheduler.policy.fragments import Mix, raised
 from simple_gpu_scheduler.policy.room import Room
 from simple_gpu_scheduler.policy.topology import best_connected

@@ -9,7 +9,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from simple_gpu_scheduler.model import GPU_UNITS, Card, Job, PipePolicy, Snapshot
+from simple_gpu_scheduler.job import GPU_UNITS, Job
+from simple_gpu_scheduler.model import Card, PipePolicy, Snapshot
 from simple_gpu_scheduler.policy import reasons
 from simple_gpu_scheduler.policy.orders import order_of
 from simple_gpu_scheduler.policy.plan import plan

@@ -12,7 +12,8 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from simple_gpu_scheduler.model import GPU_UNITS, Card, Job, Running
+from simple_gpu_scheduler.job import GPU_UNITS, Job
+from simple_gpu_scheduler.model import Card, Running
 from simple_gpu_scheduler.policy.room import Room
 
 #: So many of the waiting jobs stand for those to come.

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Mapping
 
-from simple_gpu_scheduler.model import GPU_UNITS, MAX_JOBS_PER_GPU, Job, share_units
+from simple_gpu_scheduler.job import GPU_UNITS, MAX_JOBS_PER_GPU, Job, share_units
 
 #: A number that stands for itself: `0.1` and `-3e-4`, and not the one in `resnet18`.
 _NUMBER = re.compile(rb"(?<![\w.])[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.])")

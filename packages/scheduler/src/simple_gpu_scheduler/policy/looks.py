@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from simple_gpu_scheduler.model import Job, Running
+from simple_gpu_scheduler.job import Job
+from simple_gpu_scheduler.model import Running
 
 #: Between any two looks, however many jobs start.
 LEAST_S = 0.25

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from simple_gpu_scheduler.model import GPU_UNITS, Job
+from simple_gpu_scheduler.job import GPU_UNITS, Job
 
 #: What PyTorch, CUDA itself, cuDNN and cuBLAS, JAX and TensorFlow say.
 _SAYS_SO = re.compile(

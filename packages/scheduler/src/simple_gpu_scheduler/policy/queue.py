@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import NamedTuple
 
-from simple_gpu_scheduler.model import Hold, Job, PipePolicy, Running, Snapshot, Start
+from simple_gpu_scheduler.job import Job
+from simple_gpu_scheduler.model import Hold, PipePolicy, Running, Snapshot, Start
 from simple_gpu_scheduler.policy.choice import choose
 from simple_gpu_scheduler.policy.fragments import Mix, mix_of
 from simple_gpu_scheduler.policy.orders import Order, order_of

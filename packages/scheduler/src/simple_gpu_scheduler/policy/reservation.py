@@ -22,7 +22,8 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 
-from simple_gpu_scheduler.model import GPU_UNITS, Card, Job, Running, Start
+from simple_gpu_scheduler.job import GPU_UNITS, Job
+from simple_gpu_scheduler.model import Card, Running, Start
 from simple_gpu_scheduler.policy.room import Room
 
 #: So many of the jobs behind the held one may pass it for each GPU that it asks for: on average,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simple_gpu_scheduler.model import Job
+from simple_gpu_scheduler.job import Job
 
 
 def next_attempt(job: Job) -> Job | None:

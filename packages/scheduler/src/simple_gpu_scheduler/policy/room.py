@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from simple_gpu_scheduler.model import GPU_UNITS, Card, Job, Running, Start
+from simple_gpu_scheduler.job import GPU_UNITS, Job
+from simple_gpu_scheduler.model import Card, Running, Start
 from simple_gpu_scheduler.policy import fit
 
 

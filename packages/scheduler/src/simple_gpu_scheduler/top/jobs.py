@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from simple_gpu_scheduler.durations import short_duration
-from simple_gpu_scheduler.model import GPU_UNITS
+from simple_gpu_scheduler.job import GPU_UNITS
 from simple_gpu_scheduler.queue.records import (
     CANCELLED,
     FAILED,

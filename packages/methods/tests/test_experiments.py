@@ -1,0 +1,137 @@
+"""The experiments run, small, and what they print is what their report needs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
+sys.path.insert(0, str(EXPERIMENTS))
+
+from common import Experiment, Row, Verdict  # noqa: E402
+from readme import first_line, module_of, verdicts, with_table  # noqa: E402
+from report import report, table  # noqa: E402
+from results import README, RESULTS, experiments, main  # noqa: E402
+
+ALL = list(experiments())
+BY_NAME = pytest.mark.parametrize("experiment", ALL, ids=lambda one: one.name)
+
+
+def run(experiment: Experiment, *options: str) -> list[Row]:
+    command = [sys.executable, str(EXPERIMENTS / f"{experiment.name}.py"), *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@BY_NAME
+def test_a_small_run_prints_what_the_report_needs(experiment: Experiment) -> None:
+    rows = run(experiment, "--seed", "1", *experiment.quick)
+    assert rows
+    assert {*experiment.by, "seed", "elapsed_s"} <= set.intersection(*map(set, rows))
+    measured = {name for row in rows for name, value in row.items() if value is not None}
+    assert set(experiment.metrics) <= measured
+    assert all(row["seed"] == 1 for row in rows)
+
+
+@BY_NAME
+def test_it_is_about_a_module_of_the_library(experiment: Experiment) -> None:
+    assert first_line(module_of(experiment))
+    assert "seed" in experiment.sweep
+    assert len(list(experiment.sweep["seed"])) >= 3
+
+
+@BY_NAME
+def test_its_help_has_examples(experiment: Experiment) -> None:
+    path = str(EXPERIMENTS / f"{experiment.name}.py")
+    done = subprocess.run([sys.executable, path, "--help"], capture_output=True, check=True)
+    assert b"simple_gpu_scheduler --gpus" in done.stdout
+
+
+def test_the_readme_has_every_method_and_the_verdicts_of_the_results() -> None:
+    readme = README.read_text("utf-8")
+    assert with_table(readme, ALL, RESULTS.read_text("utf-8")) == readme
+
+
+def test_every_experiment_has_a_verdict_in_the_results() -> None:
+    assert set(verdicts(RESULTS.read_text("utf-8"))) == {one.method for one in ALL}
+
+
+def made(**changed: object) -> Experiment:
+    fields = {
+        "name": "made",
+        "method": "Made (`iclr2020.generative.sumo`)",
+        "claim": "More is more.",
+        "data": "none",
+        "setting": "any",
+        "sweep": {"seed": range(3)},
+        "options": lambda parser: None,
+        "run": lambda arguments: iter(()),
+        "by": ("size",),
+        "metrics": {"score": ".1f", "cost": ".0f"},
+        "judge": lambda rows: Verdict("partly", f"of {len(rows)} rows. The rest"),
+    }
+    return Experiment(**(fields | changed))
+
+
+def rows_of(*scores: float, size: int = 1) -> list[Row]:
+    told = {"torch": "2", "device": "cpu", "elapsed_s": 1.0}
+    return [
+        {"run": str(seed), "seed": seed, "size": size, "score": score, **told}
+        for seed, score in enumerate(scores)
+    ]
+
+
+def test_a_table_has_means_and_spreads_and_gaps() -> None:
+    rows = rows_of(1.0, 3.0) + rows_of(5.0, size=2)
+    assert table(rows, ("size",), {"score": ".1f", "cost": ".0f"}) == [
+        "| size | score | cost |",
+        "|---|---|---|",
+        "| 1 | 2.0 ± 1.4 |  |",
+        "| 2 | 5.0 |  |",
+    ]
+
+
+def test_a_run_that_failed_is_the_verdict(tmp_path: Path) -> None:
+    rows = [*rows_of(1.0), {"run": "9", "failed": True}]
+    text = report([made()], {"made": rows}, tmp_path)
+    assert "| More is more. | **failed** |" in text
+    assert "1 runs ended with an error" in text
+
+
+def test_what_never_ran_says_so(tmp_path: Path) -> None:
+    assert "| **not run** |" in report([made()], {"made": []}, tmp_path)
+
+
+def test_a_verdict_reaches_the_readme(tmp_path: Path) -> None:
+    text = report([made()], {"made": rows_of(1.0)}, tmp_path)
+    assert verdicts(text) == {"Made (`iclr2020.generative.sumo`)": "**partly**"}
+    with pytest.raises(ValueError, match="expected a line"):
+        with_table("no place", [made()], text)
+
+
+def test_one_sweep_goes_through_the_scheduler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder, output = tmp_path / "the runs é", tmp_path / "R.md"
+    words = ["--folder", str(folder), "--output", str(output), "--device", "cpu", "sumo"]
+    monkeypatch.setattr(sys, "argv", ["results.py", *words])
+    assert main() == 0
+    rows = [json.loads(line) for line in (folder / "sumo.jsonl").read_text().splitlines()]
+    assert {row["seed"] for row in rows} == set(range(5))
+    assert "## SUMO" in output.read_text("utf-8")
+    assert "| simple_gpu_scheduler" in capfd.readouterr().err.replace(
+        str(Path(sys.executable).parent) + "/", ""
+    )
+
+
+def test_an_unknown_experiment_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["results.py", "nothing"])
+    assert main() == 2
+    assert "no experiment 'nothing'; known: " in capsys.readouterr().err
