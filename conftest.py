@@ -20,6 +20,16 @@ settings.register_profile(
 )
 settings.load_profile("any machine")
 
+# Under nohup(1), or in the background of a script, these are ignored; all that the tests start
+# would inherit that.
+for _number, _default in (
+    (signal.SIGHUP, signal.SIG_DFL),
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGQUIT, signal.SIG_DFL),
+):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, _default)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Where, and in which numbers, the methods' tests compute."""

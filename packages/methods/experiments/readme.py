@@ -23,7 +23,7 @@ def with_table(readme: str, experiments: Sequence[Experiment], results: str) -> 
         ValueError: the README has no place for a table.
     """
     begin, found, rest = readme.partition(_BEGIN)
-    old, also_found, end = rest.partition(_END)
+    _old, also_found, end = rest.partition(_END)
     if not found or not also_found:
         raise ValueError(f"README.md: expected a line {_BEGIN.strip()!r} and one {_END!r}")
     table = "\n".join(_table(experiments, verdicts(results)))

@@ -146,9 +146,7 @@ def _parser() -> ArgumentParser:
         default=Path("runs/methods"),
         help="of the runs (default: %(default)s)",
     )
-    parser.add_argument(
-        "--output", type=Path, default=RESULTS, help="default: %(default)s"
-    )
+    parser.add_argument("--output", type=Path, default=RESULTS, help="default: %(default)s")
     return parser
 
 

@@ -99,6 +99,26 @@ def test_who_waits_is_told_that_no_server_can_begin(shell: Shell) -> None:
         assert waiting.wait(BOUND_S) == 0
 
 
+def test_who_submits_is_told_that_no_server_can_begin(shell: Shell) -> None:
+    shell.sgs("server", "stop")
+    shell.env["SGS_LEASE_DIR"] = "/dev/null/none"
+    done = subprocess.run(
+        [SGS, "submit", "true"], cwd=shell.path, env=shell.env, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, "1\n")
+    said = "sgs submit: it is accepted, but the server can't be started: "
+    assert done.stderr.startswith(said)
+
+
+def test_a_queue_is_drained_though_no_server_can_begin(shell: Shell) -> None:
+    shell.sgs("server", "stop")
+    leases = shell.env["SGS_LEASE_DIR"]
+    shell.env["SGS_LEASE_DIR"] = "/dev/null/none"
+    shell.sgs("server", "drain")
+    shell.env["SGS_LEASE_DIR"] = leases
+    assert json.loads(shell.sgs("server", "status", "--json", status=1))["drained"]
+
+
 def test_a_server_that_cannot_begin_is_tried_ever_more_rarely(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

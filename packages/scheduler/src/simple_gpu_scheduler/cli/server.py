@@ -50,15 +50,14 @@ def main(argv: Sequence[str]) -> int:
         print(_unit(home), end="")
     elif args.what == "stop":
         return _stop(home)
+    elif args.what == "drain":
+        home.store.set("drained", "1")
+        home.wake()
     else:
-        _drain(home, args.what)
+        if args.what == "resume":
+            home.store.set("drained", "")
         _start(home, chosen)
     return 0
-
-
-def _drain(home: QueueHome, what: str) -> None:
-    if what in ("drain", "resume"):
-        home.store.set("drained", "1" if what == "drain" else "")
 
 
 def _chosen(args: argparse.Namespace) -> dict[str, str]:

@@ -108,9 +108,9 @@ def _checked(command: bytes) -> bytes:
 
 def _wake(home: QueueHome) -> None:
     try:
-        home.wake()
+        home.start_server()
     except (SgsError, OSError) as error:
-        _say(f"it is accepted, but no server can be started: {error} (sgs server start)")
+        _say(f"it is accepted, but {error} (sgs server start)")
 
 
 # what is to be run
