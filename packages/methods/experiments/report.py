@@ -85,6 +85,8 @@ def table(rows: Rows, by: Sequence[str], metrics: Mapping[str, str]) -> list[str
         groups.setdefault(tuple(row[name] for name in by), []).append(row)
     lines = [f"| {' | '.join([*by, *metrics])} |", "|" + "---|" * (len(by) + len(metrics))]
     for key, group in groups.items():
+        if not any(row.get(name) is not None for row in group for name in metrics):
+            continue  # for the figure only
         cells = [_cell(group, name, how) for name, how in metrics.items()]
         lines.append(f"| {' | '.join([*map(str, key), *cells])} |")
     return lines

@@ -25,7 +25,7 @@ from readme import with_table
 from report import report
 
 HERE = Path(__file__).resolve().parent
-NOT_EXPERIMENTS = ("common", "readme", "report", "results")
+NOT_EXPERIMENTS = ("common", "readme", "report", "results", "text")
 README, RESULTS = HERE.parent / "README.md", HERE.parent / "RESULTS.md"
 
 
