@@ -345,7 +345,7 @@ def test_an_allocation_is_not_interrupted_in_the_middle(tmp_path: Path) -> None:
 
     def allocate() -> None:
         with book.allocating():
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)  # to this thread, whatever others there are
             held.append(book.add_lease(Want(("0",), 1), "python"))
 
     with pytest.raises(KeyboardInterrupt):
