@@ -171,8 +171,8 @@ EXPERIMENT = Experiment(
     "it does, clipped gradient descent needs far fewer steps.",
     data="x^4 from a drawn start in [4, 6]; characters of Shakespeare's plays",
     setting="x^4: step size 1 / (largest curvature) against 0.05 clipped at 0.5, until the "
-    "gradient is below 1e-4; LSTM of width 64, 300 steps of SGD with three learning rates, without and "
-    "with clipping at 0.25, the same batches",
+    "gradient is below 1e-4; LSTM of width 64, 300 steps of SGD with three learning rates, "
+    "without and with clipping at 0.25, the same batches",
     sweep={"seed": range(3), "lr": (1, 4, 16)},
     options=options,
     run=run,
