@@ -1,0 +1,1 @@
+"""Functions of sets: pooling, and networks that keep or ignore the order."""
