@@ -27,9 +27,7 @@ class Encoder(nn.Module):
 
     def __init__(self, width: int, latent: int, pieces: int) -> None:
         super().__init__()
-        self.each = nn.Sequential(
-            nn.Conv1d(2, width, 1), nn.ReLU(), nn.Conv1d(width, width, 1)
-        )
+        self.each = nn.Sequential(nn.Conv1d(2, width, 1), nn.ReLU(), nn.Conv1d(width, width, 1))
         self.pool = FSPool(width, pieces)
         self.out = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, latent))
 
