@@ -88,8 +88,8 @@ EXPERIMENT = Experiment(
     claim="A PointNet can't learn what depends on other elements; one transmission layer is "
     "enough to close the gap to DeepSets.",
     data="sets of 10 standard normal numbers, drawn anew for each batch; R^2 on 4,096 others",
-    setting="4 layers; those that transmit are narrower, so that all have about as many parameters; 1,500 "
-    "steps of Adam",
+    setting="4 layers; those that transmit are narrower, so that all have about as many "
+    "parameters; 1,500 steps of Adam",
     sweep={"seed": range(5)},
     options=options,
     run=run,

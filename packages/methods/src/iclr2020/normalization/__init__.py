@@ -1,0 +1,1 @@
+"""Normalization of inputs and of layers."""
