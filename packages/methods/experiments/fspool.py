@@ -159,9 +159,9 @@ EXPERIMENT = Experiment(
     claim="An auto-encoder of sets that pools and unpools by sorted features has an error that is "
     "orders of magnitude below that of dense decoders, which have to be matched to the set.",
     data="regular polygons of 4, 8 and 16 corners, drawn anew for each batch",
-    setting="the same encoder with FSPool for all, a code of one number (there is only the angle), 1,500 steps of Adam with "
-    "one cycle of the learning rate; the error is the mean squared distance of a corner under the "
-    "best assignment",
+    setting="the same encoder with FSPool for all, a code of one number (there is only the "
+    "angle), 1,500 steps of Adam with one cycle of the learning rate; the error is the mean "
+    "squared distance of a corner under the best assignment",
     sweep={"seed": range(3), "corners": (4, 8, 16)},
     options=options,
     run=run,
