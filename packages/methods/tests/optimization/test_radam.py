@@ -1,4 +1,4 @@
-"""RAdam: its formulas by hand, torch's optimizer against them, and the variance that they are for."""
+"""RAdam: its formulas by hand, torch's optimizer against them, and the variance behind them."""
 
 from __future__ import annotations
 
