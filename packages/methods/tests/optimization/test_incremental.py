@@ -99,7 +99,7 @@ def test_without_depth_all_values_are_learned_at_once() -> None:
 
 @pytest.mark.parametrize("depth", [2, 3])
 def test_steps_are_times_over_the_rate(depth: int) -> None:
-    low, high = steps_of(depth, 21_000)
+    low, high = steps_of(depth, 23_000)
     for share, steps in ((0.1, low), (0.9, high)):
         wanted = (time_to_reach(share, 1e-4, TARGETS, depth) / 1e-3).tolist()
         assert steps == pytest.approx(wanted, rel=0.02)
@@ -113,9 +113,9 @@ def test_with_tied_factors_it_takes_the_time_over_n() -> None:
 
 
 def test_with_two_factors_they_overlap_and_with_three_they_follow_each_other() -> None:
-    low, high = steps_of(2, 21_000)
+    low, high = steps_of(2, 23_000)
     assert any(begun < done for done, begun in zip(high[:-1], low[1:], strict=True))
-    low, high = steps_of(3, 21_000)
+    low, high = steps_of(3, 23_000)
     assert all(begun > done > 0 for done, begun in zip(high[:-1], low[1:], strict=True))
 
 
