@@ -1,0 +1,1 @@
+"""Estimators of gradients through discrete choices."""
