@@ -159,7 +159,8 @@ def entropy_surrogate(z: Tensor, *, share: float = 0.99) -> Tensor:
         >>> entropy_surrogate(z).backward()
     """
     sizes("z", z, "M e")
-    return -(stein_score(z, share=share) * z).sum(1).mean()
+    found: Tensor = -(stein_score(z, share=share) * z).sum(1).mean()
+    return found
 
 
 def random_projection(
@@ -181,7 +182,8 @@ def random_projection(
     _, d = sizes("x", x, "M d")
     shape = d, int(positive("dimensions", dimensions))
     matrix = torch.randn(shape, generator=generator, dtype=x.dtype, device=x.device)
-    return x @ (matrix / shape[1] ** 0.5)
+    found: Tensor = x @ (matrix / shape[1] ** 0.5)
+    return found
 
 
 def _kernel(x: Tensor, y: Tensor, width: Tensor) -> Tensor:

@@ -1,0 +1,291 @@
+r"""Four improvements of batch normalization: whose statistics are used, and where decay pulls to.
+
+Each example and channel has a mean and a mean square. In training they are averaged over g
+examples and c channels: all examples and one channel are batch normalization, g of them are
+*ghost* batches, one example is group normalization, and the general case lies between. At
+inference the example's own statistics get a weight of their own (*inference example weighing*),
+which can be tuned after training, for any trained network.
+
+.. math::
+    e_1 &= \mathrm{mean}_{hw}\, x, \qquad e_2 = \mathrm{mean}_{hw}\, x^2 \\
+    \mu &= \alpha e_1 + (1 - \alpha) m_1, \qquad
+    \sigma^2 = \alpha e_2 + (1 - \alpha) m_2 - \mu^2 \qquad \text{(inference)} \\
+    \text{decay} &= \lambda \left( \|\gamma - 1\|^2 + \|\beta\|^2 \right)
+
+m1 and m2 are moving averages of e1 and e2. Shapes: x is (batch, channels, ...).
+
+Traps: m2 averages the second moment, not the mean (with the mean, the variance comes out
+negative). Weight decay on gamma pulls it to 1, not to 0. PyTorch's batch normalization tracks the
+mean of the (unbiased) batch variances, so that m2 = running_var + running_mean^2 leaves out
+the variance of the batch means; that is small for large batches.
+
+References:
+    | Four Things Everyone Should Know to Improve Batch Normalization
+      (Summers and Dinneen, 2020) | https://arxiv.org/abs/1906.03548
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from iclr2020.checks import between, positive, sizes
+from iclr2020.citation import Reference
+
+REFERENCES = (
+    Reference(
+        key="summers2020four",
+        title="Four Things Everyone Should Know to Improve Batch Normalization",
+        authors=("Summers, Cecilia", "Dinneen, Michael J."),
+        year=2020,
+        arxiv="1906.03548",
+    ),
+)
+
+
+def moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean and the mean square of each example and channel.
+
+    Args:
+        x: (batch, channels, ...).
+
+    Returns:
+        Two of (batch, channels).
+
+    Example:
+        >>> moments(torch.tensor([[[1.0, 3.0]]]))
+        (tensor([[2.]]), tensor([[5.]]))
+    """
+    flat = x.flatten(2) if x.dim() > 2 else x[..., None]
+    return flat.mean(-1), flat.square().mean(-1)
+
+
+def average_over(e: Tensor, examples: int, channels: int) -> Tensor:
+    """The mean over blocks of so many examples and channels, at each place of the block.
+
+    Args:
+        e: (batch, all channels); the last block of examples is smaller if they don't divide.
+        examples: g.
+        channels: c; divides the number of channels.
+
+    Returns:
+        (batch, all channels).
+
+    Example:
+        >>> average_over(torch.tensor([[1.0, 3.0], [5.0, 7.0]]), examples=2, channels=1)
+        tensor([[3., 5.],
+                [3., 5.]])
+    """
+    _, width = sizes("e", e, "batch channels")
+    if width % positive("channels", channels):
+        raise ValueError(f"channels: expected a divisor of {width}, got {channels}")
+    if channels > 1:
+        e = e.unflatten(1, (-1, channels)).mean(-1).repeat_interleave(channels, 1)  # type: ignore[no-untyped-call]
+    if len(e) <= positive("examples", examples):
+        return e.mean(0, keepdim=True).expand_as(e)
+    whole = len(e) // examples * examples
+    head = e[:whole].reshape(-1, examples, width).mean(1).repeat_interleave(examples, 0)
+    tail = e[whole:]
+    if not len(tail):
+        return head
+    return torch.cat([head, tail.mean(0, keepdim=True).expand_as(tail)])
+
+
+def normalize(
+    x: Tensor, mean: Tensor, square: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> Tensor:
+    """(x - mean) / sqrt(square - mean^2 + eps), scaled and moved; the variance is never below 0.
+
+    Args:
+        x: (batch, channels, ...).
+        mean: (batch, channels), or with 1 in place of the batch.
+        square: as `mean`: the mean of the squares.
+        weight: (channels,), or None for 1.
+        bias: (channels,), or None for 0.
+        eps: what keeps the root from 0.
+
+    Example:
+        >>> one = torch.ones(1, 1)
+        >>> normalize(torch.tensor([[3.0]]), one, 5 * one, None, None, eps=0.0)
+        tensor([[1.]])
+    """
+    variance = (square - mean.square()).clamp(min=0)
+    scale = (variance + eps).rsqrt()
+    if weight is not None:
+        scale = scale * weight
+    shift = -mean * scale
+    if bias is not None:
+        shift = shift + bias
+    shape = (*scale.shape, *[1] * (x.dim() - 2))
+    return x * scale.view(shape) + shift.view(shape)
+
+
+class GeneralBatchNorm(nn.Module):
+    """Batch, ghost batch and group normalization in one, with inference example weighing.
+
+    Args:
+        num_features: channels.
+        examples: g, that share statistics in training; None: all of the batch.
+        channels: c, that share them.
+        alpha: the weight of the example's own statistics at inference.
+        eps: as of `nn.BatchNorm2d`.
+        momentum: of the moving averages.
+        affine: with a weight and a bias for each channel.
+
+    Shape:
+        - x: (batch, num_features, ...).
+        - Output: the same.
+
+    With `examples=1` it is group normalization, which tracks nothing and is the same in training
+    and at inference if `alpha` is 1.
+
+    Raises:
+        ValueError: `channels` doesn't divide `num_features`, or a number is out of range.
+
+    Example:
+        >>> norm = GeneralBatchNorm(4, examples=2)
+        >>> norm(torch.randn(6, 4, 5, 5)).shape
+        torch.Size([6, 4, 5, 5])
+    """
+
+    mean: Tensor
+    square: Tensor
+
+    def __init__(
+        self,
+        num_features: int,
+        *,
+        examples: int | None = None,
+        channels: int = 1,
+        alpha: float = 0.0,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        affine: bool = True,
+    ) -> None:
+        super().__init__()
+        if positive("num_features", num_features) % positive("channels", channels):
+            raise ValueError(f"channels: expected a divisor of {num_features}, got {channels}")
+        self.num_features, self.channels = num_features, channels
+        self.examples = None if examples is None else positive("examples", examples)
+        self.alpha = between("alpha", alpha, 0, 1)
+        self.eps, self.momentum = eps, between("momentum", momentum, 0, 1)
+        self.weight = nn.Parameter(torch.ones(num_features)) if affine else None
+        self.bias = nn.Parameter(torch.zeros(num_features)) if affine else None
+        self.register_buffer("mean", torch.zeros(num_features))
+        self.register_buffer("square", torch.ones(num_features))
+
+    def reset_parameters(self) -> None:
+        """Weight 1, bias 0, moving averages of a standard normal input."""
+        for tensor, value in ((self.weight, 1), (self.bias, 0), (self.mean, 0), (self.square, 1)):
+            if tensor is not None:
+                nn.init.constant_(tensor, value)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The normalized examples."""
+        if x.dim() < 2 or x.shape[1] != self.num_features:
+            sizes("x", x, "batch channels ...", channels=self.num_features)
+        mean, square = moments(x)
+        if self.training:
+            self._track(mean.detach(), square.detach())
+            g = len(x) if self.examples is None else self.examples
+            mean = average_over(mean, max(g, 1), self.channels)
+            square = average_over(square, max(g, 1), self.channels)
+        else:
+            own = average_over(mean, 1, self.channels), average_over(square, 1, self.channels)
+            mean = torch.lerp(self.mean.expand_as(mean), own[0], self.alpha)
+            square = torch.lerp(self.square.expand_as(square), own[1], self.alpha)
+        return normalize(x, mean, square, self.weight, self.bias, self.eps)
+
+    @torch.no_grad()
+    def _track(self, mean: Tensor, square: Tensor) -> None:
+        for kept, now in ((self.mean, mean), (self.square, square)):
+            kept.lerp_(average_over(now.mean(0, keepdim=True), 1, self.channels)[0], self.momentum)
+
+    def extra_repr(self) -> str:
+        """What it averages over."""
+        return f"{self.num_features}, examples={self.examples}, channels={self.channels}, " \
+            f"alpha={self.alpha:g}"  # fmt: skip
+
+
+@contextmanager
+def example_weighing(model: nn.Module, alpha: float) -> Iterator[nn.Module]:
+    """Within, the batch normalizations of a trained network weigh each example's own statistics.
+
+    Any network with `nn.BatchNorm1d`, 2d or 3d that track statistics, in eval mode; after that it
+    is as it was. Choose alpha on validation data: 0 is what the network does anyway.
+
+    Args:
+        model: in eval mode.
+        alpha: from 0 to 1.
+
+    Raises:
+        ValueError: there is no such layer, or `alpha` is out of range.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)).eval()
+        >>> x = torch.randn(4, 1, 8, 8)
+        >>> with example_weighing(net, 0.0):
+        ...     torch.testing.assert_close(net(x), net(x))
+    """
+    between("alpha", alpha, 0, 1)
+    layers = [
+        one for one in model.modules() if isinstance(one, _BatchNorm) and one.track_running_stats
+    ]
+    if not layers:
+        raise ValueError("expected a model with batch normalization that tracks statistics")
+    hooks = [layer.register_forward_hook(_weigh(alpha)) for layer in layers]
+    try:
+        yield model
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _weigh(alpha: float) -> Any:
+    """In place of what a layer computed, unless it trains."""
+
+    def weighed(layer: _BatchNorm, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+        if layer.training or not alpha:
+            return output
+        (x,) = inputs
+        assert layer.running_mean is not None
+        assert layer.running_var is not None
+        own_mean, own_square = moments(x)
+        kept_square = layer.running_var + layer.running_mean.square()
+        mean = torch.lerp(layer.running_mean.expand_as(own_mean), own_mean, alpha)
+        square = torch.lerp(kept_square.expand_as(own_square), own_square, alpha)
+        return normalize(x, mean, square, layer.weight, layer.bias, layer.eps)
+
+    return weighed
+
+
+def norm_decay(model: nn.Module) -> Tensor:
+    """The sum of (gamma - 1)^2 and beta^2 over all normalization layers: times lambda, a penalty.
+
+    Counts batch, group, layer and instance normalization of PyTorch and `GeneralBatchNorm`. Leave
+    their parameters out of the optimizer's own weight decay, which pulls gamma to 0.
+
+    Raises:
+        ValueError: there is no such layer with parameters.
+
+    Example:
+        >>> norm_decay(nn.BatchNorm2d(3)).item()
+        0.0
+    """
+    kinds = (_BatchNorm, nn.GroupNorm, nn.LayerNorm, nn.modules.instancenorm._InstanceNorm,
+             GeneralBatchNorm)  # fmt: skip
+    terms = []
+    for layer in model.modules():
+        if isinstance(layer, kinds):
+            if isinstance(layer.weight, Tensor):
+                terms.append((layer.weight - 1).square().sum())
+            if isinstance(layer.bias, Tensor):
+                terms.append(layer.bias.square().sum())
+    if not terms:
+        raise ValueError("expected a model with normalization layers that have parameters")
+    return torch.stack(terms).sum()
