@@ -106,8 +106,9 @@ def judge(rows: Rows) -> Verdict:
     )
     why = (
         f"{sum(ours.values()) / len(ours):.3f} bits against "
-        f"{sum(matched.values()) / len(ours):.3f} of an LSTM with as many parameters ({gain:+.3f} ± {error:.3f}) and {small:.3f} of one "
-        f"with as many hidden units; training took {slower:.1f} times as long"
+        f"{sum(matched.values()) / len(ours):.3f} of an LSTM with as many parameters "
+        f"({gain:+.3f} ± {error:.3f}) and {small:.3f} of one with as many hidden units; "
+        f"training took {slower:.1f} times as long"
     )
     if gain > 2 * error:
         return Verdict("reproduced", why)

@@ -1,0 +1,1 @@
+"""Detectors of anomalies and of what lies outside a distribution."""
