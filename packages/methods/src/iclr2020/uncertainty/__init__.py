@@ -1,0 +1,1 @@
+"""Confidence that can be trusted."""
