@@ -11,12 +11,34 @@ import itertools
 import pytest
 import torch
 
+from iclr2020.anomaly.deep_sad import deep_sad_loss
+from iclr2020.anomaly.input_complexity import ood_score
+from iclr2020.flows.gin import volume_preserving
 from iclr2020.generative.sumo import iwae_bounds, sumo, survival
 from iclr2020.gradients.unordered_set import log_p_set, unordered_set_surrogate
 from iclr2020.normalization.batch_norm import example_weighing
 from iclr2020.normalization.sparsity import mean_count, normalize_sparsity
 from iclr2020.optimization.radam import PAPER_THRESHOLD, first_rectified_step, rho
 from iclr2020.sets.equivariant import EquivariantLinear
+
+
+def test_row_01_the_second_sum_is_over_the_labelled_with_their_labels() -> None:
+    """An anomaly adds the inverse of its own distance; that of an unlabelled one has no place."""
+    d = torch.tensor([1.0, 4.0, 0.5])
+    labels = torch.tensor([0, -1, 1])
+    found = deep_sad_loss(d, labels)
+    assert found.item() == pytest.approx((1 + 1 / (4 + 1e-6) + 0.5 + 1e-6) / 3)
+    with_unlabelled = (1 + 1 / 1 + 1) / 3  # X_i in place of X~_j
+    assert abs(found.item() - with_unlabelled) > 0.1
+
+
+def test_row_02_complexity_is_taken_off_the_negative_log_likelihood() -> None:
+    """Inside: complicated, of the length that the model says; outside: simple, and liked."""
+    nll, bits = torch.tensor([1000.0, 400.0]), torch.tensor([990.0, 100.0])
+    inside, outside = ood_score(nll, bits)
+    assert outside > inside
+    wrong = -nll - bits  # "subtract the complexity from the likelihood": higher is more inside
+    assert wrong[1] > wrong[0]
 
 
 def test_row_05_the_score_function_has_a_log() -> None:
@@ -90,6 +112,15 @@ def test_row_10_the_mean_makes_the_layer_the_same_for_all_sizes() -> None:
     torch.testing.assert_close(layer(twice)[:, :3], layer(x))
     with_sum = [one @ layer.own.T + one.sum(1, keepdim=True) @ layer.mean.T for one in (x, twice)]
     assert not torch.allclose(with_sum[1][:, :3], with_sum[0])
+
+
+def test_row_11_the_mean_of_the_log_scales_keeps_volumes_as_the_last_one_does() -> None:
+    raw = torch.randn(5, 4)
+    ours = volume_preserving(raw)
+    assert ours.sum(1).abs().max() < 1e-12
+    last = torch.cat([raw[:, :3], -raw[:, :3].sum(1, keepdim=True)], 1)
+    assert last.sum(1).abs().max() < 1e-12
+    assert raw.sum(1).abs().max() > 0.1  # plain affine coupling doesn't
 
 
 def test_row_12_inference_weighs_second_moments() -> None:
