@@ -212,9 +212,9 @@ def logit(x: Tensor, least: float = 1e-4) -> tuple[Tensor, Tensor]:
 class FlowErrors(NamedTuple):
     """The largest errors over all examples."""
 
-    inverse: float  #: |f^-1(f(x)) - x|
-    log_det: float  #: |its log determinant - that of its Jacobian by autograd|
-    log_prob: float  #: |log p(x) - (log p_Z(f(x)) + log |det J|)|
+    inverse: float  #: of going there and back
+    log_det: float  #: beside that of its Jacobian by autograd
+    log_prob: float  #: beside that of z plus the log determinant of the Jacobian
 
 
 def check_flow(flow: nn.Module, x: Tensor, context: Tensor | None = None) -> FlowErrors:
