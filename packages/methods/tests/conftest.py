@@ -13,7 +13,10 @@ def _torch_defaults(request: pytest.FixtureRequest) -> Iterator[None]:
     """float64 unless asked otherwise, a seed, and no threads that disturb other tests."""
     before = torch.get_default_dtype(), torch.get_num_threads()
     device = torch.device(request.config.getoption("--device"))
-    torch.set_default_dtype(getattr(torch, request.config.getoption("--dtype")))
+    exact = request.node.get_closest_marker("float64") is not None
+    torch.set_default_dtype(
+        torch.float64 if exact else getattr(torch, request.config.getoption("--dtype"))
+    )
     torch.set_num_threads(1)
     with torch.random.fork_rng(), device:
         torch.manual_seed(20200426)

@@ -69,6 +69,7 @@ def test_row_06_the_third_draw_is_renormalized_by_the_first_two() -> None:
     assert log_p_set(p.log()[triples]).exp().sum().item() == pytest.approx(1)
 
 
+@pytest.mark.float64
 def test_row_07_the_estimator_is_of_the_gradient_of_the_mean() -> None:
     """Its mean over sets is grad E[f], not E[grad log p(s) f(x)] for another sample x."""
     logits = torch.tensor([0.5, -1.0, 0.2, 0.0], requires_grad=True)
@@ -114,6 +115,7 @@ def test_row_10_the_mean_makes_the_layer_the_same_for_all_sizes() -> None:
     assert not torch.allclose(with_sum[1][:, :3], with_sum[0])
 
 
+@pytest.mark.float64
 def test_row_11_the_mean_of_the_log_scales_keeps_volumes_as_the_last_one_does() -> None:
     raw = torch.randn(5, 4)
     ours = volume_preserving(raw)

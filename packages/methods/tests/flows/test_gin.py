@@ -27,6 +27,7 @@ def moved(flow: GIN | GINCoupling, by: float = 0.1) -> GIN | GINCoupling:
 
 
 @pytest.mark.parametrize("features", [2, 3, 10])
+@pytest.mark.float64
 def test_volumes_are_kept(features: int) -> None:
     flow = moved(GIN(features, layers=4, width=16))
     for x in torch.randn(5, features):

@@ -45,6 +45,7 @@ def moved(flow: nn.Module) -> nn.Module:
 
 @ALL
 @pytest.mark.parametrize("features", [2, 3, 5])
+@pytest.mark.float64
 def test_every_flow_keeps_to_the_change_of_variables(make: Make, features: int) -> None:
     flow = moved(make(features, layers=3, width=16))
     errors = check_flow(flow, torch.randn(4, features))
@@ -52,6 +53,7 @@ def test_every_flow_keeps_to_the_change_of_variables(make: Make, features: int) 
 
 
 @ALL
+@pytest.mark.float64
 def test_with_a_context_too(make: Make) -> None:
     flow = moved(make(3, 2, layers=2, width=16))
     x, context = torch.randn(4, 3), torch.randn(4, 2)
@@ -114,6 +116,7 @@ def test_a_wrong_determinant_would_be_seen() -> None:
     assert check_flow(Broken(), torch.randn(2, 2)).log_det == pytest.approx(0.1, abs=1e-6)
 
 
+@pytest.mark.float64
 def test_a_flow_learns_two_moons() -> None:
     from sklearn.datasets import make_moons
 

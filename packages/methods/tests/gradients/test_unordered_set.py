@@ -51,6 +51,7 @@ BYS = pytest.mark.parametrize("by", ["orders", "integral"])
 
 @KS
 @BYS
+@pytest.mark.float64
 def test_the_sets_of_a_size_have_all_of_the_probability(k: int, by: str) -> None:
     p = make_logits().softmax(-1).detach()[sets(k)]
     found = log_p_set(p.log(), by=by).exp()

@@ -39,6 +39,7 @@ def looped(samples: Tensor, at: Tensor, share: float) -> Tensor:
     return torch.stack([psi(x) @ beta for x in at])
 
 
+@pytest.mark.float64
 def test_it_is_the_estimator_as_it_is_written_down() -> None:
     samples, at = torch.randn(20, 3), torch.randn(5, 3)
     torch.testing.assert_close(stein_score(samples, at), looped(samples, at, 0.99))
@@ -54,6 +55,7 @@ def test_the_score_of_a_normal_distribution(dtype: torch.dtype) -> None:
     assert found.dtype == dtype
 
 
+@pytest.mark.float64
 def test_it_moves_and_scales_with_the_samples() -> None:
     x = torch.randn(60, 2)
     torch.testing.assert_close(stein_score(x + 100), stein_score(x), rtol=1e-5, atol=1e-7)

@@ -199,6 +199,7 @@ def test_channels_that_do_not_divide_are_told() -> None:
         GeneralBatchNorm(4, channels=3)
 
 
+@pytest.mark.float64
 def test_it_is_differentiated_twice() -> None:
     norm = GeneralBatchNorm(2, examples=2)
 

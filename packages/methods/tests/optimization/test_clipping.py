@@ -131,6 +131,7 @@ def test_the_quartic_meets_its_condition(l1: float) -> None:
     assert gap.min() < 16 / l1**2
 
 
+@pytest.mark.float64
 def test_a_fit_finds_the_line_of_an_exponential() -> None:
     """f = e^x: the second derivative is the first one, so L0 = 0 and L1 = 1."""
     x = torch.zeros(1, requires_grad=True)

@@ -141,6 +141,7 @@ def test_packing_changes_nothing() -> None:
     assert isinstance(packed, PackedSequence)
 
 
+@pytest.mark.float64
 def test_the_gradient_of_a_cell() -> None:
     cell = MogrifierLSTMCell(2, 3, rounds=4)
     x, h, c = (torch.randn(2, n, requires_grad=True) for n in (2, 3, 3))

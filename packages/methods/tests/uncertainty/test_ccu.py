@@ -28,6 +28,7 @@ def model(d: int = 3, seed: int = 0, ratio: float = 1.0) -> CCU:
 
 
 @given(st.floats(-50, 50), st.integers(0, 5))
+@pytest.mark.float64
 def test_probabilities_sum_to_1(scale: float, seed: int) -> None:
     found = model(seed=seed)(scale * torch.randn(6, 3))
     torch.testing.assert_close(found.logsumexp(1), torch.zeros(6), atol=1e-9, rtol=0)
@@ -71,6 +72,7 @@ def test_without_a_wider_component_outside_that_is_not_promised() -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("radius", [0.0, 0.3, 1.0, 3.0])
+@pytest.mark.float64
 def test_no_search_inside_the_ball_breaks_the_certificate(seed: int, radius: float) -> None:
     one = model(seed=seed)
     x0 = torch.randn(8, 3) * 2
