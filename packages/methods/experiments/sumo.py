@@ -77,9 +77,9 @@ def judge(rows: Rows) -> Verdict:
 def options(parser: ArgumentParser) -> None:
     """How much of it."""
     parser.add_argument(
-        "--repeats", type=int, default=20_000, help="x in a batch (default: 20000)"
+        "--repeats", type=int, default=2000, help="x in a batch (default: 2000)"
     )
-    parser.add_argument("--batches", type=int, default=20, help="of them (default: 20)")
+    parser.add_argument("--batches", type=int, default=200, help="of them (default: 200)")
     parser.add_argument("--dimensions", type=int, default=10, help="of x (default: 10)")
     parser.add_argument("--wrong", type=float, default=0.3, help="error of q (default: 0.3)")
 
