@@ -95,10 +95,7 @@ def main(argv: list[str] | None = None) -> int:
     except UsageError as error:
         return _fail(str(error), 2)
     except SgsError as error:
-        try:
-            sys.stdout.flush()
-        except OSError:  # that may be what the error is about
-            _silence_stdout()
+        _flush_or_silence_stdout()
         return _fail(str(error), 1)
     except KeyboardInterrupt:
         return 130  # 128 + SIGINT, as shells say
@@ -154,6 +151,14 @@ def _open_missing_stdout(arguments: list[str]) -> None:
     """A stdout that is closed is one that nobody reads, and no place for files of ours."""
     if sys.stdout is None and arguments[:1] not in (["run"], ["results"]):  # they see to it
         sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+
+
+def _flush_or_silence_stdout() -> None:
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:  # which may be what the error is about
+        _silence_stdout()
 
 
 def _silence_stdout() -> None:
