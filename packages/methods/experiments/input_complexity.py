@@ -49,11 +49,14 @@ class PixelNet(nn.Module):
         weights, means, log_scales = self.body(scaled).chunk(3, 1)
         inverse = (-log_scales.clamp(min=-7)).exp()
         half = 1 / (LEVELS - 1)
-        upper = nn.functional.logsigmoid(inverse * (scaled - means + half))
-        lower = nn.functional.logsigmoid(inverse * (scaled - means - half))
-        upper = torch.where(scaled > 1 - half, 0.0, upper)
-        between = upper + torch.log1p(-(lower - upper).exp().clamp(max=1 - 1e-6))
-        log_p = torch.where(scaled < -1 + half, upper, between)
+        high, low = inverse * (scaled - means + half), inverse * (scaled - means - half)
+        darkest, lightest = scaled < -1 + half, scaled > 1 - half
+        # sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - e^(b - a)): exact in both tails,
+        # which belong to the darkest and lightest value.
+        width = torch.where(darkest | lightest, 0.0, (-(-2 * half * inverse).expm1()).log())
+        below = torch.where(lightest, 0.0, nn.functional.logsigmoid(high))
+        above = torch.where(darkest, 0.0, nn.functional.logsigmoid(-low))
+        log_p = below + above + width
         total = (weights.log_softmax(1) + log_p).logsumexp(1)
         return -total.flatten(1).sum(1) / math.log(2)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import zlib
 
 import pytest
@@ -55,9 +56,31 @@ def test_filters_can_be_undone(seed: int, colour: bool) -> None:
     assert torch.equal((above.cumsum(0) % 256).to(torch.uint8), image)
 
 
-def test_colour_images() -> None:
-    images = torch.stack([pictures(3)] * 3, -1)
-    assert complexity_bits(images, ["png", "zlib"]).shape == (3,)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_with_channels(channels: int) -> None:
+    images = torch.stack([pictures(3)] * channels, -1)
+    for name in COMPRESSORS:
+        assert complexity_bits(images, [name]).shape == (3,)
+    if channels == 1:
+        everything = list(COMPRESSORS)
+        grey = complexity_bits(pictures(3), everything)
+        assert torch.equal(complexity_bits(images, everything), grey)
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_the_smallest_images(side: int) -> None:
+    assert complexity_bits(pictures(2, side)).gt(0).all()
+    assert complexity_bits(pictures(0, side)).shape == (0,)
+
+
+def test_lzmas_window_reaches_over_the_whole_image() -> None:
+    half = pictures(1, 80)[0]
+    image = torch.cat([half, half])  # what repeats is 6400 bytes away
+    preset = {"id": lzma.FILTER_LZMA2, "preset": 9, "lc": 1}  # a window of 64 MiB
+    wide = [
+        len(lzma.compress(one, lzma.FORMAT_RAW, filters=[preset])) for one in png_filtered(image)
+    ]
+    assert complexity_bits(image[None], ["lzma"]).item() == 8 * min(wide)
 
 
 def test_a_model_that_is_the_compressors_code_scores_0() -> None:

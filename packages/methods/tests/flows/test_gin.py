@@ -81,6 +81,11 @@ def test_a_class_of_one_counts_for_nothing() -> None:
     torch.testing.assert_close(gin_loss(z, u, 3), z[:8].std(0, correction=0).log().mean())
 
 
+def test_classes_of_one_example_are_told() -> None:
+    with pytest.raises(ValueError, match="at least 2 examples, got 3 of 1 each"):
+        gin_loss(torch.randn(3, 2), torch.arange(3), 3)
+
+
 def test_the_loss_is_the_gaussian_likelihood_up_to_a_constant() -> None:
     z, u = torch.randn(40, 3) * torch.tensor([1.0, 2.0, 0.1]), torch.arange(40) % 2
     sigma = class_deviations(z, u, 2)

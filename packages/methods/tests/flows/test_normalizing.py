@@ -145,6 +145,46 @@ def test_noise_never_changes_a_pixel(levels: int, seed: int) -> None:
     assert x.max() < 1
 
 
+@pytest.mark.parametrize("levels", [17, 256, 4096])
+def test_no_rounding_makes_the_next_pixel_of_one(levels: int) -> None:
+    """The noise is below 1, but its sum with a pixel would be rounded to the next one."""
+    pixels = torch.arange(levels)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "rand", lambda shape, **_: torch.full(shape, 1 - 2.0**-24))
+        torch.set_default_dtype(torch.float32)
+        x = dequantize(pixels, levels)
+    assert torch.equal((x * levels).floor().long(), pixels)
+
+
+def test_more_levels_than_the_numbers_have_are_told() -> None:
+    torch.set_default_dtype(torch.float32)
+    with pytest.raises(ValueError, match=r"few enough for torch\.float32, got 65536"):
+        dequantize(torch.zeros(3), 65536)
+
+
+def test_what_is_no_number_is_an_error() -> None:
+    flow = moved(nice(2, layers=1, width=8))
+    errors = check_flow(flow, torch.tensor([[math.nan, 0.0], [0.0, 0.0]]))
+    assert max(errors) == math.inf
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_mass_is_in_the_flows_own_numbers(dtype: torch.dtype) -> None:
+    assert mass(real_nvp(2).to(dtype), -8, 8, 100) == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.float64
+def test_linear_layers_are_l_times_u() -> None:
+    flow = moved(real_nvp(3, layers=1, width=8, lu=True))
+    (matrix,) = [p for p in flow.parameters() if p.shape == (3, 3)]
+    linear = flow.transform.transforms[0]()  # type: ignore[union-attr, operator]
+    x = torch.randn(5, 3)
+    lower, upper = matrix.tril(), matrix.triu(1) + torch.eye(3)
+    y, log_det = linear.call_and_ladj(x)
+    torch.testing.assert_close(y, x @ (lower @ upper).T)
+    torch.testing.assert_close(log_det, matrix.diagonal().abs().log().sum().expand(5))
+
+
 def test_a_uniform_density_takes_all_bits_and_a_sharp_one_fewer() -> None:
     assert bits_per_dimension(torch.zeros(2), 10).tolist() == [8, 8]
     assert bits_per_dimension(torch.tensor([10 * math.log(2.0)]), 10, 4).item() == pytest.approx(1)

@@ -59,7 +59,7 @@ REFERENCES = (
 
 Compressor = Callable[[Tensor], int]
 
-_LZMA = ({"id": lzma.FILTER_LZMA2, "preset": 9, "lc": 1},)
+_LEAST_WINDOW = 4096  #: bytes, of LZMA
 
 
 def png_filtered(image: Tensor) -> list[bytes]:
@@ -78,14 +78,21 @@ def png_filtered(image: Tensor) -> list[bytes]:
     rows = image.cpu().int()
     found = [rows]
     for dim in (1, 0):
-        before = torch.zeros_like(rows)
-        before.narrow(dim, 1, rows.shape[dim] - 1).copy_(rows.narrow(dim, 0, rows.shape[dim] - 1))
+        before = rows.roll(1, dim)
+        before.narrow(dim, 0, min(1, rows.shape[dim])).zero_()
         found.append((rows - before) % 256)
     return [one.to(torch.uint8).numpy().tobytes() for one in found]
 
 
 def _filtered(compress: Callable[[bytes], bytes]) -> Compressor:
     return lambda image: min(len(compress(one)) for one in png_filtered(image))
+
+
+def _lzma(data: bytes) -> bytes:
+    """With a window as large as the data: that of the preset takes long to make, for nothing."""
+    window = max(_LEAST_WINDOW, len(data))
+    only = {"id": lzma.FILTER_LZMA2, "preset": 9, "lc": 1, "dict_size": window}
+    return lzma.compress(data, lzma.FORMAT_RAW, filters=[only])
 
 
 def _pillow(kind: str, **options: Any) -> Compressor:
@@ -97,7 +104,9 @@ def _pillow(kind: str, **options: Any) -> Compressor:
                 'Pillow is needed; get it by: pip install "iclr2020-methods[compressors]"'
             ) from None
         file = io.BytesIO()
-        Image.fromarray(image.cpu().numpy()).save(file, kind, **options)
+        grey = image.dim() == 3 and image.shape[-1] == 1
+        pixels = image[..., 0] if grey else image
+        Image.fromarray(pixels.cpu().numpy()).save(file, kind, **options)
         return file.tell()
 
     return size
@@ -106,7 +115,7 @@ def _pillow(kind: str, **options: Any) -> Compressor:
 COMPRESSORS: dict[str, Compressor] = {
     "zlib": _filtered(lambda data: zlib.compress(data, 9)),
     "bz2": _filtered(bz2.compress),
-    "lzma": _filtered(lambda data: lzma.compress(data, lzma.FORMAT_RAW, filters=_LZMA)),
+    "lzma": _filtered(_lzma),
     "png": _pillow("PNG", optimize=True),
     "jpeg2000": _pillow("JPEG2000", irreversible=False),
 }
@@ -122,7 +131,7 @@ def complexity_bits(
         compressors: names of `COMPRESSORS`. Headers count: take the same for all that you compare.
 
     Returns:
-        (N,) in the default dtype.
+        (N,) in the default dtype, on the images' device.
 
     Raises:
         ValueError: there is no such compressor, or the images aren't bytes.
@@ -142,7 +151,8 @@ def complexity_bits(
         known = ", ".join(COMPRESSORS)
         raise ValueError(f"compressors: expected some of {known}, got {list(compressors)}")
     chosen = [COMPRESSORS[name] for name in compressors]
-    return torch.tensor([8.0 * min(one(image) for one in chosen) for image in images])
+    bits = [8.0 * min(one(image) for one in chosen) for image in images]
+    return torch.tensor(bits, device=images.device)
 
 
 def ood_score(nll_bits: Tensor, complexity: Tensor) -> Tensor:

@@ -12,7 +12,8 @@ up to order and a monotone map (nonlinear ICA).
     L = \mathrm{mean}_{u, d}\, \log \sigma_d(u)
 
 :math:`\mu(u)` and :math:`\sigma(u)` are those of the batch's examples of a class: with these the
-Gaussian's likelihood is its log variance.
+Gaussian's negative log likelihood is its log deviation and a constant. Each class counts the same,
+however many examples it has.
 
 Assumptions: with n informative latents, at least 2n + 1 classes whose variances differ.
 
@@ -206,12 +207,17 @@ def gin_loss(z: Tensor, u: Tensor, classes: int) -> Tensor:
         u: (N,): classes.
         classes: how many there are.
 
+    Raises:
+        ValueError: no class has two examples.
+
     Example:
         >>> gin_loss(torch.tensor([[0.0], [2.0]]), torch.tensor([0, 0]), 1)
         tensor(0.)
     """
     deviations = class_deviations(z, u, classes)
     there = torch.bincount(u, minlength=classes) > 1
+    if not there.any():
+        raise ValueError(f"u: expected a class with at least 2 examples, got {len(u)} of 1 each")
     return deviations[there].log().mean()
 
 

@@ -10,11 +10,14 @@ A density is that of a simple one pulled back through an invertible map f.
         \log|\det J| = \textstyle\sum s(x_1) \\
     \text{autoregressive:}\ & y_i = x_i\, e^{s(x_{<i})} + t(x_{<i}), \qquad
         \log|\det J| = \textstyle\sum_i s(x_{<i}) \\
-    \text{LU:}\ & y = L U x, \qquad \log|\det J| = \textstyle\sum_i \log |U_{ii}|
+    \text{LU:}\ & y = L U x, \quad U_{ii} = 1, \qquad
+        \log|\det J| = \textstyle\sum_i \log |L_{ii}|
 
 The flows are zuko's: `flow()` is a distribution with `log_prob` and `rsample`, `flow(context)` one
 that depends on a context. For pixels of 8 bits, add uniform noise before (`dequantize`): the mean
 of log p over it is a lower bound of the log probability of the pixels, in `bits_per_dimension`.
+
+zuko bounds s smoothly: a layer scales by :math:`10^{-3}` to :math:`10^3`.
 
 Trap: a high likelihood says little about being typical; see `iclr2020.anomaly.input_complexity`.
 
@@ -154,6 +157,9 @@ def dequantize(
 ) -> Tensor:
     """Whole numbers from 0 to levels - 1 with uniform noise, as numbers from 0 to 1.
 
+    The noise ends below 1 by as much as rounding could add: ``(x * levels).floor()`` are the
+    pixels again.
+
     Args:
         pixels: (...): of any whole or floating type.
         levels: how many there are.
@@ -161,14 +167,20 @@ def dequantize(
     Returns:
         (...) in the default dtype.
 
+    Raises:
+        ValueError: there are too many levels for the dtype.
+
     Example:
         >>> x = dequantize(torch.tensor([0, 255], dtype=torch.uint8))
         >>> (x * 256).floor()
         tensor([  0., 255.])
     """
     x = pixels.to(torch.get_default_dtype())
+    rounding = 2 * positive("levels", levels) * torch.finfo(x.dtype).eps
+    if rounding > 0.01:
+        raise ValueError(f"levels: expected few enough for {x.dtype}, got {levels}")
     noise = torch.rand(x.shape, generator=generator, device=x.device, dtype=x.dtype)
-    return ((x + noise) / positive("levels", levels)).clamp(max=1 - torch.finfo(x.dtype).eps)
+    return (x + noise.clamp(max=1 - rounding)) / levels
 
 
 def bits_per_dimension(log_density: Tensor, dimensions: int, levels: int = 256) -> Tensor:
@@ -210,7 +222,7 @@ def logit(x: Tensor, least: float = 1e-4) -> tuple[Tensor, Tensor]:
 
 
 class FlowErrors(NamedTuple):
-    """The largest errors over all examples."""
+    """The largest errors over all examples; infinity where one isn't a number."""
 
     inverse: float  #: of going there and back
     log_det: float  #: beside that of its Jacobian by autograd
@@ -246,18 +258,25 @@ def check_flow(flow: nn.Module, x: Tensor, context: Tensor | None = None) -> Flo
             (distribution.log_prob(point) - both).abs(),
         ])  # fmt: skip
         errors = torch.maximum(errors, seen.detach())
-    return FlowErrors(*errors.tolist())
+    return FlowErrors(*errors.nan_to_num(nan=math.inf).tolist())
 
 
 def mass(flow: nn.Module, low: float, high: float, points: int = 200) -> float:
     """The integral of a two-dimensional density over a square, by the midpoint rule.
+
+    Args:
+        flow: a flow of zuko without a context.
+        low: where both dimensions begin.
+        high: where they end.
+        points: in each dimension.
 
     Example:
         >>> round(mass(real_nvp(2), -8, 8), 2)
         1.0
     """
     step = (high - low) / positive("points", points)
-    side = low + step * (torch.arange(points) + 0.5)
+    like = next(flow.parameters())
+    side = low + step * (torch.arange(points, device=like.device, dtype=like.dtype) + 0.5)
     grid = torch.cartesian_prod(side, side)
     with torch.no_grad():
         distribution: Any = flow()
