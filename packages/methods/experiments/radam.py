@@ -12,7 +12,7 @@ from common import Experiment, Row, Rows, Verdict, main, pick
 from text import read_text
 from torch import Tensor, nn
 
-from iclr2020.optimization.radam import adam_2k, adam_eps, warmup
+from iclr2020.optimization.radam import Adam2k, adam_eps, warmup
 
 Make = Callable[[Any, float, int], tuple[torch.optim.Optimizer, Any]]
 BETAS = (0.9, 0.999)
@@ -20,7 +20,7 @@ BETAS = (0.9, 0.999)
 
 def _adam_with_warmup(parameters: Any, lr: float, steps: int) -> tuple[torch.optim.Optimizer, Any]:
     optimizer = torch.optim.Adam(parameters, lr=lr, betas=BETAS)
-    return optimizer, warmup(optimizer, steps // 10)
+    return optimizer, warmup(optimizer, max(1, steps // 10))
 
 
 OPTIMIZERS: dict[str, Make] = {
@@ -28,7 +28,7 @@ OPTIMIZERS: dict[str, Make] = {
     "Adam, warm-up": _adam_with_warmup,
     "RAdam": lambda p, lr, n: (torch.optim.RAdam(p, lr=lr, betas=BETAS), None),
     "Adam that waits": lambda p, lr, n: (
-        adam_2k(torch.optim.Adam(p, lr=lr, betas=BETAS), wait=n // 10), None,
+        Adam2k(p, lr=lr, betas=BETAS, wait=max(1, n // 10)), None,
     ),
     "Adam, eps 1e-4": lambda p, lr, n: (adam_eps(p, lr, betas=BETAS), None),
 }  # fmt: skip
