@@ -39,6 +39,9 @@ def main() -> int:
             f"results.py: no experiment {unknown[0]!r}; known: {', '.join(known)}", file=sys.stderr
         )
         return 2
+    if arguments.quick and arguments.output.resolve() == RESULTS:
+        print("results.py: --quick gives no results; expected another --output", file=sys.stderr)
+        return 2
     failed = 0
     if not arguments.write:
         chosen = [known[name] for name in names]
@@ -81,7 +84,10 @@ def pipeline(chosen: Sequence[Experiment], arguments: Namespace) -> str:
 def _search(experiment: Experiment, arguments: Namespace) -> list[str]:
     script = HERE / f"{experiment.name}.py"
     options = " ".join(f"--{name.replace('_', '-')} {{{name}}}" for name in experiment.sweep)
-    words = [shlex.quote(sys.executable), shlex.quote(str(script)), options]
+    words = [shlex.quote(sys.executable), shlex.quote(str(script))]
+    if arguments.quick:
+        words += map(shlex.quote, experiment.quick)
+    words.append(options)
     if arguments.device:
         words.append(f"--device {shlex.quote(arguments.device)}")
     search = [_command("simple_hypersearch"), " ".join(words), "--sampling-mode", "grid"]
@@ -135,6 +141,9 @@ def _parser() -> ArgumentParser:
         prog="results.py", description=__doc__, formatter_class=RawDescriptionHelpFormatter
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="experiments (default: all)")
+    parser.add_argument(
+        "--quick", action="store_true", help="small runs, to see that all works; with --output"
+    )
     parser.add_argument("--write", action="store_true", help="run nothing, only write")
     parser.add_argument("--gpus", default="0,1", help="for the scheduler (default: 0,1)")
     parser.add_argument(

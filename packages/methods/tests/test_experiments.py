@@ -118,7 +118,16 @@ def test_one_sweep_goes_through_the_scheduler(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     folder, output = tmp_path / "the runs é", tmp_path / "R.md"
-    words = ["--folder", str(folder), "--output", str(output), "--device", "cpu", "sumo"]
+    words = [
+        "--folder",
+        str(folder),
+        "--output",
+        str(output),
+        "--device",
+        "cpu",
+        "--quick",
+        "sumo",
+    ]
     monkeypatch.setattr(sys, "argv", ["results.py", *words])
     assert main() == 0
     rows = [json.loads(line) for line in (folder / "sumo.jsonl").read_text().splitlines()]
@@ -127,6 +136,14 @@ def test_one_sweep_goes_through_the_scheduler(
     assert "| simple_gpu_scheduler" in capfd.readouterr().err.replace(
         str(Path(sys.executable).parent) + "/", ""
     )
+
+
+def test_small_runs_are_no_results(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["results.py", "--quick", "sumo"])
+    assert main() == 2
+    assert "expected another --output" in capsys.readouterr().err
 
 
 def test_an_unknown_experiment_is_told(
