@@ -95,6 +95,10 @@ def main(argv: list[str] | None = None) -> int:
     except UsageError as error:
         return _fail(str(error), 2)
     except SgsError as error:
+        try:
+            sys.stdout.flush()
+        except OSError:  # that may be what the error is about
+            _silence_stdout()
         return _fail(str(error), 1)
     except KeyboardInterrupt:
         return 130  # 128 + SIGINT, as shells say
