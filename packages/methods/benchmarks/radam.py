@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from common import Benchmark, Work
 
-from iclr2020.optimization.radam import adam_2k, diagnose
+from iclr2020.optimization.radam import Adam2k, diagnose
 
 
 def _parameters(width: int) -> list[torch.Tensor]:
@@ -21,12 +21,12 @@ def _rivals(width: int) -> Mapping[str, Work]:
     watched = torch.optim.RAdam(_parameters(width), lr=1e-6)
     plain = torch.optim.RAdam(_parameters(width), lr=1e-6)
     adam = torch.optim.Adam(_parameters(width), lr=1e-6)
-    waits = adam_2k(torch.optim.Adam(_parameters(width), lr=1e-6), wait=1)
+    waits = Adam2k(_parameters(width), lr=1e-6, wait=1)
     return {
         "RAdam and diagnose": lambda: (watched.step(), diagnose(watched)),
         "torch.optim.RAdam": plain.step,
         "torch.optim.Adam": adam.step,
-        "adam_2k": waits.step,
+        "Adam2k": waits.step,
     }
 
 

@@ -12,10 +12,11 @@ from common import Experiment, Row, Rows, Verdict, main, pick
 from text import read_text
 from torch import Tensor, nn
 
-from iclr2020.optimization.radam import adam_2k, adam_eps, warmup
+from iclr2020.optimization.radam import Adam2k, adam_eps, warmup
 
 Make = Callable[[Any, float, int], tuple[torch.optim.Optimizer, Any]]
 BETAS = (0.9, 0.999)
+NEAR = 0.2  # nats a character from the best of all
 
 
 def _adam_with_warmup(parameters: Any, lr: float, steps: int) -> tuple[torch.optim.Optimizer, Any]:
@@ -28,7 +29,7 @@ OPTIMIZERS: dict[str, Make] = {
     "Adam, warm-up": _adam_with_warmup,
     "RAdam": lambda p, lr, n: (torch.optim.RAdam(p, lr=lr, betas=BETAS), None),
     "Adam that waits": lambda p, lr, n: (
-        adam_2k(torch.optim.Adam(p, lr=lr, betas=BETAS), wait=max(1, n // 10)), None,
+        Adam2k(p, lr=lr, betas=BETAS, wait=max(1, n // 10)), None,
     ),
     "Adam, eps 1e-4": lambda p, lr, n: (adam_eps(p, lr, betas=BETAS), None),
 }  # fmt: skip
@@ -79,20 +80,23 @@ def run(arguments: Namespace) -> Iterator[Row]:
 
 
 def judge(rows: Rows) -> Verdict:
-    """Over the learning rates, does RAdam lose less than Adam, as with a warm-up?"""
+    """With how many of the learning rates does each get near the best of all, by name?
+
+    Not by the rates themselves: the rectification makes RAdam's steps shorter throughout so short
+    a run, so that its best rate is a larger one.
+    """
     rates = sorted({row["lr"] for row in rows}, key=float)
-    worst, best = {}, {}
-    for name in OPTIMIZERS:
-        losses = [loss(rows, name, rate) for rate in rates]
-        worst[name], best[name] = max(losses), min(losses)
-    spread = {name: worst[name] - best[name] for name in OPTIMIZERS}
-    why = "loss with the best and the worst learning rate: " + "; ".join(
-        f"{name} {best[name]:.3f} and {worst[name]:.3f}" for name in OPTIMIZERS
+    losses = {name: [loss(rows, name, rate) for rate in rates] for name in OPTIMIZERS}
+    near = min(map(min, losses.values())) + NEAR
+    good = {name: [r for r, value in zip(rates, found, strict=True) if value < near]
+            for name, found in losses.items()}  # fmt: skip
+    why = f"learning rates, of {len(rates)}, with a loss below {near:.2f}: " + "; ".join(
+        f"{name} {len(good[name])} ({', '.join(good[name]) or 'none'})" for name in OPTIMIZERS
     )
-    if spread["RAdam"] < 0.8 * spread["Adam"] and best["RAdam"] < best["Adam"] + 0.02:
+    held = [len(good[name]) > len(good["Adam"]) for name in ("RAdam", "Adam, warm-up")]
+    if all(held):
         return Verdict("reproduced", why)
-    partly = spread["RAdam"] < spread["Adam"]
-    return Verdict("partly" if partly else "not at this scale", why)
+    return Verdict("partly" if any(held) else "not at this scale", why)
 
 
 def loss(rows: Rows, name: str, rate: str) -> float:
@@ -122,7 +126,7 @@ EXPERIMENT = Experiment(
     setting="a post-norm transformer of 3 layers and width 64, 250 steps, the same batches; "
     "warm-up and waiting take the first tenth of the steps; the loss is the mean of the last "
     "tenth",
-    sweep={"seed": range(3), "lr": (0.001, 0.01, 0.03)},
+    sweep={"seed": range(3), "lr": (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)},
     options=options,
     run=run,
     by=("lr", "optimizer"),

@@ -10,11 +10,13 @@ from torch import Tensor, nn
 
 from iclr2020.normalization.batch_norm import (
     GeneralBatchNorm,
+    Statistics,
     average_over,
+    centred,
     example_weighing,
-    moments,
     norm_decay,
-    normalize,
+    pool,
+    weigh,
 )
 
 
@@ -74,8 +76,8 @@ def test_blocks_of_examples_and_channels() -> None:
 def test_what_it_tracks_is_the_mean_and_the_mean_square() -> None:
     norm, x = GeneralBatchNorm(3, examples=2, momentum=1.0), 2 + torch.randn(8, 3, 5)
     norm(x)
-    torch.testing.assert_close(norm.mean, x.mean((0, 2)))
-    torch.testing.assert_close(norm.square, x.square().mean((0, 2)))
+    torch.testing.assert_close(norm.running_mean, x.mean((0, 2)))
+    torch.testing.assert_close(norm.running_var, x.var((0, 2), correction=0))
     whole = norm.eval()(x)
     torch.testing.assert_close(whole.mean((0, 2)), torch.zeros(3), atol=1e-6, rtol=0)
     torch.testing.assert_close(whole.std((0, 2), correction=0), torch.ones(3), atol=1e-4, rtol=0)
@@ -136,8 +138,7 @@ def test_weighing_is_its_formula(alpha: float) -> None:
     with example_weighing(norm, alpha):
         torch.testing.assert_close(norm(x), wanted)
     ours = GeneralBatchNorm(4, alpha=alpha, affine=False).eval()
-    ours.mean.copy_(m1)
-    ours.square.copy_(m2)
+    ours.load_state_dict(norm.state_dict(), strict=False)
     torch.testing.assert_close(ours(x), wanted)
 
 
@@ -168,10 +169,103 @@ def test_averages_keep_the_whole_mean_where_blocks_divide(examples: int, batch: 
     torch.testing.assert_close(found.mean(), e.mean())
 
 
-def test_the_variance_is_never_below_0() -> None:
-    x = torch.full((2, 1, 4), 1e4, dtype=torch.float32)
-    mean, square = moments(x)
-    assert normalize(x, mean, square * (1 - 1e-6), None, None, 1e-5).isfinite().all()
+@given(
+    st.floats(-100, 100), st.floats(0, 100), st.floats(-100, 100), st.floats(0, 100),
+    st.floats(0, 1),
+)  # fmt: skip
+def test_weighing_is_that_of_second_moments(
+    m1: float, v1: float, e1: float, v2: float, alpha: float
+) -> None:
+    kept, own = (
+        Statistics(torch.tensor(m, dtype=torch.float64), torch.tensor(v, dtype=torch.float64))
+        for m, v in ((m1, v1), (e1, v2))
+    )
+    found = weigh(kept, own, alpha)
+    mean = alpha * e1 + (1 - alpha) * m1
+    square = alpha * (v2 + e1**2) + (1 - alpha) * (v1 + m1**2)
+    assert found.mean.item() == pytest.approx(mean, abs=1e-9)
+    assert found.var.item() == pytest.approx(square - mean**2, abs=1e-9)
+    assert found.var.item() >= 0
+
+
+def test_what_is_tracked_is_the_moving_average_of_the_mean_square() -> None:
+    norm, m1, m2 = GeneralBatchNorm(3, momentum=0.3), torch.zeros(3), torch.ones(3)
+    for shift in (0.0, 2.0, -1.0):
+        x = shift + torch.randn(8, 3, 5)
+        norm(x)
+        m1, m2 = m1 + 0.3 * (x.mean((0, 2)) - m1), m2 + 0.3 * (x.square().mean((0, 2)) - m2)
+    torch.testing.assert_close(norm.running_mean, m1)
+    torch.testing.assert_close(norm.running_var, m2 - m1**2, rtol=1e-4, atol=1e-4)
+
+
+def test_an_example_that_weighs_its_share_gets_what_training_gave_it() -> None:
+    """With the statistics of all others kept, and a weight of one over the batch."""
+    x = torch.randn(6, 4, 5, 5)
+    wanted = GeneralBatchNorm(4, affine=False)(x)
+    for number in range(6):
+        norm = GeneralBatchNorm(4, affine=False, momentum=1.0, alpha=1 / 6)
+        norm(torch.cat([x[:number], x[number + 1 :]]))
+        found = norm.eval()(x[number : number + 1])
+        torch.testing.assert_close(found[0], wanted[number], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("examples", [None, 4, 1])
+def test_digits_survive_a_large_mean(examples: int | None) -> None:
+    x = 1e4 + torch.randn(16, 2, 8, 8, dtype=torch.float32)
+    norm = GeneralBatchNorm(2, examples=examples).float()
+    assert norm(x).std((0, 2, 3)).tolist() == pytest.approx([1, 1], abs=0.02)
+    for _ in range(400):
+        norm(x)
+    assert norm.eval()(x).std((0, 2, 3)).tolist() == pytest.approx([1, 1], abs=0.02)
+    norm.alpha = 0.5
+    assert norm(x).std((0, 2, 3)).tolist() == pytest.approx([1, 1], abs=0.05)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_squares_do_not_overflow_in_half_precision(dtype: torch.dtype) -> None:
+    x = (300 + 300 * torch.randn(4, 4, 8, 8)).to(dtype)
+    plain = nn.BatchNorm2d(4).to(dtype).eval()
+    norm = GeneralBatchNorm(4).to(dtype)
+    assert norm(x).dtype == dtype
+    assert norm(x).float().std().item() == pytest.approx(1, abs=0.05)
+    assert norm.eval()(x).dtype == dtype
+    with example_weighing(plain, 1.0):
+        assert plain(x).dtype == dtype
+        assert plain(x).float().std().item() == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.float64  # autocast leaves float64 alone: the network is float32 here
+def test_it_weighs_under_autocast() -> None:
+    net, x = trained().float(), torch.randn(5, 2, 8, 8, dtype=torch.float32)
+    with torch.autocast(x.device.type, dtype=torch.bfloat16):
+        before = net(x)
+        with example_weighing(net, 1e-6):
+            found = net(x)
+    assert found.dtype == before.dtype
+    torch.testing.assert_close(found, before, rtol=0.05, atol=0.05)
+
+
+def test_an_empty_batch_is_empty_and_leaves_no_trace() -> None:
+    norm = GeneralBatchNorm(4)
+    for training in (True, False):
+        assert norm.train(training)(torch.zeros(0, 4, 3)).shape == (0, 4, 3)
+    assert norm.running_mean.eq(0).all()
+    assert norm.running_var.eq(1).all()
+
+
+def test_pooling_is_that_of_all_values() -> None:
+    x = torch.randn(4, 6, 5) * torch.rand(4, 6, 1) + torch.randn(4, 6, 1)
+    found = pool(centred(x)[1], 2, 3)
+    block = x[2:4, 3:6]
+    torch.testing.assert_close(found.mean[2, 3], block.mean())
+    torch.testing.assert_close(found.var[2, 3], block.var(correction=0))
+
+
+def test_a_state_of_batch_normalization_can_be_loaded() -> None:
+    theirs, x = trained()[1], torch.randn(3, 4, 5, 5)
+    ours = GeneralBatchNorm(4).eval()
+    ours.load_state_dict(theirs.state_dict(), strict=False)
+    torch.testing.assert_close(ours(x), theirs(x))
 
 
 def test_decay_pulls_gamma_to_1_and_beta_to_0() -> None:

@@ -159,7 +159,7 @@ def test_where_smoothness_falls_with_the_gradient_the_slope_is_none() -> None:
 
 
 def test_one_step_is_too_little_to_fit() -> None:
-    with pytest.raises(ValueError, match="at least 2 steps, got 1"):
+    with pytest.raises(ValueError, match="at least 2 finite steps, got 1"):
         fit([Smoothness(1.0, 1.0, 1.0)])
 
 
@@ -191,6 +191,61 @@ def test_in_a_training_loop_it_leaves_no_trace() -> None:
     assert len(seen) == 4
     for left, right in zip(model.parameters(), twin.parameters(), strict=True):
         assert torch.equal(left, right)
+
+
+def test_clipping_is_saved_copied_and_of_groups() -> None:
+    x, y = (torch.ones(1, requires_grad=True) for _ in range(2))
+    optimizer = ClippedGD([{"params": [x]}, {"params": [y], "clip": 5.0}], lr=1.0, clip=2.0)
+    other = ClippedGD([x], lr=3.0, clip=7.0)
+    other.load_state_dict(ClippedGD([y], lr=1.0, clip=2.0).state_dict())
+    assert other.param_groups[0]["clip"] == 2
+    assert [one["clip"] for one in copy.deepcopy(optimizer).param_groups] == [2, 5]
+    (3 * x + 4 * y).sum().backward()  # of length 5
+    optimizer.step()
+    assert (x.item(), y.item()) == pytest.approx((1 - 3 * 2 / 5, 1 - 4))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_norm_does_not_overflow_in_half_precision(dtype: torch.dtype) -> None:
+    x = torch.ones(100, dtype=dtype, requires_grad=True)
+    x.grad = torch.full((100,), 3e4, dtype=dtype)
+    assert gradient_norm([x]).item() == pytest.approx(3e5, rel=0.01)
+    ClippedGD([x], lr=1.0, clip=1.0).step()
+    assert x.detach().float().tolist() == pytest.approx([0.9] * 100, abs=0.01)
+
+
+def test_dropout_is_the_same_each_time_and_running_averages_are_put_back() -> None:
+    """Else two masks differ, and their gradients by much more than a small step's."""
+    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Dropout(0.5), nn.Linear(4, 1))
+    x, seen = torch.randn(8, 4), []
+
+    def loss() -> Tensor:
+        return model(x).square().mean()
+
+    state = {name: one.clone() for name, one in model.named_buffers()}
+    drawn = torch.random.get_rng_state()
+    with watch(loss, model.parameters(), seen, buffers=model.buffers()), torch.no_grad():
+        model[3].bias.add_(1e-2)
+    assert torch.equal(torch.random.get_rng_state(), drawn)
+    for name, one in model.named_buffers():
+        assert torch.equal(one, state[name])
+    assert 2 - 1e-3 <= seen[0].smoothness < 40  # 2 is the curvature in the bias alone
+
+
+def test_a_run_that_diverges_goes_on_and_its_steps_are_left_out() -> None:
+    x, seen = torch.ones(2, requires_grad=True), []
+    for value in (0.5, 0.2, math.nan, math.inf):
+        with watch(lambda: x.pow(4).sum(), [x], seen), torch.no_grad():
+            x.fill_(value)
+    assert [math.isfinite(one.smoothness) for one in seen] == [True, True, False, False]
+    assert fit(seen) == fit(seen[:2])
+    with pytest.raises(ValueError, match="finite steps, got 1"):
+        fit(seen[1:])
+
+
+def test_a_fit_keeps_the_digits_of_small_numbers() -> None:
+    found = fit([Smoothness(g, 1e-12 * (1 + 2 * g), 1.0) for g in (1.0, 2.0, 4.0)])
+    assert found[:2] == pytest.approx((1e-12, 2e-12))
 
 
 def test_when_the_loss_fails_the_parameters_are_back() -> None:

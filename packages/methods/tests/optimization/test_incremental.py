@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
 import numpy as np
@@ -77,6 +78,19 @@ def test_the_time_to_reach_a_share_is_that_of_an_integrator(depth: int, share: f
         assert solved == pytest.approx(share * float(target), rel=1e-5)
 
 
+@pytest.mark.parametrize(("share", "start"), [(1 - 1e-6, 1e-4), (0.9, 1e-30), (0.3, 0.29)])
+def test_quadrature_is_the_closed_form_of_four_factors(share: float, start: float) -> None:
+    """In x = sqrt(sigma / target): target^(-3/2) / 2 times the integral of 1 / (x^2 (1 - x^2))."""
+
+    def primitive(x: float) -> float:
+        return math.atanh(x) - 1 / x
+
+    found = time_to_reach(share, start, TARGETS, 4)
+    for target, t in zip(TARGETS.tolist(), found.tolist(), strict=True):
+        wanted = primitive(share**0.5) - primitive((start / target) ** 0.5)
+        assert t == pytest.approx(target**-1.5 * wanted / 2, rel=1e-9)
+
+
 @given(st.floats(1e-6, 0.09), st.floats(1.0, 5.0), st.sampled_from([1, 2, 3, 4]))
 def test_larger_targets_are_reached_first(start: float, target: float, depth: int) -> None:
     both = torch.tensor([target * 1.5, target], dtype=torch.float64)
@@ -85,9 +99,9 @@ def test_larger_targets_are_reached_first(start: float, target: float, depth: in
 
 
 @cache
-def steps_of(depth: int, steps: int) -> tuple[list[int], list[int]]:
+def steps_of(depth: int, steps: int, lr: float = 1e-3) -> tuple[list[int], list[int]]:
     model = Factorized(4, depth, 1e-4).double()
-    found = passed(train(model, half_square, lambda x: x, lr=1e-3, steps=steps), TARGETS)
+    found = passed(train(model, half_square, lambda x: x, lr=lr, steps=steps), TARGETS)
     return found.low.tolist(), found.high.tolist()
 
 
@@ -99,9 +113,9 @@ def test_without_depth_all_values_are_learned_at_once() -> None:
 
 @pytest.mark.parametrize("depth", [2, 3])
 def test_steps_are_times_over_the_rate(depth: int) -> None:
-    low, high = steps_of(depth, 23_000)
+    low, high = steps_of(depth, 9_000, 2.5e-3)
     for share, steps in ((0.1, low), (0.9, high)):
-        wanted = (time_to_reach(share, 1e-4, TARGETS, depth) / 1e-3).tolist()
+        wanted = (time_to_reach(share, 1e-4, TARGETS, depth) / 2.5e-3).tolist()
         assert steps == pytest.approx(wanted, rel=0.02)
 
 
@@ -113,9 +127,9 @@ def test_with_tied_factors_it_takes_the_time_over_n() -> None:
 
 
 def test_with_two_factors_they_overlap_and_with_three_they_follow_each_other() -> None:
-    low, high = steps_of(2, 23_000)
+    low, high = steps_of(2, 9_000, 2.5e-3)
     assert any(begun < done for done, begun in zip(high[:-1], low[1:], strict=True))
-    low, high = steps_of(3, 23_000)
+    low, high = steps_of(3, 9_000, 2.5e-3)
     assert all(begun > done > 0 for done, begun in zip(high[:-1], low[1:], strict=True))
 
 

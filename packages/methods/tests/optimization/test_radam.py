@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -13,7 +14,7 @@ from torch import Tensor
 from iclr2020.optimization.radam import (
     PAPER_THRESHOLD,
     TORCH_THRESHOLD,
-    adam_2k,
+    Adam2k,
     adam_eps,
     diagnose,
     first_rectified_step,
@@ -133,10 +134,12 @@ def test_another_optimizer_is_told() -> None:
         diagnose(torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=1))  # type: ignore[arg-type]
 
 
-def test_adam_2k_gathers_squares_without_moving_and_then_is_adam_without_momentum() -> None:
+def test_adam_that_waits_gathers_squares_without_moving_and_then_is_adam_without_momentum() -> (
+    None
+):
     gradients = torch.randn(30, 3)
     x = torch.zeros(3, requires_grad=True)
-    optimizer = adam_2k(torch.optim.Adam([x], lr=0.1), wait=20)
+    optimizer = Adam2k([x], lr=0.1, wait=20)
     for step, g in enumerate(gradients):
         x.grad = g.clone()
         assert optimizer.step(lambda: torch.tensor(3.0)) == 3
@@ -152,7 +155,7 @@ def test_adam_2k_gathers_squares_without_moving_and_then_is_adam_without_momentu
 
 
 def test_when_the_closure_fails_the_rate_is_back() -> None:
-    optimizer = adam_2k(torch.optim.Adam([torch.ones(1, requires_grad=True)], lr=0.1), wait=5)
+    optimizer = Adam2k([torch.ones(1, requires_grad=True)], lr=0.1, wait=5)
 
     def fail() -> Tensor:
         raise ZeroDivisionError
@@ -160,6 +163,46 @@ def test_when_the_closure_fails_the_rate_is_back() -> None:
     with pytest.raises(ZeroDivisionError):
         optimizer.step(fail)
     assert optimizer.param_groups[0]["lr"] == 0.1
+
+
+def stepped(optimizer: torch.optim.Optimizer, x: Tensor, steps: int) -> float:
+    for _ in range(steps):
+        x.grad = torch.ones(1)
+        optimizer.step()
+    return x.item()
+
+
+def test_a_run_that_is_resumed_does_not_wait_again() -> None:
+    x, y = (torch.ones(1, requires_grad=True) for _ in range(2))
+    one, other = Adam2k([x], lr=0.1, wait=3), Adam2k([y], lr=0.1, wait=1000)
+    assert stepped(one, x, 3) == 1
+    other.load_state_dict(copy.deepcopy(one.state_dict()))
+    assert stepped(one, x, 2) == stepped(other, y, 2) < 1
+    again = copy.deepcopy(one)
+    assert again.param_groups[0]["wait"] == 3
+
+
+def test_a_schedule_goes_with_adam_that_waits() -> None:
+    x = torch.ones(1, requires_grad=True)
+    optimizer = Adam2k([x], lr=1.0, wait=2)
+    schedule = warmup(optimizer, 4)
+    rates = []
+    for _ in range(4):
+        stepped(optimizer, x, 1)
+        rates.append(optimizer.param_groups[0]["lr"])
+        schedule.step()
+    assert rates == [0.25, 0.5, 0.75, 1.0]
+    assert x.item() < 1
+
+
+def test_groups_wait_by_themselves() -> None:
+    x, y = (torch.ones(1, requires_grad=True) for _ in range(2))
+    optimizer = Adam2k([{"params": [x], "wait": 1}, {"params": [y]}], lr=0.1, wait=3)
+    for _ in range(2):
+        x.grad, y.grad = torch.ones(1), torch.ones(1)
+        optimizer.step()
+    assert x.item() < 1
+    assert y.item() == 1
 
 
 def test_a_large_epsilon_bounds_the_step() -> None:

@@ -14,6 +14,15 @@ which can be tuned after training, for any trained network.
 
 m1 and m2 are moving averages of e1 and e2. Shapes: x is (batch, channels, ...).
 
+Second moments lose their digits where the mean is large, and overflow in half precision. So the
+code never takes them: the same variance is that of a mixture,
+
+.. math::
+    \sigma^2 = \alpha (e_2 - e_1^2) + (1 - \alpha) (m_2 - m_1^2)
+        + \alpha (1 - \alpha) (e_1 - m_1)^2,
+
+a sum of variances and a square; likewise the moving average of e2, and the mean over a block.
+
 Traps: m2 averages the second moment, not the mean (with the mean, the variance comes out
 negative). Weight decay on gamma pulls it to 1, not to 0. PyTorch's batch normalization tracks the
 mean of the (unbiased) batch variances, so that m2 = running_var + running_mean^2 leaves out
@@ -28,7 +37,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -48,21 +57,34 @@ REFERENCES = (
 )
 
 
-def moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean and the mean square of each example and channel.
+class Statistics(NamedTuple):
+    """Means and (biased) variances, (batch, channels) each; or with 1 in place of the batch."""
+
+    mean: Tensor
+    var: Tensor
+
+
+def centred(x: Tensor) -> tuple[Tensor, Statistics]:
+    """Each example and channel less its mean, and its statistics.
 
     Args:
-        x: (batch, channels, ...).
-
-    Returns:
-        Two of (batch, channels).
+        x: (batch, channels, ...); of half precision becomes float32.
 
     Example:
-        >>> moments(torch.tensor([[[1.0, 3.0]]]))
-        (tensor([[2.]]), tensor([[5.]]))
+        >>> centred(torch.tensor([[[1.0, 3.0]]]))
+        (tensor([[[-1.,  1.]]]), Statistics(mean=tensor([[2.]]), var=tensor([[1.]])))
     """
-    flat = x.flatten(2) if x.dim() > 2 else x[..., None]
-    return flat.mean(-1), flat.square().mean(-1)
+    wide = _wide(x)
+    inner = tuple(range(2, x.dim()))
+    mean = wide.mean(inner, keepdim=True) if inner else wide
+    rest = wide - mean
+    square = rest.square()
+    var = square.mean(inner) if inner else square
+    return rest, Statistics(mean.flatten(1), var)
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def average_over(e: Tensor, examples: int, channels: int) -> Tensor:
@@ -86,6 +108,8 @@ def average_over(e: Tensor, examples: int, channels: int) -> Tensor:
         raise ValueError(f"channels: expected a divisor of {width}, got {channels}")
     if channels > 1:
         e = e.unflatten(1, (-1, channels)).mean(-1).repeat_interleave(channels, 1)  # type: ignore[no-untyped-call]
+    if examples == 1:
+        return e
     if len(e) <= positive("examples", examples):
         return e.mean(0, keepdim=True).expand_as(e)
     whole = len(e) // examples * examples
@@ -96,33 +120,71 @@ def average_over(e: Tensor, examples: int, channels: int) -> Tensor:
     return torch.cat([head, tail.mean(0, keepdim=True).expand_as(tail)])
 
 
+def pool(own: Statistics, examples: int, channels: int) -> Statistics:
+    """The statistics of blocks of so many examples and channels, at each place of the block.
+
+    Args:
+        own: of each example and channel, each of equally many values.
+        examples: g.
+        channels: c; divides the number of channels.
+
+    Example:
+        >>> own = Statistics(torch.tensor([[1.0], [3.0]]), torch.tensor([[0.5], [0.5]]))
+        >>> pool(own, examples=2, channels=1).var
+        tensor([[1.5000],
+                [1.5000]])
+    """
+    if examples == channels == 1:
+        return own
+    mean = average_over(own.mean, examples, channels)
+    return Statistics(mean, average_over(own.var + (own.mean - mean).square(), examples, channels))
+
+
+def weigh(kept: Statistics, own: Statistics, alpha: float) -> Statistics:
+    """Those of a mixture: the own ones weigh alpha, those that were kept the rest.
+
+    Args:
+        kept: of any dtype: they are taken as those of `own`.
+        own: (batch, channels), or of a shape that goes together with `kept` by broadcasting.
+        alpha: from 0 to 1.
+
+    Example:
+        >>> one = torch.ones(1, 1)
+        >>> weigh(Statistics(0 * one, one), Statistics(4 * one, one), 0.5)
+        Statistics(mean=tensor([[2.]]), var=tensor([[5.]]))
+    """
+    mean, var = kept.mean.to(own.mean), kept.var.to(own.var)
+    apart = alpha * (1 - alpha) * (own.mean - mean).square()
+    return Statistics(
+        (1 - alpha) * mean + alpha * own.mean, (1 - alpha) * var + alpha * own.var + apart
+    )
+
+
 def normalize(
-    x: Tensor, mean: Tensor, square: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+    x: Tensor, given: Statistics, weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> Tensor:
-    """(x - mean) / sqrt(square - mean^2 + eps), scaled and moved; the variance is never below 0.
+    """(x - mean) / sqrt(var + eps), scaled and moved.
 
     Args:
         x: (batch, channels, ...).
-        mean: (batch, channels), or with 1 in place of the batch.
-        square: as `mean`: the mean of the squares.
+        given: to normalize by; of what was `centred`, less the own mean.
         weight: (channels,), or None for 1.
         bias: (channels,), or None for 0.
         eps: what keeps the root from 0.
 
     Example:
         >>> one = torch.ones(1, 1)
-        >>> normalize(torch.tensor([[3.0]]), one, 5 * one, None, None, eps=0.0)
+        >>> normalize(torch.tensor([[3.0]]), Statistics(one, 4 * one), None, None, eps=0.0)
         tensor([[1.]])
     """
-    variance = (square - mean.square()).clamp(min=0)
-    scale = (variance + eps).rsqrt()
+    scale = (given.var + eps).rsqrt()
     if weight is not None:
         scale = scale * weight
-    shift = -mean * scale
+    shift = -given.mean * scale
     if bias is not None:
         shift = shift + bias
     shape = (*scale.shape, *[1] * (x.dim() - 2))
-    return x * scale.view(shape) + shift.view(shape)
+    return torch.addcmul(shift.view(shape), _wide(x), scale.view(shape))
 
 
 class GeneralBatchNorm(nn.Module):
@@ -141,8 +203,9 @@ class GeneralBatchNorm(nn.Module):
         - x: (batch, num_features, ...).
         - Output: the same.
 
-    With `examples=1` it is group normalization, which tracks nothing and is the same in training
-    and at inference if `alpha` is 1.
+    With `examples=1` it is group normalization in training; so that it is at inference, too,
+    `alpha` has to be 1. The buffers have the names of those of `nn.BatchNorm2d`, and its state can
+    be loaded with `strict=False`.
 
     Raises:
         ValueError: `channels` doesn't divide `num_features`, or a number is out of range.
@@ -153,8 +216,8 @@ class GeneralBatchNorm(nn.Module):
         torch.Size([6, 4, 5, 5])
     """
 
-    mean: Tensor
-    square: Tensor
+    running_mean: Tensor
+    running_var: Tensor
 
     def __init__(
         self,
@@ -176,35 +239,49 @@ class GeneralBatchNorm(nn.Module):
         self.eps, self.momentum = eps, between("momentum", momentum, 0, 1)
         self.weight = nn.Parameter(torch.ones(num_features)) if affine else None
         self.bias = nn.Parameter(torch.zeros(num_features)) if affine else None
-        self.register_buffer("mean", torch.zeros(num_features))
-        self.register_buffer("square", torch.ones(num_features))
+        self.register_buffer("running_mean", torch.zeros(num_features))
+        self.register_buffer("running_var", torch.ones(num_features))
 
     def reset_parameters(self) -> None:
         """Weight 1, bias 0, moving averages of a standard normal input."""
-        for tensor, value in ((self.weight, 1), (self.bias, 0), (self.mean, 0), (self.square, 1)):
+        for tensor in (self.weight, self.running_var):
             if tensor is not None:
-                nn.init.constant_(tensor, value)
+                nn.init.ones_(tensor)
+        for tensor in (self.bias, self.running_mean):
+            if tensor is not None:
+                nn.init.zeros_(tensor)
 
     def forward(self, x: Tensor) -> Tensor:
         """The normalized examples."""
         if x.dim() < 2 or x.shape[1] != self.num_features:
             sizes("x", x, "batch channels ...", channels=self.num_features)
-        mean, square = moments(x)
-        if self.training:
-            self._track(mean.detach(), square.detach())
-            g = len(x) if self.examples is None else self.examples
-            mean = average_over(mean, max(g, 1), self.channels)
-            square = average_over(square, max(g, 1), self.channels)
+        if not x.numel():
+            return x
+        if self.training or self.alpha:
+            rest, own = centred(x)
+            given = self._given(own)
+            given = given._replace(mean=given.mean - own.mean)
         else:
-            own = average_over(mean, 1, self.channels), average_over(square, 1, self.channels)
-            mean = torch.lerp(self.mean.expand_as(mean), own[0], self.alpha)
-            square = torch.lerp(self.square.expand_as(square), own[1], self.alpha)
-        return normalize(x, mean, square, self.weight, self.bias, self.eps)
+            rest, given = x, self._kept()
+        return normalize(rest, given, self.weight, self.bias, self.eps).to(x.dtype)
+
+    def _given(self, own: Statistics) -> Statistics:
+        """What examples with these statistics are normalized by."""
+        if not self.training:
+            return weigh(self._kept(), pool(own, 1, self.channels), self.alpha)
+        self._track(own)
+        return pool(own, self.examples or len(own.mean), self.channels)
+
+    def _kept(self) -> Statistics:
+        return Statistics(_wide(self.running_mean[None]), _wide(self.running_var[None]))
 
     @torch.no_grad()
-    def _track(self, mean: Tensor, square: Tensor) -> None:
-        for kept, now in ((self.mean, mean), (self.square, square)):
-            kept.lerp_(average_over(now.mean(0, keepdim=True), 1, self.channels)[0], self.momentum)
+    def _track(self, own: Statistics) -> None:
+        """The moving averages of e1 and e2, the latter by its variance."""
+        now = pool(own, len(own.mean), self.channels)
+        moved = weigh(self._kept(), Statistics(now.mean[:1], now.var[:1]), self.momentum)
+        self.running_mean.copy_(moved.mean[0])
+        self.running_var.copy_(moved.var[0])
 
     def extra_repr(self) -> str:
         """What it averages over."""
@@ -217,7 +294,8 @@ def example_weighing(model: nn.Module, alpha: float) -> Iterator[nn.Module]:
     """Within, the batch normalizations of a trained network weigh each example's own statistics.
 
     Any network with `nn.BatchNorm1d`, 2d or 3d that track statistics, in eval mode; after that it
-    is as it was. Choose alpha on validation data: 0 is what the network does anyway.
+    is as it was. Choose alpha on validation data: 0 is what the network does anyway. Where a layer
+    gets (batch, channels), an example's own statistics are those of a single value.
 
     Args:
         model: in eval mode.
@@ -250,16 +328,15 @@ def _weigh(alpha: float) -> Any:
     """In place of what a layer computed, unless it trains."""
 
     def weighed(layer: _BatchNorm, inputs: tuple[Tensor], output: Tensor) -> Tensor:
-        if layer.training or not alpha:
-            return output
         (x,) = inputs
+        if layer.training or not alpha or not x.numel():
+            return output
         assert layer.running_mean is not None
         assert layer.running_var is not None
-        own_mean, own_square = moments(x)
-        kept_square = layer.running_var + layer.running_mean.square()
-        mean = torch.lerp(layer.running_mean.expand_as(own_mean), own_mean, alpha)
-        square = torch.lerp(kept_square.expand_as(own_square), own_square, alpha)
-        return normalize(x, mean, square, layer.weight, layer.bias, layer.eps)
+        rest, own = centred(x)
+        given = weigh(Statistics(layer.running_mean, layer.running_var), own, alpha)
+        given = given._replace(mean=given.mean - own.mean)
+        return normalize(rest, given, layer.weight, layer.bias, layer.eps).to(output.dtype)
 
     return weighed
 

@@ -13,8 +13,9 @@ small at flat ones; clipping adapts it.
 :math:`\hat L` is what `local_smoothness` measures along the step d that an optimizer has just
 made, in any training loop: `watch` it, and `fit` L0 and L1 to what was seen.
 
-Assumptions: the loss is the same function each time it is called (the same batch, no dropout);
-else noise of the loss is taken for curvature, most of all for small steps.
+Assumptions: the loss is the same function each time it is called, that is of the same batch; else
+its noise is taken for curvature, most of all for small steps. Random numbers are the same each
+time (dropout), and running averages are put back if they are named (`buffers`).
 
 References:
     | Why gradient clipping accelerates training: A theoretical justification for adaptivity
@@ -23,6 +24,7 @@ References:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -31,7 +33,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from iclr2020.checks import positive, sizes
+from iclr2020.checks import positive
 from iclr2020.citation import Reference
 
 REFERENCES = (
@@ -70,7 +72,8 @@ class ClippedGD(Optimizer):
     are left as they are, and that the length is exact (that function adds 1e-6 to the norm).
 
     Args:
-        params: as for every optimizer. Groups may have their own `lr`; the norm is that of all.
+        params: as for every optimizer. Groups may have their own `lr` and `clip`; the norm is
+            that of all.
         lr: eta.
         clip: gamma.
 
@@ -87,8 +90,7 @@ class ClippedGD(Optimizer):
     """
 
     def __init__(self, params: Any, lr: float, clip: float) -> None:
-        super().__init__(params, {"lr": positive("lr", lr)})
-        self.clip = positive("clip", clip)
+        super().__init__(params, {"lr": positive("lr", lr), "clip": positive("clip", clip)})
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
@@ -102,16 +104,18 @@ class ClippedGD(Optimizer):
             return loss
         norm = gradient_norm(everything)
         for group in self.param_groups:
-            size = step_size(norm, group["lr"], self.clip)
+            size = step_size(norm, group["lr"], group["clip"])
             for parameter in _with_gradients(group["params"]):
                 parameter.sub_(size.to(parameter) * parameter.grad)
         return loss
 
 
 def gradient_norm(parameters: Iterable[Tensor]) -> Tensor:
-    """The length of all gradients together; 0 if there are none."""
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    return torch.nn.utils.get_total_norm(gradients)
+    """The length of all gradients together; 0 if there are none.
+
+    Of half precision is computed in float32.
+    """
+    return _norm([p.grad for p in parameters if p.grad is not None])
 
 
 class Smoothness(NamedTuple):
@@ -128,6 +132,7 @@ def local_smoothness(
     before: Sequence[Tensor],
     *,
     alphas: Sequence[float] = (0.25, 0.5, 0.75, 1.0),
+    buffers: Iterable[Tensor] = (),
 ) -> Smoothness:
     """How much the gradient changes along a step that was just made; leaves all as it is.
 
@@ -135,9 +140,13 @@ def local_smoothness(
 
     Args:
         loss: the loss at the parameters as they are when it is called.
-        parameters: after the step.
+        parameters: after the step; of those that require a gradient.
         before: what they were before it.
         alphas: where to look, as shares of the step.
+        buffers: what else the loss may change, such as running averages.
+
+    Returns:
+        Nothing but nan and the length if that isn't finite.
 
     Raises:
         ValueError: nothing has moved.
@@ -150,8 +159,12 @@ def local_smoothness(
     after = [p.detach().clone() for p in parameters]
     step = torch._foreach_sub(after, list(before))
     length = _norm(step)
-    if not length > 0:
+    if length == 0:
         raise ValueError("local_smoothness: expected a step, but no parameter has moved")
+    if not length.isfinite():
+        return Smoothness(math.nan, math.nan, float(length))
+    changed = list(buffers)
+    kept = [one.detach().clone() for one in changed]
     try:
         start = _gradients(loss, parameters, before)
         ratios = []
@@ -161,17 +174,25 @@ def local_smoothness(
             ratios.append(_norm(change) / (alpha * length))
     finally:
         _move(parameters, after)
+        _move(changed, kept)
     return Smoothness(float(_norm(start)), float(torch.stack(ratios).max()), float(length))
 
 
 @contextmanager
-def watch(loss: Loss, parameters: Iterable[Tensor], into: list[Smoothness]) -> Iterator[None]:
+def watch(
+    loss: Loss,
+    parameters: Iterable[Tensor],
+    into: list[Smoothness],
+    *,
+    buffers: Iterable[Tensor] = (),
+) -> Iterator[None]:
     """Measure the step that is made within, and append it.
 
     Args:
         loss: of the batch at hand, a function of the parameters alone.
         parameters: of the model.
         into: gets what was seen; nothing if the step has moved nothing.
+        buffers: of the model.
 
     Example:
         >>> model, seen = torch.nn.Linear(1, 1, bias=False), []
@@ -187,7 +208,7 @@ def watch(loss: Loss, parameters: Iterable[Tensor], into: list[Smoothness]) -> I
     before = [p.detach().clone() for p in moved]
     yield
     if any(not torch.equal(p, old) for p, old in zip(moved, before, strict=True)):
-        into.append(local_smoothness(loss, moved, before))
+        into.append(local_smoothness(loss, moved, before, buffers=buffers))
 
 
 class Fit(NamedTuple):
@@ -197,23 +218,25 @@ class Fit(NamedTuple):
 
     l0: float
     l1: float
-    log_correlation: float  #: of log smoothness and log gradient norm; nan if one is constant
+    log_correlation: float  #: of their logarithms; nan if one of them is constant, or 0 once
 
 
 def fit(seen: Sequence[Smoothness]) -> Fit:
-    """L0 and L1 by least squares, neither below 0.
+    """L0 and L1 by least squares, neither below 0, of the steps whose numbers are finite.
 
     Raises:
-        ValueError: there are fewer than 2 steps.
+        ValueError: there are fewer than 2 of them.
 
     Example:
-        >>> fit([Smoothness(g, 1 + 2 * g, 0.1) for g in (1.0, 2.0, 4.0)])
-        Fit(l0=1.0, l1=2.0, log_correlation=0.999...)
+        >>> found = fit([Smoothness(g, 1 + 2 * g, 0.1) for g in (1.0, 2.0, 4.0)])
+        >>> round(found.l0, 6), round(found.l1, 6)
+        (1.0, 2.0)
     """
-    if len(seen) < 2:
-        raise ValueError(f"fit: expected at least 2 steps, got {len(seen)}")
-    data = torch.tensor([(one.gradient_norm, one.smoothness) for one in seen]).double()
-    sizes("seen", data, "steps 2")
+    pairs = [(one.gradient_norm, one.smoothness) for one in seen]
+    finite = [pair for pair in pairs if all(map(math.isfinite, pair))]
+    if len(finite) < 2:
+        raise ValueError(f"fit: expected at least 2 finite steps, got {len(finite)}")
+    data = torch.tensor(finite, dtype=torch.float64)
     g, smoothness = data.unbind(1)
     spread = g.var(correction=0)
     slope = (((g - g.mean()) * smoothness).mean() / spread) if spread > 0 else g.new_zeros(())
@@ -223,7 +246,7 @@ def fit(seen: Sequence[Smoothness]) -> Fit:
     elif l0 < 0:
         slope, l0 = (g * smoothness).sum() / g.square().sum(), slope.new_zeros(())
     together = torch.corrcoef(data.log().T)[0, 1]
-    return Fit(round(float(l0), 9), round(float(slope), 9), float(together))
+    return Fit(float(l0), float(slope), float(together))
 
 
 def _with_gradients(parameters: Iterable[Tensor]) -> list[Any]:
@@ -232,7 +255,8 @@ def _with_gradients(parameters: Iterable[Tensor]) -> list[Any]:
 
 def _gradients(loss: Loss, parameters: Sequence[Tensor], at: Sequence[Tensor]) -> list[Tensor]:
     _move(parameters, at)
-    with torch.enable_grad():
+    devices = list({p.device for p in parameters if p.is_cuda})
+    with torch.enable_grad(), torch.random.fork_rng(devices):
         found = torch.autograd.grad(loss(), list(parameters), allow_unused=True)
     return [
         torch.zeros_like(p) if one is None else one
@@ -247,4 +271,9 @@ def _move(parameters: Sequence[Tensor], to: Sequence[Tensor]) -> None:
 
 
 def _norm(tensors: Sequence[Tensor]) -> Tensor:
-    return torch.nn.utils.get_total_norm(list(tensors))
+    if not tensors:
+        return torch.zeros(())
+    halves = torch.float16, torch.bfloat16
+    norms = torch._foreach_norm([one.float() if one.dtype in halves else one for one in tensors])
+    total: Tensor = torch.linalg.vector_norm(torch.stack([one.to(norms[0]) for one in norms]))
+    return total

@@ -25,6 +25,7 @@ References:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -91,7 +92,7 @@ def time_to_reach(share: float, start: float, target: Tensor, depth: int) -> Ten
     r"""How long gradient flow takes from `start` to a share of the target.
 
     By :math:`\int d\sigma / \dot\sigma`, in closed form for depths 1 and 2, else by
-    Gauss-Legendre quadrature over :math:`\log \sigma`.
+    Gauss-Legendre quadrature over the logit of :math:`\sigma / \sigma^*`.
 
     Args:
         share: of the target, between `start` / target and 1.
@@ -115,22 +116,23 @@ def time_to_reach(share: float, start: float, target: Tensor, depth: int) -> Ten
         return torch.log((target - start) / (target - end))
     if depth == 2:
         return torch.log(end * (target - start) / (start * (target - end))) / (2 * target)
-    return _by_quadrature(start, end, target, depth)
+    return _by_quadrature(share, start, target, depth)
 
 
-def _by_quadrature(start: float, end: Tensor, target: Tensor, depth: int) -> Tensor:
+def _by_quadrature(share: float, start: float, target: Tensor, depth: int) -> Tensor:
+    """In the logit the integrand has no pole at the target: it is sigma^(2/N - 1) / (N target)."""
     import numpy as np
 
     nodes, weights = (
         torch.as_tensor(one, dtype=target.dtype, device=target.device)
         for one in np.polynomial.legendre.leggauss(200)
     )
-    low, high = torch.as_tensor(start).to(target).log(), end.log()
-    half = ((high - low) / 2)[..., None]
-    sigma = (low + (high - low) / 2)[..., None] + half * nodes
-    sigma = sigma.exp()
-    integrand = sigma / flow(sigma, target[..., None], depth)
-    return (half * weights * integrand).sum(-1)
+    low, high = math.log(start) - (target - start).log(), math.log(share / (1 - share))
+    half = (high - low) / 2
+    u = (low + half)[..., None] + half[..., None] * nodes
+    log_sigma = target.log()[..., None] + torch.nn.functional.logsigmoid(u)
+    integrand = torch.exp((2 / depth - 1) * log_sigma)
+    return half * (weights * integrand).sum(-1) / (depth * target)
 
 
 def is_incremental(path: Tensor, targets: Tensor, s: float, f: float) -> Tensor:

@@ -14,8 +14,8 @@ be finite.
                       \hat m_t & \text{else} \end{cases}
 
 The optimizer itself is `torch.optim.RAdam`; here are its diagnostics and the controls that its
-paper compares it with: Adam whose adaptive part waits (`adam_2k`), and Adam with a large epsilon
-(`adam_eps`). Adam with `warmup` is the usual alternative.
+paper compares it with: Adam that waits (`Adam2k`), and Adam with a large epsilon (`adam_eps`).
+Adam with `warmup` is the usual alternative.
 
 Traps: the threshold is 4 in the paper, 5 (or more) in its authors' code, above 5 in torch: with
 beta2 = 0.999 the first adaptive step is the fifth or the sixth. The authors' code skips the
@@ -170,18 +170,24 @@ def diagnose(optimizer: RAdam) -> list[StepInfo]:
     return found
 
 
-def adam_2k(optimizer: Adam, wait: int = 2000) -> Adam:
-    """Have Adam gather its moments for so many steps before the parameters move.
+class Adam2k(Adam):
+    """Adam that gathers its squares for so many steps before the parameters move.
 
-    Only the squares are gathered in the paper's control, and momentum begins with the movement:
-    the first moments are set to 0 then.
+    As in the paper's control, the momentum begins with the movement. How far it is, is known from
+    the state of the parameters, so that a run that is resumed doesn't wait again.
 
-    Returns:
-        The optimizer itself, whose `step` is replaced.
+    Args:
+        params: as for every optimizer.
+        lr: as of `torch.optim.Adam`.
+        wait: steps without movement.
+        options: of `torch.optim.Adam`.
+
+    Raises:
+        ValueError: `wait` isn't above 0.
 
     Example:
         >>> x = torch.ones(1, requires_grad=True)
-        >>> optimizer = adam_2k(torch.optim.Adam([x], lr=0.1), wait=1)
+        >>> optimizer = Adam2k([x], lr=0.1, wait=1)
         >>> for _ in range(2):
         ...     x.grad = torch.ones(1)
         ...     optimizer.step()
@@ -189,29 +195,33 @@ def adam_2k(optimizer: Adam, wait: int = 2000) -> Adam:
         False
         True
     """
-    wait = int(positive("wait", wait))
-    plain = optimizer.step
-    taken = 0
 
-    def step(closure: Callable[[], Any] | None = None) -> Any:
-        nonlocal taken
-        taken += 1
-        if taken > wait:
-            return plain(closure)
-        rates = [group["lr"] for group in optimizer.param_groups]
-        for group in optimizer.param_groups:
+    def __init__(self, params: Any, lr: float = 1e-3, *, wait: int = 2000, **options: Any) -> None:
+        super().__init__(params, lr=lr, **options)
+        self.defaults["wait"] = positive("wait", wait)
+        for group in self.param_groups:
+            group.setdefault("wait", wait)
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step; returns what the closure does, if there is one."""
+        waiting = [group for group in self.param_groups if self._waits(group)]
+        rates = [group["lr"] for group in waiting]
+        for group in waiting:
             group["lr"] = 0.0
         try:
-            loss = plain(closure)
+            loss = super().step(closure)
         finally:
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            for group, rate in zip(waiting, rates, strict=True):
                 group["lr"] = rate
-        for state in optimizer.state.values():
-            state["exp_avg"].zero_()
+        for group in waiting:
+            for parameter in group["params"]:
+                if parameter in self.state:
+                    self.state[parameter]["exp_avg"].zero_()
         return loss
 
-    optimizer.step = step  # type: ignore[method-assign]
-    return optimizer
+    def _waits(self, group: dict[str, Any]) -> bool:
+        taken = (self.state[p]["step"] for p in group["params"] if self.state.get(p))
+        return not any(steps >= group["wait"] for steps in taken)
 
 
 def adam_eps(parameters: Any, lr: float, eps: float = 1e-4, **options: Any) -> Adam:
