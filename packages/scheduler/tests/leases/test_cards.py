@@ -467,6 +467,28 @@ def test_frameworks_are_told_to_be_modest_in_a_lease_of_memory_and_to_be_measure
     assert leased("--vram", "5G") == "true true\n"
 
 
+def test_leases_on_parts_fill_one_card_before_the_next(server: Server) -> None:
+    shells: list[subprocess.Popen[str]] = []
+    for expected in ("0", "0", "1", "1", "2"):
+        shell = server.machine.start(
+            *[
+                "sgs",
+                "lease",
+                "--vram",
+                "30G",
+                "--",
+                "sh",
+                "-c",
+                "echo $CUDA_VISIBLE_DEVICES; read x",
+            ]
+        )
+        shells.append(shell)
+        assert shell.stdout is not None
+        assert shell.stdout.readline() == f"{expected}\n"
+    for shell in shells:
+        shell.communicate("\n", timeout=60)
+
+
 @pytest.mark.parametrize("command", ["simple_gpu_scheduler", "sgs explain"])
 @pytest.mark.parametrize("number", [3, 9])
 def test_to_keep_all_cards_free_is_an_error(server: Server, command: str, number: int) -> None:

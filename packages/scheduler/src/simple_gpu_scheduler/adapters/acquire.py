@@ -10,6 +10,7 @@ from simple_gpu_scheduler.adapters.lease_holder import LeaseHolder
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.job import Job
 from simple_gpu_scheduler.model import PipePolicy, Snapshot
+from simple_gpu_scheduler.policy.orders import PACKING_ORDER
 from simple_gpu_scheduler.policy.plan import plan
 from simple_gpu_scheduler.policy.reasons import explain
 from simple_gpu_scheduler.ports import Lease
@@ -46,8 +47,9 @@ def _acquire(
     holder: LeaseHolder, job: Job, timeout_s: float | None, tell: Callable[[str], None]
 ) -> tuple[tuple[str, ...], Lease]:
     until_s = None if timeout_s is None else time.monotonic() + timeout_s
+    policy = PipePolicy(order="fifo" if job.memory_mib is None else PACKING_ORDER)
     while True:
-        decided = plan(Snapshot(time.monotonic(), holder.cards, (), [job]), PipePolicy())
+        decided = plan(Snapshot(time.monotonic(), holder.cards, (), [job]), policy)
         if decided.starts:
             lease = holder.take(decided.starts[0])
             if lease is not None:
