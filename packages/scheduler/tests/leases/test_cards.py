@@ -468,23 +468,12 @@ def test_frameworks_are_told_to_be_modest_in_a_lease_of_memory_and_to_be_measure
 
 
 def test_leases_on_parts_fill_one_card_before_the_next(server: Server) -> None:
+    command = ["sh", "-c", "echo $CUDA_VISIBLE_DEVICES; read x"]
     shells: list[subprocess.Popen[str]] = []
     for expected in ("0", "0", "1", "1", "2"):
-        shell = server.machine.start(
-            *[
-                "sgs",
-                "lease",
-                "--vram",
-                "30G",
-                "--",
-                "sh",
-                "-c",
-                "echo $CUDA_VISIBLE_DEVICES; read x",
-            ]
-        )
-        shells.append(shell)
-        assert shell.stdout is not None
-        assert shell.stdout.readline() == f"{expected}\n"
+        shells.append(server.machine.start("sgs", "lease", "--vram", "30G", "--", *command))
+        assert shells[-1].stdout is not None
+        assert shells[-1].stdout.readline() == f"{expected}\n"
     for shell in shells:
         shell.communicate("\n", timeout=60)
 

@@ -10,7 +10,6 @@ from simple_gpu_scheduler.adapters.lease_holder import LeaseHolder
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.job import Job
 from simple_gpu_scheduler.model import PipePolicy, Snapshot
-from simple_gpu_scheduler.policy.orders import PACKING_ORDER
 from simple_gpu_scheduler.policy.plan import plan
 from simple_gpu_scheduler.policy.reasons import explain
 from simple_gpu_scheduler.ports import Lease
@@ -47,7 +46,8 @@ def _acquire(
     holder: LeaseHolder, job: Job, timeout_s: float | None, tell: Callable[[str], None]
 ) -> tuple[tuple[str, ...], Lease]:
     until_s = None if timeout_s is None else time.monotonic() + timeout_s
-    policy = PipePolicy(order="fifo" if job.memory_mib is None else PACKING_ORDER)
+    # Of the jobs to come we know none, as `frag` would have to: parts of cards go together.
+    policy = PipePolicy(order="fifo" if job.memory_mib is None else "best-fit")
     while True:
         decided = plan(Snapshot(time.monotonic(), holder.cards, (), [job]), policy)
         if decided.starts:
