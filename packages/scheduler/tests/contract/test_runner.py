@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import time
+import uuid
 from typing import Protocol
 
 import pytest
@@ -25,7 +26,7 @@ class Bench(Protocol):
 
 class RealBench:
     def __init__(self) -> None:
-        self.runner = ProcessRunner("/bin/sh", os.environb, b"contract-test")
+        self.runner = ProcessRunner("/bin/sh", os.environb, uuid.uuid4().hex.encode())
 
     def next_exit(self) -> Exit:
         deadline_s = time.monotonic() + 30
