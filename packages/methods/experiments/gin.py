@@ -19,11 +19,11 @@ PCA = "principal components"
 def world(count: int, device: str) -> tuple[Tensor, Tensor, Tensor]:
     """Latents and noise, what an invertible net makes of them, and classes."""
     u = torch.randint(0, CLASSES, (count,))
-    mean, deviation = (
+    centre, deviation = (
         10 * torch.rand(CLASSES, LATENTS) - 5,
         0.5 + 2.5 * torch.rand(CLASSES, LATENTS),
     )
-    latent = mean[u] + deviation[u] * torch.randn(count, LATENTS)
+    latent = centre[u] + deviation[u] * torch.randn(count, LATENTS)
     noise = 0.01 * torch.randn(count, OBSERVED - LATENTS)
     mixer = GIN(OBSERVED, layers=2, width=32)
     with torch.no_grad():

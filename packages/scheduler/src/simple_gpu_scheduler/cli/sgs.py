@@ -95,7 +95,6 @@ def main(argv: list[str] | None = None) -> int:
     except UsageError as error:
         return _fail(str(error), 2)
     except SgsError as error:
-        _flush_or_silence_stdout()
         return _fail(str(error), 1)
     except KeyboardInterrupt:
         return 130  # 128 + SIGINT, as shells say
@@ -103,7 +102,6 @@ def main(argv: list[str] | None = None) -> int:
         _silence_stdout()
         return 141  # 128 + SIGPIPE
     except OSError as error:
-        _silence_stdout()
         return _fail(str(error), 1)
     return status
 
@@ -142,6 +140,7 @@ def _unknown(name: str) -> str:
 def _fail(message: str, status: int) -> int:
     from simple_gpu_scheduler.adapters.output import say
 
+    _flush_or_silence_stdout()
     if sys.stderr is not None:  # past its buffer: what stays there would change the exit status
         say(f"sgs: error: {message}\n".encode(errors="backslashreplace"))
     return status
