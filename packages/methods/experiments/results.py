@@ -77,6 +77,7 @@ def pipeline(chosen: Sequence[Experiment], arguments: Namespace) -> str:
     scheduler = [
         _command("simple_gpu_scheduler"), "--gpus", arguments.gpus, "--quiet",
         "--results", str(arguments.folder / "runs"), "--joblog", str(arguments.folder / "joblog"),
+        *(("--vram", arguments.vram) if arguments.vram else ()),
     ]  # fmt: skip
     return f"{{\n{searches}\n}} | {shlex.join(scheduler)}"
 
@@ -146,6 +147,9 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument("--write", action="store_true", help="run nothing, only write")
     parser.add_argument("--gpus", default="0,1", help="for the scheduler (default: 0,1)")
+    parser.add_argument(
+        "--vram", metavar="SIZE", help="GPU memory of a run, as 4G: several share a GPU"
+    )
     parser.add_argument(
         "--device", default="", help="for the experiments (default: what is there)"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ sys.path.insert(0, str(EXPERIMENTS))
 from common import Experiment, Row, Verdict  # noqa: E402
 from readme import first_line, module_of, verdicts, with_table  # noqa: E402
 from report import report, table  # noqa: E402
-from results import README, RESULTS, experiments, main  # noqa: E402
+from results import README, RESULTS, experiments, main, pipeline  # noqa: E402
 
 ALL = list(experiments())
 BY_NAME = pytest.mark.parametrize("experiment", ALL, ids=lambda one: one.name)
@@ -136,6 +137,13 @@ def test_one_sweep_goes_through_the_scheduler(
     assert "| simple_gpu_scheduler" in capfd.readouterr().err.replace(
         str(Path(sys.executable).parent) + "/", ""
     )
+
+
+def test_runs_that_share_a_gpu_ask_for_its_memory(tmp_path: Path) -> None:
+    options = Namespace(quick=False, device="cuda", gpus="0", folder=tmp_path, vram="4G")
+    assert pipeline(ALL[:1], options).endswith(" --vram 4G")
+    options.vram = None
+    assert "--vram" not in pipeline(ALL[:1], options)
 
 
 def test_small_runs_are_no_results(
