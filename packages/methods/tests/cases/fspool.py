@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -24,9 +26,9 @@ class Pooled(nn.Module):
 class AutoEncoder(nn.Module):
     """Pool and unpool."""
 
-    def __init__(self) -> None:
+    def __init__(self, temperature: float | None = None) -> None:
         super().__init__()
-        self.pool, self.unpool = FSPool(2, 3), FSUnpool(2, 3)
+        self.pool, self.unpool = FSPool(2, 3, temperature=temperature), FSUnpool(2, 3)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.unpool(*self.pool(x))
@@ -43,4 +45,5 @@ def _wrong() -> tuple[Tensor, ...]:
 CASES = [
     Case("FSPool", Pooled, _x, _wrong, permuted=2),
     Case("FSUnpool", AutoEncoder, _x, _wrong, permuted=2, equivariant=True),
+    Case("relaxed", partial(AutoEncoder, 0.5), _x, _wrong, permuted=2, equivariant=True),
 ]

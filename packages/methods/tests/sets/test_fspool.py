@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from iclr2020.sets.fspool import FSPool, FSUnpool, rank_weights, relative_ranks, sort_features
+from iclr2020.sets.fspool import (
+    FSPool,
+    FSUnpool,
+    rank_weights,
+    relative_ranks,
+    relaxed_sort,
+    sort_features,
+)
 
 
 def pool_with(weight: Tensor) -> FSPool:
@@ -70,9 +79,12 @@ def test_order_means_nothing_to_the_bit(order: list[int], masked: bool) -> None:
     assert torch.equal(pooled, again)
 
 
+@pytest.mark.parametrize("temperature", [None, 0.3])
 @pytest.mark.parametrize("filling", [0.0, 1e30, -1e30, float("inf"), float("nan")])
-def test_what_is_not_there_has_no_effect_and_no_gradient(filling: float) -> None:
-    x, pool, unpool = torch.randn(2, 3, 4), FSPool(3, 5), FSUnpool(3, 5)
+def test_what_is_not_there_has_no_effect_and_no_gradient(
+    filling: float, temperature: float | None
+) -> None:
+    x, pool, unpool = torch.randn(2, 3, 4), FSPool(3, 5, temperature=temperature), FSUnpool(3, 5)
     padded = torch.cat([x, torch.full((2, 3, 3), filling)], -1).requires_grad_()
     mask = torch.tensor([[True] * 4 + [False] * 3] * 2)
     pooled, order = pool(padded, mask)
@@ -85,8 +97,9 @@ def test_what_is_not_there_has_no_effect_and_no_gradient(filling: float) -> None
     assert gradient[..., 4:].eq(0).all()
 
 
-def test_what_is_not_there_may_lie_anywhere() -> None:
-    x, pool = torch.randn(1, 3, 4), FSPool(3, 5)
+@pytest.mark.parametrize("temperature", [None, 0.3])
+def test_what_is_not_there_may_lie_anywhere(temperature: float | None) -> None:
+    x, pool = torch.randn(1, 3, 4), FSPool(3, 5, temperature=temperature)
     mask = torch.tensor([[False, True, False, True]])
     torch.testing.assert_close(pool(x, mask)[0], pool(x[..., [1, 3]])[0])
 
@@ -98,8 +111,9 @@ def test_half_precision_has_no_constant_that_is_too_large() -> None:
     assert pool(x, mask)[0].tolist() == [[-60_000.0] * 2]
 
 
-def test_an_empty_set_is_0() -> None:
-    pool, x = FSPool(3, 5), torch.randn(2, 3, 4)
+@pytest.mark.parametrize("temperature", [None, 0.3])
+def test_an_empty_set_is_0(temperature: float | None) -> None:
+    pool, x = FSPool(3, 5, temperature=temperature), torch.randn(2, 3, 4)
     mask = torch.tensor([[False] * 4, [True] * 4])
     assert pool(x, mask)[0][0].eq(0).all()
     assert pool(torch.zeros(2, 3, 0))[0].eq(0).all()
@@ -133,6 +147,55 @@ def test_sorted_values_come_from_where_it_is_said() -> None:
     assert torch.equal(order.sort(-1).values, torch.arange(5).expand(2, 3, 5))
     assert torch.equal(x.gather(-1, order)[..., :3], ordered[..., :3])
     assert ordered[..., :3].diff(dim=-1).le(0).all()
+
+
+def test_relaxed_weights_are_their_definition() -> None:
+    x, temperature = torch.randn(2, 3, 4), 0.7
+    _, found = relaxed_sort(x, temperature)
+    for set_, weights in zip(x.flatten(0, 1).tolist(), found.flatten(0, 1).tolist(), strict=True):
+        for place, row in enumerate(weights, start=1):
+            scores = [
+                (len(set_) + 1 - 2 * place) * one - sum(abs(one - other) for other in set_)
+                for one in set_
+            ]
+            exps = [math.exp(score / temperature) for score in scores]
+            assert row == pytest.approx([one / sum(exps) for one in exps], abs=1e-5)
+
+
+@given(st.permutations(range(5)), st.integers(1, 5))
+def test_relaxed_sorting_tends_to_sorting(order: list[int], there: int) -> None:
+    x = torch.tensor(order, dtype=torch.get_default_dtype()).view(1, 1, 5)
+    mask = torch.arange(5)[None] < there
+    values, weights = relaxed_sort(x, 0.01, mask)
+    sorted_, places = sort_features(x, mask)
+    torch.testing.assert_close(values, sorted_)
+    assert torch.equal(weights.argmax(-1)[..., :there], places[..., :there])
+    torch.testing.assert_close(weights.sum(-1)[0, 0], mask[0].to(weights.dtype))
+    unpool, y = FSUnpool(1, 3), torch.ones(1, 1)
+    torch.testing.assert_close(unpool(y, weights, mask), unpool(y, places, mask))
+
+
+def test_only_a_relaxed_order_has_a_gradient() -> None:
+    x, unpool = torch.randn(2, 3, 4, requires_grad=True), FSUnpool(3, 5)
+    _, order = FSPool(3, 5)(x)
+    assert not order.is_floating_point()
+    _, weights = FSPool(3, 5, temperature=1.0)(x)
+    (gradient,) = torch.autograd.grad(unpool(torch.ones(2, 3), weights).square().sum(), x)
+    assert gradient.abs().amax(-1).gt(1e-6).all()
+
+
+def test_the_gradient_of_relaxed_sorting_is_that_of_small_differences() -> None:
+    x = torch.randn(2, 2, 4, dtype=torch.float64, requires_grad=True)
+    mask = torch.tensor([[True, True, False, True], [True] * 4])
+    assert torch.autograd.gradcheck(lambda x: relaxed_sort(x, 0.8, mask), (x,))
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
+def test_a_temperature_that_cannot_be_is_told(temperature: float) -> None:
+    with pytest.raises(ValueError, match="temperature: expected a number above 0"):
+        FSPool(3, 4, temperature=temperature)
+    with pytest.raises(ValueError, match="temperature: expected a number above 0"):
+        relaxed_sort(torch.zeros(1, 1, 2), temperature)
 
 
 @pytest.mark.parametrize("shape", [(0, 4), (3, 0)])

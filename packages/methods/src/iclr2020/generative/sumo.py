@@ -17,6 +17,10 @@ Assumptions: log w has a finite variance under q, and the tail of K is heavy eno
 which fall like :math:`1/j^2`. The paper's tail, `survival`, falls like :math:`1/j` up to 80 only:
 the cost has a small mean, and the variance is finite for gains that fall faster.
 
+To train with it, the decoder goes up (or, for a reverse KL divergence, down) the estimate, and the
+encoder, on which the mean of the estimate doesn't depend, down the mean of its square, which is
+its variance. Clip the gradients: the tails are heavy. `experiments/sumo.py` does that.
+
 References:
     | SUMO: Unbiased Estimation of Log Marginal Probability for Latent Variable Models
       (Luo et al., 2020) | https://arxiv.org/abs/2004.00353

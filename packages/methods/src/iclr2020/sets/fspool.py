@@ -15,12 +15,23 @@ follows the order of the encoder's input, so that an auto-encoder of sets needs 
 Shapes: x is (batch, features, n); a mask of (batch, n) says which elements are there. What is not
 there has no effect, whatever it holds (nan, inf), and gets no gradient.
 
+The order is a step function of the input: no gradient says what another order would have given.
+With a temperature, sorting is relaxed to rows of weights that are a softmax each (NeuralSort),
+
+.. math::
+    \hat P_{j \cdot} = \mathrm{softmax}\left(\frac{(n + 1 - 2 j)\, x - A_x 1}{\tau}\right),
+        \qquad (A_x)_{kl} = |x_k - x_l|
+
+which tend to the order as :math:`\tau` goes to 0, and cost n times the memory of it.
+
 Trap: to fill up with a large negative constant, as is often done, breaks for values below it, and
 in float16; here what is not there is sorted to the end by the mask.
 
 References:
     | FSPool: Learning Set Representations with Featurewise Sort Pooling
       (Zhang et al., 2020) | https://arxiv.org/abs/1906.02795
+    | Stochastic Optimization of Sorting Networks via Continuous Relaxations
+      (Grover et al., 2019) | https://arxiv.org/abs/1903.08850
 """
 
 from __future__ import annotations
@@ -38,6 +49,13 @@ REFERENCES = (
         authors=("Zhang, Yan", "Hare, Jonathon", 'Pr{\\"u}gel-Bennett, Adam'),
         year=2020,
         arxiv="1906.02795",
+    ),
+    Reference(
+        key="grover2019stochastic",
+        title="Stochastic Optimization of Sorting Networks via Continuous Relaxations",
+        authors=("Grover, Aditya", "Wang, Eric", "Zweig, Aaron", "Ermon, Stefano"),
+        year=2019,
+        arxiv="1903.08850",
     ),
 )
 
@@ -113,6 +131,50 @@ def sort_features(x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor
     return values.masked_fill(beyond[:, None], 0), order
 
 
+def relaxed_sort(
+    x: Tensor, temperature: float, mask: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """`sort_features` with a gradient of the order: each place gets a mean of the elements.
+
+    Args:
+        x: (batch, features, n).
+        temperature: tau: the smaller, the nearer to the order.
+        mask: (batch, n): True for the elements that are there; None: all are.
+
+    Returns:
+        The values, (batch, features, n), and the weights that each place (row) gives to each
+        element (column), (batch, features, n, n). Rows add up to 1; those of places that a set
+        doesn't have are 0.
+
+    Raises:
+        ValueError: `temperature` isn't above 0.
+
+    Example:
+        >>> values, weights = relaxed_sort(torch.tensor([[[1.0, 3.0, 2.0]]]), temperature=0.1)
+        >>> values
+        tensor([[[3.0000, 2.0000, 1.0000]]])
+        >>> weights.argmax(-1)
+        tensor([[[1, 2, 0]]])
+    """
+    batch, _, n = sizes("x", x, "batch features n")
+    if mask is None:
+        mask = x.new_ones(1, n, dtype=torch.bool)
+    else:
+        sizes("mask", mask, "batch n", batch=batch, n=n)
+    x = x.masked_fill(~mask[:, None], 0)
+    apart = (x[..., :, None] - x[..., None, :]).abs() * mask[:, None, None]
+    places = torch.arange(n, device=x.device)
+    counts = mask.sum(-1, keepdim=True)
+    scale = (counts - 1 - 2 * places).to(x.dtype)[:, None, :, None]
+    scores = (scale * x[..., None, :] - apart.sum(-1)[..., None, :]) / positive(
+        "temperature", temperature
+    )
+    there = mask[:, None, None] & (places < counts)[:, None, :, None]
+    lowest = torch.finfo(x.dtype).min
+    weights = scores.masked_fill(~there, lowest).softmax(-1).masked_fill(~there, 0)
+    return (weights @ x[..., None]).squeeze(-1), weights
+
+
 class FSPool(nn.Module):
     """Pool sets to vectors.
 
@@ -120,15 +182,17 @@ class FSPool(nn.Module):
         features: of each element.
         pieces: P, of the piecewise linear function. A set of at most P + 1 elements can have any
             weights; a larger one interpolates.
+        temperature: of `relaxed_sort`; None: sorted as it is.
 
     Shape:
         - x: (batch, features, n); mask: (batch, n), optional.
-        - Output: (batch, features), and the order for `FSUnpool`, (batch, features, n).
+        - Output: (batch, features), and the order for `FSUnpool`: (batch, features, n), or with a
+          temperature (batch, features, n, n).
 
     An empty set gives 0.
 
     Raises:
-        ValueError: `features` or `pieces` isn't above 0.
+        ValueError: `features`, `pieces` or `temperature` isn't above 0.
         ShapeError: the input has another shape.
 
     Example:
@@ -141,10 +205,11 @@ class FSPool(nn.Module):
         True
     """
 
-    def __init__(self, features: int, pieces: int) -> None:
+    def __init__(self, features: int, pieces: int, *, temperature: float | None = None) -> None:
         super().__init__()
         shape = positive("features", features), positive("pieces", pieces) + 1
         self.weight = nn.Parameter(torch.empty(shape))
+        self.temperature = None if temperature is None else positive("temperature", temperature)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -154,12 +219,16 @@ class FSPool(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The pooled vectors, and the order of each feature."""
         sizes("x", x, "batch features n", features=len(self.weight))
-        ordered, order = sort_features(x, mask)
+        if self.temperature is None:
+            ordered, order = sort_features(x, mask)
+        else:
+            ordered, order = relaxed_sort(x, self.temperature, mask)
         return (ordered * _weights(self.weight, x, mask)).sum(-1), order
 
     def extra_repr(self) -> str:
         """Sizes."""
-        return f"features={len(self.weight)}, pieces={self.weight.shape[1] - 1}"
+        shape = f"features={len(self.weight)}, pieces={self.weight.shape[1] - 1}"
+        return shape if self.temperature is None else f"{shape}, temperature={self.temperature:g}"
 
 
 class FSUnpool(nn.Module):
@@ -170,7 +239,7 @@ class FSUnpool(nn.Module):
         pieces: P, of the piecewise linear function.
 
     Shape:
-        - y: (batch, features); order: (batch, features, n); mask: (batch, n), optional.
+        - y: (batch, features); order: as `FSPool` gave it; mask: (batch, n), optional.
         - Output: (batch, features, n); 0 where the mask says that nothing is there.
 
     Raises:
@@ -196,9 +265,15 @@ class FSUnpool(nn.Module):
     def forward(self, y: Tensor, order: Tensor, mask: Tensor | None = None) -> Tensor:
         """The sets."""
         batch, features = sizes("y", y, "batch features", features=len(self.weight))
-        sizes("order", order, "batch features n", batch=batch, features=features)
-        spread = y[..., None] * _weights(self.weight, order, mask).to(y.dtype)
-        found = torch.zeros_like(spread).scatter(-1, order, spread)
+        relaxed = order.is_floating_point()
+        sizes("order", order, "batch features n n" if relaxed else "batch features n", batch=batch,
+              features=features)  # fmt: skip
+        places = order[..., 0] if relaxed else order
+        spread = y[..., None] * _weights(self.weight, places, mask).to(y.dtype)
+        if relaxed:
+            found = (spread[..., None, :] @ order.to(y.dtype)).squeeze(-2)
+        else:
+            found = torch.zeros_like(spread).scatter(-1, order, spread)
         return found if mask is None else found.masked_fill(~mask[:, None], 0)
 
     def extra_repr(self) -> str:
