@@ -82,8 +82,8 @@ def run(arguments: Namespace) -> Iterator[Row]:
 def judge(rows: Rows) -> Verdict:
     """With how many of the learning rates does each get near the best of all, by name?
 
-    Not by the rates themselves: the rectification makes RAdam's steps shorter throughout so short
-    a run, so that its best rate is a larger one.
+    Not by the rates themselves: the rectification makes RAdam's steps shorter throughout a short
+    run, so that its best rate is a larger one.
     """
     rates = sorted({row["lr"] for row in rows}, key=float)
     losses = {name: [loss(rows, name, rate) for rate in rates] for name in OPTIMIZERS}
@@ -110,7 +110,7 @@ def options(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("--data", default="shakespeare", help="shakespeare, or pydoc: Python's own manual")
     add("--lr", type=float, default=0.003, help="learning rate (default: 0.003)")
-    add("--steps", type=int, default=250, help="of training (default: 250)")
+    add("--steps", type=int, default=1500, help="of training (default: 1500)")
     add("--width", type=int, default=64, help="of the transformer (default: 64)")
     add("--layers", type=int, default=3, help="of the transformer (default: 3)")
     add("--batch", type=int, default=16, help="sequences in a batch (default: 16)")
@@ -123,7 +123,7 @@ EXPERIMENT = Experiment(
     claim="RAdam is less sensitive to the learning rate than Adam, as Adam with a warm-up is, "
     "without having one.",
     data="characters of Shakespeare's plays",
-    setting="a post-norm transformer of 3 layers and width 64, 250 steps, the same batches; "
+    setting="a post-norm transformer of 3 layers and width 64, 1,500 steps, the same batches; "
     "warm-up and waiting take the first tenth of the steps; the loss is the mean of the last "
     "tenth",
     sweep={"seed": range(3), "lr": (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)},
