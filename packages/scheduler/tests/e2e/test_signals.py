@@ -325,8 +325,8 @@ def test_stop_and_continue(box, until, status_of):
     """^Z and fg: jobs run on and nothing is lost."""
     gate = box.gate()
     run = box.start("--gpus", "0")
-    run.write(f"{gate.wait}; echo one >> got\necho two >> got\n")
-    run.wait_starts(1)
+    run.write(f"echo up >> up; {gate.wait}; echo one >> got\necho two >> got\n")
+    box.wait_lines("up", 1)  # what is said of a start comes before it
     run.send(signal.SIGSTOP)
     until(lambda: status_of(run.pid, "State").startswith("T"), "it stops")
     gate.open()
