@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from iclr2020.checks import ShapeError
 from iclr2020.sets.fspool import (
     FSPool,
     FSUnpool,
@@ -188,6 +189,16 @@ def test_the_gradient_of_relaxed_sorting_is_that_of_small_differences() -> None:
     x = torch.randn(2, 2, 4, dtype=torch.float64, requires_grad=True)
     mask = torch.tensor([[True, True, False, True], [True] * 4])
     assert torch.autograd.gradcheck(lambda x: relaxed_sort(x, 0.8, mask), (x,))
+
+
+@pytest.mark.parametrize(
+    "order",
+    [torch.zeros(2, 3, 4, 5), torch.zeros(2, 3, 4), torch.zeros(2, 3, 4, 4, dtype=torch.long)],
+    ids=["not square", "values", "places of the wrong shape"],
+)
+def test_an_order_that_cannot_be_is_told(order: Tensor) -> None:
+    with pytest.raises(ShapeError, match="order: expected shape"):
+        FSUnpool(3, 4)(torch.zeros(2, 3), order)
 
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])

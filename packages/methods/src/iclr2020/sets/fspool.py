@@ -266,8 +266,8 @@ class FSUnpool(nn.Module):
         """The sets."""
         batch, features = sizes("y", y, "batch features", features=len(self.weight))
         relaxed = order.is_floating_point()
-        sizes("order", order, "batch features n n" if relaxed else "batch features n", batch=batch,
-              features=features)  # fmt: skip
+        pattern = "batch features n n" if relaxed else "batch features n"
+        sizes("order", order, pattern, batch=batch, features=features, n=order.shape[-1])
         places = order[..., 0] if relaxed else order
         spread = y[..., None] * _weights(self.weight, places, mask).to(y.dtype)
         if relaxed:
