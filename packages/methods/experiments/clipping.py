@@ -118,6 +118,8 @@ def judge(rows: Rows) -> Verdict:
     fast = mean(rows, "steps", what="x^4, clipped")
     found = pick(rows, what="LSTM, clipped")
     rises = [row["log_correlation"] for row in found if row["loss"] < LEARNED]
+    if not rises:
+        return Verdict("not at this scale", f"no LSTM got below a loss of {LEARNED}")
     loss = {name: best(rows, name) for name in ("SGD", "clipped")}
     means = {name: fmean(losses) for name, losses in loss.items()}
     why = (
@@ -134,10 +136,12 @@ def judge(rows: Rows) -> Verdict:
 
 
 def best(rows: Rows, name: str) -> list[float]:
-    """The loss of each seed with the learning rate of the lowest mean."""
+    """The loss of each seed, infinite if it diverged, with the best learning rate."""
     rates = {row["lr"] for row in pick(rows, what=f"LSTM, {name}")}
-    losses = [[*by_seed(rows, "loss", what=f"LSTM, {name}", lr=rate).values()] for rate in rates]
-    return min((some for some in losses if all(map(math.isfinite, some))), key=fmean)
+    losses = [by_seed(rows, "loss", what=f"LSTM, {name}", lr=rate).values() for rate in rates]
+    return min(
+        ([one if math.isfinite(one) else math.inf for one in some] for some in losses), key=fmean
+    )
 
 
 def figure(rows: Rows, path: Path) -> None:

