@@ -74,12 +74,15 @@ class Experiment:
 
 
 def main(experiment: Experiment, words: Sequence[str] | None = None) -> None:
-    """Run it as a command: a JSON line for each row; without its data or a package, one that says so."""
+    """Run it as a command: a JSON line for each row, or one that says what is missing."""
     arguments = _parser(experiment).parse_args(words)
     try:
         _print_rows(experiment, arguments)
-    except (DataError, ImportError) as error:
+    except DataError as error:
         sys.exit(f"{experiment.name}.py: {error}")
+    except ModuleNotFoundError as error:
+        extra = 'pip install "iclr2020-methods[experiments]"'
+        sys.exit(f"{experiment.name}.py: {error.name} is needed; get it by: {extra}")
 
 
 def _print_rows(experiment: Experiment, arguments: Namespace) -> None:

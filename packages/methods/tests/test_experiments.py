@@ -75,6 +75,15 @@ def test_without_its_data_it_says_how_to_get_them(tmp_path: Path) -> None:
     assert said.count("\n") == 1
 
 
+def test_without_a_package_it_names_the_extra(tmp_path: Path) -> None:
+    (tmp_path / "scipy.py").write_text("raise ModuleNotFoundError('none', name='scipy')")
+    status, said = failing("fspool", "--steps", "3", PYTHONPATH=str(tmp_path))
+    assert status == 1
+    assert said == (
+        'fspool.py: scipy is needed; get it by: pip install "iclr2020-methods[experiments]"\n'
+    )
+
+
 @pytest.mark.parametrize("device", ["cuda:99", "a toaster", ""])
 def test_a_device_that_is_not_there_is_told(device: str) -> None:
     status, said = failing("sumo", "--device", device)
