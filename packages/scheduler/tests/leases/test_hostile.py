@@ -390,19 +390,25 @@ def test_opening_the_directory_leaves_the_umask_alone(tmp_path: Path) -> None:
     """It is the whole process's: threads would leave each other a wrong one."""
     path = str(tmp_path / "leases")
     LeaseDir(path)
-    seen = set()
+    enough = threading.Event()
 
     def open_often() -> None:
-        for _ in range(300):
+        while not enough.is_set():
             LeaseDir(path)
 
+    def umask() -> str:
+        status = Path("/proc/self/status").read_text()
+        return next(line for line in status.splitlines() if line.startswith("Umask"))
+
+    before = umask()
     threads = [threading.Thread(target=open_often) for _ in range(4)]
     for thread in threads:
         thread.start()
-    while any(thread.is_alive() for thread in threads):
-        status = Path("/proc/self/status").read_text()
-        seen.add(next(line for line in status.splitlines() if line.startswith("Umask")))
-    assert len(seen) == 1
+    seen = {umask() for _ in range(500)}
+    enough.set()
+    for thread in threads:
+        thread.join()
+    assert seen == {before}
 
 
 def test_a_child_that_is_forked_during_an_allocation_locks_nobody_out(tmp_path: Path) -> None:
