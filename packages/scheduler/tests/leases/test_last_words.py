@@ -236,7 +236,9 @@ def test_a_pump_that_was_killed_is_replaced(server: Server) -> None:
 
 def test_the_pump_is_no_part_of_a_job(server: Server) -> None:
     """Also where the scheduler is a job itself, and the pump outlives it for a process's sake."""
-    (server.machine.path / "inner").write_text("sleep 1000 > /dev/null & echo $! > left\n")
+    named = "until grep -q sleep /proc/$!/comm; do :; done"  # after the fork comes the exec
+    job = f"sleep 1000 > /dev/null & echo $! > left; {named}\n"
+    (server.machine.path / "inner").write_text(job)
     inner = "simple_gpu_scheduler --quiet --vram 1G < inner 2> err"
     done = server.run(f"{inner}\n", "--vram", "70G", "--kill-leftovers")
     left = pids(server, "left")[0]

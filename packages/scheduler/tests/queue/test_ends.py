@@ -64,7 +64,8 @@ def test_a_stop_reaches_every_descendant(queue: Queue, killed: tuple[str, ...]) 
 
 def test_what_a_job_leaves_behind_is_told(queue: Queue) -> None:
     queue.start()
-    (job,) = queue.submit(b"sleep 60 > /dev/null 2>&1 & echo $! > left")
+    named = b"until grep -q sleep /proc/$!/comm; do :; done"  # after the fork comes the exec
+    (job,) = queue.submit(b"sleep 60 > /dev/null 2>&1 & echo $! > left; " + named)
     (end,) = queue.wait(job)
     left = pid_in(queue, "left")
     assert end.state == "succeeded"
