@@ -27,7 +27,8 @@ _LOOK_AGAIN_S = 0.005
 def become_server(folder: str) -> int | None:
     """Take the lock until the descriptor is closed; None if there is a server.
 
-    One that was killed may still have it while the kernel ends it: that is waited for.
+    One that was killed may still have it while the kernel ends it, and one that has just begun may
+    fail, as with another environment than ours: both are waited for.
 
     Raises:
         SgsError: there are no locks in the folder.
@@ -36,8 +37,8 @@ def become_server(folder: str) -> int | None:
     until_s = time.monotonic() + _PATIENCE_S
     while not _take(fd, folder):
         about = _read(fd)
-        dying = about is not None and process_tree.is_dying(int(about["pid"]))
-        if not dying or time.monotonic() > until_s:
+        serves = about is not None and not process_tree.is_dying(int(about["pid"]))
+        if serves or time.monotonic() > until_s:
             os.close(fd)
             return None
         time.sleep(_LOOK_AGAIN_S)
