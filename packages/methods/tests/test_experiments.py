@@ -24,9 +24,15 @@ ALL = list(experiments())
 BY_NAME = pytest.mark.parametrize("experiment", ALL, ids=lambda one: one.name)
 
 
+def started(name: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(EXPERIMENTS / f"{name}.py"), *options]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, **environment}
+    )
+
+
 def run(experiment: Experiment, *options: str) -> list[Row]:
-    command = [sys.executable, str(EXPERIMENTS / f"{experiment.name}.py"), *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = started(experiment.name, *options)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -53,16 +59,13 @@ def test_it_is_about_a_module_of_the_library(experiment: Experiment) -> None:
 
 @BY_NAME
 def test_its_help_has_examples(experiment: Experiment) -> None:
-    path = str(EXPERIMENTS / f"{experiment.name}.py")
-    done = subprocess.run([sys.executable, path, "--help"], capture_output=True, check=True)
-    assert b"simple_gpu_scheduler --gpus" in done.stdout
+    done = started(experiment.name, "--help")
+    assert done.returncode == 0
+    assert "simple_gpu_scheduler --gpus" in done.stdout
 
 
 def failing(name: str, *options: str, **environment: str) -> tuple[int, str]:
-    command = [sys.executable, str(EXPERIMENTS / f"{name}.py"), *options]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env={**os.environ, **environment}
-    )
+    done = started(name, *options, **environment)
     assert done.stdout == ""
     return done.returncode, done.stderr
 
