@@ -18,14 +18,23 @@ RUN_VARIABLE = b"SGS_RUN"
 SEQ_VARIABLE = b"SGS_SEQ"
 
 
-#: Of a process's flags: it is on its way out (linux/sched.h).
-_PF_EXITING = 0x4
+#: Of a process's flags: it is on its way out; it is a thread of the kernel's (linux/sched.h).
+_PF_EXITING, _PF_KTHREAD = 0x4, 0x200000
+
+#: How often, and after what time each, one that becomes another program is asked what it carries.
+_MOST_LOOKS, _BETWEEN_LOOKS_S = 100, 0.001
 
 
 class _Process(NamedTuple):
     state: bytes
     parent: int
     session: int
+    flags: int
+    environ_end: int  #: its address; 0 while it becomes another program
+
+    @property
+    def has_ended(self) -> bool:
+        return self.state in (b"Z", b"X")
 
 
 def members(session: int, run_id: bytes, seq: int) -> tuple[int, ...]:
@@ -33,10 +42,10 @@ def members(session: int, run_id: bytes, seq: int) -> tuple[int, ...]:
     processes = _processes()
     marks = RUN_VARIABLE + b"=" + run_id, SEQ_VARIABLE + b"=%d" % seq
     found = {pid for pid, one in processes.items() if one.session == session}
-    found |= {pid for pid in processes.keys() - found if _carries(pid, marks)}
+    found |= {pid for pid in processes.keys() - found if _carries(pid, processes[pid], marks)}
     _add_descendants(found, processes)
     found.discard(os.getpid())
-    living = [pid for pid in found if processes[pid].state not in (b"Z", b"X")]
+    living = [pid for pid in found if not processes[pid].has_ended]
     return tuple(sorted(living, key=lambda pid: (pid != session, _depth(pid, processes), pid)))
 
 
@@ -45,7 +54,7 @@ def marked(run_id: bytes) -> dict[int, list[int]]:
     run, seq = RUN_VARIABLE + b"=" + run_id, SEQ_VARIABLE + b"="
     found: dict[int, list[int]] = {}
     for pid, one in sorted(_processes().items()):
-        entries = _environ(pid) if one.state not in (b"Z", b"X") else []
+        entries = _environ(pid, one)
         numbers = [entry.removeprefix(seq) for entry in entries if entry.startswith(seq)]
         if run in entries and numbers and numbers[0].isdigit():
             found.setdefault(int(numbers[0]), []).append(pid)
@@ -75,7 +84,7 @@ def ended_under(pid: int) -> int | None:
         one = _process(str(pid))
     except (OSError, ValueError):
         return None
-    return one.parent if one.state in (b"Z", b"X") else None
+    return one.parent if one.has_ended else None
 
 
 def is_dying(pid: int) -> bool:
@@ -127,20 +136,29 @@ def _process(entry: str) -> _Process:
     with open(f"/proc/{entry}/stat", "rb") as file:
         text = file.read()
     fields = text[text.rindex(b")") + 2 :].split()  # the name before it may hold anything
-    return _Process(fields[0], int(fields[1]), int(fields[3]))
+    return _Process(fields[0], int(fields[1]), int(fields[3]), int(fields[6]), int(fields[48]))
 
 
-def _carries(pid: int, marks: tuple[bytes, bytes]) -> bool:
-    entries = _environ(pid)
+def _carries(pid: int, one: _Process, marks: tuple[bytes, bytes]) -> bool:
+    entries = _environ(pid, one)
     return all(entry in entries for entry in marks)
 
 
-def _environ(pid: int) -> list[bytes]:
-    try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            return file.read().split(b"\0")
-    except OSError:  # gone, or another user's
-        return []
+def _environ(pid: int, one: _Process) -> list[bytes]:
+    """What it carries. In the midst of execve(2) it has no environment: then it is asked again."""
+    with suppress(OSError):  # gone, or another user's
+        for _ in range(_MOST_LOOKS):
+            if one.has_ended or one.flags & _PF_KTHREAD:
+                break
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                text = file.read()
+            if text:
+                return text.split(b"\0")
+            before, one = one, _process(str(pid))
+            if before.environ_end == one.environ_end != 0:  # it has none for good
+                break
+            time.sleep(_BETWEEN_LOOKS_S)
+    return []
 
 
 def _depth(pid: int, processes: dict[int, _Process]) -> int:
