@@ -80,7 +80,7 @@ def main(experiment: Experiment, words: Sequence[str] | None = None) -> None:
         _print_rows(experiment, arguments)
     except DataError as error:
         sys.exit(f"{experiment.name}.py: {error}")
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         extra = 'pip install "iclr2020-methods[experiments]"'
         sys.exit(f"{experiment.name}.py: {error.name} is needed; get it by: {extra}")
 

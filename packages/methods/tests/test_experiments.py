@@ -78,13 +78,14 @@ def test_without_its_data_it_says_how_to_get_them(tmp_path: Path) -> None:
     assert said.count("\n") == 1
 
 
-def test_without_a_package_it_names_the_extra(tmp_path: Path) -> None:
-    (tmp_path / "scipy.py").write_text("raise ModuleNotFoundError('none', name='scipy')")
-    status, said = failing("fspool", "--steps", "3", PYTHONPATH=str(tmp_path))
+@pytest.mark.parametrize(("name", "package"), [("fspool", "scipy"), ("normalizing", "zuko")])
+def test_without_a_package_it_names_the_extra(name: str, package: str, tmp_path: Path) -> None:
+    (tmp_path / f"{package}.py").write_text(f"raise ModuleNotFoundError('', name='{package}')")
+    quick = next(one.quick for one in ALL if one.name == name)
+    status, said = failing(name, *quick, PYTHONPATH=str(tmp_path))
     assert status == 1
-    assert said == (
-        'fspool.py: scipy is needed; get it by: pip install "iclr2020-methods[experiments]"\n'
-    )
+    extra = 'pip install "iclr2020-methods[experiments]"'
+    assert said == f"{name}.py: {package} is needed; get it by: {extra}\n"
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "a toaster", ""])

