@@ -5,6 +5,7 @@
     python experiments/results.py --write    RESULTS.md from what was run before
 
 What is run is one pipe, `simple_hypersearch ... | simple_gpu_scheduler`, and is printed first.
+What the runs print is kept in rows/ beside RESULTS.md, one file for each experiment.
 Exit status: 0 all ran; 1 a run failed, which RESULTS.md then says.
 """
 
@@ -25,7 +26,7 @@ from readme import with_table
 from report import report
 
 HERE = Path(__file__).resolve().parent
-NOT_EXPERIMENTS = ("common", "readme", "report", "results", "text")
+NOT_EXPERIMENTS = ("autorec", "common", "readme", "report", "results", "text")
 README, RESULTS = HERE.parent / "README.md", HERE.parent / "RESULTS.md"
 
 
@@ -42,13 +43,14 @@ def main() -> int:
     if arguments.quick and arguments.output.resolve() == RESULTS:
         print("results.py: --quick gives no results; expected another --output", file=sys.stderr)
         return 2
+    kept = arguments.output.parent / "rows"
     failed = 0
     if not arguments.write:
         chosen = [known[name] for name in names]
         arguments.folder.mkdir(parents=True, exist_ok=True)
         failed = _sweep(chosen, arguments)
-        _keep(chosen, arguments.folder)
-    rows = {name: _kept(name, arguments.folder) for name in known}
+        _keep(chosen, arguments.folder, kept)
+    rows = {name: _kept(name, kept) for name in known}
     text = report(list(known.values()), rows, arguments.output.parent / "figures")
     arguments.output.write_text(text, encoding="utf-8")
     if arguments.output.resolve() == RESULTS:
@@ -111,15 +113,16 @@ def _sweep(chosen: Sequence[Experiment], arguments: Namespace) -> int:
     return subprocess.run(["bash", "-o", "pipefail", "-c", command], check=False).returncode
 
 
-def _keep(chosen: Sequence[Experiment], folder: Path) -> None:
+def _keep(chosen: Sequence[Experiment], folder: Path, kept: Path) -> None:
     """Sort what was printed by experiment, one file each; of a run that failed a row says so."""
     found: dict[str, list[Row]] = {one.name: [] for one in chosen}
     for run in sorted((folder / "runs").iterdir(), key=lambda path: int(path.name)):
         script = shlex.split((run / "command").read_text("utf-8"))[1]
         found[Path(script).stem] += _printed(run)
+    kept.mkdir(exist_ok=True)
     for name, rows in found.items():
         lines = "".join(json.dumps(row) + "\n" for row in rows)
-        (folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
+        (kept / f"{name}.jsonl").write_text(lines, encoding="utf-8")
 
 
 def _printed(run: Path) -> Iterator[Row]:
@@ -130,8 +133,8 @@ def _printed(run: Path) -> Iterator[Row]:
         yield {"run": run.name, **json.loads(line)}
 
 
-def _kept(name: str, folder: Path) -> list[Row]:
-    path = folder / f"{name}.jsonl"
+def _kept(name: str, kept: Path) -> list[Row]:
+    path = kept / f"{name}.jsonl"
     lines = path.read_text("utf-8").splitlines() if path.exists() else []
     return [json.loads(line) for line in lines]
 

@@ -6,13 +6,16 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import autorec
 import torch
-from common import Experiment, Row, Rows, Verdict, by_seed, main
+from common import Experiment, Row, Rows, Verdict, by_seed, main, pick
 from torch import Tensor, nn
 
 from iclr2020 import data
 from iclr2020.normalization.sparsity import mean_count, normalize_sparsity, sparsity_effect
 
+DATA = ("mnist_5k", "rhc", "inst_eval")
+BASELINE = "no network: the lecturer's mean"
 WAYS = ("zeros", "zeros and mask", "sparsity normalization", "means")
 
 
@@ -85,6 +88,27 @@ def score(logits: Tensor, labels: Tensor, metric: str) -> float:
 
 def run(arguments: Namespace) -> Iterator[Row]:
     """Train with each way on the same rows, with the same missing values."""
+    yield from rate(arguments) if arguments.data == "inst_eval" else classify(arguments)
+
+
+def rate(arguments: Namespace) -> Iterator[Row]:
+    """Predict the ratings that were held out."""
+    parts = autorec.Split(*(x.to(arguments.device) for x in autorec.split(data.inst_eval())))
+    there = ~parts.train.isnan()
+    for way in (*WAYS, BASELINE):
+        if way == BASELINE:
+            predicted = autorec.lecturers_means(parts)
+        else:
+            predicted = autorec.fit(filled(way, parts.train, parts.train), parts, arguments)
+        yield {
+            "data": arguments.data, "filled with": way, "metric": "RMSE",
+            "score": autorec.error(predicted, parts.test),
+            "effect": sparsity_effect(predicted, there).abs().mean().item(),
+        }  # fmt: skip
+
+
+def classify(arguments: Namespace) -> Iterator[Row]:
+    """Predict the class of rows that were held out."""
     train, test, metric = load(arguments)
     for way in WAYS:
         torch.manual_seed(arguments.seed)
@@ -104,10 +128,11 @@ def judge(rows: Rows) -> Verdict:
     for name in sorted({row["data"] for row in rows}):
         found = {way: by_seed(rows, "score", data=name, **{"filled with": way}) for way in WAYS}
         ours = found["sparsity normalization"]
-        wins = sum(ours[seed] > found["zeros"][seed] for seed in ours)
+        sign = -1 if pick(rows, data=name)[0]["metric"] == "RMSE" else 1
+        wins = sum(sign * ours[seed] > sign * found["zeros"][seed] for seed in ours)
         won, total = won + wins, total + len(ours)
         means = {way: sum(one.values()) / len(one) for way, one in found.items()}
-        best = max(means, key=lambda way: means[way])
+        best = max(means, key=lambda way: sign * means[way])
         parts.append(
             f"{name}: {means['sparsity normalization']:.3f} against {means['zeros']:.3f} with "
             f"zeros ({wins} of {len(ours)} seeds), the best is {best} with {means[best]:.3f}"
@@ -121,8 +146,9 @@ def judge(rows: Rows) -> Verdict:
 def options(parser: ArgumentParser) -> None:
     """How much of it."""
     add = parser.add_argument
-    add("--data", default="mnist_5k", choices=("mnist_5k", "rhc", "digits"), help="which")
+    add("--data", default="mnist_5k", choices=(*DATA, "digits"), help="which")
     add("--epochs", type=int, default=15, help="of training (default: 15)")
+    add("--ratings-epochs", type=int, default=60, help="at most, of inst_eval (default: 60)")
     add("--width", type=int, default=128, help="of the hidden layers (default: 128)")
     add("--lr", type=float, default=0.001, help="of AdamW (default: 0.001)")
     add("--decay", type=float, default=0.01, help="of the weights (default: 0.01)")
@@ -134,18 +160,21 @@ EXPERIMENT = Experiment(
     claim="Where the share of missing values varies, sparsity normalization predicts better than "
     "zero imputation.",
     data="MNIST's 5,000 digits of which a share from 2 % to 50 %, drawn for each image, is seen; "
-    "5,735 patients of intensive care units with what was really measured (death in 30 days)",
+    "5,735 patients of intensive care units with what was really measured (death in 30 days); "
+    "73,421 ratings of 1,128 lecturers by 2,972 students",
     setting="40 % for training, the rest for testing; values from 0 to 1; a network with two "
     "hidden layers of 128, 15 epochs of AdamW; the same rows and initial weights for all; "
-    "`effect` is the mean correlation of the logits with the number of values that are there",
-    sweep={"seed": range(5), "data": ("mnist_5k", "rhc")},
+    "ratings: AutoRec for students with one hidden layer of 128, 80 % for training, 10 % to "
+    "choose the epoch and one of two learning rates, 10 % for testing; `effect` is the mean "
+    "correlation of the outputs with the number of values that are there",
+    sweep={"seed": range(5), "data": DATA},
     options=options,
     run=run,
     by=("data", "filled with", "metric"),
     metrics={"score": ".4f", "effect": ".3f"},
     judge=judge,
     quick=("--data", "digits", "--epochs", "1"),
-    data_sets=("mnist_5k", "rhc"),
+    data_sets=DATA,
 )
 
 if __name__ == "__main__":

@@ -11,21 +11,17 @@ from pathlib import Path
 from typing import get_args, get_type_hints
 
 import pytest
-
-EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
-sys.path.insert(0, str(EXPERIMENTS))
-
-from common import Experiment, Row, Verdict  # noqa: E402
-from readme import first_line, module_of, verdicts, with_table  # noqa: E402
-from report import report, table  # noqa: E402
-from results import README, RESULTS, experiments, main, pipeline  # noqa: E402
+from common import Experiment, Row, Verdict
+from readme import first_line, module_of, verdicts, with_table
+from report import report, table
+from results import HERE, README, RESULTS, experiments, main, pipeline
 
 ALL = list(experiments())
 BY_NAME = pytest.mark.parametrize("experiment", ALL, ids=lambda one: one.name)
 
 
 def started(name: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(EXPERIMENTS / f"{name}.py"), *options]
+    command = [sys.executable, str(HERE / f"{name}.py"), *options]
     return subprocess.run(
         command, capture_output=True, text=True, check=False, env={**os.environ, **environment}
     )
@@ -173,7 +169,9 @@ def test_one_sweep_goes_through_the_scheduler(
     ]
     monkeypatch.setattr(sys, "argv", ["results.py", *words])
     assert main() == 0
-    rows = [json.loads(line) for line in (folder / "sumo.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line) for line in (tmp_path / "rows" / "sumo.jsonl").read_text().splitlines()
+    ]
     assert {row["seed"] for row in rows} == set(range(5))
     assert "## SUMO" in output.read_text("utf-8")
     assert "| simple_gpu_scheduler" in capfd.readouterr().err.replace(

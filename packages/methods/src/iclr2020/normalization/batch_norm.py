@@ -35,7 +35,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -258,12 +258,8 @@ class GeneralBatchNorm(nn.Module):
         if not x.numel():
             return x
         if self.training or self.alpha:
-            rest, own = centred(x)
-            given = self._given(own)
-            given = given._replace(mean=given.mean - own.mean)
-        else:
-            rest, given = x, self._kept()
-        return normalize(rest, given, self.weight, self.bias, self.eps).to(x.dtype)
+            return _normalize_by_own(x, self._given, self).to(x.dtype)
+        return normalize(x, self._kept(), self.weight, self.bias, self.eps).to(x.dtype)
 
     def _given(self, own: Statistics) -> Statistics:
         """What examples with these statistics are normalized by."""
@@ -333,12 +329,20 @@ def _weigh(alpha: float) -> Any:
             return output
         assert layer.running_mean is not None
         assert layer.running_var is not None
-        rest, own = centred(x)
-        given = weigh(Statistics(layer.running_mean, layer.running_var), own, alpha)
-        given = given._replace(mean=given.mean - own.mean)
-        return normalize(rest, given, layer.weight, layer.bias, layer.eps).to(output.dtype)
+        kept = Statistics(layer.running_mean, layer.running_var)
+        return _normalize_by_own(x, lambda own: weigh(kept, own, alpha), layer).to(output.dtype)
 
     return weighed
+
+
+def _normalize_by_own(
+    x: Tensor, given: Callable[[Statistics], Statistics], layer: GeneralBatchNorm | _BatchNorm
+) -> Tensor:
+    """By what follows from the examples' own statistics; digits of large means aren't lost."""
+    rest, own = centred(x)
+    by = given(own)
+    by = by._replace(mean=by.mean - own.mean)
+    return normalize(rest, by, layer.weight, layer.bias, layer.eps)
 
 
 def norm_decay(model: nn.Module) -> Tensor:
