@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from FrEIA.modules import GINCouplingBlock
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -61,6 +62,21 @@ def test_a_coupling_is_its_formula() -> None:
     a = a * scale + shift
     scale, shift = scale_and_shift(layer.second(a))
     torch.testing.assert_close(layer(x), torch.cat([a, b * scale + shift], 1))
+
+
+@pytest.mark.parametrize("features", [4, 7, 10])
+def test_a_coupling_is_that_of_freia(features: int) -> None:
+    layer, x = moved(GINCoupling(features, 8)), torch.randn(6, features)
+    assert isinstance(layer, GINCoupling)
+    nets = iter((layer.second, layer.first))
+    theirs = GINCouplingBlock(
+        [(features,)], subnet_constructor=lambda *_: next(nets), split_len=features // 2
+    )
+    ((y,), log_determinant) = theirs([x])
+    torch.testing.assert_close(layer(x), y)
+    ((back,), _) = theirs([y], rev=True)
+    torch.testing.assert_close(layer.inverse(y), back)
+    assert log_determinant == 0
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=8))
