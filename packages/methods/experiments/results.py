@@ -40,8 +40,9 @@ def main() -> int:
             f"results.py: no experiment {unknown[0]!r}; known: {', '.join(known)}", file=sys.stderr
         )
         return 2
-    if arguments.quick and arguments.output.resolve() == RESULTS:
-        print("results.py: --quick gives no results; expected another --output", file=sys.stderr)
+    if arguments.quick and arguments.output.resolve().parent == RESULTS.parent:
+        said = f"--quick gives no results; expected an --output that isn't in {RESULTS.parent}"
+        print(f"results.py: {said}", file=sys.stderr)
         return 2
     kept = arguments.output.parent / "rows"
     failed = 0
@@ -50,7 +51,7 @@ def main() -> int:
         arguments.folder.mkdir(parents=True, exist_ok=True)
         failed = _sweep(chosen, arguments)
         _keep(chosen, arguments.folder, kept)
-    rows = {name: _kept(name, kept) for name in known}
+    rows = {name: kept_rows(name, kept) for name in known}
     text = report(list(known.values()), rows, arguments.output.parent / "figures")
     arguments.output.write_text(text, encoding="utf-8")
     if arguments.output.resolve() == RESULTS:
@@ -133,7 +134,8 @@ def _printed(run: Path) -> Iterator[Row]:
         yield {"run": run.name, **json.loads(line)}
 
 
-def _kept(name: str, kept: Path) -> list[Row]:
+def kept_rows(name: str, kept: Path) -> list[Row]:
+    """What an experiment printed when it was last run; nothing if it never was."""
     path = kept / f"{name}.jsonl"
     lines = path.read_text("utf-8").splitlines() if path.exists() else []
     return [json.loads(line) for line in lines]
@@ -146,7 +148,9 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="experiments (default: all)")
     parser.add_argument(
-        "--quick", action="store_true", help="small runs, to see that all works; with --output"
+        "--quick",
+        action="store_true",
+        help="small runs, to see that all works; with an --output in another folder",
     )
     parser.add_argument("--write", action="store_true", help="run nothing, only write")
     parser.add_argument("--gpus", default="0,1", help="for the scheduler (default: 0,1)")
