@@ -26,6 +26,7 @@ def shell(root):
     names = ("GPUS", "EPOCHS", "CUDA_VISIBLE_DEVICES", "COLUMNS")
     base = {k: v for k, v in os.environ.items() if k not in names}
     base["PATH"] = f"{scripts}{os.pathsep}{base['PATH']}"
+    base["SGS_LEASE_DIR"] = str(root / "leases")  # GPUs that are held now don't matter
 
     def run(command, **environment):
         return subprocess.run(
