@@ -144,8 +144,8 @@ def test_a_file_that_was_cut_is_said_to_be_damaged(tmp_path: Path, size: int) ->
     assert path.stat().st_size > size
     os.truncate(path, size)
     before = path.read_bytes()
-    with pytest.raises(SgsError) as caught:
-        QueueStore(str(path)).entries()
+    with pytest.raises(SgsError) as caught, closing(QueueStore(str(path))) as store:
+        store.entries()
     assert str(caught.value).startswith(DAMAGED.format(path=path))
     assert path.read_bytes() == before
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from simple_gpu_scheduler.adapters.queue_schema import bring_up_to_date
@@ -32,10 +32,11 @@ class QueueFile:
             SgsError: it can't be used.
         """
         self.path = path
-        with self._told():
+        with self._told(), ExitStack() as unless_opened:
             old_umask = os.umask(0o077)
             try:
                 self.database = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
+                unless_opened.callback(self.database.close)
                 self.database.execute("PRAGMA journal_mode = WAL")
                 self.database.execute("PRAGMA synchronous = FULL")
             finally:
@@ -45,6 +46,7 @@ class QueueFile:
             if lazy:
                 self.database.execute("PRAGMA synchronous = NORMAL")
                 self.database.execute(f"PRAGMA wal_autocheckpoint = {_LAZY_PAGES}")
+            unless_opened.pop_all()
 
     def is_in_place(self) -> bool:
         """False if it was moved away: then whoever comes now meets another file, or none."""
