@@ -14,7 +14,7 @@ import pytest
 from common import Experiment, Row, Verdict
 from readme import first_line, module_of, verdicts, with_table
 from report import report, table
-from results import HERE, README, RESULTS, experiments, main, pipeline
+from results import HERE, README, RESULTS, experiments, kept_rows, main, pipeline
 
 ALL = list(experiments())
 BY_NAME = pytest.mark.parametrize("experiment", ALL, ids=lambda one: one.name)
@@ -94,6 +94,11 @@ def test_a_device_that_is_not_there_is_told(device: str) -> None:
 def test_the_readme_has_every_method_and_the_verdicts_of_the_results() -> None:
     readme = README.read_text("utf-8")
     assert with_table(readme, ALL, RESULTS.read_text("utf-8")) == readme
+
+
+def test_the_results_are_what_the_rows_that_were_kept_say(tmp_path: Path) -> None:
+    rows = {one.name: kept_rows(one.name, RESULTS.parent / "rows") for one in ALL}
+    assert report(ALL, rows, tmp_path / "figures") == RESULTS.read_text("utf-8")
 
 
 def test_every_experiment_has_a_verdict_in_the_results() -> None:
