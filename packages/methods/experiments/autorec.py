@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -57,20 +56,20 @@ def fit(given: Tensor, parts: Split, arguments: Namespace) -> Tensor:
     found = []
     for lr in _LEARNING_RATES:
         torch.manual_seed(arguments.seed)
-        found.append(min(_epochs(given, parts, lr, arguments), key=lambda one: one.validation))
+        found.append(_train(given, parts, lr, arguments))
     return min(found, key=lambda one: one.validation).predicted
 
 
-def _epochs(given: Tensor, parts: Split, lr: float, arguments: Namespace) -> Iterator[Fitted]:
-    """After each epoch, as long as it gets better."""
+def _train(given: Tensor, parts: Split, lr: float, arguments: Namespace) -> Fitted:
+    """As long as it gets better."""
     net = nn.Sequential(
         nn.Linear(given.shape[1], arguments.width), nn.Sigmoid(),
         nn.Linear(arguments.width, parts.train.shape[1]),
     ).to(given.device)  # fmt: skip
     optimizer = torch.optim.AdamW(net.parameters(), lr=lr, weight_decay=arguments.decay)
     there, wanted = ~parts.train.isnan(), parts.train.nan_to_num()
-    best, best_epoch = float("inf"), 0
-    for epoch in range(arguments.ratings_epochs):
+    best, since = Fitted(float("inf"), wanted), 0
+    for _ in range(arguments.ratings_epochs):
         for batch in torch.randperm(len(given), device=given.device).split(64):
             squares = (net(given[batch]) - wanted[batch]).square() * there[batch]
             optimizer.zero_grad()
@@ -78,12 +77,12 @@ def _epochs(given: Tensor, parts: Split, lr: float, arguments: Namespace) -> Ite
             optimizer.step()
         with torch.no_grad():
             predicted = net(given)
-        now = error(predicted, parts.validation)
-        yield Fitted(now, predicted)
-        if now < best:
-            best, best_epoch = now, epoch
-        if epoch - best_epoch >= _PATIENCE:
-            return
+        now, since = Fitted(error(predicted, parts.validation), predicted), since + 1
+        if now.validation < best.validation:
+            best, since = now, 0
+        if since == _PATIENCE:
+            break
+    return best
 
 
 def lecturers_means(parts: Split) -> Tensor:

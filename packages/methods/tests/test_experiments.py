@@ -174,9 +174,7 @@ def test_one_sweep_goes_through_the_scheduler(
     ]
     monkeypatch.setattr(sys, "argv", ["results.py", *words])
     assert main() == 0
-    rows = [
-        json.loads(line) for line in (tmp_path / "rows" / "sumo.jsonl").read_text().splitlines()
-    ]
+    rows = kept_rows("sumo", tmp_path / "rows")
     assert {row["seed"] for row in rows} == set(range(5))
     assert "## SUMO" in output.read_text("utf-8")
     assert "| simple_gpu_scheduler" in capfd.readouterr().err.replace(

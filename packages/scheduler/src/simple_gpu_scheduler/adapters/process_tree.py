@@ -30,6 +30,7 @@ class _Process(NamedTuple):
     parent: int
     session: int
     flags: int
+    start_ticks: int  #: since boot
     environ_end: int  #: its address; 0 while it becomes another program
 
     @property
@@ -73,7 +74,7 @@ def name(pid: int) -> str:
 def is_stopped(pid: int) -> bool:
     """True if it was stopped (^Z, or by a debugger); False if that can't be seen."""
     try:
-        return _process(str(pid)).state in (b"T", b"t")
+        return _process(pid).state in (b"T", b"t")
     except (OSError, ValueError):
         return False
 
@@ -81,7 +82,7 @@ def is_stopped(pid: int) -> bool:
 def ended_under(pid: int) -> int | None:
     """The parent of a process that has ended and is yet to be waited for; else None."""
     try:
-        one = _process(str(pid))
+        one = _process(pid)
     except (OSError, ValueError):
         return None
     return one.parent if one.has_ended else None
@@ -90,27 +91,23 @@ def ended_under(pid: int) -> int | None:
 def is_dying(pid: int) -> bool:
     """True if it is gone or was killed, though the kernel may not have closed its files yet."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            text = file.read()
+        one = _process(pid)
         with open(f"/proc/{pid}/status", "rb") as file:
             lines = dict(line.split(b":\t", 1) for line in file.read().splitlines())
     except OSError:
         return True
-    fields = text[text.rindex(b")") + 2 :].split()
     pending = int(lines[b"SigPnd"], 16) | int(lines[b"ShdPnd"], 16)
     killed = pending & (1 << (signal.SIGKILL - 1))
-    return bool(killed or fields[0] in (b"Z", b"X") or int(fields[6]) & _PF_EXITING)
+    return bool(killed or one.has_ended or one.flags & _PF_EXITING)
 
 
 def start_ticks(pid: int) -> int | None:
     """When the process started, since boot; None if it is gone, or only not yet waited for."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            text = file.read()
+        one = _process(pid)
     except OSError:
         return None
-    fields = text[text.rindex(b")") + 2 :].split()
-    return None if fields[0] in (b"Z", b"X") else int(fields[19])
+    return None if one.has_ended else one.start_ticks
 
 
 def age_s(ticks: int) -> float:
@@ -128,15 +125,16 @@ def _processes() -> dict[int, _Process]:
     for entry in entries:
         if entry.isdigit():
             with suppress(OSError):  # it ended meanwhile
-                found[int(entry)] = _process(entry)
+                found[int(entry)] = _process(int(entry))
     return found
 
 
-def _process(entry: str) -> _Process:
-    with open(f"/proc/{entry}/stat", "rb") as file:
+def _process(pid: int) -> _Process:
+    with open(f"/proc/{pid}/stat", "rb") as file:
         text = file.read()
     fields = text[text.rindex(b")") + 2 :].split()  # the name before it may hold anything
-    return _Process(fields[0], int(fields[1]), int(fields[3]), int(fields[6]), int(fields[48]))
+    numbers = (int(fields[at]) for at in (1, 3, 6, 19, 48))
+    return _Process(fields[0], *numbers)
 
 
 def _carries(pid: int, one: _Process, marks: tuple[bytes, bytes]) -> bool:
@@ -154,7 +152,7 @@ def _environ(pid: int, one: _Process) -> list[bytes]:
                 text = file.read()
             if text:
                 return text.split(b"\0")
-            before, one = one, _process(str(pid))
+            before, one = one, _process(pid)
             if before.environ_end == one.environ_end != 0:  # it has none for good
                 break
             time.sleep(_BETWEEN_LOOKS_S)
