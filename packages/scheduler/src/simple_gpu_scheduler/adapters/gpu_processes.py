@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from simple_gpu_scheduler.adapters.lease_dir import user_name
+from simple_gpu_scheduler.adapters.users import user_name
 from simple_gpu_scheduler.devices import GpuProcess
 from simple_gpu_scheduler.occupancy import Lineage
 

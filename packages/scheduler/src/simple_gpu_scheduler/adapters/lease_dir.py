@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import _thread
-import functools
 import os
 import stat
 from collections.abc import Mapping
 
+from simple_gpu_scheduler.adapters.users import user_name
 from simple_gpu_scheduler.errors import SgsError, UsageError
 
 VARIABLE = "SGS_LEASE_DIR"
@@ -100,18 +100,3 @@ def _mode(path: str) -> int:
         return os.stat(path).st_mode
     except OSError:
         return 0
-
-
-def user_name(uid: int | None = None) -> str:
-    """The name of a user, ourselves if none is given; the number where there is no name."""
-    return _name_of(os.geteuid() if uid is None else uid)
-
-
-@functools.cache
-def _name_of(number: int) -> str:
-    import pwd
-
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return str(number)

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 from simple_gpu_scheduler.adapters.directory_lock import PATIENCE_S, DirectoryLock
-from simple_gpu_scheduler.adapters.lease_dir import lease_dir, open_lease_dir, user_name
+from simple_gpu_scheduler.adapters.lease_dir import lease_dir, open_lease_dir
 from simple_gpu_scheduler.adapters.lease_files import (
     Listing,
     add_file,
@@ -26,6 +26,7 @@ from simple_gpu_scheduler.adapters.lease_files import (
     sweep,
 )
 from simple_gpu_scheduler.adapters.process_tree import is_stopped
+from simple_gpu_scheduler.adapters.users import user_name
 from simple_gpu_scheduler.lease_format import (
     Read,
     Record,

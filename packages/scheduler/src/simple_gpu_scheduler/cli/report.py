@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from simple_gpu_scheduler.adapters import queue_history
-from simple_gpu_scheduler.adapters.lease_dir import user_name
 from simple_gpu_scheduler.adapters.queue_home import home_if_any
+from simple_gpu_scheduler.adapters.users import user_name
 from simple_gpu_scheduler.cli.figure import pyplot, save
 from simple_gpu_scheduler.cli.parser import Parser
 from simple_gpu_scheduler.durations import parse_duration_s, short_duration
