@@ -106,7 +106,7 @@ def test_places_that_are_others_or_can_t_be_written(quiet: Shell, tmp_path: Path
     os.chown(theirs, 61001, 61001)
     status, text = run(quiet, "sgs submit -- true", SGS_STATE_DIR=str(tmp_path / "theirs"))
     assert status == 1
-    assert f"{theirs} belongs to another user" in text
+    assert f"{theirs} belongs to 61001" in text
     mine = tmp_path / "mine"
     mine.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", mine], check=True)

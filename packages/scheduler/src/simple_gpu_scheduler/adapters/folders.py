@@ -92,6 +92,18 @@ class Folder:
             raise
         return fd
 
+    def require_own_names(self) -> None:
+        """See that all that lies there is ours or root's, and nothing else by a second name.
+
+        Raises:
+            UnsafeError: something isn't. The message names it.
+        """
+        for name in self.names():
+            status = os.stat(name, dir_fd=self.fd, follow_symlinks=False)
+            folder = stat.S_ISDIR(status.st_mode)
+            if status.st_uid not in (os.geteuid(), 0) or (not folder and status.st_nlink > 1):
+                raise UnsafeError(_strange(self.join(name), status))
+
     def create(self, name: str, mode: int = 0o600, flags: int = os.O_WRONLY) -> int:
         """A new file.
 
@@ -212,6 +224,8 @@ def open_private(path: str, *, above: str, make: bool = True) -> Folder:
     walk = _Walk(above, make=make)
     folder = _reopened(above, walk.end())
     walk.require_firm(above, folder.fd)
+    if path == above:
+        _require_own_folder(path, folder.fd)
     for name in _parts(os.path.relpath(path, above)):
         with folder:
             folder = folder.child(name, make=make)
@@ -255,7 +269,7 @@ class _Walk:
 
     def _step(self, fd: int, name: str) -> int:
         """The next folder; after a link, where that begins."""
-        path = os.path.normpath(f"{self._shown}/{name}")
+        path = os.path.normpath(os.path.join(self._shown, name))
         try:
             step = self._open(fd, name)
         except NotADirectoryError:
@@ -278,16 +292,7 @@ class _Walk:
     def _follow(self, fd: int, name: str, path: str) -> int:
         link = os.open(name, _STEP, dir_fd=fd)
         try:
-            status = os.fstat(link)
-            if not stat.S_ISLNK(status.st_mode):
-                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
-            if status.st_uid not in self._trusted or status.st_nlink > 1:
-                whose = user_name(status.st_uid)
-                raise UnsafeError(f"{path} is a link that {whose} made; expected a folder")
-            self._links += 1
-            if self._links > _MOST_LINKS:
-                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
-            target = os.readlink("", dir_fd=link)
+            target = self._target(link, path)
         finally:
             os.close(link)
         self._rest += _parts(target)[::-1]
@@ -295,6 +300,19 @@ class _Walk:
             return os.dup(fd)
         self._shown = "/"
         return os.open("/", _STEP)
+
+    def _target(self, link: int, path: str) -> str:
+        status = os.fstat(link)
+        if status.st_uid not in self._trusted:
+            raise UnsafeError(
+                f"{path} is a link that {user_name(status.st_uid)} made; expected a folder"
+            )
+        if not stat.S_ISLNK(status.st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
+        self._links += 1
+        if self._links > _MOST_LINKS or status.st_nlink > 1:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+        return os.readlink("", dir_fd=link)
 
 
 def why_not_firm(fd: int, trusted: Collection[int]) -> str:
@@ -330,17 +348,22 @@ def _require_own_folder(path: str, fd: int) -> None:
 
 
 def _require_own_file(path: str, status: os.stat_result) -> None:
-    why = ""
-    if not stat.S_ISREG(status.st_mode):
-        why = "is no plain file"
-    elif status.st_uid != os.geteuid():
+    own = status.st_uid == os.geteuid() and status.st_nlink == 1
+    if not own or not stat.S_ISREG(status.st_mode) or status.st_mode & _BY_ALL:
+        raise UnsafeError(_strange(path, status))
+
+
+def _strange(path: str, status: os.stat_result) -> str:
+    """What is wrong with a file, for its user."""
+    if status.st_uid != os.geteuid():
         why = f"belongs to {user_name(status.st_uid)}"
+    elif not stat.S_ISREG(status.st_mode):
+        why = "is no plain file"
     elif status.st_nlink > 1:
         why = "has a second name (a hard link)"
-    elif status.st_mode & _BY_ALL:
-        why = "can be written by everybody"
-    if why:
-        raise UnsafeError(f"{path} {why}; expected a file of {user_name()}'s own")
+    else:
+        why = f"can be written by everybody (mend it: chmod go-w {shlex.quote(path)})"
+    return f"{path} {why}; expected a file of {user_name()}'s own"
 
 
 def _remedy(path: str, fd: int) -> str:

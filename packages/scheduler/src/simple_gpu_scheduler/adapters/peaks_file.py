@@ -6,25 +6,31 @@ import json
 import os
 from collections.abc import Mapping
 
-from simple_gpu_scheduler.adapters.state_dir import state_dir
+from simple_gpu_scheduler.adapters.folders import UnsafeError, open_private
+from simple_gpu_scheduler.adapters.state_dir import state_place
 from simple_gpu_scheduler.errors import SgsError
 
 #: More are forgotten, the oldest first.
 _MOST = 1000
+_MOST_BYTES = 1 << 24
+_UNREADABLE = (
+    OSError, SgsError, ValueError, AttributeError, TypeError, OverflowError, RecursionError,
+)  # fmt: skip
 
 
 def peaks_path(environ: Mapping[str, str] = os.environ) -> str:
     """The file in the user's state directory."""
-    return os.path.join(state_dir(environ), "vram-peaks.json")
+    return os.path.join(state_place(environ).path, "vram-peaks.json")
 
 
 def read_peaks(path: str) -> dict[bytes, int]:
     """Peaks in MiB by template; none where there is no file, or one that can't be understood."""
     try:
-        with open(path, encoding="utf-8") as file:
-            found = json.load(file)
+        folder, name = os.path.split(path)
+        with open_private(folder, above=folder, make=False) as place:
+            found = json.loads(place.read(name, _MOST_BYTES))
         peaks_mib = {os.fsencode(key): int(mib) for key, mib in found.items()}
-    except (OSError, ValueError, AttributeError, TypeError, OverflowError, RecursionError):
+    except _UNREADABLE:
         return {}
     return {key: mib for key, mib in peaks_mib.items() if mib >= 0}
 
@@ -39,11 +45,12 @@ def write_peaks(path: str, peaks_mib: Mapping[bytes, int]) -> None:
     for key, mib in peaks_mib.items():
         merged[key] = max(mib, merged.pop(key, 0))
     last = dict(list(merged.items())[-_MOST:])
-    new = f"{path}.{os.getpid()}"
+    content = json.dumps({os.fsdecode(key): mib for key, mib in last.items()}).encode()
+    folder, name = os.path.split(path)
     try:
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        with open(new, "w", encoding="utf-8") as file:
-            json.dump({os.fsdecode(key): mib for key, mib in last.items()}, file)
-        os.replace(new, path)
+        with open_private(folder, above=folder) as place:
+            place.write(name, content)
     except OSError as error:
         raise SgsError(f"{path} can't be written: {error.strerror}") from None
+    except UnsafeError as error:
+        raise SgsError(f"{path} can't be written: {error}") from None

@@ -10,7 +10,7 @@ from typing import Any
 from simple_gpu_scheduler.adapters import process_tree, server_lock
 from simple_gpu_scheduler.adapters.queue_store import QueueStore
 from simple_gpu_scheduler.adapters.queue_wait import call
-from simple_gpu_scheduler.adapters.state_dir import open_queue_dir, queue_dir
+from simple_gpu_scheduler.adapters.state_dir import open_queue, queue_place
 from simple_gpu_scheduler.errors import SgsError
 
 DATABASE, LOG = "queue.sqlite3", "server.log"
@@ -41,8 +41,9 @@ class QueueHome:
         Raises:
             SgsError: it can't be used.
         """
-        self.folder = queue_dir()
-        open_queue_dir(self.folder)
+        place = queue_place()
+        self.folder = place.path
+        open_queue(place.path, place.above).close()
         self.store = QueueStore(os.path.join(self.folder, DATABASE))
 
     def wake(self) -> None:
@@ -157,4 +158,4 @@ class QueueHome:
 
 def home_if_any() -> QueueHome | None:
     """The queue, if anything was ever put into it; for those who only look: nothing is created."""
-    return QueueHome() if os.path.exists(os.path.join(queue_dir(), DATABASE)) else None
+    return QueueHome() if os.path.exists(os.path.join(queue_place().path, DATABASE)) else None

@@ -22,6 +22,7 @@ from simple_gpu_scheduler.adapters.queue_settings import ServerSettings
 from simple_gpu_scheduler.adapters.queue_sight import Sight
 from simple_gpu_scheduler.adapters.queue_store import QueueStore
 from simple_gpu_scheduler.adapters.queue_wait import QueueWait
+from simple_gpu_scheduler.adapters.state_dir import open_queue
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.memory_care import MemoryCare
 from simple_gpu_scheduler.model import Card, PipePolicy
@@ -34,6 +35,7 @@ _LEASES_LIMIT_S = 2.0
 
 def serve(folder: str) -> int:
     """Be the server, unless there is one already."""
+    open_queue(folder, folder).close()
     lock_fd = server_lock.become_server(folder)
     if lock_fd is None:
         return 0

@@ -3,54 +3,94 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from simple_gpu_scheduler.adapters.file_locks import is_on_this_machine
+from simple_gpu_scheduler.adapters.folders import Folder, UnsafeError, open_private
 from simple_gpu_scheduler.errors import SgsError
 
 VARIABLE = "SGS_STATE_DIR"
 _NAME = "simple-gpu-scheduler"
+_LOCAL = "/var/tmp"
+
+#: There anybody may have taken our name before us: then we take the next one.
+_MOST_NAMES = 100
 
 
-def state_dir(environ: Mapping[str, str] = os.environ) -> str:
+class StatePlace(NamedTuple):
+    """The user's state directory, and the part of its path that was there before us."""
+
+    path: str
+    above: str
+
+
+def state_place(environ: Mapping[str, str] = os.environ) -> StatePlace:
     """The user's state directory, $SGS_STATE_DIR or by the XDG base directory specification."""
     chosen = environ.get(VARIABLE)
     if chosen:
-        return os.path.abspath(chosen)
+        path = os.path.abspath(chosen)
+        return StatePlace(path, path)
     home = environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    return os.path.join(home, _NAME)
+    return StatePlace(os.path.join(home, _NAME), home)
 
 
-def queue_dir(environ: Mapping[str, str] = os.environ) -> str:
+def open_state(environ: Mapping[str, str] = os.environ) -> Folder:
+    """The user's state directory, made if need be.
+
+    Raises:
+        UnsafeError: others can change what is in it.
+        OSError: it can't be made or opened.
+    """
+    place = state_place(environ)
+    return open_private(place.path, above=place.above)
+
+
+def queue_place(environ: Mapping[str, str] = os.environ) -> StatePlace:
     """The folder of this machine's queue: homes are often shared by several servers.
 
     On a file system of a network, where locks may not be trusted, it is in /var/tmp instead.
     """
-    folder = state_dir(environ)
-    if not environ.get(VARIABLE) and not is_on_this_machine(folder):
-        folder = os.path.join("/var/tmp", f"{_NAME}-{os.getuid()}")
-    return os.path.join(folder, "queue", os.uname().nodename)
+    place = state_place(environ)
+    if not environ.get(VARIABLE) and not is_on_this_machine(place.path):
+        place = StatePlace(_local_dir(_LOCAL), _LOCAL)
+    return place._replace(path=os.path.join(place.path, "queue", os.uname().nodename))
 
 
-def open_queue_dir(path: str) -> None:
-    """Create the folder, for its user alone.
+def open_queue(path: str, above: str) -> Folder:
+    """Open the folder of a queue, which is its user's alone; it is made if need be.
 
     Raises:
-        SgsError: it can't be created, or is somebody else's.
+        SgsError: it can't be made, others can change what is in it, or have put something there.
     """
     try:
-        os.makedirs(path, mode=0o700, exist_ok=True)
-        status = os.stat(path)
+        folder = open_private(path, above=above)
+        folder.require_own_names()
+    except UnsafeError as error:
+        raise SgsError(
+            f"the queue can't be kept: {error}; or name another directory by {VARIABLE}"
+        ) from None
     except OSError as error:
         raise SgsError(
-            f"the queue can't be kept: {path} can't be created ({error.strerror}); name another "
-            f"directory by {VARIABLE}"
+            f"the queue can't be kept: {error.filename or path} can't be created "
+            f"({error.strerror}); name another directory by {VARIABLE}"
         ) from None
-    if status.st_uid != os.geteuid():
-        raise SgsError(
-            f"the queue can't be kept: {path} belongs to another user; name another directory by "
-            f"{VARIABLE}"
-        )
-    if stat.S_IMODE(status.st_mode) & 0o077:
-        os.chmod(path, 0o700)
+    return folder
+
+
+def _local_dir(parent: str) -> str:
+    """Our directory where all users have theirs: the first that is ours, else that is nobody's.
+
+    Who has taken our name there keeps nobody from anything; what he does with it later neither.
+    """
+    first = os.path.join(parent, f"{_NAME}-{os.geteuid()}")
+    free = ""
+    for path in (first, *(f"{first}.{number}" for number in range(1, _MOST_NAMES))):
+        try:
+            status = os.lstat(path)
+        except OSError:
+            free = free or path
+            continue
+        if status.st_uid == os.geteuid():
+            return path
+    return free or first
