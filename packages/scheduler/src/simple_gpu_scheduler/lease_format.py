@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 from simple_gpu_scheduler.job import GPU_UNITS
 from simple_gpu_scheduler.leasing import LeaseRecord, Ticket, Want
 
-VERSION = 1
+#: Files of version 1 were locked by flock(2) alone.
+VERSION = 2
 
 _MOST = 1 << 62
 _LATEST_S = 1e11  # the year 5138
@@ -75,6 +76,7 @@ def _lease(name: str, uid: int, user: str, line: bytes) -> LeaseRecord:
         _memory_mib(fields.get("memory_mib")),
         None if parent is None else str(parent),
         _names(fields.get("numbers", [])),
+        start_ticks=_integer(fields.get("start_ticks", 0), 0),
     )
 
 

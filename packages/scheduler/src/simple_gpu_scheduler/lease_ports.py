@@ -71,11 +71,26 @@ class LeaseBook(Protocol):
         ...
 
     def allocating(self) -> AbstractContextManager[None]:
-        """Nobody else adds a lease or a ticket meanwhile, and no signal of the terminal comes.
+        """Others mostly add no lease meanwhile (see `confirm`); no signal of the terminal comes.
 
         Raises:
-            SgsError: another program doesn't let go of the lock.
+            SgsError: leases can't be kept there.
         """
+        ...
+
+    def confirm(self) -> bool:
+        """After `add_lease`: True if surely nobody else has added one since `leases`.
+
+        Who gets False looks again; if both don't fit, he takes his back. As each adds his own
+        first and looks then, one of the two sees the other, whoever was first.
+
+        Raises:
+            SgsError: that can't be known.
+        """
+        ...
+
+    def remarks(self) -> list[str]:
+        """What the user should know by now, each once."""
         ...
 
     def add_lease(self, want: Want, kind: str, parent: str | None = None) -> Held | None:

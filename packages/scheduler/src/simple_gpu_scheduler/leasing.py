@@ -43,6 +43,7 @@ class LeaseRecord(NamedTuple):
     parent: str | None = None  #: the token of the lease that this one is a part of
     numbers: tuple[str, ...] = ()  #: see `Want`
     turn: int = 0  #: how often it was passed on from one job to the next
+    start_ticks: int = 0  #: when `pid` was started, since boot; 0: not said
 
     @property
     def token(self) -> str:
@@ -164,9 +165,11 @@ def _closed_to(
     ticket: Ticket, by_token: Mapping[str, LeaseRecord], own: set[str], inside: str | None
 ) -> set[str]:
     """Cards that aren't promised to a waiter: those of a lease that one of us is in, alone."""
-    if ticket.inside == inside:
-        return set()
     theirs = by_token.get(ticket.inside or "")
+    if theirs is not None and not may_be_within(ticket.uid, theirs):
+        theirs = None
+    elif ticket.inside == inside:
+        return set()
     return own if theirs is None else own.union(theirs.gpus)
 
 
@@ -182,10 +185,15 @@ def _counted(
     parent = None if lease.parent is None else by_token.get(lease.parent)
     if parent is not None and not may_be_within(lease.uid, parent):
         parent = None
-    orphan = lease.parent is not None and parent is None
+    around = by_token.get(inside or "")
+    orphan = (  # of ours: who may not be in our lease was never in one within it
+        lease.parent is not None
+        and parent is None
+        and (around is None or may_be_within(lease.uid, around))
+    )
     for gpu in lease.gpus:
         if gpu in own:
-            counts = orphan or lease.parent == inside
+            counts = orphan or (parent is not None and lease.parent == inside)
         else:
             counts = parent is None or gpu not in parent.gpus
         if counts:

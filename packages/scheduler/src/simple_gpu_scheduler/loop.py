@@ -6,7 +6,7 @@ import errno
 import signal
 from collections.abc import Sequence
 
-from simple_gpu_scheduler.errors import HopelessError, SgsError
+from simple_gpu_scheduler.errors import HopelessError, PassingError, SgsError
 from simple_gpu_scheduler.intake import Intake
 from simple_gpu_scheduler.job import Job
 from simple_gpu_scheduler.memory_care import MemoryCare
@@ -46,6 +46,9 @@ from simple_gpu_scheduler.ports import (
 
 #: How often to look whether the rest of a stopped job's process tree has gone.
 _TREE_CHECK_S = 0.1
+
+#: How soon to try again where something is lacking that may be there again soon.
+_TRY_AGAIN_S = 1.0
 
 #: Errors of starting a process that pass once another one has ended.
 _PASSING = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
@@ -92,6 +95,8 @@ class Pipe:
         self._hold: Hold | None = None
         self._last_start_s: float | None = None
         self._crowded = False  # the system had no room for one more process
+        self._again_s: float | None = None  # when to try again to get a lease
+        self._lacking = ""  # why not now
         self._told: set[int] = set()  # leftovers
         self._warned = False  # that the input isn't the one that the joblog is of
 
@@ -124,10 +129,15 @@ class Pipe:
             self._clock.now_s(),
             self._leases.cards,
             self._running.values(),
-            () if self._crowded else self._intake.waiting,
+            () if self._crowded or self._is_to_wait() else self._intake.waiting,
             self._last_start_s,
             self._ending.phase,
         )
+
+    def _is_to_wait(self) -> bool:
+        if self._again_s is not None and self._clock.now_s() >= self._again_s:
+            self._again_s = None
+        return self._again_s is not None
 
     def _over(self) -> bool:
         if self._running:
@@ -155,6 +165,8 @@ class Pipe:
         limits_s = [] if wake_s is None else [wake_s - self._clock.now_s()]
         if self._leases.look_again_s is not None:
             limits_s.append(self._leases.look_again_s)
+        if self._again_s is not None:
+            limits_s.append(max(0.0, self._again_s - self._clock.now_s()))
         if self._exits:
             limits_s.append(_TREE_CHECK_S)
         if self._memory is not None:
@@ -168,6 +180,8 @@ class Pipe:
     def _look_at_leases(self) -> None:
         try:
             self._leases.look()
+        except PassingError as error:
+            self._wait_a_while(error)
         except SgsError as error:
             self._give_up(str(error))
 
@@ -202,9 +216,14 @@ class Pipe:
         except HopelessError as error:
             self._reject(hold, str(error))
             return False
+        except PassingError as error:
+            self._wait_a_while(error)
+            return False
         except SgsError as error:
             self._give_up(str(error))
             return False
+        for remark in self._leases.remarks():
+            self._report(Notice(remark))
         if news:
             self._report(Notice(f"waiting: {news}"))
         return news is None
@@ -231,10 +250,22 @@ class Pipe:
 
     def _lease(self, start: Start) -> Lease | None:
         try:
-            return self._leases.take(start)
+            lease = self._leases.take(start)
+        except PassingError as error:
+            self._wait_a_while(error)
+            return None
         except SgsError as error:
             self._give_up(str(error))
             return None
+        self._lacking = ""
+        return lease
+
+    def _wait_a_while(self, error: PassingError) -> None:
+        """No list ends for what another user can take away for a while; it is told once."""
+        self._again_s = self._clock.now_s() + _TRY_AGAIN_S
+        if str(error) != self._lacking:
+            self._lacking = str(error)
+            self._report(Notice(f"{error}; waiting until that is over"))
 
     def _could_not_start(self, job: Job, error: OSError | SgsError) -> bool:
         if isinstance(error, SgsError):

@@ -27,6 +27,8 @@ class Lineage(NamedTuple):
 
     pids: tuple[int, ...] = ()  #: itself and its parents; empty if it is gone
     session: int | None = None
+    user: str = ""  #: whose the process is
+    start_ticks: int = 0  #: when it was started, since boot
 
 
 Ancestors = Callable[[int], Lineage]
@@ -58,12 +60,19 @@ def belongs(process: GpuProcess, lease: LeaseRecord, ancestors: Ancestors) -> bo
 
     It is if the holder is the process itself, one of its parents, or the leader of its session:
     not if it was merely started from the same terminal. Where the holder is gone, the lease lives
-    by some descendant of it: any process of that user will do.
+    by some descendant of it: any process of that user will do. A process of somebody else, or one
+    that has the holder's number by now, is no holder, whatever the lease says.
     """
     own, holder = ancestors(process.pid), ancestors(lease.pid)
-    if not holder.pids:
+    if not _is_holder(holder, lease):
         return process.user == lease.user
     return lease.pid in own.pids or own.session == lease.pid
+
+
+def _is_holder(found: Lineage, lease: LeaseRecord) -> bool:
+    """Whether what has the pid now is who took the lease; root's may have become anybody."""
+    same_user = lease.uid == 0 or found.user == lease.user
+    return bool(found.pids) and same_user and lease.start_ticks in (0, found.start_ticks)
 
 
 def strangers(

@@ -102,6 +102,7 @@ class Leases(Protocol):
         """The lease for a job; None if others were faster: then `cards` says what they have.
 
         Raises:
+            PassingError: something is lacking for now.
             SgsError: leases can't be had at all.
         """
         ...
@@ -112,6 +113,10 @@ class Leases(Protocol):
 
     def fault(self, gpus: Sequence[str]) -> str | None:
         """Why one of these GPUs can't be used any more; None if they are well, or nobody knows."""
+        ...
+
+    def remarks(self) -> Sequence[str]:
+        """What the user should know by now, each once."""
         ...
 
     def settle(self, hold: Hold | None) -> str | None:

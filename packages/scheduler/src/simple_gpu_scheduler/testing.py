@@ -201,6 +201,10 @@ class FreeLeases:
         """All cards are well."""
         return None
 
+    def remarks(self) -> Sequence[str]:
+        """Nothing is odd here."""
+        return ()
+
     def settle(self, hold: Hold | None) -> str | None:
         """Nobody is in the way."""
         return None

@@ -65,6 +65,14 @@ class MemoryBook:
         with self._machine.lock:
             yield
 
+    def confirm(self) -> bool:
+        """Nobody else could."""
+        return self.is_unchanged()
+
+    def remarks(self) -> list[str]:
+        """Nothing is odd here."""
+        return []
+
     def add_lease(self, want: Want, kind: str, parent: str | None = None) -> Held | None:
         """Add a lease on all of `want.gpus`; None if the parent is over."""
         tokens = {one.token for one in self._machine.leases.values()}

@@ -55,7 +55,7 @@ def test_everybody_may_read_who_has_what_but_not_the_command(machine: Machine) -
     assert path.stat().st_mode & 0o777 == 0o644
     assert set(json.loads(path.read_text().splitlines()[0])) == {
         *["version", "id", "uid", "user", "pid", "kind", "since_s"],
-        *["gpus", "units", "memory_mib", "parent", "numbers"],
+        *["gpus", "units", "memory_mib", "parent", "numbers", "start_ticks"],
     }
     let_go(program)
     assert live_leases(str(machine.leases)) == []

@@ -185,12 +185,26 @@ def test_a_share_within_a_share_is_that_part_of_it() -> None:
 def test_those_within_one_lease_wait_for_each_other() -> None:
     outer = lease("outer", "a", "b")
     sibling = lease("x", "a", parent="outer:0")
-    waits = ticket(1, "a", "b", number=2)._replace(inside="outer:0")
+    waits = ticket(1, "a", "b", number=2)._replace(inside="outer:0", uid=1000)
     found = units(taken([outer, sibling], [waits], inside="outer:0"))
     assert found == {"a": 2 * GPU_UNITS, "b": GPU_UNITS}
     assert units(taken([outer, sibling], [waits])) == {"a": GPU_UNITS, "b": GPU_UNITS}, "held"
     outsider = ticket(1, "a", "b", "c", number=2)
     assert units(taken([outer], [outsider], inside="outer:0")) == {"c": GPU_UNITS}
+    pretender = waits._replace(uid=1001)
+    assert units(taken([outer], [pretender], inside="outer:0")) == {}, "he says so, no more"
+
+
+def test_nobody_else_has_a_part_of_our_lease_whatever_his_own_says() -> None:
+    outer, strange = lease("outer", "a"), lease("x", "a", parent="gone:0")
+    assert units(taken([outer, strange], inside="outer:0")) == {"a": GPU_UNITS}, (
+        "an orphan of ours"
+    )
+    for uid, found in ((1001, {}), (0, {"a": GPU_UNITS})):
+        theirs = strange._replace(uid=uid)
+        assert units(taken([outer, theirs], inside="outer:0")) == found
+        theirs = theirs._replace(parent="outer:0")
+        assert units(taken([outer, theirs], inside="outer:0")) == found
 
 
 def test_ancestors_end_where_one_is_over() -> None:
@@ -244,6 +258,7 @@ records = st.builds(
     parent=st.none() | names,
     numbers=st.lists(names, max_size=3).map(tuple),
     turn=st.integers(0, 10**9),
+    start_ticks=st.integers(0, 2**60),
 )
 wants = st.builds(
     Want,

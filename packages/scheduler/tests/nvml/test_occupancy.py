@@ -23,13 +23,13 @@ def lease(
 #: 10 is a scheduler in session 9; 11 its job, with a child 12; 13 was started from the terminal
 #: of 10; 14 leads a session (a shell), and left 15 in it.
 FAMILY = {
-    10: Lineage((10, 9, 1), 9),
-    11: Lineage((11, 10, 9, 1), 11),
-    12: Lineage((12, 11, 10, 9, 1), 11),
-    13: Lineage((13, 1), 9),
-    14: Lineage((14, 1), 14),
-    15: Lineage((15, 1), 14),
-    20: Lineage((20, 1), 20),
+    10: Lineage((10, 9, 1), 9, "anna"),
+    11: Lineage((11, 10, 9, 1), 11, "anna"),
+    12: Lineage((12, 11, 10, 9, 1), 11, "anna"),
+    13: Lineage((13, 1), 9, "anna"),
+    14: Lineage((14, 1), 14, "anna"),
+    15: Lineage((15, 1), 14, "anna"),
+    20: Lineage((20, 1), 20, "anna"),
 }
 
 

@@ -50,6 +50,8 @@ def _acquire(
     policy = PipePolicy(order="fifo" if job.memory_mib is None else "best-fit")
     while True:
         decided = plan(Snapshot(time.monotonic(), holder.cards, (), [job]), policy)
+        for remark in holder.remarks():
+            tell(remark)
         if decided.starts:
             lease = holder.take(decided.starts[0])
             if lease is not None:

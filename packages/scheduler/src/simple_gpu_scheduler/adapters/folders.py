@@ -13,10 +13,9 @@ from __future__ import annotations
 import errno
 import functools
 import os
-import secrets
 import shlex
 import stat
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 
 from simple_gpu_scheduler.adapters.output import write_whole
@@ -132,7 +131,7 @@ class Folder:
         Raises:
             OSError: it can't be written; what was there stays.
         """
-        hidden = f"{name}.{secrets.token_hex(8)}"  # nobody can have put something there before
+        hidden = f"{name}.{os.urandom(8).hex()}"  # nobody can have put something there before
         fd = self.create(hidden, mode)
         try:
             try:
@@ -196,17 +195,40 @@ def open_folder(path: str) -> Folder:
     return Folder(path, os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
 
 
-def open_firm(path: str, *, trusted: Collection[int] = ()) -> Folder:
-    """Open a folder above which all is firm; it itself may be anybody's.
+def open_shared(path: str, *, make: Callable[[str, int], None] | None = None) -> Folder:
+    """Open a folder that is no link and may be anybody's; all above it is firm.
+
+    Who owns the folder may own those above it as well: what is in it depends on him anyway.
 
     Args:
-        trusted: users who may own folders above, beside root and us.
+        make: makes it if it isn't there, by its name and the descriptor of the folder above.
 
     Raises:
         UnsafeError: somebody else can put another folder in its place.
-        OSError: it isn't there, or can't be opened.
+        OSError: it isn't there, or can't be made or opened.
     """
-    return _reopened(path, _Walk(path, trusted).end())
+    above, name = os.path.split(path)
+    walk = _Walk(above, _owner(path))
+    parent = walk.end()
+    try:
+        walk.require_firm(above, parent)
+        try:
+            fd = _opened(path, name or ".", _FOLDER, 0, parent)
+        except FileNotFoundError:
+            if make is None:
+                raise
+            make(name, parent)
+            fd = _opened(path, name, _FOLDER, 0, parent)
+    finally:
+        os.close(parent)
+    return Folder(path, fd)
+
+
+def _owner(path: str) -> tuple[int, ...]:
+    try:
+        return (os.lstat(path).st_uid,)
+    except OSError:
+        return ()
 
 
 def open_private(path: str, *, above: str, make: bool = True) -> Folder:
@@ -394,7 +416,7 @@ def _opened(path: str, name: str, flags: int, mode: int, dir_fd: int) -> int:
         return os.open(name, flags, mode, dir_fd=dir_fd)
     except OSError as error:
         if _is_link(name, dir_fd):
-            raise UnsafeError(f"{path} is a link; expected none") from None
+            raise UnsafeError(f"{path} is a symbolic link; expected none") from None
         raise OSError(error.errno, error.strerror, path) from None
 
 

@@ -32,17 +32,19 @@ def gpu_process(pid: int, memory_mib: int | None) -> GpuProcess:
 def lineage(pid: int) -> Lineage:
     """The process, its parents up to init, and its session; no pids at all if it is gone."""
     pids: list[int] = []
-    session: int | None = None
+    session, started = None, 0
     one = pid
     while one > 0 and len(pids) < _MOST_ANCESTORS:
         stat = _read(f"/proc/{one}/stat")
         if not stat:
             break
         fields = _fields(stat)
-        session = int(fields[3]) if one == pid else session
+        if one == pid:
+            session, started = int(fields[3]), int(fields[19])
         pids.append(one)
         one = int(fields[1])
-    return Lineage(tuple(pids), session)
+    uid = _uid(_read(f"/proc/{pid}/status")) if pids else None
+    return Lineage(tuple(pids), session, "" if uid is None else user_name(uid), started)
 
 
 def _uid(status: bytes) -> int | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import _thread
+import errno
 import os
 import stat
 from collections.abc import Mapping
 
+from simple_gpu_scheduler.adapters.folders import Folder, UnsafeError, open_shared
 from simple_gpu_scheduler.adapters.users import user_name
 from simple_gpu_scheduler.errors import SgsError, UsageError
 
@@ -42,53 +44,59 @@ def lease_dir(environ: Mapping[str, str] = os.environ) -> str:
     return os.path.join("/tmp", _NAME)
 
 
-def open_lease_dir(path: str) -> None:
-    """Create the directory if need be, and see that leases in it would mean something.
+def open_lease_dir(path: str, *, make: bool = True) -> Folder:
+    """Open the directory, made if need be, and see that leases in it would mean something.
 
     Raises:
         SgsError: it can't be created or written, isn't a directory, or others could remove leases.
     """
-    _create(path)
-    reason = _unusable(path)
-    if reason:
-        raise SgsError(
-            f"no GPU can be leased: {path} {reason}; expected a directory with mode 1777 that "
-            f"all users of this machine share (name another one by {VARIABLE})"
-        )
-
-
-def _create(path: str) -> None:
-    if os.path.isdir(path):
-        return
-    with _umask_lock:
-        _create_for_all(path)
-
-
-def _create_for_all(path: str) -> None:
-    umask = os.umask(0)  # in one step: nobody must meet a directory that is not yet open to all
     try:
-        os.mkdir(path, _OPEN_TO_ALL)
-    except FileExistsError:
-        pass
+        return _usable(path, make=make)
+    except UnsafeError as error:
+        reason = str(error)
     except OSError as error:
-        raise SgsError(
-            f"no GPU can be leased: {path} can't be created ({error.strerror}); create it with "
-            f"mode 1777, or name another directory by {VARIABLE}"
-        ) from None
-    finally:
-        os.umask(umask)
+        reason = _why_not(path, error)
+    raise SgsError(
+        f"no GPU can be leased: {reason}; expected a directory with mode 1777 that all users of "
+        f"this machine share (name another one by {VARIABLE})"
+    )
 
 
-def _unusable(path: str) -> str:
-    """Why leases can't be kept there; empty if they can."""
+def _why_not(path: str, error: OSError) -> str:
+    if error.filename != path or error.errno == errno.ENOENT:
+        return f"{path} can't be created ({error.strerror})"
+    if error.errno == errno.ENOTDIR:
+        return f"{path} is no directory"
     status = os.lstat(path)
-    if stat.S_ISLNK(status.st_mode):
-        return "is a symbolic link, which others may not follow"
-    if not stat.S_ISDIR(status.st_mode):
-        return "is no directory"
-    if os.statvfs(path).f_flag & os.ST_RDONLY:
+    return f"{path} belongs to {user_name(status.st_uid)} and can't be opened ({error.strerror})"
+
+
+def _usable(path: str, *, make: bool) -> Folder:
+    folder = open_shared(path, make=_create_for_all if make else None)
+    reason = _unusable(folder)
+    if reason:
+        folder.close()
+        raise UnsafeError(f"{path} {reason}")
+    return folder
+
+
+def _create_for_all(name: str, parent: int) -> None:
+    with _umask_lock:
+        umask = os.umask(0)  # in one step: nobody must meet one that is not yet open to all
+        try:
+            os.mkdir(name, _OPEN_TO_ALL, dir_fd=parent)
+        except FileExistsError:
+            pass
+        finally:
+            os.umask(umask)
+
+
+def _unusable(folder: Folder) -> str:
+    """Why leases can't be kept there; empty if they can."""
+    status, here = os.fstat(folder.fd), f"/proc/self/fd/{folder.fd}"
+    if os.fstatvfs(folder.fd).f_flag & os.ST_RDONLY:
         return "is on a file system that can only be read"
-    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+    if not os.access(here, os.R_OK | os.W_OK | os.X_OK):
         return f"belongs to {user_name(status.st_uid)} and can't be written by {user_name()}"
     if status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX:
         return "lacks the sticky bit, so that others could remove leases"

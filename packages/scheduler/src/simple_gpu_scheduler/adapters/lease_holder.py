@@ -130,10 +130,28 @@ class LeaseHolder:
             if held is None:  # the lease that we were in is over
                 self._view.look_at_leases(*self._ours())
                 return None
+            if not self._is_alone_with(held, start):
+                return None
             self._held[job.seq] = own = _Own(start, held, self._now_s())
         if self._ticket is None or _is_for(self._ticket[1].want, job):
             self._withdraw()  # served: if another job has to wait, it does so behind the others
         return own
+
+    def _is_alone_with(self, held: Held, start: Start) -> bool:
+        """True if nobody has added a lease meanwhile that ours doesn't fit beside."""
+        if self._book.confirm():
+            return True
+        own, ticket, busy = self._ours()
+        self._view.look_at_leases({*own, held.lease.id}, ticket, busy)
+        if self._fits(start):
+            return True
+        self._book.release(held)
+        self._view.look_at_leases(own, ticket, busy)
+        return False
+
+    def remarks(self) -> list[str]:
+        """What the user should know; see `ports.Leases`."""
+        return self._book.remarks()
 
     def _fits(self, start: Start) -> bool:
         """True if others leave enough, and so do our own jobs."""

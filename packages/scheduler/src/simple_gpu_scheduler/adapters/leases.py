@@ -1,9 +1,10 @@
 """Leases as locked files: no daemon, no root, any number of users.
 
-A lease is a small file on which flock(2) holds an exclusive lock; it lives as long as the lock.
+A lease is a small file on which its owner's processes hold a lock; it lives as long as the lock.
 The job inherits the descriptor, so the kernel itself ends the lease when the last process that
 holds it is gone, whoever crashed before. The directory itself is locked while one allocator reads
-all leases and adds its own.
+all leases and adds its own. As anybody can lock it, no safety comes of that: who adds a lease
+looks again afterwards, and takes it back if somebody else has added one meanwhile.
 
 Users of one machine can delay each other, but nobody can remove or change a file of another user,
 and what a file says of its owner is not believed: the file system tells that.
@@ -18,14 +19,8 @@ from contextlib import contextmanager, suppress
 
 from simple_gpu_scheduler.adapters.directory_lock import PATIENCE_S, DirectoryLock
 from simple_gpu_scheduler.adapters.lease_dir import lease_dir, open_lease_dir
-from simple_gpu_scheduler.adapters.lease_files import (
-    Listing,
-    add_file,
-    end_file,
-    live_files,
-    sweep,
-)
-from simple_gpu_scheduler.adapters.process_tree import is_stopped
+from simple_gpu_scheduler.adapters.lease_files import LeaseFiles, LiveFile
+from simple_gpu_scheduler.adapters.process_tree import is_stopped, start_ticks
 from simple_gpu_scheduler.adapters.users import user_name
 from simple_gpu_scheduler.lease_format import (
     Read,
@@ -50,38 +45,37 @@ class LeaseDir:
         """Open the directory, $SGS_LEASE_DIR or the machine's.
 
         Args:
-            patience_s: how long to wait for one who allocates and doesn't end.
+            patience_s: how long to wait for one who has the directory locked.
 
         Raises:
             SgsError: leases can't be kept there.
         """
         self.path = lease_dir() if path is None else path
-        open_lease_dir(self.path)
+        self._files = LeaseFiles(self.path, open_lease_dir)
         self.uid = os.geteuid()
-        self._count = 0
-        self._listing = Listing(self.path)
         self._names: frozenset[str] = frozenset()  # as last listed, and of these
         self._leases: frozenset[str] = frozenset()
         self._tickets: frozenset[str] = frozenset()
         self._seen: frozenset[str] = frozenset()  # those when the leases were last read
-        self._lock = DirectoryLock(self.path, patience_s)
+        self._lock = DirectoryLock(self._files, patience_s)
         self._alone = False  # nobody else adds a file meanwhile
+        self._start = (0, 0)  # our pid, and when it was started
 
     def restore(self) -> None:
         """See `lease_ports.LeaseBook`."""
         if not os.path.isdir(self.path):
-            open_lease_dir(self.path)
+            open_lease_dir(self.path).close()
 
     def leases(self) -> list[LeaseRecord]:
         """All that live now; see `lease_ports.LeaseBook`."""
         self._look()
         self._seen = self._leases
-        return _live(self.path, self._seen, _LEASE, read_lease)
+        return _records(self._files, self._seen, _LEASE, read_lease)
 
     def tickets(self) -> list[Ticket]:
         """All who wait and aren't stopped; see `lease_ports.LeaseBook`."""
         self._look()
-        found = _live(self.path, self._tickets, _TICKET, read_ticket)
+        found = _records(self._files, self._tickets, _TICKET, read_ticket)
         return [one for one in found if not is_stopped(one.pid)]
 
     def somebody_waits(self, besides: str | None = None) -> bool:
@@ -95,10 +89,10 @@ class LeaseDir:
         return self._leases == self._seen
 
     def _look(self) -> None:
-        """See which files there are; while we allocate there come no others."""
+        """See which files there are; while we alone allocate there come no others."""
         if self._alone:
             return
-        names = self._listing.names()
+        names = self._files.names()
         if names is not self._names:
             self._names = names
             self._leases = frozenset(name for name in names if name.endswith(_LEASE))
@@ -109,16 +103,26 @@ class LeaseDir:
         """See `lease_ports.LeaseBook`."""
         with self._lock:
             self._look()
-            sweep(self.path, self._names)
-            self._alone = True
+            self._files.sweep(self._names)
+            self._alone = self._lock.is_held
             try:
                 yield
             finally:
                 self._alone = False
 
+    def confirm(self) -> bool:
+        """See `lease_ports.LeaseBook`."""
+        self._alone = False
+        return self.is_unchanged()
+
+    def remarks(self) -> list[str]:
+        """See `lease_ports.LeaseBook`."""
+        remarks, self._lock.remarks = self._lock.remarks, []
+        return remarks
+
     def add_lease(self, want: Want, kind: str, parent: str | None = None) -> Held | None:
         """See `lease_ports.LeaseBook`."""
-        name, now_s = self._new_id(), max(0.0, round(time.time(), 3))  # as `lease_format` reads it
+        name, now_s = _new_id(), max(0.0, round(time.time(), 3))  # as `lease_format` reads it
         record = LeaseRecord(
             id=name,
             uid=self.uid,
@@ -131,9 +135,10 @@ class LeaseDir:
             memory_mib=want.memory_mib,
             parent=parent,
             numbers=want.numbers,
+            start_ticks=self._own_start_ticks(),
         )
         content = lease_content(record)
-        fd = add_file(self.path, name, _LEASE, content)
+        fd = self._files.add(name, _LEASE, content)
         self._leases |= {name + _LEASE}
         self._seen |= {name + _LEASE}  # what we ourselves add or remove is no news
         path = os.path.join(self.path, name + _LEASE)
@@ -143,6 +148,12 @@ class LeaseDir:
             self.release(held)
             return None
         return held
+
+    def _own_start_ticks(self) -> int:
+        pid = os.getpid()
+        if self._start[0] != pid:
+            self._start = pid, start_ticks(pid) or 0
+        return self._start[1]
 
     def pass_on(self, held: Held, besides: str | None = None) -> Held | None:
         """See `lease_ports.LeaseBook`.
@@ -168,10 +179,10 @@ class LeaseDir:
         self, want: Want, since_ns: int | None = None, inside: str | None = None
     ) -> tuple[Held, Ticket]:
         """See `lease_ports.LeaseBook`."""
-        name = self._new_id()
+        name = _new_id()
         since_ns = time.monotonic_ns() if since_ns is None else since_ns
         ticket = Ticket(name, self.uid, user_name(self.uid), os.getpid(), since_ns, want, inside)
-        fd = add_file(self.path, name, _TICKET, ticket_content(ticket))
+        fd = self._files.add(name, _TICKET, ticket_content(ticket))
         self._tickets |= {name + _TICKET}
         path = os.path.join(self.path, name + _TICKET)
         return Held(Lease(name, fd), path, os.getpid()), ticket
@@ -182,21 +193,23 @@ class LeaseDir:
             with suppress(OSError):
                 os.close(held.lease.fd)
             return
-        end_file(held.lease.fd, held.path)
-        self._seen -= {os.path.basename(held.path)}
+        name = os.path.basename(held.path)
+        self._files.end(held.lease.fd, name)
+        self._seen -= {name}
 
     def watch(self) -> int | None:
         """See `lease_ports.LeaseBook`."""
         from simple_gpu_scheduler.adapters import inotify  # costs time, and few ever wait
 
         try:
-            return inotify.watch_ends((self.path,))
+            return inotify.watch_ends((f"/proc/self/fd/{self._files.folder.fd}",))
         except OSError:
             return None
 
-    def _new_id(self) -> str:
-        self._count += 1
-        return f"{os.getpid()}-{time.time_ns():x}-{self._count}"
+
+def _new_id() -> str:
+    """A name that nobody can have guessed, and put something there."""
+    return f"{os.getpid()}-{os.urandom(8).hex()}"
 
 
 def live_leases(directory: str) -> list[LeaseRecord]:
@@ -205,14 +218,28 @@ def live_leases(directory: str) -> list[LeaseRecord]:
     Raises:
         SgsError: it can't be read.
     """
-    if not os.path.exists(directory):
+    if not os.path.lexists(directory):
         return []
-    return _live(directory, Listing(directory).names(), _LEASE, read_lease)
+    files = LeaseFiles(directory, lambda path: open_lease_dir(path, make=False))
+    return _records(files, files.names(), _LEASE, read_lease)
 
 
-def _live(folder: str, names: Iterable[str], ending: str, read: Read[Record]) -> list[Record]:
+def _records(
+    files: LeaseFiles, names: Iterable[str], ending: str, read: Read[Record]
+) -> list[Record]:
     found: list[Record] = []
-    for one in live_files(folder, names, ending):
-        with suppress(ValueError):  # somebody has put it there; it is no lease
+    for one in _without_doubles(files.live(names, ending)):
+        try:
             found.append(read(one.name, one.uid, user_name(one.uid), one.content))
+        except ValueError:  # somebody has put it there; it is no lease
+            files.pass_over(one.name + ending)
     return found
+
+
+def _without_doubles(files: Iterable[LiveFile]) -> Iterable[LiveFile]:
+    """Each file once: anybody may have given another user's file a second name (link(2))."""
+    found: dict[int, LiveFile] = {}
+    for one in files:
+        if one.inode not in found or f'"id": "{one.name}"'.encode() in one.content:
+            found[one.inode] = one
+    return found.values()

@@ -114,6 +114,8 @@ class QueueServer:
                 step("ordered")
             if taken:
                 self._started_s = time.monotonic()
+            for remark in self._leases.remarks():
+                self._say(remark)
             wake_s = self._stop_what_is_due(decided)
             if all_taken and self._settle(decided.hold) and not self._news:
                 return wake_s

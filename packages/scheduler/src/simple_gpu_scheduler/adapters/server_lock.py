@@ -1,25 +1,22 @@
 """One server for each queue: its lock, and what stands in the locked file about it.
 
-The lock is one of an open file description (fcntl(2), F_OFD_SETLK): it goes with its process,
-however that ends, and who only asks for it never holds it, so that nobody is kept from becoming
-the server by those who look whether there is one.
+The lock goes with its process, however that ends, and who only asks for it never holds it
+(`own_locks`), so that nobody is kept from becoming the server by those who look whether there is
+one.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import struct
 import time
 from typing import Any
 
-from simple_gpu_scheduler.adapters import process_tree
+from simple_gpu_scheduler.adapters import own_locks, process_tree
 from simple_gpu_scheduler.errors import SgsError
 
 NAME = "server.lock"
 
-_FLOCK = struct.Struct("hhqqi")  # struct flock: type, whence, start, length, pid
 _PATIENCE_S = 10.0
 _LOOK_AGAIN_S = 0.005
 
@@ -84,9 +81,7 @@ def _look(folder: str) -> tuple[bool, dict[str, Any] | None]:
     except FileNotFoundError:
         return False, None
     try:
-        asked = _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
-        kind = _FLOCK.unpack(fcntl.fcntl(fd, fcntl.F_OFD_GETLK, asked))[0]
-        return (False, None) if kind == fcntl.F_UNLCK else (True, _read(fd))
+        return (True, _read(fd)) if own_locks.is_locked(fd) else (False, None)
     except OSError:
         return False, None
     finally:
@@ -95,15 +90,12 @@ def _look(folder: str) -> tuple[bool, dict[str, Any] | None]:
 
 def _take(fd: int, folder: str) -> bool:
     try:
-        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
-    except (BlockingIOError, PermissionError):  # EAGAIN or EACCES
-        return False
+        return own_locks.lock(fd)
     except OSError as error:
         raise SgsError(
             f"the queue can't be served: the file system of {folder} has no locks "
             f"({error.strerror}); name another directory by SGS_STATE_DIR"
         ) from None
-    return True
 
 
 def _read(fd: int) -> dict[str, Any] | None:
