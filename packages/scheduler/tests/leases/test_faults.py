@@ -6,6 +6,7 @@ would find a card that somebody else occupies.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import signal
@@ -17,6 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
+from simple_gpu_scheduler.adapters.leases import LeaseDir
 
 from .conftest import BOUND_S, Machine, as_user, wait_until
 
@@ -57,6 +60,7 @@ def descendants(root: int) -> list[int]:
     return found
 
 
+@pytest.mark.parametrize("locked_by_others", [False, True], ids=["", "locked by others"])
 @pytest.mark.parametrize(
     "uids",
     [
@@ -72,11 +76,18 @@ def descendants(root: int) -> list[int]:
     ids=["one user", "three users"],
 )
 def test_no_card_is_double_used_whoever_is_killed(
-    machine: Machine, uids: list[int | None], tmp_path: Path
+    machine: Machine, uids: list[int | None], tmp_path: Path, locked_by_others: bool
 ) -> None:
-    """50 allocators on 8 cards; every few milliseconds one process of theirs is killed."""
+    """50 allocators on 8 cards; every few milliseconds one process of theirs is killed.
+
+    Also while somebody keeps the directory locked, so that all of them allocate at once.
+    """
     rng = random.Random(7)
     open_to_all(tmp_path)
+    LeaseDir(str(machine.leases))
+    lock = os.open(machine.leases, os.O_RDONLY)
+    if locked_by_others:
+        fcntl.flock(lock, fcntl.LOCK_SH)
     programs = [
         subprocess.Popen(
             as_user(uids[number % len(uids)], allocator(number, machine)),
@@ -103,6 +114,7 @@ def test_no_card_is_double_used_whoever_is_killed(
     assert [line for line in log if line != "ok"] == []
     assert len(log) > 20
     assert killed > 5
+    os.close(lock)
     done = machine.run("sgs", "lease", "--on", CARDS, "--no-wait", "--", "true")
     assert (done.returncode, done.stderr) == (0, "")
 

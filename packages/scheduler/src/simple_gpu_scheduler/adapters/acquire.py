@@ -50,16 +50,18 @@ def _acquire(
     policy = PipePolicy(order="fifo" if job.memory_mib is None else "best-fit")
     while True:
         decided = plan(Snapshot(time.monotonic(), holder.cards, (), [job]), policy)
-        for remark in holder.remarks():
-            tell(remark)
         if decided.starts:
             lease = holder.take(decided.starts[0])
+            for remark in holder.remarks():
+                tell(remark)
             if lease is not None:
                 holder.settle(None)
                 return decided.starts[0].gpus, lease
             continue
         assert decided.hold is not None
         news = holder.settle(decided.hold)
+        for remark in holder.remarks():
+            tell(remark)
         left_s = None if until_s is None else until_s - time.monotonic()
         if left_s is not None and left_s <= 0:
             raise GpusBusyError(holder.reasons() or explain(decided.hold))
