@@ -41,6 +41,7 @@ LAYERS = [
         "memory_care",
         "lease_format",
         "lease_ports",
+        "patience",
     ],
     ["loop", "results", "sim"],
     ["adapters", "testing", "testing_devices", "testing_leases"],

@@ -70,6 +70,14 @@ class Taken(NamedTuple):
     memory_mib: int = 0
 
 
+class Promise(NamedTuple):
+    """What a waiter will get once it is free."""
+
+    ticket: Ticket
+    gpus: tuple[str, ...]  #: keys
+    is_due: bool  #: leases and those before him leave him all of it now
+
+
 def token(lease_id: str, turn: int) -> str:
     """One job's part of a lease's life."""
     return f"{lease_id}:{turn}"
@@ -137,23 +145,55 @@ def taken(
         inside: the token of the lease that we are in.
         sizes_mib: what leases may have of each card together, where that is known.
     """
-    theirs: dict[str, Taken] = {}
-    everybody: dict[str, Taken] = {}
-    by_token = {lease.token: lease for lease in leases}
-    enclosing = by_token.get(inside) if inside is not None else None
-    own = set() if enclosing is None else set(enclosing.gpus)
-    for token_, lease in by_token.items():
-        for gpu in _counted(lease, by_token, own, inside):
-            part = _part(lease.units, enclosing) if gpu in own else lease.units
-            _add(everybody, gpu, part, lease.memory_mib)
-            if token_ not in ours:
-                _add(theirs, gpu, part, lease.memory_mib)
-    for ticket in tickets:
-        closed = _closed_to(ticket, by_token, own, inside)
-        for gpu in _promised(ticket.want, everybody, closed, sizes_mib or {}):
-            _add(everybody, gpu, ticket.want.units, ticket.want.memory_mib)
-            _add(theirs, gpu, ticket.want.units, ticket.want.memory_mib)
+    theirs = _held(leases, inside, besides=ours)
+    for one in promises(leases, tickets, inside=inside, sizes_mib=sizes_mib):
+        for gpu in one.gpus:
+            _add(theirs, gpu, one.ticket.want.units, one.ticket.want.memory_mib)
     return theirs
+
+
+def promises(
+    leases: Sequence[LeaseRecord],
+    tickets: Iterable[Ticket],
+    *,
+    inside: str | None = None,
+    sizes_mib: Mapping[str, int] | None = None,
+) -> list[Promise]:
+    """What those who wait before us will get, see `taken`."""
+    everybody, sizes = _held(leases, inside), sizes_mib or {}
+    by_token = {lease.token: lease for lease in leases}
+    own = _own_gpus(by_token, inside)
+    found: list[Promise] = []
+    for ticket in tickets:
+        want = ticket.want
+        gpus = _promised(want, everybody, _closed_to(ticket, by_token, own, inside), sizes)
+        due = len(gpus) == want.number and all(
+            _lack(want, everybody, sizes, gpu)[0] == 0 for gpu in gpus
+        )
+        found.append(Promise(ticket, tuple(gpus), due))
+        for gpu in gpus:
+            _add(everybody, gpu, want.units, want.memory_mib)
+    return found
+
+
+def _held(
+    leases: Sequence[LeaseRecord], inside: str | None, besides: Container[str] = ()
+) -> dict[str, Taken]:
+    """What leases have of each card; see `taken`."""
+    by_token = {lease.token: lease for lease in leases}
+    own, enclosing = _own_gpus(by_token, inside), by_token.get(inside or "")
+    found: dict[str, Taken] = {}
+    for token_, lease in by_token.items():
+        if token_ not in besides:
+            for gpu in _counted(lease, by_token, own, inside):
+                part = _part(lease.units, enclosing) if gpu in own else lease.units
+                _add(found, gpu, part, lease.memory_mib)
+    return found
+
+
+def _own_gpus(by_token: Mapping[str, LeaseRecord], inside: str | None) -> set[str]:
+    enclosing = by_token.get(inside or "")
+    return set() if enclosing is None else set(enclosing.gpus)
 
 
 def _part(units: int, enclosing: LeaseRecord | None) -> int:
@@ -224,16 +264,21 @@ def _promised(
     that of the others can't fall below it but by ends of jobs, too.
     """
 
-    def lack(gpu: str) -> tuple[float, float]:
-        used = found.get(gpu, Taken())
-        units = (used.units + want.units) / GPU_UNITS - 1
-        size_mib = sizes_mib.get(gpu, 0)
-        if want.memory_mib is None or not size_mib:
-            return max(0.0, units), units
-        memory = (used.memory_mib + want.memory_mib) / size_mib - 1
-        return max(0.0, units, memory), max(units, memory)
+    usable = [gpu for gpu in want.gpus if gpu not in closed]
+    return sorted(usable, key=lambda gpu: _lack(want, found, sizes_mib, gpu))[: want.number]
 
-    return sorted((gpu for gpu in want.gpus if gpu not in closed), key=lack)[: want.number]
+
+def _lack(
+    want: Want, found: Mapping[str, Taken], sizes_mib: Mapping[str, int], gpu: str
+) -> tuple[float, float]:
+    """What a card lacks of room for a waiter, as a part of the card; then how full it would be."""
+    used = found.get(gpu, Taken())
+    units = (used.units + want.units) / GPU_UNITS - 1
+    size_mib = sizes_mib.get(gpu, 0)
+    if want.memory_mib is None or not size_mib:
+        return max(0.0, units), units
+    memory = (used.memory_mib + want.memory_mib) / size_mib - 1
+    return max(0.0, units, memory), max(units, memory)
 
 
 def beyond_capacity(leases: Sequence[LeaseRecord]) -> list[str]:

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import ALICE, BOB, CAROL, People, needs_root, wait_until
+from simple_gpu_scheduler.job import GPU_UNITS
+
+from .conftest import ALICE, BOB, BOUND_S, CAROL, People, needs_root, wait_until
 
 pytestmark = needs_root
 
@@ -28,11 +30,11 @@ for name in sys.argv[2:]:
     fds.append(os.open(path, os.O_RDWR | os.O_CREAT, 0o644))
 def again():
     for fd in fds:
-        try:
-            fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-            fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-        except OSError:
-            pass  # somebody has it open just now
+        for how in (fcntl.F_UNLCK, fcntl.F_WRLCK):
+            try:
+                fcntl.fcntl(fd, fcntl.F_SETLEASE, how)
+            except OSError:
+                pass  # there was none, or somebody has it open just now
 again()
 print(flush=True)
 while True:
@@ -78,6 +80,9 @@ def test_a_file_that_can_not_be_opened_at_once_stops_nobody(people: People, kern
     assert people.run(ALICE, "sgs", "server", "start", "--gpus", "0").returncode == 0
     assert people.run(ALICE, "sgs", "submit", "--", "true").stdout == "1\n"
     assert people.run(ALICE, "sgs", "wait", "1").returncode == 0
+    with pytest.raises(BlockingIOError):
+        while True:  # mostly it is leased; the attack is one
+            os.close(os.open(people.leases / "x.lease", os.O_RDONLY | os.O_NONBLOCK))
     assert attacker.poll() is None
 
 
@@ -414,3 +419,43 @@ def _may_lock(fd: int) -> bool:
         return False
     fcntl.flock(fd, fcntl.LOCK_UN)
     return True
+
+
+#: Tickets of a program that waits for all GPUs since the machine was started, and takes none.
+IDLE = """
+whole = struct.Struct("hhqqi").pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+def ticket(number):
+    want = {"gpus": ["0", "1"], "number": 2, "units": int(sys.argv[2]), "memory_mib": None,
+            "numbers": []}
+    content = {"version": 2, "id": f"x{number}", "uid": 0, "user": "", "pid": os.getpid(),
+               "since_ns": 0, "want": want, "inside": None}
+    path = f"{sys.argv[1]}/x{number}"
+    fd = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    fcntl.fcntl(fd, fcntl.F_OFD_SETLK, whole)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    os.write(fd, json.dumps(content).encode() + b"\\n")
+    os.fchmod(fd, 0o644)
+    os.rename(path, path + ".ticket")
+    return fd
+before = ticket(0)
+print(flush=True)
+for number in range(1, 1000):
+    time.sleep(2)
+    after = ticket(number)
+    os.close(before)
+    before = after
+"""
+
+
+def test_who_waits_first_and_never_takes_it_is_passed_over(people: People) -> None:
+    """He makes his ticket anew all the time, and says that he has waited for ever."""
+    begin(people)
+    attacker = people.attack(BOB, IDLE, str(people.leases), str(GPU_UNITS))
+    busy = people.run(ALICE, *AGAIN)
+    assert busy.returncode == 75
+    assert f"{BOB} (pid {attacker.pid}) has waited for longer" in busy.stderr
+    begun_s = time.monotonic()
+    done = run_list(people, 20)
+    all_of(done, 20)
+    assert time.monotonic() - begun_s < 2 * BOUND_S
+    assert attacker.poll() is None

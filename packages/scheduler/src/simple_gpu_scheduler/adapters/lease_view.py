@@ -26,10 +26,12 @@ from simple_gpu_scheduler.leasing import (
     before,
     describe_holders,
     may_be_within,
+    promises,
     share_of,
     taken,
 )
 from simple_gpu_scheduler.model import Card
+from simple_gpu_scheduler.patience import Patience
 from simple_gpu_scheduler.policy.reasons import impossible
 
 if TYPE_CHECKING:
@@ -83,6 +85,7 @@ class LeaseView:
         self._uuids = dict(uuids or {})
         self._numbers = {uuid: number for number, all_ in self._uuids.items() for uuid in all_}
         self._came_inside = inside
+        self._patience = Patience()
         self._keep_free = keep_free
         self._bare = tuple(cards)  # as the driver shows them
         self._room: Sequence[Card] = self._bare  # of that, what the lease that we are in leaves
@@ -236,7 +239,7 @@ class LeaseView:
         """What these leases, and those who wait, leave of our cards."""
         self.parents = {one.parent for one in leases}
         self._look_around(ancestors(leases, self._came_inside))
-        tickets = self._tickets(ticket)
+        tickets = self._without_the_idle(leases, self._tickets(ticket))
         self.theirs = [one for one in leases if one.token not in ours], tickets
         found = taken(leases, tickets, ours=ours, inside=self.inside, sizes_mib=self.sizes_mib())
         cards = [what_is_left(card, found.get(self.keys[card.name])) for card in self._room]
@@ -244,6 +247,28 @@ class LeaseView:
         self.cards = tuple(closed(card) if card.name in shut else card for card in cards)
         self.closed = shut | {card.name for card in self._bare if card.used_units >= GPU_UNITS}
         self.others_are_in_the_way = any(map(is_touched, self.cards))
+
+    def _without_the_idle(
+        self, leases: Sequence[LeaseRecord], tickets: Sequence[Ticket]
+    ) -> list[Ticket]:
+        """The tickets but for those of users who don't take what they could have."""
+        if not tickets:
+            return []
+        kept = promises(leases, tickets, inside=self.inside, sizes_mib=self.sizes_mib())
+        shut = {self.keys[card.name] for card in self._bare if card.used_units} | self._used()
+        due = {one.ticket.uid for one in kept if one.is_due and shut.isdisjoint(one.gpus)}
+        waiting = {
+            uid: frozenset(lease.token for lease in leases if lease.uid == uid)
+            for uid in {ticket.uid for ticket in tickets}
+        }
+        passed = self._patience.passed_over(waiting, due, time.monotonic())
+        return [one for one in tickets if one.uid not in passed]
+
+    def _used(self) -> set[str]:
+        """The cards that strangers use, or that have failed: nobody is to blame for waiting."""
+        if self.watch is None:
+            return set()
+        return {self.keys[name] for name in (*self.watch.people, *self.watch.faults)}
 
     def _look_around(self, chain: Sequence[LeaseRecord]) -> None:
         """What the lease that we are in leaves us of our cards, whoever else is on them.
