@@ -17,7 +17,7 @@ from tempfile import mkdtemp
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from simple_gpu_scheduler.adapters.git import git, keep_bytes
+from simple_gpu_scheduler.adapters.git import bare_git, git, keep_bytes
 from simple_gpu_scheduler.adapters.snapshot import STORE
 from simple_gpu_scheduler.errors import SgsError
 
@@ -135,7 +135,7 @@ def _fill(store: bytes, commit: str, mine: bytes) -> None:
 
 def _about(store: bytes, commit: str) -> dict[str, Any]:
     try:
-        text = git(["cat-file", "commit", commit], cwd=store)
+        text = bare_git(["cat-file", "commit", commit], store=store)
     except (SgsError, FileNotFoundError):
         raise SgsError(
             "the snapshot isn't there any more (was it removed by sgs clean?)"
