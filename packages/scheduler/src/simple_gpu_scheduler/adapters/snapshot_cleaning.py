@@ -36,6 +36,16 @@ def remove_copy(folder: str, job: int) -> bool:
     return found
 
 
+def copies(folder: str) -> set[int]:
+    """The jobs of which there are copies, or what was left of some that came to nothing."""
+    try:
+        names = os.listdir(os.path.join(os.fsencode(folder), COPIES))
+    except FileNotFoundError:
+        return set()
+    numbers = (name.partition(b".")[0] for name in names)
+    return {int(number) for number in numbers if number.isdigit()}
+
+
 def remove_snapshots(folder: str, needed: Collection[str]) -> int:
     """Remove all snapshots but those that are needed; returns how many went.
 
