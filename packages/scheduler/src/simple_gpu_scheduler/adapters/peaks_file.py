@@ -42,8 +42,12 @@ def write_peaks(path: str, peaks_mib: Mapping[bytes, int]) -> None:
     new = f"{path}.{os.getpid()}"
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        with open(new, "w", encoding="utf-8") as file:
+        with open(new, "w", encoding="utf-8", opener=_for_us_alone) as file:
             json.dump({os.fsdecode(key): mib for key, mib in last.items()}, file)
         os.replace(new, path)
     except OSError as error:
         raise SgsError(f"{path} can't be written: {error.strerror}") from None
+
+
+def _for_us_alone(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
