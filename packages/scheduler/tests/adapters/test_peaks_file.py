@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,15 @@ def test_where_nothing_can_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SgsError, match="can't be written"):
         write_peaks(str(tmp_path / "file" / "peaks.json"), {b"a": 1})
+
+
+def test_it_is_for_its_user_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        write_peaks(str(tmp_path / "peaks.json"), {b"a": 1})
+    finally:
+        os.umask(before)
+    assert (tmp_path / "peaks.json").stat().st_mode & 0o777 == 0o600
 
 
 def test_where_it_is() -> None:

@@ -161,15 +161,15 @@ def test_cleaning_up_removes_what_ended_jobs_had(user: User) -> None:
     said = user.say("clean", "1", "3")
     assert said == (
         0,
-        b"removed: 1 copies, 1 snapshots\n",
+        b"removed: 1 copy, 1 snapshot\n",
         b"sgs clean: left alone: 1 not ended\n",
     )
     assert copies(user) == ["2"]
-    assert user.say("clean", "--group", "g").out == b"removed: 1 copies, 0 snapshots\n"
+    assert user.say("clean", "--group", "g").out == b"removed: 1 copy, 0 snapshots\n"
     assert user.say("clean", "--all") == (1, b"removed: 0 copies, 0 snapshots\n", b"")
     user.say("release", "3")
     assert finished(user, 3) == b""
-    assert user.say("clean", "--all").out == b"removed: 1 copies, 1 snapshots\n"
+    assert user.say("clean", "--all").out == b"removed: 1 copy, 1 snapshot\n"
     assert copies(user) == []
 
 

@@ -92,6 +92,8 @@ def test_a_state_directory_that_is_read_only_is_said(user: User, small_disk: Pat
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     try:
         assert "can't be" in refused(user, "--hold", "true")
+        (user.folder / "s").write_text("#SGS gpus=1\ntrue\n")
+        assert "can't be" in refused(user, "--hold", "s")
     finally:
         subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
     assert user.entries() == []

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from simple_gpu_scheduler.adapters.queue_again import count_blockers
+from simple_gpu_scheduler.adapters.queue_submission import no_job
 from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.queue.edits import Needs, cycle
 from simple_gpu_scheduler.queue.records import ENDED_STATES, SUCCEEDED
@@ -37,7 +38,7 @@ def set_needs(database: sqlite3.Connection, jobs: Sequence[int], needs: Needs) -
 def _check_needed(database: sqlite3.Connection, job: int, *, success: bool) -> None:
     row = database.execute("SELECT state FROM jobs WHERE id = ?", (job,)).fetchone()
     if row is None:
-        raise UsageError(f"there is no job {job}, which is to be waited for")
+        raise UsageError(f"{no_job(database, job)}, which is to be waited for")
     if success and row[0] in ENDED_STATES and row[0] != SUCCEEDED:
         raise UsageError(f"job {job}, which is to be waited for, is {row[0]}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
+from collections.abc import Collection
 from contextlib import suppress
 
 from simple_gpu_scheduler.adapters.durable import sync
@@ -39,6 +40,8 @@ def keep_script(folder: str, text: bytes) -> bytes:
     Whoever the first line names as interpreter is called with it, so that nothing has to be
     executable there.
 
+    It stays until a job names it, as long as it is `in_use`.
+
     Args:
         folder: the queue's.
 
@@ -59,6 +62,23 @@ def keep_script(folder: str, text: bytes) -> bytes:
         ) from None
     words = [*map(os.fsdecode, interpreter(text)), path]
     return os.fsencode(f'exec {shlex.join(words)} "$@"')
+
+
+def remove_scripts(folder: str, needed: Collection[str]) -> int:
+    """Remove the texts that aren't needed, by their names; returns how many went.
+
+    Nobody may keep one meanwhile.
+    """
+    scripts = os.path.join(folder, _FOLDER)
+    try:
+        gone = [name for name in os.listdir(scripts) if name not in needed]
+        for name in gone:
+            os.unlink(os.path.join(scripts, name))
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        raise SgsError(f"scripts in {scripts} can't be removed: {error.strerror}") from None
+    return sum("." not in name for name in gone)  # the others were never whole
 
 
 def _write(path: str, text: bytes) -> None:

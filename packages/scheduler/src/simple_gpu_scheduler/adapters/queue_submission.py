@@ -84,12 +84,22 @@ class Submission:
                 "SELECT state FROM jobs WHERE id = ?", (needed,)
             ).fetchone()
             if row is None:
-                raise UsageError(f"there is no job {needed}, which is to be waited for")
+                raise UsageError(f"{no_job(self._database, needed)}, which is to be waited for")
             if row[0] not in ENDED_STATES:
                 blockers += 1
             elif success and row[0] != SUCCEEDED:
                 return 0, f"job {needed}, which it needs, has {row[0]}"
         return blockers, ""
+
+
+def no_job(database: sqlite3.Connection, job: int) -> str:
+    """That there is no job of a number, in words."""
+    removed = database.execute(
+        "SELECT 1 FROM sqlite_sequence WHERE name = 'jobs' AND ? BETWEEN 1 AND seq", (job,)
+    ).fetchone()
+    return f"there is no job {job}" + (
+        " any more (sgs clean --finished has removed it)" if removed else ""
+    )
 
 
 def _context_number(database: sqlite3.Connection, context: Context) -> int:

@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from tempfile import TemporaryDirectory
@@ -23,7 +24,14 @@ from typing import NamedTuple
 from urllib.parse import quote_from_bytes
 
 from simple_gpu_scheduler.adapters.durable import sync_all
-from simple_gpu_scheduler.adapters.git import git, keep_bytes, paths
+from simple_gpu_scheduler.adapters.git import (
+    MissingError,
+    UntrustedError,
+    bare_git,
+    git,
+    keep_bytes,
+    paths,
+)
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.memory_sizes import show_memory
 
@@ -62,11 +70,19 @@ def take_snapshot(folder: str, cwd: bytes, warn: Callable[[str], None] = lambda 
     """
     try:
         top = git(["rev-parse", "--show-toplevel"], cwd=cwd).removesuffix(b"\n")
+    except UntrustedError:
+        raise
     except SgsError as error:
         raise UsageError(
             f"--freeze needs a git work tree, and {os.fsdecode(cwd)!r} is in none that can be "
             f"read ({error})"
         ) from None
+    sub = os.path.relpath(os.path.realpath(cwd), os.path.realpath(top))
+    if sub.split(b"/")[0] == b"..":
+        raise UsageError(
+            f"--freeze needs a git work tree, and the repository of {os.fsdecode(cwd)!r} has its "
+            f"work tree elsewhere, in {os.fsdecode(top)!r} (core.worktree)"
+        )
     ours = os.fsencode(folder)
     found = _without(_found(top, top), os.path.relpath(os.path.realpath(ours), top))
     _warn_of_large(top, found.untracked, warn)
@@ -74,7 +90,6 @@ def take_snapshot(folder: str, cwd: bytes, warn: Callable[[str], None] = lambda 
         commit = _keep(ours, top, found)
     except OSError as error:
         raise SgsError(f"the work tree can't be kept: {error.strerror}") from None
-    sub = os.path.relpath(cwd, top)
     return commit if sub == b"." else f"{commit}/{quote_from_bytes(sub)}"
 
 
@@ -85,6 +100,7 @@ def open_store(folder: bytes) -> bytes:
         with TemporaryDirectory(dir=folder, prefix=STORE) as mine:
             git(["init", "-q", "--bare", "--template=", "new"], cwd=mine)
             keep_bytes(os.path.join(mine, b"new"))
+            os.chmod(os.path.join(mine, b"new"), stat.S_IRWXU)  # whatever our umask
             _move(os.path.join(mine, b"new"), store)
     return store
 
@@ -165,10 +181,11 @@ def _keep(folder: bytes, top: bytes, found: _Found) -> str:
         tree = _written_tree(store, top, [*found.tracked, *found.untracked], mine)
     about = {"top": os.fsdecode(top), "links": [os.fsdecode(path) for path in found.ignored]}
     message = json.dumps(about | _origin(top), indent=1).encode()
-    commit = git(["commit-tree", tree], cwd=store, environ=_NOBODY, data=message).decode().strip()
-    if not git(["for-each-ref", REFS + commit], cwd=store):
+    written = bare_git(["commit-tree", tree], store=store, environ=_NOBODY, data=message)
+    commit = written.decode().strip()
+    if not bare_git(["for-each-ref", REFS + commit], store=store):
         sync_all(os.fsdecode(store))
-        git(["update-ref", REFS + commit, commit], cwd=store)
+        bare_git(["update-ref", REFS + commit, commit], store=store)
     return commit
 
 
@@ -203,6 +220,8 @@ def _origin(top: bytes) -> dict[str, str | None]:
     """The commit that the work tree is based on, and where its objects are."""
     try:
         head = git(["rev-parse", "--verify", "-q", "HEAD^{commit}"], cwd=top).decode().strip()
+    except MissingError:
+        raise
     except SgsError:
         head = None  # there is none yet
     objects = git(["rev-parse", "--git-path", "objects"], cwd=top).removesuffix(b"\n")

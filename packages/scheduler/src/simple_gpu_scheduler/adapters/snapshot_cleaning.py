@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection
 from contextlib import suppress
 
-from simple_gpu_scheduler.adapters.git import git
+from simple_gpu_scheduler.adapters.git import bare_git
 from simple_gpu_scheduler.adapters.snapshot import REFS, STORE
 from simple_gpu_scheduler.adapters.snapshot_copy import COPIES, remove_tree
 from simple_gpu_scheduler.errors import SgsError
@@ -36,6 +36,16 @@ def remove_copy(folder: str, job: int) -> bool:
     return found
 
 
+def copies(folder: str) -> set[int]:
+    """The jobs of which there are copies, or what was left of some that came to nothing."""
+    try:
+        names = os.listdir(os.path.join(os.fsencode(folder), COPIES))
+    except FileNotFoundError:
+        return set()
+    numbers = (name.partition(b".")[0] for name in names)
+    return {int(number) for number in numbers if number.isdigit()}
+
+
 def remove_snapshots(folder: str, needed: Collection[str]) -> int:
     """Remove all snapshots but those that are needed; returns how many went.
 
@@ -45,16 +55,16 @@ def remove_snapshots(folder: str, needed: Collection[str]) -> int:
     if not os.path.isdir(store):
         return 0
     kept = {snapshot.partition("/")[0] for snapshot in needed}
-    listed = git(["for-each-ref", "--format=%(refname)", REFS], cwd=store).decode().split()
+    listed = bare_git(["for-each-ref", "--format=%(refname)", REFS], store=store).decode().split()
     gone = [ref for ref in listed if ref.removeprefix(REFS) not in kept]
     if gone:
         _keep_references(store, kept)
         orders = "".join(f"delete {ref}\n" for ref in gone)
-        git(["update-ref", "--stdin"], cwd=store, data=orders.encode())
+        bare_git(["update-ref", "--stdin"], store=store, data=orders.encode())
         for name in os.listdir(store):  # they tell of objects that won't be there
             if name.startswith(b"index-"):
                 _remove(os.path.join(store, name))
-        git(["prune", "--expire=now"], cwd=store)
+        bare_git(["prune", "--expire=now"], store=store)
     return len(gone)
 
 
@@ -62,7 +72,7 @@ def _keep_references(store: bytes, kept: Collection[str]) -> None:
     """A loss of power may have taken references, never what they name."""
     for commit in kept:
         with suppress(SgsError):  # it was removed before
-            git(["update-ref", REFS + commit, commit], cwd=store)
+            bare_git(["update-ref", REFS + commit, commit], store=store)
 
 
 def _remove(path: bytes) -> None:

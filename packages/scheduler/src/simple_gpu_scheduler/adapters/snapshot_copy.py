@@ -17,12 +17,12 @@ from tempfile import mkdtemp
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from simple_gpu_scheduler.adapters.git import git, keep_bytes
+from simple_gpu_scheduler.adapters.git import bare_git, git, keep_bytes
+from simple_gpu_scheduler.adapters.in_use import in_use
 from simple_gpu_scheduler.adapters.snapshot import STORE
 from simple_gpu_scheduler.errors import SgsError
 
 COPIES = b"frozen"
-_LOCK = "frozen.lock"
 _CONFIG = b"[core]\n\trepositoryformatversion = 0\n\tbare = false\n"
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+ ")
 
@@ -51,18 +51,6 @@ def checkout(folder: str, snapshot: str, job: int) -> str:
     except OSError as error:
         raise SgsError(f"the copy of the work tree can't be made: {error}") from None
     return os.fsdecode(cwd)
-
-
-@contextmanager
-def in_use(folder: str, *, alone: bool = False) -> Iterator[None]:
-    """Nobody cleans up meanwhile; or, alone, nobody takes snapshots and makes copies."""
-    path = os.path.join(folder, _LOCK)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-        yield
-    finally:
-        os.close(fd)
 
 
 def remove_tree(path: bytes) -> None:
@@ -135,7 +123,7 @@ def _fill(store: bytes, commit: str, mine: bytes) -> None:
 
 def _about(store: bytes, commit: str) -> dict[str, Any]:
     try:
-        text = git(["cat-file", "commit", commit], cwd=store)
+        text = bare_git(["cat-file", "commit", commit], store=store)
     except (SgsError, FileNotFoundError):
         raise SgsError(
             "the snapshot isn't there any more (was it removed by sgs clean?)"

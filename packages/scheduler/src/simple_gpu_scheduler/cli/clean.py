@@ -1,50 +1,134 @@
-"""`sgs clean`: remove the copies of work trees that jobs ran in, once they aren't needed."""
+"""`sgs clean`: remove what was kept for jobs that have ended, once it isn't needed."""
 
 from __future__ import annotations
 
 import argparse
+import json
+import math
+import os
 import sys
+import time
 from collections.abc import Collection, Sequence
 
+from simple_gpu_scheduler.adapters import queue_cleaning
+from simple_gpu_scheduler.adapters.die_at import step
+from simple_gpu_scheduler.adapters.in_use import in_use
 from simple_gpu_scheduler.adapters.queue_home import QueueHome
+from simple_gpu_scheduler.adapters.queue_scripts import remove_scripts
 from simple_gpu_scheduler.adapters.snapshot_cleaning import (
+    copies,
     copy_of,
     remove_copy,
     remove_snapshots,
 )
-from simple_gpu_scheduler.adapters.snapshot_copy import in_use
 from simple_gpu_scheduler.cli.parser import Parser
 from simple_gpu_scheduler.cli.queued_jobs import entries_of
+from simple_gpu_scheduler.durations import parse_duration_s
 from simple_gpu_scheduler.errors import UsageError
+from simple_gpu_scheduler.memory_sizes import show_memory
 from simple_gpu_scheduler.queue.records import ENDED_STATES, SUCCEEDED, Entry
 
 _EPILOG = """\
-What `sgs submit --freeze` keeps is removed for jobs that have ended: the copies that they ran in,
-with all that they wrote there, and snapshots that no other job needs. Their numbers, states and
-output stay. A job that was cleaned up can't be retried.
+Without --finished, what `sgs submit --freeze` keeps is removed for jobs that have ended: the
+copies that they ran in, with all that they wrote there, and snapshots that no other job needs.
+Their numbers, states and output stay. A job that was cleaned up can't be retried.
+
+With --finished, jobs that have ended are removed as a whole: command, environment (with the tokens
+that are in it), script, output, copy and snapshot, so far as no other job needs them. Nothing of
+them stays in the queue's file. They can't be retried, and status, report and explain don't know
+them any more; their numbers are never used again. A job that is submitted with the --key of one
+runs again. Without IDs or --group that is all jobs that have ended. Nobody else can write to the
+queue while its file is written anew, about a second for 100 MB; jobs run on.
 
 examples:
   sgs clean 3-7
   sgs clean --group lr
   sgs clean --all
+  sgs clean --finished --older-than 30d
+  sgs clean --finished 3-7
 
 exit status: 0, or 1 if there was nothing to do."""
+
+#: So large a file takes a while to be written anew.
+_LARGE_MIB = 256
+
+#: How many of each were removed, in the order in which that is told.
+_Found = dict[str, int]
+_PLURALS = {"copy": "copies"}
 
 
 def main(argv: Sequence[str]) -> int:
     """Clean up; returns the exit status."""
     args = _parser().parse_args(argv)
+    age_s = 0.0 if args.older_than is None else parse_duration_s(args.older_than, "--older-than")
+    ended_by_s = time.time() - age_s if age_s else math.inf
     home = QueueHome()
+    if queue_cleaning.is_unfinished(home.store.file):  # somebody was killed over it
+        _sweep(home)
+    if args.finished:
+        found = _remove_jobs(home, args, ended_by_s)
+    else:
+        found = _remove_copies(home, args, ended_by_s)
+    if args.json:
+        print(json.dumps({_plural(name): count for name, count in found.items()}))
+    else:
+        told = (
+            f"{count} {name if count == 1 else _plural(name)}" for name, count in found.items()
+        )
+        print(f"removed: {', '.join(told)}")
+    return 0 if any(found.values()) else 1
+
+
+def _plural(name: str) -> str:
+    return _PLURALS.get(name, f"{name}s")
+
+
+def _remove_copies(home: QueueHome, args: argparse.Namespace, ended_by_s: float) -> _Found:
     with in_use(home.folder, alone=True):
         meant = _meant(home, args)
-        ended = [one.id for one in meant if one.state in ENDED_STATES and one.snapshot]
-        copies = [job for job in ended if remove_copy(home.folder, job)]
+        ended = [
+            one.id for one in meant if one.snapshot and one.state in ENDED_STATES
+            and (one.ended_s or 0.0) <= ended_by_s
+        ]  # fmt: skip
+        copied = sum(remove_copy(home.folder, job) for job in ended)
         snapshots = remove_snapshots(home.folder, _needed(home, ended))
-    going_on = sum(1 for one in meant if one.state not in ENDED_STATES)
-    if going_on:
-        print(f"sgs clean: left alone: {going_on} not ended", file=sys.stderr)
-    print(f"removed: {len(copies)} copies, {snapshots} snapshots")
-    return 0 if copies or snapshots else 1
+    _tell_of_open(meant)
+    return {"copy": copied, "snapshot": snapshots}
+
+
+def _remove_jobs(home: QueueHome, args: argparse.Namespace, ended_by_s: float) -> _Found:
+    file = home.store.file
+    meant = (
+        entries_of(home, args.jobs, args.group) if args.jobs or args.group is not None else None
+    )
+    jobs = None if meant is None else [one.id for one in meant]
+    removed = queue_cleaning.remove_jobs(file, jobs, ended_by_s)
+    _tell_of_open(meant or [])
+    if untold := queue_cleaning.unnotified(file, jobs):
+        _say(f"left alone: {untold} whose --notify command is yet to run")
+    return {"job": len(removed), **_sweep(home)}
+
+
+def _sweep(home: QueueHome) -> _Found:
+    """Remove what was kept for removed jobs, and all traces of them."""
+    file, folder = home.store.file, home.folder
+    environments = queue_cleaning.remove_environments(file)
+    with in_use(folder, alone=True):
+        gone = queue_cleaning.removed_of(file, copies(folder))
+        found = {
+            "log": queue_cleaning.remove_logs(file, folder),
+            "script": remove_scripts(folder, queue_cleaning.needed_scripts(file)),
+            "environment": environments,
+            "copy": sum(remove_copy(folder, job) for job in gone),
+            "snapshot": remove_snapshots(folder, _needed(home, ())),
+        }
+        queue_cleaning.empty_notify_log(file, folder)
+    step("swept")
+    size_mib = os.stat(file.path).st_size >> 20
+    if size_mib >= _LARGE_MIB:
+        _say(f"writing the queue's file anew ({show_memory(size_mib)}); submitting waits for that")
+    queue_cleaning.scrub(file)
+    return found
 
 
 def _meant(home: QueueHome, args: argparse.Namespace) -> list[Entry]:
@@ -55,27 +139,41 @@ def _meant(home: QueueHome, args: argparse.Namespace) -> list[Entry]:
     return home.store.entries(states=ENDED_STATES)
 
 
-def _needed(home: QueueHome, ended: Collection[int]) -> set[str]:
+def _needed(home: QueueHome, cleaned: Collection[int]) -> set[str]:
     """Snapshots of jobs that may yet start, and of those whose copies are there."""
-    cleaned = set(ended)
+    cleaned = set(cleaned)
     return {
-        one.snapshot
-        for one in home.store.entries()
-        if one.snapshot
-        and one.id not in cleaned
-        and (one.state != SUCCEEDED or copy_of(home.folder, one.id) is not None)
+        snapshot
+        for job, state, snapshot in queue_cleaning.frozen(home.store.file)
+        if job not in cleaned and (state != SUCCEEDED or copy_of(home.folder, job) is not None)
     }
+
+
+def _tell_of_open(meant: Sequence[Entry]) -> None:
+    going_on = sum(1 for one in meant if one.state not in ENDED_STATES)
+    if going_on:
+        _say(f"left alone: {going_on} not ended")
+
+
+def _say(text: str) -> None:
+    print(f"sgs clean: {text}", file=sys.stderr, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="sgs clean",
         allow_abbrev=False,
-        description="Remove the copies of work trees that jobs ran in.",
+        description="Remove what was kept for jobs that have ended.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--group", metavar="G", help="of all jobs of this group")
-    parser.add_argument("--all", action="store_true", help="of all jobs that have ended")
-    parser.add_argument("jobs", nargs="*", metavar="ID")
+    add = parser.add_argument
+    add("--finished", action="store_true",
+        help="remove the jobs themselves, with all that was kept for them alone")  # fmt: skip
+    add("--group", metavar="G", help="of all jobs of this group")
+    add("--all", action="store_true", help="of all jobs that have ended")
+    add("--older-than", metavar="DURATION",
+        help="only of jobs that ended so long ago, such as 30d or 12h")  # fmt: skip
+    add("--json", action="store_true", help="print how many of each were removed as JSON")
+    add("jobs", nargs="*", metavar="ID")
     return parser

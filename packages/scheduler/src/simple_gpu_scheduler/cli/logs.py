@@ -49,7 +49,8 @@ class _Follower:
     def is_over(self) -> bool:
         """Print what there is; True if there will be no more."""
         entry = self._home.store.entry(self._job)
-        assert entry is not None
+        if entry is None:  # sgs clean --finished has removed it
+            return True
         last = self._only or entry.attempt
         first = self._only or max(self._read, default=last)
         for attempt in range(first, last + 1):

@@ -76,7 +76,10 @@ def entries_of(home: QueueHome, words: Sequence[str], group: str | None) -> list
     found = home.store.entries(jobs=ids)
     missing = sorted(set(ids) - {one.id for one in found})
     if missing:
-        raise UsageError(f"there is no job {missing[0]} (see sgs status --all)")
+        from simple_gpu_scheduler.adapters.queue_submission import no_job
+
+        told = no_job(home.store.file.database, missing[0])
+        raise UsageError(f"{told}; see sgs status --all")
     return found
 
 

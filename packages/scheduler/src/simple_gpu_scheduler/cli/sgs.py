@@ -28,7 +28,7 @@ COMMANDS = {
     "hold": ("simple_gpu_scheduler.cli.change:hold", "keep jobs of the queue from starting"),
     "release": ("simple_gpu_scheduler.cli.change:release", "let held jobs start"),
     "retry": ("simple_gpu_scheduler.cli.change:retry", "queue jobs again that have failed"),
-    "clean": ("simple_gpu_scheduler.cli.clean", "remove the copies that frozen jobs ran in"),
+    "clean": ("simple_gpu_scheduler.cli.clean", "remove what was kept for jobs that have ended"),
     "edit": ("simple_gpu_scheduler.cli.edit", "change jobs of the queue that wait"),
     "report": (
         "simple_gpu_scheduler.cli.report",

@@ -9,7 +9,7 @@ import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from simple_gpu_scheduler.adapters.lines import LineSource, why_no_command
@@ -18,6 +18,7 @@ from simple_gpu_scheduler.cli.queued_jobs import numbers
 from simple_gpu_scheduler.cli.submit_options import Asked, asked_by, parser, request_of
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.job import Line
+from simple_gpu_scheduler.queue.kept_environ import kept
 from simple_gpu_scheduler.queue.records import (
     CANCELLED,
     FAILED,
@@ -35,7 +36,7 @@ from simple_gpu_scheduler.queue.wrapping import (
 )
 
 _SEPARATOR = "--"
-_NOT_THE_JOBS = (b"SGS_LEASE",)
+_Submit = Callable[[QueueHome, Context, Iterable[Request]], list[Submitted]]
 
 
 class _Work(NamedTuple):
@@ -57,12 +58,11 @@ def main(argv: Sequence[str]) -> int:
     asked = asked_by(args, is_list=work.is_list, now_s=time.time())
     context = _context()
     home = QueueHome()
-    if work.script is not None:
-        from simple_gpu_scheduler.adapters.queue_scripts import keep_script  # few are scripts
-
-        context = _with(context, SCRIPT_VARIABLE, keep_script(home.folder, work.script))
-    requests = _requests(asked, work)
-    found = (_submit_frozen if args.freeze else _submit)(home, context, requests)
+    submit = _submit_frozen if args.freeze else _submit
+    if work.script is None:
+        found = submit(home, context, _requests(asked, work))
+    else:
+        found = _submit_script(home, context, _requests(asked, work), work.script, submit)
     _wake(home)  # first: what is printed is to run, even if we are killed right then
     try:
         _tell(asked, found)
@@ -80,13 +80,25 @@ def _submit(home: QueueHome, context: Context, requests: Iterable[Request]) -> l
     return home.store.submit(context, requests, time.time())
 
 
+def _submit_script(
+    home: QueueHome, context: Context, requests: Iterable[Request], text: bytes, submit: _Submit
+) -> list[Submitted]:
+    """Submit a script whose text is kept."""
+    from simple_gpu_scheduler.adapters.in_use import in_use
+    from simple_gpu_scheduler.adapters.queue_scripts import keep_script
+
+    with in_use(home.folder):
+        code = keep_script(home.folder, text)
+        return submit(home, _with(context, SCRIPT_VARIABLE, code), requests)
+
+
 def _submit_frozen(
     home: QueueHome, context: Context, requests: Iterable[Request]
 ) -> list[Submitted]:
     """Submit jobs that run in copies of the work tree."""
     from simple_gpu_scheduler.adapters.git import names_a_repository
+    from simple_gpu_scheduler.adapters.in_use import in_use
     from simple_gpu_scheduler.adapters.snapshot import take_snapshot
-    from simple_gpu_scheduler.adapters.snapshot_copy import in_use
 
     with in_use(home.folder):
         snapshot = take_snapshot(home.folder, context.cwd, _say)
@@ -238,9 +250,8 @@ def _requests(asked: Asked, work: _Work) -> Iterator[Request]:
 def _context() -> Context:
     umask = os.umask(0)
     os.umask(umask)
-    environ = tuple(sorted(one for one in os.environb.items() if one[0] not in _NOT_THE_JOBS))
     try:
-        return Context(os.getcwdb(), environ, umask)
+        return Context(os.getcwdb(), kept(os.environb.items()), umask)
     except FileNotFoundError:
         raise UsageError("this folder is gone; the job could not run in it") from None
 

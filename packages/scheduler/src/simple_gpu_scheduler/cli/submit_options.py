@@ -47,6 +47,10 @@ pip install -e are imported from where they are.
 SGS_JOB, SGS_STATE (succeeded, failed, cancelled, lost), SGS_EXIT_CODE, SGS_NAME, SGS_GROUP,
 SGS_LOG and SGS_COMMAND. After a whole group: sgs wait --group G; CMD
 
+The environment is kept in the queue's file, mode 0600, with the tokens that are in it, until
+`sgs clean --finished`. Never kept are keys to sessions, such as JUPYTERHUB_API_TOKEN, and what
+SGS_NEVER_KEEP names: SGS_NEVER_KEEP='AWS_SECRET_ACCESS_KEY,*_PASSWORD' sgs submit ...
+
 With --key, what is queued, runs or is done under that key is not added again: its number is
 printed. The commands of a list have a key each, made of K and the command, so that the same list
 can be submitted again, and only what is new is added.

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from simple_gpu_scheduler.adapters.queue_home import QueueHome
 from simple_gpu_scheduler.cli.parser import Parser
-from simple_gpu_scheduler.cli.queued_jobs import entries_of, how_it_ended, wait_for_news
+from simple_gpu_scheduler.cli.queued_jobs import entries_of, how_it_ended, numbers, wait_for_news
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.queue.records import OPEN_STATES, SUCCEEDED, Entry
 
@@ -38,6 +38,10 @@ def main(argv: Sequence[str]) -> int:
         if one.state != SUCCEEDED:
             how = how_it_ended(one)
             print(f"sgs wait: job {one.id} {one.state}{how and ': ' + how}", file=sys.stderr)
+    if gone := set(jobs) - {one.id for one in entries}:
+        raise SgsError(
+            f"nobody knows how job {numbers(list(gone))} ended: it was removed (sgs clean)"
+        )
     if len(entries) == 1:
         return _status(entries[0])
     return int(any(one.state != SUCCEEDED for one in entries))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from simple_gpu_scheduler.adapters import queue_view
 from simple_gpu_scheduler.adapters.queue_home import DATABASE, QueueHome
+from simple_gpu_scheduler.adapters.queue_submission import decoded
 from simple_gpu_scheduler.adapters.queue_view import QueueView, by_section, by_state
 from simple_gpu_scheduler.queue.records import Entry
 from simple_gpu_scheduler.top.details import Known
@@ -86,4 +87,11 @@ class Looker:
         at = self.view.place(entry.id)
         before = at[1] if at is not None and at[0] == queue_view.READY else None
         log = self.home.log_path(entry.id, entry.attempt) if entry.attempt else ""
-        return Known(self.home.store.context(entry.context).cwd, before, log)
+        return Known(self._cwd(entry), before, log)
+
+    def _cwd(self, entry: Entry) -> bytes:
+        """The folder that it runs in; empty if `sgs clean` has removed the job meanwhile."""
+        rows = self.home.store.file.all(
+            "SELECT content FROM contexts WHERE id = ? AND content != x''", (entry.context,)
+        )
+        return decoded(rows[0][0]).cwd if rows else b""
