@@ -88,14 +88,14 @@ def take(
     """
     _check(gpus, on, vram, timeout_s)
 
-    def say(text: str) -> None:
+    def told(text: str) -> None:
         tell(printable(text))
 
-    holder, job = _open(gpus, on, vram, kind, say)
+    holder, job = _open(gpus, on, vram, kind, told)
     warning = holder.warn() if on is not None else None
     if warning:
-        say(f"warning: {warning}")
-    names, held = acquire(holder, job, timeout_s=timeout_s, tell=say)
+        told(f"warning: {warning}")
+    names, held = acquire(holder, job, timeout_s=timeout_s, tell=told)
     return Taken(names, held, holder.close, shared=vram is not None)
 
 
