@@ -18,6 +18,7 @@ PURE_OURS = tuple(f"simple_gpu_scheduler.{name}" for name in ("errors", "job", "
 
 #: Who may import whom: a module may use those above its own line, and none below.
 LAYERS = [
+    ["printable"],
     ["errors", "job"],
     ["model", "durations", "devices", "memory_sizes", "quantiles"],
     [

@@ -31,6 +31,7 @@ from simple_gpu_scheduler.model import Card
 from simple_gpu_scheduler.policy.fit import places
 from simple_gpu_scheduler.policy.reasons import impossible
 from simple_gpu_scheduler.ports import Lease
+from simple_gpu_scheduler.printable import printable
 
 __all__ = ["GpusBusyError", "SgsError", "Taken", "UsageError", "lease", "take"]
 
@@ -86,11 +87,15 @@ def take(
         SgsError: leases can't be had at all.
     """
     _check(gpus, on, vram, timeout_s)
-    holder, job = _open(gpus, on, vram, kind, tell)
+
+    def told(text: str) -> None:
+        tell(printable(text))
+
+    holder, job = _open(gpus, on, vram, kind, told)
     warning = holder.warn() if on is not None else None
     if warning:
-        tell(f"warning: {warning}")
-    names, held = acquire(holder, job, timeout_s=timeout_s, tell=tell)
+        told(f"warning: {warning}")
+    names, held = acquire(holder, job, timeout_s=timeout_s, tell=told)
     return Taken(names, held, holder.close, shared=vram is not None)
 
 

@@ -1,8 +1,16 @@
 """The errors a user can meet. Each message says what was expected, what came and what to do."""
 
+from __future__ import annotations
+
+from simple_gpu_scheduler.printable import printable
+
 
 class SgsError(Exception):
     """Base of every error that is shown to the user as one line, without a traceback."""
+
+    def __str__(self) -> str:
+        """The message, which may quote what others wrote: it can do no terminal harm."""
+        return printable(super().__str__())
 
 
 class PassingError(SgsError):

@@ -58,9 +58,13 @@ class Terminal:
         until_s = time.monotonic() + BOUND_S
         while text not in self.shown and text not in plain(self.shown):
             assert time.monotonic() < until_s, f"{text!r} never came: {self.shown!r}"
-            if select.select([self._ours], [], [], 0.1)[0]:
-                self.shown += os.read(self._ours, 1 << 16).decode()
+            self.read(0.1)
         return self.shown
+
+    def read(self, limit_s: float = 0.0) -> None:
+        """Read what is there, or comes soon."""
+        if select.select([self._ours], [], [], limit_s)[0]:
+            self.shown += os.read(self._ours, 1 << 16).decode(errors="replace")
 
     def forget(self) -> None:
         """Look at what comes from now on."""

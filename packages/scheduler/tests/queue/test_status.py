@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from simple_gpu_scheduler.cli.queue_table import table
 from simple_gpu_scheduler.durations import since
+from simple_gpu_scheduler.printable import printable
 from simple_gpu_scheduler.queue.records import STATES, Entry
-from simple_gpu_scheduler.results.text import printable, text_width
+from simple_gpu_scheduler.results.text import text_width
 
 from .conftest import BOUND_S, SGS, Shell
 from .terminal import Terminal, screens

@@ -15,6 +15,7 @@ from simple_gpu_scheduler.adapters.output import say
 from simple_gpu_scheduler.durations import short_duration
 from simple_gpu_scheduler.model import Event, Finished, Progress, Running
 from simple_gpu_scheduler.policy.reasons import explain
+from simple_gpu_scheduler.printable import printable
 
 _SAVE, _RESTORE, _ERASE_LINE = "\x1b7", "\x1b8", "\x1b[2K"
 _BAR_WIDTH = 20
@@ -39,7 +40,7 @@ def progress_text(progress: Progress, begun_s: float, width: int) -> str:
     hold = progress.hold
     if hold is not None and (hold.job.gpus > 1 or hold.until_s is not None):
         parts.append(f"#{hold.job.seq} {explain(hold)}")
-    return "  ".join(parts)[:width]
+    return printable("  ".join(parts))[:width]
 
 
 def seconds_left(progress: Progress, begun_s: float) -> float | None:

@@ -12,6 +12,7 @@ from simple_gpu_scheduler.adapters.output import say
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.job import Job
 from simple_gpu_scheduler.model import Ended, Event, Finished, Notice, Rejected, Start
+from simple_gpu_scheduler.printable import printable_bytes
 
 _MOST_SHOWN_BYTES = 200
 
@@ -26,6 +27,8 @@ class Console:
     def __init__(self, starts_fd: int | None = 1) -> None:
         """`starts_fd` is where starts are told, None for nowhere."""
         self._starts_fd = starts_fd
+        #: Scripts read the command as it is; a terminal would do what is in it.
+        self._is_escaped = starts_fd is not None and os.isatty(starts_fd)
 
     def hear(self, event: Event) -> None:
         """Say it.
@@ -36,8 +39,15 @@ class Console:
         text_of = _TEXTS.get(type(event))
         if text_of is not None and (text := text_of(event)):
             fd = self._starts_fd if type(event) is Start else 2
+            if type(event) is Start and self._is_escaped:
+                text = printable_bytes(text[:-1]) + b"\n"
             if fd is not None and not say(text, fd) and fd != 2:
                 raise SgsError("nobody reads stdout any more")
+
+
+def notice(text: str) -> None:
+    """Say something on stderr."""
+    say(_say(text))
 
 
 def message(event: Event) -> bytes:
@@ -115,7 +125,8 @@ def _summary(event: Finished) -> bytes:
 
 def _say(text: str, command: bytes | None = None) -> bytes:
     shown = b"" if command is None else b"`%s`" % _shortened(_one_line(command))
-    return b"simple_gpu_scheduler: %s%s\n" % (text.encode(errors="surrogateescape"), shown)
+    said = text.encode(errors="surrogateescape") + shown
+    return b"simple_gpu_scheduler: %s\n" % printable_bytes(said)
 
 
 def _one_line(command: bytes) -> bytes:
@@ -125,7 +136,10 @@ def _one_line(command: bytes) -> bytes:
 def _shortened(command: bytes) -> bytes:
     if len(command) <= _MOST_SHOWN_BYTES:
         return command
-    return command[:_MOST_SHOWN_BYTES] + b"..."
+    end = _MOST_SHOWN_BYTES
+    while end > _MOST_SHOWN_BYTES - 3 and command[end] & 0xC0 == 0x80:  # in a character of UTF-8
+        end -= 1
+    return command[:end] + b"..."
 
 
 _TEXTS: dict[type, Callable[[Any], bytes]] = {

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from simple_gpu_scheduler.adapters.console import message
-from simple_gpu_scheduler.adapters.output import say
+from simple_gpu_scheduler.adapters.console import notice
 from simple_gpu_scheduler.memory_sizes import show_memory
-from simple_gpu_scheduler.model import Ended, Event, Finished, Notice
+from simple_gpu_scheduler.model import Ended, Event, Finished
 
 
 class MemoryVerdict:
@@ -22,7 +21,7 @@ class MemoryVerdict:
         if isinstance(event, Ended):
             self._compare(event, event.running.job.memory_mib)
         elif isinstance(event, Finished) and self._peaks_mib:
-            _say(verdict(self._asked_mib, self._peaks_mib))
+            notice(verdict(self._asked_mib, self._peaks_mib))
 
     def _compare(self, event: Ended, asked_mib: int | None) -> None:
         self._asked_mib = max(self._asked_mib, asked_mib or 0)
@@ -30,7 +29,7 @@ class MemoryVerdict:
         if peak_mib is not None:
             self._peaks_mib.append(peak_mib)
             if self._each:
-                _say(one_verdict(event.running.job.seq, asked_mib, peak_mib))
+                notice(one_verdict(event.running.job.seq, asked_mib, peak_mib))
 
 
 def one_verdict(seq: int, asked_mib: int | None, peak_mib: int) -> str:
@@ -51,7 +50,3 @@ def verdict(asked_mib: int, peaks_mib: list[int]) -> str:
     if most_mib > asked_mib > 0:
         return f"{text} ({jobs}): ask for more"
     return f"{text} ({jobs})"
-
-
-def _say(text: str) -> None:
-    say(message(Notice(text)))

@@ -1,10 +1,30 @@
-"""Descriptors: write all of it, to one that may be full, slow or gone; read all there is."""
+"""What is printed, and descriptors: write all of it, to one that may be full, slow or gone.
+
+All that we say ourselves goes through `show` and `tell`, or is made printable by `console`.
+"""
 
 from __future__ import annotations
 
 import os
 import select
+import sys
 from contextlib import suppress
+
+from simple_gpu_scheduler.printable import printable
+
+
+def show(*lines: str) -> None:
+    """Print lines on stdout; what could steer a terminal is escaped."""
+    sys.stdout.write("".join([f"{printable(line)}\n" for line in lines]))
+
+
+def tell(text: str) -> None:
+    """Say a line on stderr, likewise, past its buffer: an error in that would end us.
+
+    A stderr that is closed may be another file's descriptor by now.
+    """
+    if sys.stderr is not None:
+        say(f"{printable(text)}\n".encode())
 
 
 def write_whole(fd: int, data: bytes) -> None:

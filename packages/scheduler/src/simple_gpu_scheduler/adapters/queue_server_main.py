@@ -12,7 +12,7 @@ from simple_gpu_scheduler.adapters.die_at import step
 from simple_gpu_scheduler.adapters.lease_holder import LeaseHolder
 from simple_gpu_scheduler.adapters.lease_view import LeaseView
 from simple_gpu_scheduler.adapters.leases import LeaseDir
-from simple_gpu_scheduler.adapters.output import say
+from simple_gpu_scheduler.adapters.output import tell
 from simple_gpu_scheduler.adapters.peaks_file import peaks_path, read_peaks, write_peaks
 from simple_gpu_scheduler.adapters.queue_home import DATABASE
 from simple_gpu_scheduler.adapters.queue_launchers import Launchers
@@ -97,7 +97,7 @@ def _care(gpus: Chosen, learned: LearnedMemory) -> MemoryCare | None:
 
 
 def _say(text: str) -> None:
-    say(f"{time.strftime('%F %T')} {text}\n".encode(errors="backslashreplace"))  # if there is room
+    tell(f"{time.strftime('%F %T')} {text}")  # if there is room
 
 
 def main() -> None:

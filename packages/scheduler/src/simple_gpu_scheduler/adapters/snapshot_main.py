@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
+from simple_gpu_scheduler.adapters.output import tell
 from simple_gpu_scheduler.adapters.snapshot_copy import checkout
 from simple_gpu_scheduler.errors import SgsError
 
@@ -19,7 +20,7 @@ def main() -> int:
     try:
         cwd = checkout(folder, snapshot, int(job))
     except SgsError as error:
-        print(f"sgs: error: {error}", file=sys.stderr)
+        tell(f"sgs: error: {error}")
         return 1
     sys.stdout.buffer.write(os.fsencode(cwd) + b"/\n")
     return 0

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from simple_gpu_scheduler.adapters.output import show
 from simple_gpu_scheduler.adapters.queue_home import QueueHome
 from simple_gpu_scheduler.cli.parser import Parser
 from simple_gpu_scheduler.cli.queued_jobs import entries_of, numbers
@@ -61,7 +62,7 @@ def _change(verb: _Verb, argv: Sequence[str]) -> int:
         found = home.store.hold(jobs, held=verb is _HOLD)
     if found:
         home.wake()
-    print(f"{verb.done}: {numbers(found)}" if found else f"nothing to do: {verb.none}")
+    show(f"{verb.done}: {numbers(found)}" if found else f"nothing to do: {verb.none}")
     return 0 if found else 1
 
 

@@ -6,13 +6,13 @@ import argparse
 import json
 import math
 import os
-import sys
 import time
 from collections.abc import Collection, Sequence
 
 from simple_gpu_scheduler.adapters import queue_cleaning
 from simple_gpu_scheduler.adapters.die_at import step
 from simple_gpu_scheduler.adapters.in_use import in_use
+from simple_gpu_scheduler.adapters.output import show, tell
 from simple_gpu_scheduler.adapters.queue_home import QueueHome
 from simple_gpu_scheduler.adapters.queue_scripts import remove_scripts
 from simple_gpu_scheduler.adapters.snapshot_cleaning import (
@@ -70,12 +70,12 @@ def main(argv: Sequence[str]) -> int:
     else:
         found = _remove_copies(home, args, ended_by_s)
     if args.json:
-        print(json.dumps({_plural(name): count for name, count in found.items()}))
+        show(json.dumps({_plural(name): count for name, count in found.items()}))
     else:
         told = (
             f"{count} {name if count == 1 else _plural(name)}" for name, count in found.items()
         )
-        print(f"removed: {', '.join(told)}")
+        show(f"removed: {', '.join(told)}")
     return 0 if any(found.values()) else 1
 
 
@@ -156,7 +156,7 @@ def _tell_of_open(meant: Sequence[Entry]) -> None:
 
 
 def _say(text: str) -> None:
-    print(f"sgs clean: {text}", file=sys.stderr, flush=True)
+    tell(f"sgs clean: {text}")
 
 
 def _parser() -> argparse.ArgumentParser:

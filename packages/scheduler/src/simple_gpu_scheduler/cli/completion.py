@@ -15,9 +15,10 @@ from simple_gpu_scheduler.cli.completion_spec import (
     commands,
 )
 from simple_gpu_scheduler.cli.parser import Parser
+from simple_gpu_scheduler.printable import printable
 from simple_gpu_scheduler.queue.records import RUNNING
 from simple_gpu_scheduler.queue.wrapping import own_command
-from simple_gpu_scheduler.results.text import crop, printable
+from simple_gpu_scheduler.results.text import crop
 
 _EPILOG = """\
 Commands are completed, their options, the numbers of jobs with their states, groups, names, GPUs

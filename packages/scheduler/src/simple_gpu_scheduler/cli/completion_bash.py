@@ -22,12 +22,31 @@ _sgs_value() {  # COMMAND OPTION: what its value may be; 1 if it takes none
     esac
 }
 
+_sgs_quoted() {  # VALUE: sets `quoted`, as it is to stand in the word; 1 if it can't
+    local one
+    quoted=$1
+    case $quote in
+    \') [[ $1 != *\'* ]] ;;
+    \") [[ $1 != *[\"!]* ]] && for one in \\ '$' '`'; do quoted=${quoted//"$one"/"\\$one"}; done ;;
+    *) printf -v quoted %q "$1" ;;
+    esac
+}
+
+_sgs_is_mixed() {  # whether the word is quoted in several ways, or is to be computed
+    local plain=$begun
+    [[ $quote != \' ]] && plain=${begun//\\?/}
+    case $quote in
+    \') [[ $plain == *\'* ]] ;;
+    \") [[ $plain == *[\"\$\`]* ]] ;;
+    *) [[ $plain == *[\"\'\$\`]* ]] ;;
+    esac
+}
+
 _sgs_add() {  # lines VALUE<tab>DESCRIPTION: those that begin like the word are candidates
     local value about quoted full found=() abouts=() number
+    [[ $begun ]] && _sgs_is_mixed && return
     while IFS=$'\t' read -r value about; do
-        [[ $value ]] || continue
-        printf -v quoted %q "$value"
-        [[ $cur == [\"\']* ]] && quoted=$value
+        [[ $value ]] && _sgs_quoted "$value" || continue
         [[ $value == "$begun"* || $quoted == "$begun"* ]] || continue
         full=$before$quoted
         found+=("${full#"$broken"}")
@@ -45,15 +64,12 @@ _sgs_add() {  # lines VALUE<tab>DESCRIPTION: those that begin like the word are 
 _sgs_kind() {  # KIND: candidates of that kind
     case $1 in
     jobs | gpus)
-        if [[ $cur == *,* ]]; then
-            before=${cur%,*}, begun=${cur##*,}
+        if [[ $begun == *,* ]]; then
+            before=${begun%,*}, begun=${begun##*,}
         fi
         _sgs_add < <(command sgs completion "$1" "$command" 2> /dev/null)
         ;;
-    groups | names)
-        [[ $cur == [\"\']* ]] && begun=${cur:1}
-        _sgs_add < <(command sgs completion "$1" 2> /dev/null)
-        ;;
+    groups | names) _sgs_add < <(command sgs completion "$1" 2> /dev/null) ;;
     files) _sgs_files -f ;;
     folders) _sgs_files -d ;;
     =*) _sgs_add < <(printf '%s\n' ${1#=}) ;;
@@ -66,7 +82,7 @@ _sgs_files() {  # what `compgen` is to look for
 }
 
 _sgs() {
-    local words=() word cur prev command first=1 options operand kind before= begun broken
+    local words=() word cur prev command first=1 options operand kind before= begun broken quote=
     COMPREPLY=()
     for word in "${COMP_WORDS[@]:0:COMP_CWORD+1}"; do  # bash has broken them at = and :
         if ((${#words[@]} > 1)) && [[ $word == [=:]* || ${words[-1]} == *[=:] ]]; then
@@ -93,6 +109,9 @@ _sgs() {
         prev=${cur%%=*} cur=${cur#*=}
     fi
     begun=$cur broken=${cur%"${cur##*[=:]}"}
+    if [[ $cur == [\"\']* ]]; then  # readline's word begins after it
+        quote=${cur:0:1} begun=${cur:1} broken=
+    fi
     if [[ ! $command ]]; then
         _sgs_add <<'END'
 @NAMES@

@@ -22,12 +22,14 @@ _SCRIPT = r"""#compdef sgs simple_gpu_scheduler simple_hypersearch
 # Completion of sgs for zsh; made by `sgs completion zsh`.
 
 _sgs_list() {  # WHAT KIND [COMMAND]: candidates with descriptions, after a comma or not
-    local what=$1 line
+    local what=$1 line value
     local -a found
     shift
     [[ $1 == (jobs|gpus) ]] && compset -P '*,'
     for line in ${(f)"$(command sgs completion "$@" 2> /dev/null)"}; do
-        found+=("${${line%%$'\t'*}//:/\\:}:${line#*$'\t'}")
+        value=${line%%$'\t'*}
+        value=${value//\\/\\\\}
+        found+=("${value//:/\\:}:${line#*$'\t'}")
     done
     _describe -V -t "$1" "$what" found
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import sys
 import time
@@ -14,6 +15,11 @@ from simple_gpu_scheduler.intake import Intake
 from simple_gpu_scheduler.job import Job
 from simple_gpu_scheduler.model import Card, Event, Rejected
 from simple_gpu_scheduler.ports import Done, Source
+from simple_gpu_scheduler.printable import printable_lines
+
+
+def _shown(commands: bytes) -> bytes:
+    return printable_lines(commands.decode(errors="backslashreplace")).encode()
 
 
 def dry_run(
@@ -40,7 +46,8 @@ def dry_run(
             source.fill()
             intake.take()
             while intake.waiting:
-                write_whole(1, b"".join(job.command + separator for job in intake.waiting))
+                commands = b"".join([job.command + separator for job in intake.waiting])
+                write_whole(1, _shown(commands) if os.isatty(1) else commands)
                 intake.waiting.clear()
                 intake.take()
     except BrokenPipeError:  # the reader has seen enough

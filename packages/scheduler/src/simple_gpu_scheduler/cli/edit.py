@@ -6,6 +6,7 @@ import argparse
 import time
 from collections.abc import Sequence
 
+from simple_gpu_scheduler.adapters.output import show
 from simple_gpu_scheduler.adapters.queue_edit import edit_jobs
 from simple_gpu_scheduler.adapters.queue_home import QueueHome
 from simple_gpu_scheduler.cli.parser import Parser
@@ -51,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
     jobs = [one.id for one in entries_of(home, args.jobs, args.group)]
     found = edit_jobs(home.store, jobs, edit)
     home.wake()
-    print(f"changed: {numbers(found)}")
+    show(f"changed: {numbers(found)}")
     return 0
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any
 
 from simple_gpu_scheduler.adapters.chosen_gpus import Chosen, chosen_gpus
 from simple_gpu_scheduler.adapters.glance import Glance
+from simple_gpu_scheduler.adapters.output import show, tell
 from simple_gpu_scheduler.cli.lease import BUSY
 from simple_gpu_scheduler.cli.parser import Parser
 from simple_gpu_scheduler.cli.pipe_options import (
@@ -29,7 +29,7 @@ from simple_gpu_scheduler.job import Job, share_units
 from simple_gpu_scheduler.model import PipePolicy
 from simple_gpu_scheduler.policy.explain import Explanation, explain
 from simple_gpu_scheduler.policy.reasons import impossible
-from simple_gpu_scheduler.results.text import printable
+from simple_gpu_scheduler.printable import printable
 
 DESCRIPTION = """\
 Show which GPUs a job of simple_gpu_scheduler would get if it came now, and why; or why it would
@@ -80,7 +80,7 @@ def main(argv: Sequence[str]) -> int:
     known = glance.known(lambda then_s: since(then_s, now_s))
     policy = PipePolicy(order=order_name(args), placement=args.placement)
     found = explain(job, glance.cards, policy, known)
-    print(json.dumps(_object(found)) if args.json else _text(found))
+    show(*([json.dumps(_object(found))] if args.json else _text(found)))
     return 0 if found.gpus else 1 if found.failed else BUSY
 
 
@@ -108,14 +108,14 @@ def _check(job: Job, gpus: int, glance: Glance | None = None) -> None:
         raise UsageError(f"the job {reason}")
 
 
-def _text(found: Explanation) -> str:
+def _text(found: Explanation) -> list[str]:
     names = [printable(one.gpu) for one in found.verdicts]
     width = max(map(len, names))
     lines = [
-        f"{'*' if one.chosen else ' '} GPU {name:<{width}}  {printable(one.reason)}"
+        f"{'*' if one.chosen else ' '} GPU {name:<{width}}  {one.reason}"
         for name, one in zip(names, found.verdicts, strict=True)
     ]
-    return "\n".join([*lines, "", printable(found.summary)])
+    return [*lines, "", found.summary]
 
 
 def _object(found: Explanation) -> dict[str, object]:
@@ -128,7 +128,7 @@ def _object(found: Explanation) -> dict[str, object]:
 
 
 def _say(text: str) -> None:
-    print(f"sgs explain: {text}", file=sys.stderr, flush=True)
+    tell(f"sgs explain: {text}")
 
 
 def _parser() -> argparse.ArgumentParser:

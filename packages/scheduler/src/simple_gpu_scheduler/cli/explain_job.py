@@ -7,12 +7,14 @@ import time
 from typing import Any, NamedTuple
 
 from simple_gpu_scheduler.adapters import queue_history
+from simple_gpu_scheduler.adapters.output import show
 from simple_gpu_scheduler.adapters.queue_home import QueueHome
 from simple_gpu_scheduler.cli.queued_jobs import entries_of, how_it_ended
 from simple_gpu_scheduler.cli.waiting_job import Waits, in_words, rests_on, why_it_waits
 from simple_gpu_scheduler.durations import short_duration, since
 from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.memory_sizes import show_memory
+from simple_gpu_scheduler.printable import printable
 from simple_gpu_scheduler.queue.history import Run
 from simple_gpu_scheduler.queue.records import (
     CANCELLED,
@@ -24,7 +26,6 @@ from simple_gpu_scheduler.queue.records import (
     Entry,
 )
 from simple_gpu_scheduler.queue.wrapping import own_command
-from simple_gpu_scheduler.results.text import printable
 from simple_gpu_scheduler.sim.durations import Durations
 from simple_gpu_scheduler.sim.forecast import LIKELY, QUICK, SLOW, Span
 
@@ -57,9 +58,9 @@ def explain_job(word: str, *, as_json: bool) -> int:
     elif entry.state not in ENDED_STATES:
         waits = why_it_waits(home, entry, now_s)
     if as_json:
-        print(json.dumps(_object(entry, runs, waits, ends)))
+        show(json.dumps(_object(entry, runs, waits, ends)))
     else:
-        print("\n".join(map(printable, _text(entry, runs, waits, ends, now_s))))
+        show(*_text(entry, runs, waits, ends, now_s))
     return 0
 
 

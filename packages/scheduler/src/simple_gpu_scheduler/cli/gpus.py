@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from simple_gpu_scheduler.adapters import gpu_processes, lease_dir, leases, nvml
+from simple_gpu_scheduler.adapters.output import show
 from simple_gpu_scheduler.cli.parser import Parser
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.occupancy import Occupancy, occupancy
@@ -67,10 +68,10 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(sys.argv[1:] if argv is None else argv)
     found = look()
     if args.json:
-        objects = gpus_report.objects(found)
-        print("[" + ",\n ".join(json.dumps(one) for one in objects) + "]")
+        objects = ",\n ".join(json.dumps(one) for one in gpus_report.objects(found))
+        show(*f"[{objects}]".splitlines())
     else:
-        print("\n".join(gpus_report.table(found, time.time(), _terminal_columns())))
+        show(*gpus_report.table(found, time.time(), _terminal_columns()))
     return 0
 
 

@@ -10,7 +10,8 @@ from simple_gpu_scheduler.durations import since
 from simple_gpu_scheduler.job import GPU_UNITS
 from simple_gpu_scheduler.leasing import LeaseRecord
 from simple_gpu_scheduler.occupancy import Occupancy
-from simple_gpu_scheduler.results.text import crop, pad, printable, text_width
+from simple_gpu_scheduler.printable import printable
+from simple_gpu_scheduler.results.text import crop, pad, text_width
 
 Seen = Sequence[tuple[Gpu, Occupancy]]
 

@@ -7,6 +7,7 @@ import os
 import sys
 
 from simple_gpu_scheduler.errors import SgsError, UsageError
+from simple_gpu_scheduler.printable import printable_lines
 from simple_gpu_scheduler.search.arguments import parse
 
 TYPE_CHECKING = False
@@ -93,6 +94,7 @@ class Output:
             raise OSError(errno.EBADF, "standard output is closed")
         sys.stdout.flush()
         self.descriptor = sys.stdout.fileno()
+        self.is_terminal = os.isatty(self.descriptor)
 
     def write(self, blocks: Iterable[str]) -> None:
         """Write the first block at once and the others together, but never much later."""
@@ -113,7 +115,7 @@ class Output:
         self._send("".join(waiting))
 
     def _send(self, text: str) -> None:
-        left = memoryview(os.fsencode(text))
+        left = memoryview(os.fsencode(printable_lines(text) if self.is_terminal else text))
         while left:
             left = left[self._sent(left) :]
 
@@ -129,9 +131,7 @@ class Output:
 
 
 def _fail(status: int, message: str) -> int:
-    from simple_gpu_scheduler.adapters.output import say
+    from simple_gpu_scheduler.adapters.output import tell
 
-    line = message.replace("\n", "\\n")
-    if sys.stderr is not None:  # past its buffer: what stays there would change the exit status
-        say(f"{PROGRAM}: error: {line}\n".encode(errors="backslashreplace"))
+    tell(f"{PROGRAM}: error: {message}")
     return status

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import sys
 from collections.abc import Sequence
 
 from simple_gpu_scheduler.adapters.acquire import GpusBusyError
+from simple_gpu_scheduler.adapters.output import tell
 from simple_gpu_scheduler.adapters.processes import IGNORED_BY_PYTHON
 from simple_gpu_scheduler.cli.parser import Parser
 from simple_gpu_scheduler.client import Taken, take
@@ -80,7 +80,7 @@ def _become(command: list[str], taken: Taken) -> int:
 
 
 def _say(text: str) -> None:
-    print(f"sgs lease: {text}", file=sys.stderr, flush=True)
+    tell(f"sgs lease: {text}")
 
 
 def _parser() -> argparse.ArgumentParser:

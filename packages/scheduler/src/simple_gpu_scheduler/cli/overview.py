@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from simple_gpu_scheduler.adapters.queue_home import QueueHome, home_if_any
 from simple_gpu_scheduler.errors import SgsError
+from simple_gpu_scheduler.printable import printable
 from simple_gpu_scheduler.queue.records import OPEN_STATES
-from simple_gpu_scheduler.results.text import crop, printable
+from simple_gpu_scheduler.results.text import crop
 
 _WAITING = 5  #: so many of those that wait are shown
 _LAST = "sgs --help shows what else there is."
@@ -23,7 +24,7 @@ _STATES = {
 }
 
 
-def overview() -> str:
+def overview() -> list[str]:
     """All of it.
 
     Raises:
@@ -34,7 +35,7 @@ def overview() -> str:
     width = terminal_columns()
     home = home_if_any()
     lines = [f"GPUs   {gpus_in_words(gpus_and_states(home))}", *_queue(home, width), "", _LAST]
-    return "\n".join(line if width is None else crop(line, width) for line in lines)
+    return [line if width is None else crop(line, width) for line in lines]
 
 
 def gpus_in_words(found: Sequence[tuple[str, str]] | None) -> str:

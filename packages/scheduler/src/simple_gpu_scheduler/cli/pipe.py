@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 from simple_gpu_scheduler.adapters.bar import Bar
 from simple_gpu_scheduler.adapters.chosen_gpus import Chosen, chosen_gpus, watch_cards
 from simple_gpu_scheduler.adapters.clock import SystemClock
-from simple_gpu_scheduler.adapters.console import Console, message
+from simple_gpu_scheduler.adapters.console import Console, notice
 from simple_gpu_scheduler.adapters.gpu_environ import LEASE_VARIABLE
 from simple_gpu_scheduler.adapters.joblog import DoneJobs, Joblog, read_joblog
 from simple_gpu_scheduler.adapters.lease_holder import LeaseHolder
 from simple_gpu_scheduler.adapters.lease_view import LeaseView
 from simple_gpu_scheduler.adapters.leases import LeaseDir
 from simple_gpu_scheduler.adapters.lines import LineSource
-from simple_gpu_scheduler.adapters.output import say
 from simple_gpu_scheduler.adapters.processes import Outputs, ProcessRunner
 from simple_gpu_scheduler.adapters.standard_files import open_missing_outputs
 from simple_gpu_scheduler.adapters.wait import KernelWait
@@ -27,7 +26,7 @@ from simple_gpu_scheduler.cli.pipe_options import Settings, parse, settings
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.loop import Pipe
 from simple_gpu_scheduler.memory_care import MemoryCare
-from simple_gpu_scheduler.model import Card, Notice
+from simple_gpu_scheduler.model import Card
 from simple_gpu_scheduler.policy.reasons import impossible
 from simple_gpu_scheduler.ports import Listener
 
@@ -44,18 +43,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = parse(sys.argv[1:] if argv is None else argv)
         for name in open_missing_outputs():
             if not args.dry_run:
-                _say(f"{name} is closed: what the jobs print there is lost")
+                notice(f"{name} is closed: what the jobs print there is lost")
         chosen = settings(args)
-        gpus = chosen_gpus(args.gpus, _say)
+        gpus = chosen_gpus(args.gpus, notice)
         reason = impossible(chosen.template, len(gpus.keys))
         if reason is not None:
             raise UsageError(f"--gpus-per-job {reason}")
         return _run(args, chosen, gpus)
     except UsageError as error:
-        _say(f"error: {error}")
+        notice(f"error: {error}")
         return 2
     except SgsError as error:
-        _say(f"error: {error}")
+        notice(f"error: {error}")
         return 1
     except KeyboardInterrupt:  # before the loop took over the signals
         return 130
@@ -91,7 +90,7 @@ def _run(args: argparse.Namespace, chosen: Settings, gpus: Chosen) -> int:
         memory=_memory(gpus, learned),
     )
     if os.isatty(0):
-        _say("reading commands from the terminal, one a line; ^D ends them")
+        notice("reading commands from the terminal, one a line; ^D ends them")
     try:
         return pipe.run()
     finally:
@@ -117,7 +116,7 @@ def _leases(args: argparse.Namespace, chosen: Settings, gpus: Chosen) -> LeaseHo
         raise UsageError(f"--vram {reason}")
     warning = leases.warn() if args.gpus is not None else None
     if warning:
-        _say(f"warning: {warning}; using it as you named it")
+        notice(f"warning: {warning}; using it as you named it")
     return leases
 
 
@@ -145,7 +144,7 @@ def _keep(learned: LearnedMemory) -> None:
     try:
         write_peaks(peaks_path(), learned.peaks_mib)
     except SgsError as error:
-        _say(f"warning: {error}; the next run has to measure again")
+        notice(f"warning: {error}; the next run has to measure again")
 
 
 def _verdicts(args: argparse.Namespace) -> list[Listener]:
@@ -208,7 +207,3 @@ def _bar(args: argparse.Namespace, clock: SystemClock) -> Bar | None:
     terminal = os.isatty(2) and os.environ.get("TERM", "dumb") != "dumb"
     wanted = args.bar if args.bar is not None else terminal and not os.isatty(0)
     return Bar(2, terminal=terminal, begun_s=clock.now_s()) if wanted else None
-
-
-def _say(text: str) -> None:
-    say(message(Notice(text)))

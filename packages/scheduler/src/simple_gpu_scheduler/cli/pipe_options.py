@@ -8,14 +8,13 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from simple_gpu_scheduler import __version__
-from simple_gpu_scheduler.adapters.console import message
-from simple_gpu_scheduler.adapters.output import say
+from simple_gpu_scheduler.adapters.console import notice
 from simple_gpu_scheduler.cli.parser import Parser
 from simple_gpu_scheduler.durations import parse_duration_s
 from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.job import MAX_JOBS_PER_GPU, Job, share_units
 from simple_gpu_scheduler.memory_sizes import parse_memory_mib
-from simple_gpu_scheduler.model import Notice, PipePolicy
+from simple_gpu_scheduler.model import PipePolicy
 from simple_gpu_scheduler.policy.halt import Halt, parse_halt
 from simple_gpu_scheduler.policy.orders import PACKING_ORDER
 
@@ -101,7 +100,7 @@ def _hint_at_files(ids: Sequence[str]) -> None:
             hint = (
                 f"warning: {one!r} is a file, but here it names a GPU; to run its lines: < {one}"
             )
-            say(message(Notice(hint)))
+            notice(hint)
 
 
 def _check_files(args: argparse.Namespace) -> None:

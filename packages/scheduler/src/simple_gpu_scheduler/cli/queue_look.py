@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from simple_gpu_scheduler.adapters.queue_home import QueueHome
 from simple_gpu_scheduler.cli.queue_table import table
+from simple_gpu_scheduler.printable import printable
 from simple_gpu_scheduler.queue.records import (
     ENDED_STATES,
     OPEN_STATES,
@@ -16,7 +17,7 @@ from simple_gpu_scheduler.queue.records import (
     STATES,
     Entry,
 )
-from simple_gpu_scheduler.results.text import crop, printable
+from simple_gpu_scheduler.results.text import crop
 
 _WAITING = tuple(state for state in OPEN_STATES if state != RUNNING)
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from simple_gpu_scheduler.cli.queued_jobs import how_it_ended
 from simple_gpu_scheduler.durations import short_duration, since
+from simple_gpu_scheduler.printable import printable
 from simple_gpu_scheduler.queue.records import HELD, QUEUED, Entry
 from simple_gpu_scheduler.queue.wrapping import own_command
-from simple_gpu_scheduler.results.text import crop, pad, printable, text_width
+from simple_gpu_scheduler.results.text import crop, pad, text_width
 
 _TITLES = ("ID", "state", "GPUs", "time", "group", "name", "command")
 _ID, _STATE, _GPUS, _TIME, _GROUP, _NAME, _COMMAND = range(len(_TITLES))

@@ -10,14 +10,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from simple_gpu_scheduler.adapters import queue_history
+from simple_gpu_scheduler.adapters.output import show
 from simple_gpu_scheduler.adapters.queue_home import home_if_any
 from simple_gpu_scheduler.adapters.users import user_name
 from simple_gpu_scheduler.cli.figure import pyplot, save
 from simple_gpu_scheduler.cli.parser import Parser
 from simple_gpu_scheduler.durations import parse_duration_s, short_duration
 from simple_gpu_scheduler.memory_sizes import show_memory
+from simple_gpu_scheduler.printable import printable
 from simple_gpu_scheduler.queue.history import Run
-from simple_gpu_scheduler.results.text import crop, pad, printable, text_width
+from simple_gpu_scheduler.results.text import crop, pad, text_width
 from simple_gpu_scheduler.usage import (
     BY,
     Period,
@@ -79,9 +81,9 @@ def main(argv: Sequence[str]) -> int:
     }
     total = usage(runs, period)
     if args.json:
-        print(json.dumps(_object(args.by, period, total, rows), indent=1))
+        show(*json.dumps(_object(args.by, period, total, rows), indent=1).splitlines())
     else:
-        print("\n".join(_text(args.by, period, total, rows)))
+        show(*_text(args.by, period, total, rows))
     if args.figure:
         _draw(args.figure, runs, period)
     return 0

@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 
+from simple_gpu_scheduler.adapters.output import show
 from simple_gpu_scheduler.cli import results_dir
 from simple_gpu_scheduler.cli.parser import Parser
 from simple_gpu_scheduler.errors import SgsError, UsageError
@@ -108,7 +109,8 @@ def main(argv: list[str] | None = None) -> int:
 def _print_json(shown: list[Job], sort: Sort | None) -> None:
     ranked = (i if ranking.is_ranked(job, sort) else None for i, job in enumerate(shown, start=1))
     objects = [report.to_json(job, rank) for job, rank in zip(shown, ranked, strict=True)]
-    print("[" + ",\n ".join(json.dumps(o, allow_nan=False) for o in objects) + "]")
+    text = ",\n ".join(json.dumps(o, allow_nan=False) for o in objects)
+    show(*f"[{text}]".splitlines())
 
 
 def _print_table(
@@ -129,7 +131,7 @@ def _print_table(
     lines += ["", *_wrap(report.notes(ordered, shown, sort, shared, dropped), width)]
     if args.top is None:
         lines += _failures(args.directory, ordered, width)
-    print("\n".join(lines))
+    show(*lines)
 
 
 def _check_known(names: list[str], jobs: list[Job]) -> None:

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from simple_gpu_scheduler.adapters.file_locks import is_locked
 from simple_gpu_scheduler.errors import SgsError, UsageError
+from simple_gpu_scheduler.printable import printable
 from simple_gpu_scheduler.results.job import Job, parse_job
-from simple_gpu_scheduler.results.text import printable
 from simple_gpu_scheduler.results.values import has_json_line
 
 TAIL_BYTES = 65_536  # how much of the end of an output is searched for metrics

@@ -12,6 +12,7 @@ from contextlib import suppress
 from types import FrameType
 
 from simple_gpu_scheduler.adapters.output import drain, write_whole
+from simple_gpu_scheduler.printable import printable
 
 _ENTER, _LEAVE = b"\x1b[?1049h\x1b[?25l", b"\x1b[?25h\x1b[?1049l"
 _HOME, _REST_OF_LINE, _REST_OF_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
@@ -46,7 +47,7 @@ class Screen:
     def draw(self, lines: Sequence[str]) -> None:
         """Show these lines; those that the terminal is too low for are left out."""
         shown = lines[: self.size().lines]
-        text = f"{_REST_OF_LINE}\n".join(shown)
+        text = f"{_REST_OF_LINE}\n".join(map(printable, shown))
         write_whole(1, f"{_HOME}{text}{_REST_OF_LINE}{_REST_OF_SCREEN}".encode(errors="replace"))
 
     def size(self) -> os.terminal_size:

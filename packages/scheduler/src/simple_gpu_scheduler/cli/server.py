@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Sequence
 
+from simple_gpu_scheduler.adapters.output import show
 from simple_gpu_scheduler.adapters.queue_home import QueueHome
 from simple_gpu_scheduler.adapters.queue_settings import ServerSettings
 from simple_gpu_scheduler.cli.parser import Parser
@@ -47,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
     if args.what == "status":
         return _status(home, as_json=args.json)
     if args.what == "unit":
-        print(_unit(home), end="")
+        show(*_unit(home).splitlines())
     elif args.what == "stop":
         return _stop(home)
     elif args.what == "drain":
@@ -97,7 +99,7 @@ def _keep(home: QueueHome, chosen: dict[str, str]) -> None:
 
 
 def _stop(home: QueueHome) -> int:
-    print("stopped" if _stop_if_any(home) else "there is no server")
+    show("stopped" if _stop_if_any(home) else "there is no server")
     return 0
 
 
@@ -122,10 +124,10 @@ def _status(home: QueueHome, *, as_json: bool) -> int:
         known: dict[str, object] = {"folder": home.folder}
         known["gpus"] = gpus.split(",") if gpus else None
         known |= {"drained": drained, **settings._asdict()}
-        print(json.dumps({**(about or {"pid": None, "since_s": None}), **known}))
+        show(json.dumps({**(about or {"pid": None, "since_s": None}), **known}))
     elif about is None:
         words = home.last_words()
-        print(f"There is no server{': ' + words if words else ''}. Its folder: {home.folder}")
+        show(f"There is no server{': ' + words if words else ''}. Its folder: {home.folder}")
     else:
         which = f"GPUs {gpus}" if gpus else "all GPUs"
         changed = [
@@ -134,8 +136,8 @@ def _status(home: QueueHome, *, as_json: bool) -> int:
             if value != ServerSettings._field_defaults[name]
         ]
         rest = "".join(f", {one}" for one in [*changed, *(["drained"] if drained else [])])
-        print(f"The server is process {about['pid']}, on {which}{rest}.")
-        print(f"Its folder: {home.folder}")
+        show(f"The server is process {about['pid']}, on {which}{rest}.")
+        show(f"Its folder: {home.folder}")
     return 0 if about is not None else 1
 
 
@@ -162,8 +164,13 @@ WantedBy=default.target
 
 def _quoted(word: str) -> str:
     """As systemd reads it (systemd.syntax(7))."""
-    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"')
+    escaped = "".join(one if one.isprintable() else _as_bytes(one) for one in escaped)
     return f'"{escaped}"'.replace("%", "%%").replace("$", "$$")
+
+
+def _as_bytes(character: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,6 +6,7 @@ import os
 import sys
 
 from simple_gpu_scheduler import __version__
+from simple_gpu_scheduler.adapters.output import show, tell
 from simple_gpu_scheduler.errors import SgsError, UsageError
 
 # Name: the module whose main(argv) it is (or MODULE:FUNCTION), imported only when used, and what
@@ -110,14 +111,14 @@ def _dispatch(arguments: list[str]) -> int:
     if not arguments:
         from simple_gpu_scheduler.cli.overview import overview
 
-        print(overview())
+        show(*overview())
         return 0
     name, *rest = arguments
     if name in ("-h", "--help", "help"):
-        print(help_text())
+        show(*help_text().splitlines())
         return 0
     if name in ("-V", "--version"):
-        print(f"sgs {__version__}")
+        show(f"sgs {__version__}")
         return 0
     if name not in COMMANDS:
         raise UsageError(_unknown(name))
@@ -138,11 +139,8 @@ def _unknown(name: str) -> str:
 
 
 def _fail(message: str, status: int) -> int:
-    from simple_gpu_scheduler.adapters.output import say
-
     _flush_or_silence_stdout()
-    if sys.stderr is not None:  # past its buffer: what stays there would change the exit status
-        say(f"sgs: error: {message}\n".encode(errors="backslashreplace"))
+    tell(f"sgs: error: {message}")
     return status
 
 

@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 
+from simple_gpu_scheduler.adapters.output import say, show
 from simple_gpu_scheduler.cli.figure import pyplot, save
 from simple_gpu_scheduler.cli.parser import Parser
 from simple_gpu_scheduler.durations import parse_duration_s
@@ -149,9 +150,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     base = ran[EXCLUSIVE]
     metrics = [measure(name, ran[name], args.gpus, args.memory, base) for name in args.policies]
     if args.json:
-        print(json.dumps(_as_json(args, jobs, metrics), indent=1, allow_nan=False))
+        show(*json.dumps(_as_json(args, jobs, metrics), indent=1, allow_nan=False).splitlines())
     else:
-        print("\n".join(_as_text(args, jobs, metrics)))
+        show(*_as_text(args, jobs, metrics))
     if args.figure:
         _draw(args.figure, {name: ran[name] for name in args.policies})
     return 0
@@ -209,7 +210,7 @@ def _progress(name: str, total: int) -> Callable[[int], None] | None:
         if percent != shown:
             shown = percent
             end = "\r\x1b[K" if percent == 100 else ""
-            print(f"\r\x1b[K{name}: {percent} %{end}", end="", file=sys.stderr, flush=True)
+            say(f"\r\x1b[K{name}: {percent} %{end}".encode())
 
     return tell
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
+from simple_gpu_scheduler.adapters.output import show
 from simple_gpu_scheduler.adapters.queue_home import QueueHome
 from simple_gpu_scheduler.cli.parser import Parser
 from simple_gpu_scheduler.cli.queue_look import Query, lines, look, selected, terminal_columns
@@ -51,20 +51,20 @@ def main(argv: Sequence[str]) -> int:
 
         watch(home, query, as_json=args.json)
     elif args.json:
-        for piece in _pieces(selected(home, query)):
-            sys.stdout.write(piece)
+        for line in _objects(selected(home, query)):
+            show(line)
     else:
-        print("\n".join(lines(look(home, query), time.time(), terminal_columns())))
+        show(*lines(look(home, query), time.time(), terminal_columns()))
     return 0
 
 
-def _pieces(entries: Iterable[Entry]) -> Iterator[str]:
+def _objects(entries: Sequence[Entry]) -> Iterator[str]:
     """A list as JSON, an object a line."""
-    before = "["
-    for one in entries:
-        yield before + json.dumps(as_object(one))
-        before = ",\n "
-    yield "[]\n" if before == "[" else "]\n"
+    if not entries:
+        yield "[]"
+    for place, one in enumerate(entries, 1):
+        before, after = " " if place > 1 else "[", "," if place < len(entries) else "]"
+        yield f"{before}{json.dumps(as_object(one))}{after}"
 
 
 def _query(args: argparse.Namespace) -> Query:

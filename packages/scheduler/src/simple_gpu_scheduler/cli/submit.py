@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from simple_gpu_scheduler.adapters.lines import LineSource, why_no_command
+from simple_gpu_scheduler.adapters.output import show, tell
 from simple_gpu_scheduler.adapters.queue_home import QueueHome
 from simple_gpu_scheduler.cli.queued_jobs import numbers
 from simple_gpu_scheduler.cli.submit_options import Asked, asked_by, parser, request_of
@@ -273,7 +274,7 @@ def _tell(asked: Asked, found: Sequence[Submitted]) -> None:
         from simple_gpu_scheduler.times import show_time
 
         _say(f"not before {show_time(asked.request.not_before_s, None)}")
-    sys.stdout.write("".join([f"{one.id}\n" for one in found]))
+    show(*[str(one.id) for one in found])
     sys.stdout.flush()
 
 
@@ -302,4 +303,4 @@ def _tell_of_known(found: Sequence[Submitted]) -> None:
 
 
 def _say(text: str) -> None:
-    print(f"sgs submit: {text}", file=sys.stderr, flush=True)
+    tell(f"sgs submit: {text}")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 
+from simple_gpu_scheduler.adapters.output import tell
 from simple_gpu_scheduler.adapters.queue_home import QueueHome
 from simple_gpu_scheduler.cli.parser import Parser
 from simple_gpu_scheduler.cli.queued_jobs import entries_of, how_it_ended, numbers, wait_for_news
@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
     for one in entries:
         if one.state != SUCCEEDED:
             how = how_it_ended(one)
-            print(f"sgs wait: job {one.id} {one.state}{how and ': ' + how}", file=sys.stderr)
+            tell(f"sgs wait: job {one.id} {one.state}{how and ': ' + how}")
     if gone := set(jobs) - {one.id for one in entries}:
         raise SgsError(
             f"nobody knows how job {numbers(list(gone))} ended: it was removed (sgs clean)"
@@ -57,7 +57,7 @@ def _tell_what_keeps(home: QueueHome) -> None:
     else:
         if not home.store.setting("drained"):
             return
-    print(f"sgs wait: {words}", file=sys.stderr, flush=True)
+    tell(f"sgs wait: {words}")
 
 
 def _status(entry: Entry) -> int:

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 
+from simple_gpu_scheduler.adapters.output import show
 from simple_gpu_scheduler.adapters.queue_home import QueueHome
 from simple_gpu_scheduler.adapters.queue_news import QueueNews
 from simple_gpu_scheduler.cli.queue_look import Query, Seen, lines, look, selected
@@ -37,7 +38,7 @@ def _draw(home: QueueHome, query: Query, news: QueueNews) -> None:
             if b"q" in screen.read(news.wait(clock_s, screen.fds)):
                 break
             time.sleep(_GATHER_S)
-    print("\n".join(lines(seen, time.time(), size.columns)), flush=True)
+    show(*lines(seen, time.time(), size.columns))
 
 
 def _that_fits(query: Query, height: int) -> Query:
@@ -60,10 +61,11 @@ def _print(home: QueueHome, query: Query, news: QueueNews, *, as_json: bool) -> 
         seen = selected(home, query) if as_json else look(home, query)
         if seen != before:
             if isinstance(seen, Seen):
-                text = "\n".join(lines(seen, time.time(), None))
-                print(text if before is None else f"\n{text}", flush=True)
+                between = [] if before is None else [""]
+                show(*between, *lines(seen, time.time(), None))
             else:
-                print(json.dumps([as_object(one) for one in seen]), flush=True)
+                show(json.dumps([as_object(one) for one in seen]))
+            sys.stdout.flush()
             before = seen
         gone = news.wait(gone=stdout)
         time.sleep(_GATHER_S)

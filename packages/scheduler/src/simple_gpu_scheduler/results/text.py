@@ -1,17 +1,11 @@
-"""Text for a terminal: what is safe to print, how wide it is, and values as cells."""
+"""Text for a terminal: how wide it is, and values as cells."""
 
 from __future__ import annotations
 
 import math
 
+from simple_gpu_scheduler.printable import printable
 from simple_gpu_scheduler.results.values import Value
-
-
-def printable(text: str) -> str:
-    """Escape what would break a line or steer the terminal: newlines, controls, bidi marks."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def text_width(text: str) -> int:

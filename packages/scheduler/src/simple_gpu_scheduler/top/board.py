@@ -10,6 +10,7 @@ from simple_gpu_scheduler.adapters.card_view import CardsSeen
 from simple_gpu_scheduler.adapters.log_tail import Tail
 from simple_gpu_scheduler.devices import Gpu
 from simple_gpu_scheduler.occupancy import Occupancy
+from simple_gpu_scheduler.printable import printable
 from simple_gpu_scheduler.queue.records import (
     CANCELLED,
     FAILED,
@@ -20,7 +21,7 @@ from simple_gpu_scheduler.queue.records import (
     RUNNING,
     Entry,
 )
-from simple_gpu_scheduler.results.text import crop, printable, text_width
+from simple_gpu_scheduler.results.text import crop, text_width
 from simple_gpu_scheduler.top.cards import Holding, card_lines, jobs_by_place, not_used
 from simple_gpu_scheduler.top.details import Known, details
 from simple_gpu_scheduler.top.frame import (

@@ -11,7 +11,8 @@ from simple_gpu_scheduler.devices import Gpu, GpuProcess, find_gpu
 from simple_gpu_scheduler.leasing import LeaseRecord
 from simple_gpu_scheduler.memory_sizes import show_memory
 from simple_gpu_scheduler.occupancy import Occupancy
-from simple_gpu_scheduler.results.text import printable, text_width
+from simple_gpu_scheduler.printable import printable
+from simple_gpu_scheduler.results.text import text_width
 from simple_gpu_scheduler.top.jobs import numbers
 from simple_gpu_scheduler.top.lines import Line, Piece, cell, fitted, line
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from simple_gpu_scheduler.memory_sizes import show_memory
+from simple_gpu_scheduler.printable import printable
 from simple_gpu_scheduler.queue.records import HELD, OPEN_STATES, QUEUED, Entry
 from simple_gpu_scheduler.queue.wrapping import own_command
-from simple_gpu_scheduler.results.text import printable
 from simple_gpu_scheduler.top.frame import Server
 from simple_gpu_scheduler.top.jobs import Shown, gpus_text, how_long, label, state_text, style_of
 from simple_gpu_scheduler.top.lines import Line, Piece, line, wrapped

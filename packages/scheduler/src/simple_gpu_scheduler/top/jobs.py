@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from simple_gpu_scheduler.durations import short_duration
 from simple_gpu_scheduler.job import GPU_UNITS
+from simple_gpu_scheduler.printable import printable
 from simple_gpu_scheduler.queue.records import (
     CANCELLED,
     FAILED,
@@ -19,7 +20,7 @@ from simple_gpu_scheduler.queue.records import (
     Entry,
 )
 from simple_gpu_scheduler.queue.wrapping import own_command
-from simple_gpu_scheduler.results.text import printable, text_width
+from simple_gpu_scheduler.results.text import text_width
 from simple_gpu_scheduler.top.lines import Line, Piece, cell, fitted, in_style, line
 
 _TITLES = ("ID", "state", "GPUs", "time", "pri", "name", "command")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from simple_gpu_scheduler.results.text import printable
+from simple_gpu_scheduler.printable import printable
 
 #: What steers a terminal (ECMA-48): sequences with parameters, strings up to their end, the rest.
 _STEERING = re.compile(

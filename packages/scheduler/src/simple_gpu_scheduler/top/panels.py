@@ -15,7 +15,7 @@ from textual.screen import ModalScreen, Screen
 from textual.strip import Strip
 from textual.widget import Widget
 
-from simple_gpu_scheduler.results.text import printable
+from simple_gpu_scheduler.printable import printable
 from simple_gpu_scheduler.top.lines import STYLES, Line, Piece, both_ends, line, wrapped
 
 _CONFIRM_COLUMNS = 64
@@ -58,7 +58,7 @@ class Lines(Widget):
     def render_line(self, y: int) -> Strip:
         """Textual asks for a line."""
         pieces = self._lines[y] if y < len(self._lines) else ()
-        strip = Strip([Segment(one.text, _style(one.style)) for one in pieces])
+        strip = Strip([Segment(printable(one.text), _style(one.style)) for one in pieces])
         return strip.adjust_cell_length(self.size.width, self.rich_style)
 
 

@@ -19,8 +19,8 @@ from simple_gpu_scheduler.adapters.lease_dir import lease_dir
 from simple_gpu_scheduler.adapters.log_tail import TailReader
 from simple_gpu_scheduler.adapters.queue_home import QueueHome
 from simple_gpu_scheduler.errors import SgsError
+from simple_gpu_scheduler.printable import printable
 from simple_gpu_scheduler.queue.records import Entry
-from simple_gpu_scheduler.results.text import printable
 from simple_gpu_scheduler.top.board import Board, Log, Picture, Words, divide, picture
 from simple_gpu_scheduler.top.desk import Desk
 from simple_gpu_scheduler.top.lines import Piece
