@@ -160,6 +160,9 @@ def promises(
     sizes_mib: Mapping[str, int] | None = None,
 ) -> list[Promise]:
     """What those who wait before us will get, see `taken`."""
+    tickets = tuple(tickets)
+    if not tickets:
+        return []
     everybody, sizes = _held(leases, inside), sizes_mib or {}
     by_token = {lease.token: lease for lease in leases}
     own = _own_gpus(by_token, inside)

@@ -29,7 +29,7 @@ class DirectoryLock:
         self._files = files
         self._patience_s = patience_s
         self._fd = -1
-        self._whose = (0, 0, 0)
+        self._whose = (0, (0, 0))
         self._masked: set[signal.Signals | int] = set()
         self._is_stuck = False  # the last time, somebody didn't let go of it
         self.is_held = False  #: within the block: by us
@@ -85,8 +85,7 @@ class DirectoryLock:
         """
         folder = self._files.folder
         try:
-            status = os.fstat(folder.fd)
-            whose = os.getpid(), status.st_dev, status.st_ino
+            whose = os.getpid(), self._files.identity
             if self._whose != whose:
                 flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
                 fd = os.open(".", flags, dir_fd=folder.fd)

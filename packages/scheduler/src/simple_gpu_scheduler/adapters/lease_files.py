@@ -95,6 +95,11 @@ class LeaseFiles:
         self._status()
         return self._folder
 
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Device and inode of the directory that was there when we last looked."""
+        return self._whose
+
     def names(self) -> frozenset[str]:
         """The plain files there now, but for what is to be passed over.
 
@@ -127,10 +132,10 @@ class LeaseFiles:
 
     def _status(self) -> os.stat_result:
         try:
-            status = os.stat(self.path, follow_symlinks=False)
+            status = os.lstat(self.path)
         except OSError as error:
             raise unreadable(self.path, error) from None
-        if _identity(status) != self._whose:
+        if (status.st_dev, status.st_ino) != self._whose:
             folder = self._open(self.path)
             self._folder.close()
             self._folder, self._trusted_ns = folder, None
@@ -155,13 +160,13 @@ class LeaseFiles:
         Raises:
             SgsError: a file can't be read for want of something of ours.
         """
-        by_user: Counter[int] = Counter()
+        by_user: dict[int, int] = {}
         for name in names:
             if name in self._passed or not name.endswith(ending):
                 continue
             found = self._look(name)
             if found is not None:
-                by_user[found.uid] += 1
+                by_user[found.uid] = by_user.get(found.uid, 0) + 1
                 if by_user[found.uid] > MOST_FILES:
                     self.pass_over(name)
                 else:
@@ -210,7 +215,7 @@ class LeaseFiles:
                 f"no GPU can be leased: the names of these GPUs take {len(content)} bytes; "
                 f"expected {_MOST_BYTES} at most (use shorter ones, or numbers)"
             )
-        folder = self.folder
+        folder = self._folder
         try:
             return _add_unnamed(folder, name + ending, content)
         except OSError as error:
