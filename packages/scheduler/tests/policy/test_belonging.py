@@ -305,3 +305,16 @@ def test_a_copied_mark_is_none_where_the_parent_lives() -> None:
     machine.copy_mark(shell)
     machine.fork(shell)
     assert machine.found() == {machine.job}
+
+
+def test_a_copy_in_another_session_of_that_number_doesn_t_make_it_the_job_s() -> None:
+    machine = Machine()
+    end_all_of_the_session(machine, US)
+    newcomer = machine.fork(3)
+    machine.setsid(newcomer)
+    assert newcomer == machine.job
+    between = machine.fork(newcomer)
+    copy = machine.fork(between)
+    machine.copy_mark(copy)
+    machine.exit(between)
+    assert machine.found() == {copy}
