@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from simple_gpu_scheduler.adapters import process_tree
 from simple_gpu_scheduler.adapters.process_tree import Member
+from simple_gpu_scheduler.adapters.queue_glance import holder_lives
+from simple_gpu_scheduler.leasing import LeaseRecord
 from simple_gpu_scheduler.policy.belonging import First
 
 #: Of a job whose first process isn't known, so that only what a process carries tells whose it is.
@@ -61,3 +64,11 @@ def test_one_that_has_ended_is_not_found() -> None:
         assert process_tree.members(UNKNOWN, RUN.encode(), 7) == ()
     finally:
         process.wait()
+
+
+def test_the_lease_of_one_whose_number_is_another_s_is_an_orphan_s() -> None:
+    with running("/bin/sleep", "60", environ={}) as pid:
+        lease = LeaseRecord("1", os.getuid(), "me", pid, "job", time.time(), ("0",), 1)
+        assert holder_lives(lease)
+        assert not holder_lives(lease._replace(since_s=time.time() - 3600))  # it is younger
+    assert not holder_lives(lease)

@@ -94,6 +94,12 @@ def test_an_attempt_is_not_over_while_something_of_it_runs() -> None:
     assert (found.what, found.note) == ("adopt", RUNS)
 
 
+def test_who_is_adopted_is_known_by_its_start_as_well() -> None:
+    found = fate(ATTEMPT, facts(BEGINS, marked=(55, 98)))
+    assert found.note is not None
+    assert (found.note.pid, found.note.start_ticks) == (55, 98)
+
+
 @given(st.sets(st.sampled_from([BEGINS, RUNS, ENDED, BROKEN])), st.booleans(), st.booleans())
 def test_what_may_have_begun_is_never_started_again(
     notes: set[Note], alive: bool, runs: bool

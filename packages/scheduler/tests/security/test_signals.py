@@ -197,8 +197,9 @@ def newcomer(pid):
     return int(os.read(read, 20))
 
 def is_alive(pid):
-    reap()
-    return os.path.exists(f"/proc/{pid}")
+    "Also False if it was killed, and the kernel hasn't ended it yet."
+    from simple_gpu_scheduler.adapters.process_tree import is_dying
+    return not is_dying(pid)
 """
 
 

@@ -88,10 +88,10 @@ class QueueGlance:
             return False
         if lease.pid == self._server:
             return True
-        return bool(self._active) and not _lives(lease)
+        return bool(self._active) and not holder_lives(lease)
 
 
-def _lives(lease: LeaseRecord) -> bool:
+def holder_lives(lease: LeaseRecord) -> bool:
     """Whether who took it does: a process of ours, and not younger than the lease."""
     ticks = start_ticks(lease.pid)
     return ticks is not None and ticks <= ticks_at(lease.since_s) and is_ours(lease.pid)
