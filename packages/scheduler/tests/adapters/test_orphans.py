@@ -9,12 +9,12 @@ import sys
 import pytest
 
 from simple_gpu_scheduler.adapters.orphans import Orphans
-from simple_gpu_scheduler.adapters.process_tree import look
+from simple_gpu_scheduler.adapters.process_stat import look
 
 ASKS = """
 import os, sys
 from simple_gpu_scheduler.adapters.orphans import Orphans
-from simple_gpu_scheduler.adapters.process_tree import look
+from simple_gpu_scheduler.adapters.process_stat import look
 one = os.getppid()
 known = {}
 while one > 0:
@@ -44,6 +44,20 @@ def test_the_first_process_of_all_is_given_them_and_so_are_we() -> None:
     assert orphans.may_go_to(1)
     assert orphans.may_go_to(os.getpid())
     assert not orphans.may_go_to(0)
+
+
+def test_the_children_of_one_that_has_ended_since_it_was_looked_at_are_orphans() -> None:
+    with subprocess.Popen(["sleep", "60"]) as other:
+        one = look(other.pid)
+        assert one is not None
+        assert not Orphans({other.pid: one}).may_go_to(other.pid)
+        older = one._replace(start_ticks=one.start_ticks - 1)  # its number is used again
+        assert Orphans({other.pid: older}).may_go_to(other.pid)
+        other.kill()
+        os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
+        assert Orphans({other.pid: one}).may_go_to(other.pid)
+        other.wait()
+        assert Orphans({other.pid: one}).may_go_to(other.pid)
 
 
 def test_one_that_is_no_ancestor_of_ours_is_not(monkeypatch: pytest.MonkeyPatch) -> None:

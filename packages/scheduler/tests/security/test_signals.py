@@ -314,7 +314,8 @@ def test_what_the_pipe_s_job_left_without_its_mark_is_found_by_its_session(peopl
 
 def test_a_number_that_changes_hands_between_the_look_and_the_signal(people: People) -> None:
     program = """
-    from simple_gpu_scheduler.adapters.process_tree import Member, look
+    from simple_gpu_scheduler.adapters.process_stat import look
+    from simple_gpu_scheduler.adapters.process_tree import Member
     from simple_gpu_scheduler.adapters.tree_signals import signal_all
     for has_pidfd in (True, False):
         if not has_pidfd:

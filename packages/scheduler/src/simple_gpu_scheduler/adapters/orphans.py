@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping
 from functools import lru_cache
 
+from simple_gpu_scheduler.adapters.process_stat import look, name
 from simple_gpu_scheduler.policy.belonging import Process
 
 _INIT = 1
@@ -28,16 +29,25 @@ class Orphans:
         self._processes = processes
 
     def may_go_to(self, pid: int) -> bool:
-        """Whether that process may be given one."""
-        if pid in (_INIT, os.getpid()):
+        """Whether that process may be given one; or has ended since, so that its child is one."""
+        if pid in (_INIT, os.getpid()) or self._has_ended(pid):
             return True
         one = self._processes.get(pid)
         if one is None:
             return False
-        if one.parent == _INIT and _name(pid) == "systemd":  # the user's
+        if one.parent == _INIT and name(pid) == "systemd":  # the user's
             return True
         ancestors = self._ancestors()
-        return pid in ancestors and pid == _taker(ancestors)
+        try:
+            return pid in ancestors and pid == _taker(ancestors)
+        except OSError:  # there is no room for one more process
+            return False
+
+    def _has_ended(self, pid: int) -> bool:
+        then, now = self._processes.get(pid), look(pid)
+        if now is None:
+            return pid > 0 and not _is_there(pid)
+        return now.has_ended or (then is not None and then.start_ticks != now.start_ticks)
 
     def _ancestors(self) -> tuple[int, ...]:
         """Ours, without the first process of all."""
@@ -49,12 +59,15 @@ class Orphans:
         return tuple(found)
 
 
-def _name(pid: int) -> str:
+def _is_there(pid: int) -> bool:
+    """Asked of the kernel: others' processes may be hidden from us (proc(5), hidepid)."""
     try:
-        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
-            return file.read().rstrip("\n")
-    except OSError:
-        return ""
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 @lru_cache(maxsize=1)

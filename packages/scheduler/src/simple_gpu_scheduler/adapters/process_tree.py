@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from simple_gpu_scheduler.adapters.orphans import Orphans
+from simple_gpu_scheduler.adapters.process_stat import Process, look, read
 from simple_gpu_scheduler.policy import belonging
 from simple_gpu_scheduler.policy.belonging import First
 
@@ -27,22 +28,6 @@ _PF_EXITING, _PF_KTHREAD = 0x4, 0x200000
 _MOST_LOOKS, _BETWEEN_LOOKS_S = 100, 0.001
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-
-
-class Process(NamedTuple):
-    """What the kernel says of a process."""
-
-    state: bytes
-    parent: int
-    session: int
-    flags: int
-    start_ticks: int  #: since boot
-    environ_end: int  #: its address; 0 while it becomes another program
-
-    @property
-    def has_ended(self) -> bool:
-        """True if it is only yet to be waited for."""
-        return self.state in (b"Z", b"X")
 
 
 class Member(NamedTuple):
@@ -97,23 +82,6 @@ def is_ours(pid: int) -> bool:
     return _status(pid).get(b"Uid", b"").split()[:1] == [b"%d" % os.getuid()]
 
 
-def name(pid: int) -> str:
-    """The process's short name, or an empty string if it is gone."""
-    try:
-        with open(f"/proc/{pid}/comm", "rb") as file:
-            return file.read().decode(errors="replace").rstrip("\n")
-    except OSError:
-        return ""
-
-
-def look(pid: int) -> Process | None:
-    """The process; None if it is gone."""
-    try:
-        return _process(pid)
-    except (OSError, ValueError):
-        return None
-
-
 def is_stopped(pid: int) -> bool:
     """True if it was stopped (^Z, or by a debugger); False if that can't be seen."""
     one = look(pid)
@@ -161,16 +129,8 @@ def _processes() -> dict[int, Process]:
     for entry in entries:
         if entry.isdigit():
             with suppress(OSError):  # it ended meanwhile
-                found[int(entry)] = _process(int(entry))
+                found[int(entry)] = read(int(entry))
     return found
-
-
-def _process(pid: int) -> Process:
-    with open(f"/proc/{pid}/stat", "rb") as file:
-        text = file.read()
-    fields = text[text.rindex(b")") + 2 :].split()  # the name before it may hold anything
-    numbers = (int(fields[at]) for at in (1, 3, 6, 19, 48))
-    return Process(fields[0], *numbers)
 
 
 def _status(pid: int) -> dict[bytes, bytes]:
@@ -210,7 +170,7 @@ def _environ(pid: int, one: Process) -> list[bytes]:
                 text = file.read()
             if text:
                 return text.split(b"\0")
-            before, one = one, _process(pid)
+            before, one = one, read(pid)
             if before.environ_end == one.environ_end != 0:  # it has none for good
                 break
             time.sleep(_BETWEEN_LOOKS_S)

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
-from simple_gpu_scheduler.adapters import process_tree, tree_signals
+from simple_gpu_scheduler.adapters import process_stat, process_tree, tree_signals
 from simple_gpu_scheduler.adapters.gpu_environ import LEASE_VARIABLE, MODEST, gpu_environ
 from simple_gpu_scheduler.job import GPU_UNITS, Job
 from simple_gpu_scheduler.model import Exit, Leftover
@@ -124,13 +124,13 @@ class ProcessRunner:
         members = self._members(pid, seq) if look else ()
         if not members or not thorough:
             self._ended.pop(pid, None)  # nobody asks again
-        return tuple(Leftover(one.pid, process_tree.name(one.pid)) for one in members)
+        return tuple(Leftover(one.pid, process_stat.name(one.pid)) for one in members)
 
     def survivors(self) -> dict[int, tuple[Leftover, ...]]:
         """What ended jobs left behind, by job, wherever it is; see `ports.Runner`."""
         found = process_tree.survivors(self._run_id, self._began_ticks)
         return {
-            seq: tuple(Leftover(pid, process_tree.name(pid)) for pid in pids)
+            seq: tuple(Leftover(pid, process_stat.name(pid)) for pid in pids)
             for seq, pids in found.items()
         }
 

@@ -20,7 +20,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
 
-from simple_gpu_scheduler.adapters.process_tree import Member, look
+from simple_gpu_scheduler.adapters.process_stat import look
+from simple_gpu_scheduler.adapters.process_tree import Member
 from simple_gpu_scheduler.adapters.tree_signals import is_still
 from simple_gpu_scheduler.errors import SgsError
 

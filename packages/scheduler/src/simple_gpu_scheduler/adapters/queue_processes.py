@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from simple_gpu_scheduler.adapters import process_tree, tree_signals
+from simple_gpu_scheduler.adapters import process_stat, process_tree, tree_signals
 from simple_gpu_scheduler.adapters.process_tree import Member
 from simple_gpu_scheduler.model import Leftover
 from simple_gpu_scheduler.policy.belonging import First
@@ -41,7 +41,7 @@ def is_running(one: Attempt | Note) -> bool:
 
     One that has ended counts as long as we are to see how, or its launcher is that was killed.
     """
-    found = process_tree.look(one.pid) if one.pid else None
+    found = process_stat.look(one.pid) if one.pid else None
     if found is None or not _first(one).is_it(found.start_ticks):
         return False
     return not found.has_ended or found.parent != _INIT or os.getpid() == _INIT
@@ -83,7 +83,7 @@ class Tree(NamedTuple):
         """What lives of its process group; most jobs leave nothing, and that is seen at once."""
         if not self.attempt.pid or not tree_signals.has_group(self.attempt.pid):
             return ()
-        return tuple(Leftover(one.pid, process_tree.name(one.pid)) for one in self.members())
+        return tuple(Leftover(one.pid, process_stat.name(one.pid)) for one in self.members())
 
     def first(self) -> Member | None:
         """The first of those that live."""

@@ -7,7 +7,8 @@ import signal
 from collections.abc import Callable
 from contextlib import suppress
 
-from simple_gpu_scheduler.adapters.process_tree import Member, look
+from simple_gpu_scheduler.adapters.process_stat import look
+from simple_gpu_scheduler.adapters.process_tree import Member
 
 #: KILL is sent again until nobody new turns up, who was being forked meanwhile.
 _MOST_ROUNDS = 10
