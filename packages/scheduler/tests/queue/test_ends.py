@@ -11,7 +11,7 @@ import pytest
 
 from simple_gpu_scheduler.adapters import queue_launchers
 from simple_gpu_scheduler.adapters.process_tree import start_ticks
-from simple_gpu_scheduler.adapters.queue_processes import Tree
+from simple_gpu_scheduler.adapters.queue_processes import Tree, boot_id
 from simple_gpu_scheduler.adapters.queue_wait import call
 from simple_gpu_scheduler.queue.records import Attempt, Request
 
@@ -101,8 +101,9 @@ def test_a_number_that_is_another_process_s_by_now_is_not_signalled(queue: Queue
     with subprocess.Popen(["sleep", "60"], start_new_session=True) as other:
         ticks = start_ticks(other.pid)
         assert ticks is not None
-        attempt = Attempt(1, 1, "l", (), 1.0, other.pid, ticks)
-        assert Tree("mark", attempt).members() == (other.pid,)
+        attempt = Attempt(1, 1, "l", (), 1.0, other.pid, ticks, boot_id())
+        assert Tree("mark", attempt).members() == ((other.pid, ticks),)
+        assert Tree("mark", attempt._replace(boot="another")).members() == ()
         before = Tree("mark", attempt._replace(start_ticks=ticks - 1))
         assert before.members() == ()
         before.signal(signal.SIGKILL)

@@ -59,6 +59,7 @@ def test_all_of_a_job_ends(queue: Queue, end: str, killed: bool) -> None:
         for pid in queue.launchers():
             os.kill(pid, signal.SIGKILL)
         queue.start()
+        queue.wait(*queue.submit(b"true"))  # it has seen that the job runs on
     if end == "cancel":
         queue.store.cancel([job], time.time())
         call(str(queue.folder))

@@ -23,7 +23,7 @@ def facts(
     alive: bool = False,
     silent: bool = False,
     runs: bool = False,
-    marked: int | None = None,
+    marked: tuple[int, int] | None = None,
 ) -> Facts:
     by_kind = {one.what: one for one in notes}
     return Facts(
@@ -52,7 +52,7 @@ def facts(
         (facts(BEGINS, BROKEN), "broken"),
         (facts(BEGINS, RUNS, runs=True), "adopt"),
         (facts(BEGINS, RUNS), "lost"),
-        (facts(BEGINS, marked=55), "adopt"),
+        (facts(BEGINS, marked=(55, 98)), "adopt"),
         (facts(BEGINS), "lost"),
     ],
 )
@@ -78,7 +78,7 @@ def test_after_a_restart_of_the_machine_nothing_runs(
 
 @pytest.mark.parametrize(
     ("seen", "expected"),
-    [(facts(runs=True), "adopt"), (facts(marked=55), "adopt"), (facts(), "lost")],
+    [(facts(runs=True), "adopt"), (facts(marked=(55, 98)), "adopt"), (facts(), "lost")],
 )
 def test_one_whose_process_is_known_has_begun_though_no_journal_says_so(
     seen: Facts, expected: str
@@ -90,8 +90,14 @@ def test_one_whose_process_is_known_has_begun_though_no_journal_says_so(
 
 
 def test_an_attempt_is_not_over_while_something_of_it_runs() -> None:
-    found = fate(ATTEMPT, facts(BEGINS, RUNS, marked=55))
+    found = fate(ATTEMPT, facts(BEGINS, RUNS, marked=(55, 98)))
     assert (found.what, found.note) == ("adopt", RUNS)
+
+
+def test_who_is_adopted_is_known_by_its_start_as_well() -> None:
+    found = fate(ATTEMPT, facts(BEGINS, marked=(55, 98)))
+    assert found.note is not None
+    assert (found.note.pid, found.note.start_ticks) == (55, 98)
 
 
 @given(st.sets(st.sampled_from([BEGINS, RUNS, ENDED, BROKEN])), st.booleans(), st.booleans())

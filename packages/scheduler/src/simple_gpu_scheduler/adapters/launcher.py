@@ -209,8 +209,7 @@ def start_launcher(folder: str) -> Launcher:
         _wait_for(os.path.join(folder, name + _SOCKET), pid, log)
         return Launcher(folder, name, pid)
     except SgsError:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)  # nobody has waited for it: the number is still its own
         raise
 
 
@@ -233,7 +232,8 @@ def _wait_for(path: str, pid: int, log: str) -> None:
     """Until the launcher listens there."""
     until_s = time.monotonic() + _START_LIMIT_S
     while not os.path.exists(path):
-        if os.waitpid(pid, os.WNOHANG)[0] or time.monotonic() > until_s:
+        ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if ended or time.monotonic() > until_s:
             raise SgsError(f"the process that starts jobs doesn't come up; see {log}")
         time.sleep(_LOOK_AGAIN_S)
 

@@ -1,8 +1,7 @@
 """Find every process of a job, also those that left its session.
 
-A job's processes are those in its session, those that carry its mark in their environment
-(`SGS_RUN` and `SGS_SEQ`, which children inherit), and the descendants of both. Read from /proc;
-see proc(5).
+Who belongs is decided by `policy.belonging`; this reads /proc (proc(5)) for it. A job's processes
+carry its mark in their environment: `SGS_RUN` and `SGS_SEQ`, which children inherit.
 """
 
 from __future__ import annotations
@@ -13,10 +12,14 @@ import time
 from contextlib import suppress
 from typing import NamedTuple
 
+from simple_gpu_scheduler.adapters.orphans import Orphans
+from simple_gpu_scheduler.adapters.process_stat import Process, look, read
+from simple_gpu_scheduler.policy import belonging
+from simple_gpu_scheduler.policy.belonging import First
+
 #: Environment variables that every job carries.
 RUN_VARIABLE = b"SGS_RUN"
 SEQ_VARIABLE = b"SGS_SEQ"
-
 
 #: Of a process's flags: it is on its way out; it is a thread of the kernel's (linux/sched.h).
 _PF_EXITING, _PF_KTHREAD = 0x4, 0x200000
@@ -24,100 +27,101 @@ _PF_EXITING, _PF_KTHREAD = 0x4, 0x200000
 #: How often, and after what time each, one that becomes another program is asked what it carries.
 _MOST_LOOKS, _BETWEEN_LOOKS_S = 100, 0.001
 
-
-class _Process(NamedTuple):
-    state: bytes
-    parent: int
-    session: int
-    flags: int
-    start_ticks: int  #: since boot
-    environ_end: int  #: its address; 0 while it becomes another program
-
-    @property
-    def has_ended(self) -> bool:
-        return self.state in (b"Z", b"X")
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
-def members(session: int, run_id: bytes, seq: int) -> tuple[int, ...]:
-    """Ids of the living processes of the job, parents first; zombies don't count."""
+class Member(NamedTuple):
+    """A process that is to be met again: its number may be another's by then."""
+
+    pid: int
+    start_ticks: int
+
+
+def members(first: First, run_id: bytes, seq: int) -> tuple[Member, ...]:
+    """The living processes of the job, parents first; zombies don't count."""
     processes = _processes()
-    marks = RUN_VARIABLE + b"=" + run_id, SEQ_VARIABLE + b"=%d" % seq
-    found = {pid for pid, one in processes.items() if one.session == session}
-    found |= {pid for pid in processes.keys() - found if _carries(pid, processes[pid], marks)}
-    _add_descendants(found, processes)
+    marks = {RUN_VARIABLE + b"=" + run_id, SEQ_VARIABLE + b"=%d" % seq}
+    found = belonging.members(
+        processes,
+        first,
+        lambda pid: marks.issubset(_environ(pid, processes[pid])) and is_ours(pid),
+        Orphans(processes).may_go_to,
+    )
     found.discard(os.getpid())
     living = [pid for pid in found if not processes[pid].has_ended]
-    return tuple(sorted(living, key=lambda pid: (pid != session, _depth(pid, processes), pid)))
+    living.sort(key=lambda pid: (pid != first.pid, _depth(pid, processes), pid))
+    return tuple(Member(pid, processes[pid].start_ticks) for pid in living)
+
+
+def survivors(run_id: bytes, since_ticks: int) -> dict[int, list[int]]:
+    """Ids of the living processes that jobs of the run have left behind, by job.
+
+    Args:
+        since_ticks: when the run began.
+    """
+    processes = _processes()
+    found = belonging.members(
+        processes,
+        First(0, since_ticks),
+        lambda pid: _job(pid, processes[pid], run_id) is not None and is_ours(pid),
+        Orphans(processes).may_go_to,
+    )
+    return _by_job({pid: processes[pid] for pid in found}, run_id)
 
 
 def marked(run_id: bytes) -> dict[int, list[int]]:
-    """Ids of all living processes that carry the mark of the run, by job."""
-    run, seq = RUN_VARIABLE + b"=" + run_id, SEQ_VARIABLE + b"="
-    found: dict[int, list[int]] = {}
-    for pid, one in sorted(_processes().items()):
-        entries = _environ(pid, one)
-        numbers = [entry.removeprefix(seq) for entry in entries if entry.startswith(seq)]
-        if run in entries and numbers and numbers[0].isdigit():
-            found.setdefault(int(numbers[0]), []).append(pid)
-    return found
+    """Ids of all living processes that carry the mark of the run, by job; it may be a copy."""
+    return _by_job(_processes(), run_id)
 
 
-def name(pid: int) -> str:
-    """The process's short name, or an empty string if it is gone."""
-    try:
-        with open(f"/proc/{pid}/comm", "rb") as file:
-            return file.read().decode(errors="replace").rstrip("\n")
-    except OSError:
-        return ""
+def is_ours(pid: int) -> bool:
+    """Whether we have started it, or another process of our user; False if it is gone.
+
+    The real user counts: `sudo` in a job is ours, what others run with our rights is not.
+    """
+    return _status(pid).get(b"Uid", b"").split()[:1] == [b"%d" % os.getuid()]
 
 
 def is_stopped(pid: int) -> bool:
     """True if it was stopped (^Z, or by a debugger); False if that can't be seen."""
-    try:
-        return _process(pid).state in (b"T", b"t")
-    except (OSError, ValueError):
-        return False
-
-
-def ended_under(pid: int) -> int | None:
-    """The parent of a process that has ended and is yet to be waited for; else None."""
-    try:
-        one = _process(pid)
-    except (OSError, ValueError):
-        return None
-    return one.parent if one.has_ended else None
+    one = look(pid)
+    return one is not None and one.state in (b"T", b"t")
 
 
 def is_dying(pid: int) -> bool:
     """True if it is gone or was killed, though the kernel may not have closed its files yet."""
-    try:
-        one = _process(pid)
-        with open(f"/proc/{pid}/status", "rb") as file:
-            lines = dict(line.split(b":\t", 1) for line in file.read().splitlines())
-    except OSError:
+    one, status = look(pid), _status(pid)
+    if one is None or not status:
         return True
-    pending = int(lines[b"SigPnd"], 16) | int(lines[b"ShdPnd"], 16)
+    pending = int(status[b"SigPnd"], 16) | int(status[b"ShdPnd"], 16)
     killed = pending & (1 << (signal.SIGKILL - 1))
     return bool(killed or one.has_ended or one.flags & _PF_EXITING)
 
 
 def start_ticks(pid: int) -> int | None:
     """When the process started, since boot; None if it is gone, or only not yet waited for."""
-    try:
-        one = _process(pid)
-    except OSError:
-        return None
-    return None if one.has_ended else one.start_ticks
+    one = look(pid)
+    return None if one is None or one.has_ended else one.start_ticks
+
+
+def boot_ticks() -> int:
+    """The time now, as the kernel says when a process was started."""
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * _TICKS_PER_S)
+
+
+def ticks_at(wall_s: float) -> int:
+    """A time by the wall clock, since boot; not later than now, however the clock was set."""
+    return boot_ticks() - max(0, int((time.time() - wall_s) * _TICKS_PER_S))
 
 
 def age_s(ticks: int) -> float:
     """How old a process is that started so long after boot; no change of the clock matters."""
     since_boot_s = time.clock_gettime(time.CLOCK_BOOTTIME)
-    return max(0.0, since_boot_s - ticks / os.sysconf("SC_CLK_TCK"))
+    return max(0.0, since_boot_s - ticks / _TICKS_PER_S)
 
 
-def _processes() -> dict[int, _Process]:
-    found: dict[int, _Process] = {}
+def _processes() -> dict[int, Process]:
+    found: dict[int, Process] = {}
     try:
         entries = os.listdir("/proc")
     except OSError:  # no descriptor is left, say
@@ -125,24 +129,38 @@ def _processes() -> dict[int, _Process]:
     for entry in entries:
         if entry.isdigit():
             with suppress(OSError):  # it ended meanwhile
-                found[int(entry)] = _process(int(entry))
+                found[int(entry)] = read(int(entry))
     return found
 
 
-def _process(pid: int) -> _Process:
-    with open(f"/proc/{pid}/stat", "rb") as file:
-        text = file.read()
-    fields = text[text.rindex(b")") + 2 :].split()  # the name before it may hold anything
-    numbers = (int(fields[at]) for at in (1, 3, 6, 19, 48))
-    return _Process(fields[0], *numbers)
+def _status(pid: int) -> dict[bytes, bytes]:
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return {}
+    pairs = (line.partition(b":") for line in lines)
+    return {name: value for name, _, value in pairs}
 
 
-def _carries(pid: int, one: _Process, marks: tuple[bytes, bytes]) -> bool:
-    entries = _environ(pid, one)
-    return all(entry in entries for entry in marks)
+def _by_job(processes: dict[int, Process], run_id: bytes) -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
+    for pid, one in sorted(processes.items()):
+        job = _job(pid, one, run_id)
+        if job is not None:
+            found.setdefault(job, []).append(pid)
+    return found
 
 
-def _environ(pid: int, one: _Process) -> list[bytes]:
+def _job(pid: int, one: Process, run_id: bytes) -> int | None:
+    """The job of the run whose mark it carries."""
+    entries, seq = _environ(pid, one), SEQ_VARIABLE + b"="
+    numbers = [entry.removeprefix(seq) for entry in entries if entry.startswith(seq)]
+    carries = RUN_VARIABLE + b"=" + run_id in entries and numbers and numbers[0].isdigit()
+    return int(numbers[0]) if carries else None
+
+
+def _environ(pid: int, one: Process) -> list[bytes]:
     """What it carries. In the midst of execve(2) it has no environment: then it is asked again."""
     with suppress(OSError):  # gone, or another user's
         for _ in range(_MOST_LOOKS):
@@ -152,25 +170,17 @@ def _environ(pid: int, one: _Process) -> list[bytes]:
                 text = file.read()
             if text:
                 return text.split(b"\0")
-            before, one = one, _process(pid)
+            before, one = one, read(pid)
             if before.environ_end == one.environ_end != 0:  # it has none for good
                 break
             time.sleep(_BETWEEN_LOOKS_S)
     return []
 
 
-def _depth(pid: int, processes: dict[int, _Process]) -> int:
+def _depth(pid: int, processes: dict[int, Process]) -> int:
     """How many known ancestors it has; bounded, as ids may have been used anew while we read."""
     depth = 0
     while pid in processes and depth < len(processes):
         pid = processes[pid].parent
         depth += 1
     return depth
-
-
-def _add_descendants(found: set[int], processes: dict[int, _Process]) -> None:
-    grown = True
-    while grown:
-        children = {pid for pid, one in processes.items() if one.parent in found}
-        grown = not children <= found
-        found |= children

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
-from simple_gpu_scheduler.adapters import process_tree
+from simple_gpu_scheduler.adapters import process_stat, process_tree, tree_signals
 from simple_gpu_scheduler.adapters.gpu_environ import LEASE_VARIABLE, MODEST, gpu_environ
 from simple_gpu_scheduler.job import GPU_UNITS, Job
 from simple_gpu_scheduler.model import Exit, Leftover
+from simple_gpu_scheduler.policy.belonging import First
 from simple_gpu_scheduler.ports import Lease
 
 if TYPE_CHECKING:
@@ -67,7 +67,9 @@ class ProcessRunner:
         self._actions: list[_Action] = [(os.POSIX_SPAWN_DUP2, null_fd, 0)]
         if stdout_fd != 1:
             self._actions.append((os.POSIX_SPAWN_DUP2, stdout_fd, 1))
-        self._children: set[int] = set()
+        self._began_ticks = process_tree.boot_ticks()
+        self._children: dict[int, tuple[int, int]] = {}  # and when each was started: between these
+        self._ended: dict[int, First] = {}  # of whose trees something may be left
         self._pump: StderrPump | None = None  # once a job asks for memory
         self._pumped: dict[int, tuple[int, int]] = {}  # running ones: number there, and line
         self._words: dict[int, bytes] = {}  # of those that failed, by line, until asked for
@@ -81,13 +83,14 @@ class ProcessRunner:
         if lease is not None:  # onto itself: that makes the job inherit it
             environ[_LEASE] = lease.id.encode()
             actions = [*actions, (os.POSIX_SPAWN_DUP2, lease.fd, lease.fd)]
+        before = process_tree.boot_ticks()
         if self._outputs is not None:
             pid = self._spawn_into(self._outputs, job, environ, actions)
         elif job.memory_mib is not None:
             pid = self._spawn_pumped(job, environ, actions)
         else:
             pid = self._spawn(job.command, environ, actions)
-        self._children.add(pid)
+        self._children[pid] = before, process_tree.boot_ticks()
         return pid
 
     def reap(self) -> Exit | None:
@@ -97,7 +100,7 @@ class ProcessRunner:
             if pid == 0:
                 return None
             if pid in self._children:  # else somebody's child from before we were executed
-                self._children.remove(pid)
+                self._ended[pid] = First(pid, *self._children.pop(pid), process_tree.boot_ticks())
                 code = os.waitstatus_to_exitcode(status)
                 exit_code, number = (None, -code) if code < 0 else (code, None)
                 peak_mib = usage.ru_maxrss / 1024
@@ -112,40 +115,29 @@ class ProcessRunner:
         return self._words.pop(job.seq, b"")
 
     def signal(self, pid: int, seq: int, number: int) -> int:
-        """Signal the whole tree; KILL again until nobody new turns up.
-
-        Parents first, the shell above all: else `a; b` would go on with b once a has ended.
-        """
-        met: set[int] = set()
-        for _ in range(10):
-            found = process_tree.members(pid, self._run_id, seq)
-            for member in found:
-                with suppress(ProcessLookupError, PermissionError):
-                    os.kill(member, number)
-                    os.kill(member, signal.SIGCONT)  # one that is stopped must hear it too
-            if number != signal.SIGKILL or met.issuperset(found):
-                return len(met.union(found))
-            met.update(found)
-        return len(met)
+        """Signal the whole tree; see `ports.Runner`."""
+        return tree_signals.signal_all(lambda: self._members(pid, seq), number)
 
     def leftovers(self, pid: int, seq: int, *, thorough: bool) -> tuple[Leftover, ...]:
         """Processes of an ended job that still live; see `ports.Runner`."""
-        if not thorough:
-            try:
-                os.kill(-pid, 0)
-            except ProcessLookupError:
-                return ()
-            except PermissionError:
-                pass
-        members = process_tree.members(pid, self._run_id, seq)
-        return tuple(Leftover(member, process_tree.name(member)) for member in members)
+        look = thorough or tree_signals.has_group(pid)
+        members = self._members(pid, seq) if look else ()
+        if not members or not thorough:
+            self._ended.pop(pid, None)  # nobody asks again
+        return tuple(Leftover(one.pid, process_stat.name(one.pid)) for one in members)
 
     def survivors(self) -> dict[int, tuple[Leftover, ...]]:
         """What ended jobs left behind, by job, wherever it is; see `ports.Runner`."""
+        found = process_tree.survivors(self._run_id, self._began_ticks)
         return {
-            seq: tuple(Leftover(pid, process_tree.name(pid)) for pid in pids)
-            for seq, pids in process_tree.marked(self._run_id).items()
+            seq: tuple(Leftover(pid, process_stat.name(pid)) for pid in pids)
+            for seq, pids in found.items()
         }
+
+    def _members(self, pid: int, seq: int) -> tuple[process_tree.Member, ...]:
+        running = self._children.get(pid)
+        first = self._ended.get(pid) if running is None else First(pid, *running)
+        return process_tree.members(first or First(0, self._began_ticks), self._run_id, seq)
 
     def _environ_for(self, gpus: tuple[str, ...], shared: bool) -> dict[bytes, bytes]:
         modest = _encoded(MODEST) if shared else {}

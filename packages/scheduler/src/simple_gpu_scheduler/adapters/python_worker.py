@@ -20,6 +20,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
 
+from simple_gpu_scheduler.adapters.process_stat import look
+from simple_gpu_scheduler.adapters.process_tree import Member
+from simple_gpu_scheduler.adapters.tree_signals import is_still
 from simple_gpu_scheduler.errors import SgsError
 
 _BOOT = (
@@ -60,6 +63,8 @@ class PythonWorker:
             except BaseException:
                 self._socket.close()
                 raise
+        seen = look(self.pid)  # None: somebody has waited for it already
+        self._member = Member(self.pid, -1 if seen is None else seen.start_ticks)
         self._connection = Connection(os.dup(self._socket.fileno()))
         self._lock = threading.Lock()
         self._over = False
@@ -96,9 +101,12 @@ class PythonWorker:
         return Reply(failure.decode("utf-8", "surrogatepass"), payload)
 
     def kill(self) -> None:
-        """Kill it, and what it has started in its session; from any thread, at any time."""
+        """Kill it, and what it has started in its session; from any thread, at any time.
+
+        A program may wait for all children, or ignore them: then its number may be another's.
+        """
         with self._lock:
-            if not self._over:
+            if not self._over and is_still(self._member):
                 with suppress(ProcessLookupError, PermissionError):
                     os.killpg(self.pid, signal.SIGKILL)
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from simple_gpu_scheduler.adapters.lease_holder import LeaseHolder
-from simple_gpu_scheduler.adapters.process_tree import age_s
+from simple_gpu_scheduler.adapters.process_tree import age_s, boot_ticks, ticks_at
 from simple_gpu_scheduler.adapters.queue_launchers import Launchers
 from simple_gpu_scheduler.adapters.queue_processes import Tree, exactly, is_running
 from simple_gpu_scheduler.adapters.queue_sight import Sight
@@ -43,6 +43,7 @@ class Active:
         self.orphan = False  #: its launcher is gone
         self.stop = ""  #: why we have stopped it
         self.ended: Note | None = None  #: its process has; its tree may not
+        self.held_ticks = 0  #: when its process was last seen: until then its number was its own
 
     @property
     def is_odd(self) -> bool:
@@ -133,6 +134,7 @@ class ActiveJobs:
     def _ended(self, one: Active, note: Note) -> None:
         """Its process has ended. One that we stop is over once all of its processes are gone."""
         one.ended = note
+        one.held_ticks = max(one.held_ticks, ticks_at(note.at_s))
         one.orphan = False
         if one.stop:
             if self._tree(one).members() and not one.running.killed:
@@ -188,12 +190,20 @@ class ActiveJobs:
             self._say(text)
 
     def _look_at_orphan(self, one: Active) -> None:
-        if is_running(one.attempt):
+        if self._lives(one):
             return
         if self._tree(one).first() is None:
             self._lose(one, _UNSEEN)
         elif one.entry.kill_leftovers and not one.running.stopped_s:
             self.signal(Stop(one.running, signal.SIGTERM))
+
+    def _lives(self, one: Active) -> bool:
+        """Whether its process does."""
+        now_ticks = boot_ticks()
+        lives = is_running(one.attempt)
+        if lives:
+            one.held_ticks = now_ticks
+        return lives
 
     def reap(self, pid: int, code: int) -> None:
         """A child has ended: a job whose launcher was killed comes to us, who are its reaper."""
@@ -228,6 +238,7 @@ class ActiveJobs:
         if stop.timed_out and not one.stop:
             one.stop = TIMED_OUT
             self._keep_stop(one)
+        self._lives(one)  # it may be the first to end, and leave others in its session
         self._tree(one).signal(stop.signal)
 
     def _keep_stop(self, one: Active) -> None:
@@ -259,7 +270,7 @@ class ActiveJobs:
         """What became of an attempt whose launcher is gone, or was another server's."""
         found = fate(one.attempt, facts)
         runs = facts.notes.get((one.entry.id, one.attempt.number), {}).get("runs")
-        if runs is not None:
+        if runs is not None and one.attempt.boot == facts.boot:
             self.heed(runs)
         if found.what == "unstart":
             self._unstart(one)
@@ -270,6 +281,7 @@ class ActiveJobs:
         elif found.what == "adopt" and found.note is not None:
             one.orphan = True
             self.heed(found.note)
+            self._lives(one)
         if one.stop and one.entry.id in self._jobs and not one.running.stopped_s:
             self.signal(Stop(one.running, signal.SIGTERM))
 
@@ -286,7 +298,7 @@ class ActiveJobs:
             self._leases.finish(one.running.job, reuse=False)
 
     def _tree(self, one: Active) -> Tree:
-        return Tree(self._launchers.mark, one.attempt)
+        return Tree(self._launchers.mark, one.attempt, one.held_ticks)
 
     def _by_pid(self) -> dict[int, Running]:
         return {one.running.pid: one.running for one in self._jobs.values() if one.running.pid}

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from simple_gpu_scheduler.adapters.chosen_gpus import chosen_gpus
 from simple_gpu_scheduler.adapters.glance import Glance
 from simple_gpu_scheduler.adapters.peaks_file import peaks_path, read_peaks
+from simple_gpu_scheduler.adapters.process_tree import is_ours, start_ticks, ticks_at
 from simple_gpu_scheduler.adapters.queue_active import job_of
 from simple_gpu_scheduler.adapters.queue_home import NOT_ITS_OWN, QueueHome
 from simple_gpu_scheduler.adapters.queue_settings import ServerSettings
@@ -85,8 +86,15 @@ class QueueGlance:
         """Whether the queue's server has it, or a job whose server is no more."""
         if lease.uid != os.geteuid() or lease.kind != "job":
             return False
-        orphan = bool(self._active) and not os.path.exists(f"/proc/{lease.pid}")
-        return lease.pid == self._server or orphan
+        if lease.pid == self._server:
+            return True
+        return bool(self._active) and not holder_lives(lease)
+
+
+def holder_lives(lease: LeaseRecord) -> bool:
+    """Whether who took it does: a process of ours, and not younger than the lease."""
+    ticks = start_ticks(lease.pid)
+    return ticks is not None and ticks <= ticks_at(lease.since_s) and is_ours(lease.pid)
 
 
 def _without(card: Card, running: Iterable[Running]) -> Card:

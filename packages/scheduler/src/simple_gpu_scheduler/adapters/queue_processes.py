@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import os
-import signal
-from contextlib import suppress
 from typing import NamedTuple
 
-from simple_gpu_scheduler.adapters import process_tree
+from simple_gpu_scheduler.adapters import process_stat, process_tree, tree_signals
+from simple_gpu_scheduler.adapters.process_tree import Member
 from simple_gpu_scheduler.model import Leftover
+from simple_gpu_scheduler.policy.belonging import First
 from simple_gpu_scheduler.queue.journal import Note
 from simple_gpu_scheduler.queue.records import Attempt
 
-#: KILL is sent again until nobody new turns up, who was being forked meanwhile.
-_MOST_ROUNDS = 10
-
 #: Who has ended under this one, its exit status is nobody's.
 _INIT = 1
-
-#: No session has this number.
-_NO_SESSION = -1
 
 
 def queue_mark(folder: str) -> str:
@@ -47,27 +41,24 @@ def is_running(one: Attempt | Note) -> bool:
 
     One that has ended counts as long as we are to see how, or its launcher is that was killed.
     """
-    if not one.pid:
+    found = process_stat.look(one.pid) if one.pid else None
+    if found is None or not _first(one).is_it(found.start_ticks):
         return False
-    ticks = process_tree.start_ticks(one.pid)
-    if ticks is None:
-        parent = process_tree.ended_under(one.pid)
-        return parent is not None and (parent != _INIT or os.getpid() == _INIT)
-    return _is_it(one, ticks)
-
-
-def _is_it(one: Attempt | Note, ticks: int) -> bool:
-    """Whether a process that was started then is the one that we know by that number."""
-    first = one.start_ticks
-    return not first or first <= ticks <= max(first, one.last_ticks)
+    return not found.has_ended or found.parent != _INIT or os.getpid() == _INIT
 
 
 def exactly(one: Attempt) -> Attempt:
     """With the exact time at which its process was started, if that still lives."""
     ticks = process_tree.start_ticks(one.pid or 0)
-    if ticks is None or not _is_it(one, ticks):
+    if ticks is None or not _first(one).is_it(ticks):
         return one
     return one._replace(start_ticks=ticks, last_ticks=ticks)
+
+
+def _first(one: Attempt | Note, held_ticks: int = 0) -> First:
+    """Its process, which is none where it isn't known when that was started."""
+    pid = one.pid if one.start_ticks else 0
+    return First(pid or 0, one.start_ticks or 0, one.last_ticks, held_ticks)
 
 
 class Tree(NamedTuple):
@@ -75,45 +66,26 @@ class Tree(NamedTuple):
 
     mark: str
     attempt: Attempt
+    held_ticks: int = 0  #: when its first process was last seen, since boot
 
-    def members(self) -> tuple[int, ...]:
-        """Those that live, parents first."""
-        return process_tree.members(self._session(), self.mark.encode(), self.attempt.job)
+    def members(self) -> tuple[Member, ...]:
+        """Those that live, parents first; the numbers of another start of the machine are none."""
+        if self.attempt.boot != boot_id():
+            return ()
+        first = _first(self.attempt, self.held_ticks)
+        return process_tree.members(first, self.mark.encode(), self.attempt.job)
 
     def signal(self, number: int) -> None:
-        """Signal them, the shell above all: else `a; b` would go on with b once a has ended."""
-        met: set[int] = set()
-        for _ in range(_MOST_ROUNDS):
-            found = self.members()
-            for member in found:
-                with suppress(ProcessLookupError, PermissionError):
-                    os.kill(member, number)
-                    os.kill(member, signal.SIGCONT)  # one that is stopped must hear it too
-            if number != signal.SIGKILL or met.issuperset(found):
-                return
-            met.update(found)
+        """Signal them."""
+        tree_signals.signal_all(self.members, number)
 
     def leftovers(self) -> tuple[Leftover, ...]:
         """What lives of its process group; most jobs leave nothing, and that is seen at once."""
-        if not self.attempt.pid:
+        if not self.attempt.pid or not tree_signals.has_group(self.attempt.pid):
             return ()
-        try:
-            os.kill(-self.attempt.pid, 0)
-        except ProcessLookupError:
-            return ()
-        except PermissionError:
-            pass
-        return tuple(Leftover(pid, process_tree.name(pid)) for pid in self.members())
+        return tuple(Leftover(one.pid, process_stat.name(one.pid)) for one in self.members())
 
-    def first(self) -> int | None:
+    def first(self) -> Member | None:
         """The first of those that live."""
         found = self.members()
         return found[0] if found else None
-
-    def _session(self) -> int:
-        """Its session, unless that number is another process's by now."""
-        pid = self.attempt.pid
-        if not pid:
-            return _NO_SESSION
-        ticks = process_tree.start_ticks(pid)
-        return pid if ticks is None or _is_it(self.attempt, ticks) else _NO_SESSION

@@ -33,7 +33,8 @@ class Facts(NamedTuple):
     silent: frozenset[str]  #: launchers that live and don't answer; they may have been stopped
     notes: Mapping[AttemptKey, Mapping[str, Note]]  #: of all journals, by kind
     is_running: Callable[[Note], bool]  #: whether the process of a `runs` is still that one
-    first_process: Callable[[Attempt], int | None]  #: of those of it that live
+    #: Of those of it that live: its number, and when it was started.
+    first_process: Callable[[Attempt], tuple[int, int] | None]
 
 
 def fate(attempt: Attempt, facts: Facts) -> Fate:
@@ -60,9 +61,9 @@ def _orphan(attempt: Attempt, notes: Mapping[str, Note], facts: Facts) -> Fate:
     runs = notes.get("runs") or _known(attempt)
     if runs is not None and facts.is_running(runs):
         return Fate("adopt", runs)
-    pid = facts.first_process(attempt)
-    if pid is not None:  # what it has started runs on, if not itself
-        return Fate("adopt", runs or Note("runs", attempt.job, attempt.number, pid))
+    found = facts.first_process(attempt)
+    if found is not None:  # what it has started runs on, if not itself
+        return Fate("adopt", runs or Note("runs", attempt.job, attempt.number, *found))
     if runs is not None:
         return Fate("lost", runs, "its launcher was killed, and nobody saw how it ended")
     return Fate("lost", reason="its launcher was killed as it began; it may have run")
