@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from simple_gpu_scheduler.adapters.joblog import DoneJobs
+from simple_gpu_scheduler.errors import HopelessError
 from simple_gpu_scheduler.job import GPU_UNITS, Job
 from simple_gpu_scheduler.loop import Pipe
 from simple_gpu_scheduler.model import (
@@ -284,8 +286,26 @@ class Broken(FakeRunner):
         raise OSError(7, "Argument list too long")
 
 
-def test_a_job_that_cannot_be_started_fails_and_the_rest_is_tried() -> None:
-    world = World(["true", "true"], runner=Broken)
+class Barred(FakeRunner):
+    """There is no place for what the odd jobs print."""
+
+    def start(self, job: Job, gpus: tuple[str, ...], lease: Lease | None = None) -> int:
+        if job.seq % 2:
+            raise HopelessError("can't be recorded")
+        return super().start(job, gpus, lease)
+
+
+@pytest.mark.parametrize("gpus", [("0",), ("0", "1")])
+def test_jobs_that_cannot_be_started_fail_and_the_rest_is_tried(gpus: tuple[str, ...]) -> None:
+    world = World(["true"] * 5, runner=Broken, gpus=gpus)
     assert world.status == 1
     rejected = [e for e in world.recorder.events if isinstance(e, Rejected)]
-    assert [e.reason for e in rejected] == ["can't be started: Argument list too long"] * 2
+    assert [e.reason for e in rejected] == ["can't be started: Argument list too long"] * 5
+
+
+@pytest.mark.parametrize("gpus", [("0",), ("0", "1")])
+def test_a_job_that_cannot_be_recorded_ends_no_other(gpus: tuple[str, ...]) -> None:
+    world = World(["true"] * 6, runner=Barred, gpus=gpus)
+    assert (world.status, sorted(world.started)) == (1, [2, 4, 6])
+    rejected = [e for e in world.recorder.events if isinstance(e, Rejected)]
+    assert [(e.seq, e.reason) for e in rejected] == [(n, "can't be recorded") for n in (1, 3, 5)]

@@ -18,7 +18,7 @@ class PassingError(SgsError):
 
 
 class HopelessError(SgsError):
-    """A job can't ever run on the GPUs that are left; others may."""
+    """A job can't ever run, as on the GPUs that are left; others may."""
 
 
 class UsageError(SgsError):

@@ -199,15 +199,16 @@ class Pipe:
     # apply
 
     def _apply(self, starts: Sequence[Start], stops: Sequence[Stop]) -> bool:
-        """True if all was done; what could not be started waits again."""
+        """True if all was done; what could not be started waits again, but for what never can."""
         for stop in stops:
             self._stop(stop)
+        before = len(self._running)
         for start in starts:
             self._intake.remove(start.job)
             if not self._start(start):
                 self._intake.put_back(start.job)
                 return False
-        return True
+        return len(self._running) - before == len(starts)
 
     def _settle(self, hold: Hold | None) -> bool:
         """False if there is news of other users: what can start may have changed."""
@@ -268,13 +269,16 @@ class Pipe:
             self._report(Notice(f"{error}; waiting until that is over"))
 
     def _could_not_start(self, job: Job, error: OSError | SgsError) -> bool:
-        if isinstance(error, SgsError):
+        if isinstance(error, HopelessError):
+            reason = str(error)
+        elif isinstance(error, SgsError):
             self._give_up(str(error))
             return False
-        if error.errno in _PASSING and self._running:
+        elif error.errno in _PASSING and self._running:
             self._crowded = True
             return False
-        reason = f"can't be started: {error.strerror}"
+        else:
+            reason = f"can't be started: {error.strerror}"
         self._not_run(Rejected(job.seq, job.command, reason, self._clock.wall_s()))
         return True
 

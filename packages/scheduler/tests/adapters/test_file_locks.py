@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 
 from simple_gpu_scheduler.adapters import file_locks
-from simple_gpu_scheduler.adapters.file_locks import is_locked, lock_alone
+from simple_gpu_scheduler.adapters.file_locks import (
+    is_locked_to_write,
+    is_on_this_machine,
+    lock_alone,
+    lock_owners,
+    lock_to_write,
+)
 
 
 @pytest.fixture
@@ -26,8 +32,9 @@ def test_only_one_has_the_lock_and_it_goes_with_the_descriptor(tmp_path: Path) -
     first, second = (os.open(tmp_path, os.O_RDONLY) for _ in range(2))
     assert lock_alone(first)
     assert not lock_alone(second)
-    assert is_locked(str(tmp_path))
+    assert lock_owners(second) == {os.geteuid()}
     os.close(first)
+    assert lock_owners(second) == set()
     assert lock_alone(second)
     os.close(second)
 
@@ -40,16 +47,25 @@ def test_one_that_only_looks_is_waited_for(
     assert lock_alone(fds[1])
 
 
-@pytest.mark.parametrize(("kind", "known"), [(b"ext4", False), (b"nfs4", None), (b"", None)])
-def test_of_a_file_system_of_the_network_nobody_knows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: bytes, known: bool | None
+@pytest.mark.parametrize(("kind", "ours"), [(b"ext4", True), (b"nfs4", False), (b"", False)])
+def test_file_systems_of_the_network_may_have_locks_that_we_do_not_see(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: bytes, ours: bool
 ) -> None:
     monkeypatch.setattr(file_locks, "_file_system", lambda path: kind)
-    assert is_locked(str(tmp_path)) is known
+    assert is_on_this_machine(str(tmp_path)) is ours
 
 
-def test_what_cannot_be_opened_is_not_known(tmp_path: Path) -> None:
-    assert is_locked(str(tmp_path / "none")) is None
+def test_a_lock_to_write_is_not_for_those_who_read(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.touch()
+    reading, writing = os.open(path, os.O_RDONLY), os.open(path, os.O_RDWR)
+    lock_to_write(reading)
+    assert not is_locked_to_write(writing)
+    lock_to_write(writing)
+    assert is_locked_to_write(reading)
+    os.close(writing)
+    assert not is_locked_to_write(reading)
+    os.close(reading)
 
 
 def test_the_file_system_of_a_path(tmp_path: Path) -> None:

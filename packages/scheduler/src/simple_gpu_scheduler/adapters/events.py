@@ -7,6 +7,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from simple_gpu_scheduler.adapters.folders import UnsafeError
+from simple_gpu_scheduler.adapters.named_paths import open_own_file
 from simple_gpu_scheduler.adapters.output import write_whole
 from simple_gpu_scheduler.adapters.results import result_record
 from simple_gpu_scheduler.errors import SgsError, UsageError
@@ -53,9 +55,13 @@ def open_events(path: str) -> int:
         UsageError: it can't be written.
     """
     try:
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        opened = open_own_file(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    except UnsafeError as error:
+        raise UsageError(f"--json {path!r} can't be used: {error}; name another file") from None
     except OSError as error:
         raise UsageError(f"--json {path!r} can't be written: {error.strerror}") from None
+    opened.folder.close()
+    return opened.fd
 
 
 def event_record(event: Event) -> dict[str, Any] | None:

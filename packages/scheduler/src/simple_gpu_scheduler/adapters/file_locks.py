@@ -1,16 +1,20 @@
 """Who writes to a file or a directory: a lock that goes with its process, however that ends.
 
 It is flock(2) on what is written itself, so that nothing is left behind. Jobs don't inherit it, as
-Python's descriptors close when another program is executed.
+Python's descriptors close when another program is executed. But whoever may read a file can lock
+it: of such a lock one has to ask whose it is. Locks to write are only for those who may write.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import struct
 import time
+from contextlib import suppress
 
 _TRIES, _APART_S = 5, 0.02
+_FLOCK = struct.Struct("hhqqi")  # struct flock: type, whence, start, length, pid
 
 #: File systems whose locks all processes see that could have one. Those of a network may keep them
 #: to each machine.
@@ -28,7 +32,7 @@ def lock_alone(fd: int) -> bool:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            time.sleep(_APART_S)  # it may be one that only looks, as `is_locked` does
+            time.sleep(_APART_S)  # it may be one that only looks, as `is_held` does
         except OSError:
             return True
         else:
@@ -49,20 +53,37 @@ def is_held(fd: int) -> bool:
     return False
 
 
-def is_locked(path: str) -> bool | None:
-    """Whether a process has the directory's lock; None if that can't be known."""
+def lock_owners(fd: int) -> set[int]:
+    """The users whose processes have the file's lock, as far as they can be seen from here."""
+    inode = str(os.fstat(fd).st_ino)
+    found: set[int] = set()
+    with suppress(OSError), open("/proc/locks") as locks:
+        for line in locks:
+            kind, _, _, pid, place = [*line.split(), "", "", "", ""][1:6]
+            if kind == "FLOCK" and place.rpartition(":")[2] == inode:
+                with suppress(OSError):  # it has ended
+                    found.add(os.stat(f"/proc/{pid}").st_uid)
+    return found
+
+
+def lock_to_write(fd: int) -> None:
+    """Take a lock that only those can take who may open the file for writing.
+
+    It is held until all descriptors of this opening are closed. Where there are no locks, or
+    another one has it, nothing happens.
+    """
+    with suppress(OSError):
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+
+
+def is_locked_to_write(fd: int) -> bool:
+    """Whether another opening has that lock; False as well where there are no locks."""
+    asked = _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        answer = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, asked)
     except OSError:
-        return None
-    try:
-        if is_held(fd):
-            return True
-    except OSError:
-        return None
-    finally:
-        os.close(fd)
-    return False if is_on_this_machine(path) else None
+        return False
+    return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)
 
 
 def is_on_this_machine(path: str) -> bool:

@@ -208,7 +208,7 @@ def open_shared(path: str, *, make: Callable[[str, int], None] | None = None) ->
         OSError: it isn't there, or can't be made or opened.
     """
     above, name = os.path.split(path)
-    walk = _Walk(above, _owner(path))
+    walk = Walk(above, _owner(path))
     parent = walk.end()
     try:
         walk.require_firm(above, parent)
@@ -243,7 +243,7 @@ def open_private(path: str, *, above: str, make: bool = True) -> Folder:
         UnsafeError: somebody else has made one of them, or can change it.
         OSError: one of them isn't there, or can't be made or opened.
     """
-    walk = _Walk(above, make=make)
+    walk = Walk(above, make=make)
     folder = _reopened(above, walk.end())
     walk.require_firm(above, folder.fd)
     if path == above:
@@ -256,21 +256,26 @@ def open_private(path: str, *, above: str, make: bool = True) -> Folder:
     return folder
 
 
-class _Walk:
+class Walk:
     """The way from the root to a folder, on which each folder must be firm but the last."""
 
     def __init__(self, path: str, trusted: Collection[int] = (), *, make: bool = False) -> None:
-        self._trusted = {0, os.geteuid(), *trusted, *_unmapped_root()}
+        self._trusted = {*trusted_users(), *trusted}
         self._make = make
+        self._mode = _OURS_ALONE  # of what is made
+        self._expected = "a folder"
         self._rest = _parts(os.path.abspath(path))[::-1]  # what is still to go, the last first
         self._shown = "/"  # where we are
         self._links = 0
 
     def end(self) -> int:
         """The folder's descriptor, of O_PATH."""
-        fd = os.open("/", _STEP)
+        return self._go(os.open(self._shown, _STEP), 0)
+
+    def _go(self, fd: int, left: int) -> int:
+        """Go on from an open folder until so many names are left."""
         try:
-            while self._rest:
+            while len(self._rest) > left:
                 self.require_firm(self._shown, fd)
                 before, fd = fd, self._step(fd, self._rest.pop())
                 os.close(before)
@@ -308,7 +313,7 @@ class _Walk:
         except FileNotFoundError:
             if not self._make:
                 raise
-            _make(fd, name, _OURS_ALONE)
+            _make(fd, name, self._mode)
             return os.open(name, _STEP | os.O_DIRECTORY, dir_fd=fd)
 
     def _follow(self, fd: int, name: str, path: str) -> int:
@@ -327,7 +332,7 @@ class _Walk:
         status = os.fstat(link)
         if status.st_uid not in self._trusted:
             raise UnsafeError(
-                f"{path} is a link that {user_name(status.st_uid)} made; expected a folder"
+                f"{path} is a link that {user_name(status.st_uid)} made; expected {self._expected}"
             )
         if not stat.S_ISLNK(status.st_mode):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
@@ -346,6 +351,16 @@ def why_not_firm(fd: int, trusted: Collection[int]) -> str:
     if status.st_uid not in trusted:
         return f"belongs to {user_name(status.st_uid)}"
     return "" if status.st_mode & stat.S_ISVTX else _writers(fd, status)
+
+
+def only_writer(fd: int) -> bool:
+    """Whether nobody but its owner and root can write in a folder."""
+    return not _writers(fd, os.fstat(fd))
+
+
+def trusted_users() -> set[int]:
+    """We ourselves and root."""
+    return {0, os.geteuid(), *_unmapped_root()}
 
 
 def _writers(fd: int, status: os.stat_result) -> str:

@@ -12,9 +12,13 @@ import re
 import stat
 import zlib
 from array import array
+from typing import BinaryIO
 
-from simple_gpu_scheduler.adapters.file_locks import lock_alone
+from simple_gpu_scheduler.adapters.file_locks import lock_alone, lock_owners
+from simple_gpu_scheduler.adapters.folders import UnsafeError
+from simple_gpu_scheduler.adapters.named_paths import NamedFile, open_own_file
 from simple_gpu_scheduler.adapters.output import write_whole
+from simple_gpu_scheduler.adapters.users import user_name
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.model import Ended, Event
 
@@ -65,7 +69,7 @@ def read_joblog(path: str, *, rerun_failed: bool) -> DoneJobs:
     """
     done = DoneJobs(rerun_failed=rerun_failed)
     try:
-        with open(path, "rb") as file:
+        with _reading(path) as file:
             for number, line in enumerate(file):
                 row = _ROW.fullmatch(line)
                 if row is not None:
@@ -76,7 +80,19 @@ def read_joblog(path: str, *, rerun_failed: bool) -> DoneJobs:
         pass
     except OSError as error:
         raise UsageError(f"--joblog {path!r} can't be read: {error.strerror}") from None
+    except UnsafeError as error:
+        raise _unsafe(path, error) from None
     return done
+
+
+def _reading(path: str) -> BinaryIO:
+    opened = open_own_file(path, os.O_RDONLY)
+    opened.folder.close()
+    return os.fdopen(opened.fd, "rb")
+
+
+def _unsafe(path: str, error: UnsafeError) -> UsageError:
+    return UsageError(f"--joblog {path!r} can't be used: {error}; name another file")
 
 
 def _check_header(path: str, line: bytes) -> None:
@@ -90,7 +106,8 @@ def _check_header(path: str, line: bytes) -> None:
 class Joblog:
     """Implements `ports.Listener`: appends a row as each job ends, by one write.
 
-    A regular file is locked until it is closed, which the end of the process does as well.
+    A regular file is ours, and is locked until it is closed, which the end of the process does as
+    well. Whoever may read it could lock it too: his lock doesn't count.
     """
 
     def __init__(self, path: str, *, keep: bool) -> None:
@@ -101,9 +118,14 @@ class Joblog:
                 another scheduler's.
         """
         self._path = path
+        self.others: set[str] = set()  #: users who have locked it, of whom it isn't
         try:
-            self._fd = _opened(path) if keep else _opened_anew(path)
+            opened = self._opened() if keep else self._opened_anew()
+            opened.folder.close()
+            self._fd = opened.fd
             self._begin()
+        except UnsafeError as error:
+            raise _unsafe(path, error) from None
         except OSError as error:
             advice = _advice(path) if isinstance(error, FileNotFoundError) else ""
             text = f"--joblog {path!r} can't be written: {error.strerror}{advice}"
@@ -123,9 +145,45 @@ class Joblog:
         if _ROW.fullmatch(first) is None:
             _check_header(self._path, first)
         if os.pread(self._fd, 1, status.st_size - 1) != b"\n":
-            with open(self._path, "rb") as file:
+            with os.fdopen(os.dup(self._fd), "rb") as file:
                 whole = sum(len(line) for line in file if line.endswith(b"\n"))
             os.ftruncate(self._fd, whole)
+
+    def _opened_anew(self) -> NamedFile:
+        """An empty log; an earlier one is set aside as PATH~."""
+        opened = self._opened()
+        try:
+            status = os.fstat(opened.fd)
+            if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
+                return opened
+            _check_header(self._path, os.pread(opened.fd, len(_HEADER), 0))
+            opened.set_aside()
+        except BaseException:
+            opened.close()
+            raise
+        opened.close()
+        return self._opened()
+
+    def _opened(self) -> NamedFile:
+        """The file, locked: ours alone."""
+        opened = open_own_file(self._path, _FLAGS)
+        try:
+            if stat.S_ISREG(os.fstat(opened.fd).st_mode):
+                self._lock(opened)
+        except BaseException:
+            opened.close()
+            raise
+        return opened
+
+    def _lock(self, opened: NamedFile) -> None:
+        """Make sure that nobody else writes there, nor has set it aside since we opened it."""
+        owners = set() if lock_alone(opened.fd) else lock_owners(opened.fd) or {os.geteuid()}
+        if os.geteuid() in owners or not opened.is_there():
+            raise UsageError(
+                f"--joblog {self._path!r} is in use by another scheduler; name another file, or "
+                "wait until that one has ended (--resume then runs what is missing)"
+            )
+        self.others = set(map(user_name, owners))
 
     def hear(self, event: Event) -> None:
         """Log a job that came to its end; one that will run again or was ended by us has not.
@@ -160,38 +218,3 @@ def _advice(path: str) -> str:
 
     folder = os.path.dirname(path)
     return f"; make its folder first: mkdir -p {shlex.quote(folder)}" if folder else ""
-
-
-def _opened_anew(path: str) -> int:
-    """An empty log; an earlier one is set aside as PATH~."""
-    fd = _opened(path)
-    status = os.fstat(fd)
-    if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
-        return fd
-    try:
-        _check_header(path, os.pread(fd, len(_HEADER), 0))
-        os.replace(path, f"{path}~")
-        return _opened(path)
-    finally:
-        os.close(fd)
-
-
-def _opened(path: str) -> int:
-    """The file, locked: ours alone."""
-    fd = os.open(path, _FLAGS, 0o666)
-    try:
-        if stat.S_ISREG(os.fstat(fd).st_mode):
-            _lock(path, fd)
-    except (OSError, UsageError):
-        os.close(fd)
-        raise
-    return fd
-
-
-def _lock(path: str, fd: int) -> None:
-    """Make sure that nobody else writes there, nor has set it aside since we opened it."""
-    if not lock_alone(fd) or not os.path.samestat(os.fstat(fd), os.stat(path)):
-        raise UsageError(
-            f"--joblog {path!r} is in use by another scheduler; name another file, or wait until "
-            "that one has ended (--resume then runs what is missing)"
-        )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
+from simple_gpu_scheduler.adapters.folders import CAREFUL
+
 
 class Tail(NamedTuple):
     """What was at the end of a file when we looked."""
@@ -25,7 +27,7 @@ def read_tail(path: str, most_bytes: int, last: Tail | None = None) -> Tail | No
         OSError: it can't be read.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | CAREFUL)
     except FileNotFoundError:
         return None
     try:

@@ -34,6 +34,8 @@ class Outputs(Protocol):
 
         Raises:
             OSError: they can't be had.
+            HopelessError: they can't be had for this job.
+            SgsError: they can't be had for any.
         """
         ...
 

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import io
+import os
+import stat
 from typing import Any
 
+from simple_gpu_scheduler.adapters.named_paths import open_own_file
+from simple_gpu_scheduler.adapters.output import write_whole
 from simple_gpu_scheduler.errors import SgsError
 
 
@@ -32,8 +37,21 @@ def save(figure: Any, path: str) -> None:
         SgsError: it can't be written.
     """
     try:
-        figure.savefig(path)
-    except (OSError, ValueError) as error:
-        raise SgsError(f"--figure {path!r} can't be written: {error}") from None
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format=os.path.splitext(path)[1][1:] or None)
+        _write(path, drawn.getvalue())
+    except (OSError, SgsError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SgsError(f"--figure {path!r} can't be written: {reason}") from None
     finally:
         pyplot().close(figure)
+
+
+def _write(path: str, data: bytes) -> None:
+    opened = open_own_file(path, os.O_WRONLY | os.O_CREAT)
+    try:
+        if stat.S_ISREG(os.fstat(opened.fd).st_mode):
+            os.ftruncate(opened.fd, 0)
+        write_whole(opened.fd, data)
+    finally:
+        opened.close()

@@ -70,18 +70,35 @@ def _run(args: argparse.Namespace, chosen: Settings, gpus: Chosen) -> int:
         return dry_run(source, chosen.template, cards, _done(args), b"\0" if args.null else b"\n")
     shell = _shell(args.shell)
     leases = _leases(args, chosen, gpus)
+    results = _results(args)  # before a log is set aside: that would be for nothing
+    try:
+        return _run_jobs(args, chosen, gpus, source, leases, results, shell)
+    finally:
+        if results is not None:
+            results.close()
+
+
+def _run_jobs(
+    args: argparse.Namespace,
+    chosen: Settings,
+    gpus: Chosen,
+    source: LineSource,
+    leases: LeaseHolder,
+    results: ResultsDir | None,
+    shell: str,
+) -> int:
     clock = SystemClock()
-    outputs, records = _records(args, clock)
+    records = _records(args, clock)
     learned = _learned(gpus) if args.vram == "auto" else None
     done = _done(args)  # now that the log is ours
     bar = _bar(args, clock)
     pipe = Pipe(
         leases=leases,
         source=source,
-        runner=_runner(args, shell, outputs),
+        runner=_runner(args, shell, results),
         wait=KernelWait(0),
         clock=clock,
-        listeners=[_console(args), *_verdicts(args), *records, *([bar] if bar else [])],
+        listeners=[_console(args), *_verdicts(args), *records, *_listening(results, bar)],
         template=chosen.template,
         policy=chosen.policy,
         halt=chosen.halt,
@@ -98,6 +115,10 @@ def _run(args: argparse.Namespace, chosen: Settings, gpus: Chosen) -> int:
             bar.close()
         if learned is not None:
             _keep(learned)
+
+
+def _listening(*these: Listener | None) -> list[Listener]:
+    return [one for one in these if one is not None]
 
 
 def _leases(args: argparse.Namespace, chosen: Settings, gpus: Chosen) -> LeaseHolder:
@@ -161,24 +182,36 @@ def _done(args: argparse.Namespace) -> DoneJobs:
     return read_joblog(args.joblog, rerun_failed=args.resume_failed)
 
 
-def _records(
-    args: argparse.Namespace, clock: SystemClock
-) -> tuple[Outputs | None, list[Listener]]:
-    """Where outputs go, and who else is told what happens. What isn't asked for isn't imported."""
-    results: ResultsDir | None = None
-    if args.results is not None:  # first of all: a log that is set aside would be for nothing
-        from simple_gpu_scheduler.adapters.results import ResultsDir
+def _results(args: argparse.Namespace) -> ResultsDir | None:
+    """What isn't asked for isn't imported."""
+    if args.results is None:
+        return None
+    from simple_gpu_scheduler.adapters.results import ResultsDir
 
-        results = ResultsDir(args.results)
+    results = ResultsDir(args.results)
+    if results.others:
+        _say(
+            f"warning: {' and '.join(results.others)} writes to {args.results!r} too; a job whose "
+            "number is taken there can't run: name another directory by --results"
+        )
+    return results
+
+
+def _records(args: argparse.Namespace, clock: SystemClock) -> list[Listener]:
+    """Who else is told what happens."""
     records: list[Listener] = []
     if args.joblog is not None:
-        records.append(Joblog(args.joblog, keep=args.resume or args.resume_failed))
+        joblog = Joblog(args.joblog, keep=args.resume or args.resume_failed)
+        if joblog.others:
+            who = " and ".join(sorted(joblog.others))
+            _say(f"warning: {args.joblog!r} is locked by {who}, whose it isn't; writing to it")
+        records.append(joblog)
     if args.json is not None:
         from simple_gpu_scheduler.adapters.events import EventStream, open_events
 
         events_fd = 1 if args.json == "-" else open_events(args.json)
         records.append(EventStream(events_fd, clock.wall_s))
-    return results, records if results is None else [*records, results]
+    return records
 
 
 def _runner(args: argparse.Namespace, shell: str, outputs: Outputs | None) -> ProcessRunner:
