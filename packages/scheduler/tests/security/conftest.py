@@ -16,6 +16,7 @@ import pytest
 from . import protections
 
 ALICE, BOB, CAROL = 61001, 61002, 61003
+LAB = 61100  #: a group that all of them may be in
 BIN = Path(sys.executable).parent
 BOUND_S = 60.0
 
@@ -40,10 +41,11 @@ def wait_until(seen: Callable[[], object], what: str) -> None:
         time.sleep(0.005)
 
 
-def as_user(uid: int, command: list[str]) -> list[str]:
+def as_user(uid: int, command: list[str], group: int | None = None) -> list[str]:
     """The command as that user, who may read all files: Python may be root's."""
     reader = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
-    ids = [f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
+    groups = "--clear-groups" if group is None else f"--groups={group}"
+    ids = [f"--reuid={uid}", f"--regid={uid}", groups]
     return ["setpriv", *ids, *reader, *command]
 
 
@@ -53,6 +55,7 @@ class People:
     def __init__(self, path: Path) -> None:
         self.path = path  #: that all can write, as /tmp
         self.leases = path / "leases"
+        self.group: int | None = None  #: that they share
         keep = {k: v for k, v in os.environ.items() if not k.startswith(("CUDA_", "SGS_", "XDG_"))}
         self.env = {**keep, "SGS_LEASE_DIR": str(self.leases), "LANG": "C.UTF-8"}
         self.env["PATH"] = f"{BIN}:{os.environ['PATH']}"
@@ -79,7 +82,9 @@ class People:
         words = [str(path) if path.exists() else command[0], *command[1:]]
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         given = {"cwd": self.home(uid), "text": True, **pipes, **settings}
-        program = subprocess.Popen(as_user(uid, words), env=env or self.environ(uid), **given)
+        program = subprocess.Popen(
+            as_user(uid, words, self.group), env=env or self.environ(uid), **given
+        )
         self._programs.append(program)
         return program
 
