@@ -10,13 +10,8 @@ from pathlib import Path
 import pytest
 
 from simple_gpu_scheduler.adapters import file_locks
-from simple_gpu_scheduler.adapters.file_locks import (
-    is_locked_to_write,
-    is_on_this_machine,
-    lock_alone,
-    lock_owners,
-    lock_to_write,
-)
+from simple_gpu_scheduler.adapters.file_locks import is_on_this_machine, lock_alone
+from simple_gpu_scheduler.adapters.lock_holders import lock_owners
 
 
 @pytest.fixture
@@ -53,19 +48,6 @@ def test_file_systems_of_the_network_may_have_locks_that_we_do_not_see(
 ) -> None:
     monkeypatch.setattr(file_locks, "_file_system", lambda path: kind)
     assert is_on_this_machine(str(tmp_path)) is ours
-
-
-def test_a_lock_to_write_is_not_for_those_who_read(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.touch()
-    reading, writing = os.open(path, os.O_RDONLY), os.open(path, os.O_RDWR)
-    lock_to_write(reading)
-    assert not is_locked_to_write(writing)
-    lock_to_write(writing)
-    assert is_locked_to_write(reading)
-    os.close(writing)
-    assert not is_locked_to_write(reading)
-    os.close(reading)
 
 
 def test_the_file_system_of_a_path(tmp_path: Path) -> None:

@@ -166,7 +166,7 @@ def test_earlier_attempts_are_moved_to_no_place_of_others(people: People) -> Non
     program = """
 os.chdir(sys.argv[1])
 for number in range(1, 5001):
-    os.symlink(sys.argv[2], f"attempt-{number}")
+    os.symlink(sys.argv[2] + number % 2 * "/none", f"attempt-{number}")
 """
     people.attack(BOB, program + _WAIT, str(folder / "1"), str(victim))
     begun_s = time.monotonic()

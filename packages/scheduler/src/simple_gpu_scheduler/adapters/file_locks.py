@@ -2,19 +2,16 @@
 
 It is flock(2) on what is written itself, so that nothing is left behind. Jobs don't inherit it, as
 Python's descriptors close when another program is executed. But whoever may read a file can lock
-it: of such a lock one has to ask whose it is. Locks to write are only for those who may write.
+it: of such a lock one has to ask whose it is (`lock_holders`).
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import struct
 import time
-from contextlib import suppress
 
 _TRIES, _APART_S = 5, 0.02
-_FLOCK = struct.Struct("hhqqi")  # struct flock: type, whence, start, length, pid
 
 #: File systems whose locks all processes see that could have one. Those of a network may keep them
 #: to each machine.
@@ -51,39 +48,6 @@ def is_held(fd: int) -> bool:
     except BlockingIOError:
         return True
     return False
-
-
-def lock_owners(fd: int) -> set[int]:
-    """The users whose processes have the file's lock, as far as they can be seen from here."""
-    inode = str(os.fstat(fd).st_ino)
-    found: set[int] = set()
-    with suppress(OSError), open("/proc/locks") as locks:
-        for line in locks:
-            kind, _, _, pid, place = [*line.split(), "", "", "", ""][1:6]
-            if kind == "FLOCK" and place.rpartition(":")[2] == inode:
-                with suppress(OSError):  # it has ended
-                    found.add(os.stat(f"/proc/{pid}").st_uid)
-    return found
-
-
-def lock_to_write(fd: int) -> None:
-    """Take a lock that only those can take who may open the file for writing.
-
-    It is held until all descriptors of this opening are closed. Where there are no locks, or
-    another one has it, nothing happens.
-    """
-    with suppress(OSError):
-        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
-
-
-def is_locked_to_write(fd: int) -> bool:
-    """Whether another opening has that lock; False as well where there are no locks."""
-    asked = _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
-    try:
-        answer = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, asked)
-    except OSError:
-        return False
-    return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)
 
 
 def is_on_this_machine(path: str) -> bool:

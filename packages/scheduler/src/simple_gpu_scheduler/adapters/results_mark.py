@@ -1,9 +1,9 @@
 """Who writes to a results directory: each scheduler has a file there, which it keeps locked.
 
-The lock is one for writing (fcntl(2), F_OFD_SETLK), on a file that only its owner can open for
-writing, and taken before anybody else can open it at all. So nobody else can hold it, or keep us
-from having it, as anybody could who locks the directory itself. It goes with its process, however
-that ends. The file says of which directory it is, as others may give it a name elsewhere.
+Only its owner can hold the lock (`own_locks`), and it is taken before anybody else can open the
+file, to keep us from having it. Anybody could lock the directory itself. The lock goes with its
+process, however that ends. The file says of which directory it is, as others may give it a name
+elsewhere.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import stat
 from contextlib import suppress
 from typing import NamedTuple
 
-from simple_gpu_scheduler.adapters.file_locks import is_locked_to_write, lock_to_write
+from simple_gpu_scheduler.adapters import own_locks
 from simple_gpu_scheduler.adapters.folders import CAREFUL, Folder
 from simple_gpu_scheduler.adapters.output import write_whole
 
@@ -35,7 +35,8 @@ class Mark:
         hidden = self.name + _NOT_YET  # until it is locked; unlocked ones are removed
         self._fd = folder.create(hidden)
         try:
-            lock_to_write(self._fd)  # without locks nobody knows, and nobody asks
+            with suppress(OSError):  # without locks nobody can know
+                own_locks.lock(self._fd)
             write_whole(self._fd, _text(folder))
             os.fchmod(self._fd, _FOR_ALL_TO_READ)
             self.uid = os.fstat(self._fd).st_uid  #: as whose our files are shown there
@@ -92,7 +93,7 @@ def _look(folder: Folder, name: str) -> _Look:
         return _Look()
     try:
         status = os.fstat(fd)
-        lives = stat.S_ISREG(status.st_mode) and is_locked_to_write(fd)
+        lives = stat.S_ISREG(status.st_mode) and own_locks.is_locked(fd)
         lives = lives and os.pread(fd, 64, 0) == _text(folder)
         return _Look(status.st_uid, status.st_ino, lives)
     except OSError:

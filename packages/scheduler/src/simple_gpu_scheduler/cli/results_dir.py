@@ -8,8 +8,9 @@ import re
 import stat
 from dataclasses import replace
 
-from simple_gpu_scheduler.adapters.file_locks import is_on_this_machine, lock_owners
+from simple_gpu_scheduler.adapters.file_locks import is_on_this_machine
 from simple_gpu_scheduler.adapters.folders import Folder, open_folder
+from simple_gpu_scheduler.adapters.lock_holders import lock_owners
 from simple_gpu_scheduler.adapters.named_paths import open_found
 from simple_gpu_scheduler.adapters.results_mark import writers
 from simple_gpu_scheduler.errors import SgsError, UsageError
