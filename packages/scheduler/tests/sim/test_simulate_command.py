@@ -27,9 +27,9 @@ class Axes:
     def set(self, **_): pass
     def legend(self): pass
 class Figure:
-    def savefig(self, path):
-        with open(path, "w") as file:
-            file.write(",".join(Axes.names))
+    def savefig(self, file, format):
+        assert format == "png"
+        file.write(",".join(Axes.names).encode())
 def subplots(**_):
     return Figure(), Axes()
 def close(figure): pass

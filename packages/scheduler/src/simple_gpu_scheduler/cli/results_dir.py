@@ -171,11 +171,13 @@ def _tail(folder: Folder, name: str, limit: int) -> tuple[str, bool]:
 
 def _read(folder: Folder, name: str, last: int | None = None) -> bytes:
     """Return the bytes of a regular file, or so many of its last."""
-    with open(open_found(folder, name), "rb", buffering=0) as file:
-        status = os.fstat(file.fileno())
+    fd = open_found(folder, name)
+    try:
+        status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a regular file")
         if last is None:
-            return file.read(_MOST_BYTES)
-        file.seek(max(status.st_size - last, 0))
-        return file.read(last)
+            return os.pread(fd, min(status.st_size, _MOST_BYTES), 0)
+        return os.pread(fd, last, max(status.st_size - last, 0))
+    finally:
+        os.close(fd)
