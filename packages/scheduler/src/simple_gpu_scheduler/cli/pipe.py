@@ -190,7 +190,7 @@ def _results(args: argparse.Namespace) -> ResultsDir | None:
 
     results = ResultsDir(args.results)
     if results.others:
-        _say(
+        notice(
             f"warning: {' and '.join(results.others)} writes to {args.results!r} too; a job whose "
             "number is taken there can't run: name another directory by --results"
         )
@@ -204,7 +204,7 @@ def _records(args: argparse.Namespace, clock: SystemClock) -> list[Listener]:
         joblog = Joblog(args.joblog, keep=args.resume or args.resume_failed)
         if joblog.others:
             who = " and ".join(sorted(joblog.others))
-            _say(f"warning: {args.joblog!r} is locked by {who}, whose it isn't; writing to it")
+            notice(f"warning: {args.joblog!r} is locked by {who}, whose it isn't; writing to it")
         records.append(joblog)
     if args.json is not None:
         from simple_gpu_scheduler.adapters.events import EventStream, open_events
