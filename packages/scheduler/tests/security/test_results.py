@@ -155,6 +155,16 @@ def test_files_that_come_first_in_folders_that_a_group_may_write(people: People)
     assert stat_of(folder / "1") == (ALICE, LAB, 0o2775), "as Alice's umask says"
 
 
+def test_a_folder_of_others_in_that_of_a_job_ends_no_list(people: People) -> None:
+    folder = shared_folder(people, "group")
+    assert run(people, folder, "true\n", umask=0o002).returncode == 0
+    program = "os.chdir(sys.argv[1])\nos.unlink('stdout')\nos.mkdir('stdout')\n"
+    people.attack(BOB, program + _WAIT, str(folder / "1"))
+    done = run(people, folder, "echo 1\necho 2\n", umask=0o002)
+    assert "error: line 1 can't be recorded: " in done.stderr
+    assert (folder / "2/stdout").read_text() == "2\n"
+
+
 def stat_of(path: Path) -> tuple[int, int, int]:
     status = path.lstat()
     return status.st_uid, status.st_gid, status.st_mode & 0o7777

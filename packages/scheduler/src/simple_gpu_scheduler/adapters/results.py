@@ -167,16 +167,24 @@ def _entered(path: str) -> tuple[Folder, Mark]:
         raise UsageError(f"--results {path!r} can't be used: {error}") from None
     except OSError as error:
         raise UsageError(f"--results {path!r} can't be made: {error.strerror}") from None
-    if not lock_alone(folder.fd) and os.geteuid() in lock_owners(folder.fd):
-        raise _in_use(path)
     try:
-        mark = Mark(folder)
+        return folder, _marked(folder)
     except OSError as error:
+        folder.close()
         raise UsageError(f"--results {path!r} can't be written: {error.strerror}") from None
-    if mark.uid in mark.others():  # with the lock taken from us by somebody else
+    except UsageError:
+        folder.close()
+        raise
+
+
+def _marked(folder: Folder) -> Mark:
+    if not lock_alone(folder.fd) and os.geteuid() in lock_owners(folder.fd):
+        raise _in_use(folder.path)
+    mark = Mark(folder)
+    if mark.uid in mark.others():  # somebody else had that lock, which anybody can have
         mark.close()
-        raise _in_use(path)
-    return folder, mark
+        raise _in_use(folder.path)
+    return mark
 
 
 def _in_use(path: str) -> UsageError:
