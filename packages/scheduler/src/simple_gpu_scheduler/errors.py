@@ -17,6 +17,10 @@ class PassingError(SgsError):
     """Something is lacking that may be there again soon: try again."""
 
 
+class CrowdedError(PassingError):
+    """Our own jobs have used up something: it is there again once one of them has ended."""
+
+
 class HopelessError(SgsError):
     """A job can't ever run, as on the GPUs that are left; others may."""
 

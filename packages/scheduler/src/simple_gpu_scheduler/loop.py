@@ -6,7 +6,7 @@ import errno
 import signal
 from collections.abc import Sequence
 
-from simple_gpu_scheduler.errors import HopelessError, PassingError, SgsError
+from simple_gpu_scheduler.errors import CrowdedError, HopelessError, PassingError, SgsError
 from simple_gpu_scheduler.intake import Intake
 from simple_gpu_scheduler.job import Job
 from simple_gpu_scheduler.memory_care import MemoryCare
@@ -263,6 +263,9 @@ class Pipe:
 
     def _wait_a_while(self, error: PassingError) -> None:
         """No list ends for what another user can take away for a while; it is told once."""
+        if isinstance(error, CrowdedError) and not self._running:
+            self._give_up(str(error))
+            return
         self._again_s = self._clock.now_s() + _TRY_AGAIN_S
         if str(error) != self._lacking:
             self._lacking = str(error)

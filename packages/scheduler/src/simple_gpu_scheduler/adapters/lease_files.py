@@ -23,7 +23,7 @@ from simple_gpu_scheduler.adapters.file_locks import is_held
 from simple_gpu_scheduler.adapters.folders import CAREFUL, Folder
 from simple_gpu_scheduler.adapters.output import write_whole
 from simple_gpu_scheduler.adapters.users import user_name
-from simple_gpu_scheduler.errors import PassingError, SgsError
+from simple_gpu_scheduler.errors import CrowdedError, PassingError, SgsError
 
 _NEW = ".new"
 #: Jobs see a lease under this number or above, where no redirection of a script is in its way.
@@ -259,15 +259,20 @@ def unusable(folder: Folder, error: OSError) -> SgsError:
             f"no GPU can be leased: {folder.path}: its file system has no working locks (flock); "
             "name a local directory by SGS_LEASE_DIR"
         )
-    kind = PassingError if error.errno in (*_OWN_LACK, *_FULL) else SgsError
+    kind = PassingError if error.errno in _FULL else _kind(error)
     crowd = _crowd(folder) if error.errno in _FULL else ""
     return kind(f"no GPU can be leased: {folder.path} can't be written ({error.strerror}{crowd})")
 
 
 def unreadable(path: str, error: OSError) -> SgsError:
     """What is wrong with the directory or a file in it, for who wants to look."""
-    kind = PassingError if error.errno in _OWN_LACK else SgsError
-    return kind(f"no GPU can be leased: {path} can't be read ({error.strerror})")
+    return _kind(error)(f"no GPU can be leased: {path} can't be read ({error.strerror})")
+
+
+def _kind(error: OSError) -> type[SgsError]:
+    if error.errno == errno.EMFILE:
+        return CrowdedError
+    return PassingError if error.errno in _OWN_LACK else SgsError
 
 
 def _crowd(folder: Folder) -> str:
