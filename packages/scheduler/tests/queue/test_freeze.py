@@ -112,6 +112,15 @@ def test_the_jobs_of_a_list_share_a_snapshot_and_have_their_own_copies(user: Use
     assert again.out == b"2\n"
 
 
+def test_modules_in_the_work_tree_are_none_of_ours(user: User) -> None:
+    """Python looks for modules where it is started; the copy is made before the job begins."""
+    for name in ("json.py", "shutil.py", "simple_gpu_scheduler.py", "subprocess.py"):
+        (user.folder / name).write_text("import os; os.system('touch $HOME/trapped'); 1 / 0\n")
+    user.env["HOME"] = str(user.folder.parent)
+    assert finished(user, user.submit("--freeze", "--", "sh code.sh")) == b"2\n"
+    assert not (user.folder.parent / "trapped").exists()
+
+
 def test_a_script_runs_in_the_copy_too(user: User) -> None:
     (user.folder / "run.sh").write_bytes(b'#SGS --freeze\nsh code.sh; echo "$1"; pwd\n')
     job = user.submit("--hold", "run.sh", "a b")
