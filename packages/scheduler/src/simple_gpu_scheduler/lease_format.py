@@ -19,6 +19,9 @@ from simple_gpu_scheduler.leasing import LeaseRecord, Ticket, Want
 #: Files of version 1 were locked by flock(2) alone.
 VERSION = 2
 
+#: Of a lease or waiter. No machine has so many; who has more wants to keep others busy.
+MOST_GPUS = 512
+
 _MOST = 1 << 62
 _LATEST_S = 1e11  # the year 5138
 _LONGEST_KIND = 20
@@ -131,7 +134,7 @@ def _time_s(value: Any) -> float:
 
 
 def _names(value: Any, least: int = 0) -> tuple[str, ...]:
-    if not isinstance(value, list) or len(value) < least:
+    if not isinstance(value, list) or not least <= len(value) <= MOST_GPUS:
         raise ValueError(f"{value!r} is no list of names")
     return tuple(_text(one) for one in value)
 

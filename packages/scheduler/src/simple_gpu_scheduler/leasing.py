@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from simple_gpu_scheduler.job import GPU_UNITS
 
-#: Of those who wait before somebody.
-_MOST_NAMED = 3
+#: Of those who wait before somebody, and of those who hold what he waits for.
+_MOST_NAMED, _MOST_TOLD = 3, 16
 
 
 class Want(NamedTuple):
@@ -75,7 +75,7 @@ class Promise(NamedTuple):
 
     ticket: Ticket
     gpus: tuple[str, ...]  #: keys
-    is_due: bool  #: leases and those before him leave him all of it now
+    is_due: bool  #: leases and those before him leave him all of these now
 
 
 def token(lease_id: str, turn: int) -> str:
@@ -170,9 +170,7 @@ def promises(
     for ticket in tickets:
         want = ticket.want
         gpus = _promised(want, everybody, _closed_to(ticket, by_token, own, inside), sizes)
-        due = len(gpus) == want.number and all(
-            _lack(want, everybody, sizes, gpu)[0] == 0 for gpu in gpus
-        )
+        due = bool(gpus) and all(_lack(want, everybody, sizes, gpu)[0] == 0 for gpu in gpus)
         found.append(Promise(ticket, tuple(gpus), due))
         for gpu in gpus:
             _add(everybody, gpu, want.units, want.memory_mib)
@@ -183,15 +181,25 @@ def _held(
     leases: Sequence[LeaseRecord], inside: str | None, besides: Container[str] = ()
 ) -> dict[str, Taken]:
     """What leases have of each card; see `taken`."""
-    by_token = {lease.token: lease for lease in leases}
-    own, enclosing = _own_gpus(by_token, inside), by_token.get(inside or "")
+    enclosing = {lease.token: lease for lease in leases}.get(inside or "")
+    own = () if enclosing is None else enclosing.gpus
     found: dict[str, Taken] = {}
-    for token_, lease in by_token.items():
-        if token_ not in besides:
-            for gpu in _counted(lease, by_token, own, inside):
+    for lease, gpus in counted(leases, inside):
+        if lease.token not in besides:
+            for gpu in gpus:
                 part = _part(lease.units, enclosing) if gpu in own else lease.units
                 _add(found, gpu, part, lease.memory_mib)
     return found
+
+
+def counted(
+    leases: Sequence[LeaseRecord], inside: str | None
+) -> Iterator[tuple[LeaseRecord, list[str]]]:
+    """Each lease with the cards of which it takes something; see `taken`."""
+    by_token = {lease.token: lease for lease in leases}
+    own = _own_gpus(by_token, inside)
+    for lease in by_token.values():
+        yield lease, list(_counted(lease, by_token, own, inside))
 
 
 def _own_gpus(by_token: Mapping[str, LeaseRecord], inside: str | None) -> set[str]:
@@ -316,8 +324,10 @@ def describe_holders(
     parts = [
         f"{_names(gpus, {gpu for one in theirs for gpu in one.gpus})} held by {user} "
         f"({kind}, pid {pid}) since {when(min(one.since_s for one in theirs))}"
-        for (user, kind, pid), theirs in held.items()
+        for (user, kind, pid), theirs in [*held.items()][:_MOST_TOLD]
     ]
+    if len(held) > _MOST_TOLD:
+        parts.append(f"and {len(held) - _MOST_TOLD} more programs hold them")
     first = [one for one in tickets if not gpus.keys().isdisjoint(one.want.gpus)]
     waiters = tuple(dict.fromkeys(f"{one.user} (pid {one.pid})" for one in first))
     if waiters:

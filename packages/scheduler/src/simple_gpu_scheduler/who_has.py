@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from simple_gpu_scheduler.leasing import LeaseRecord, Ticket, taken
+from simple_gpu_scheduler.leasing import LeaseRecord, Ticket, counted, promises
 
 
 class Holders(NamedTuple):
@@ -28,18 +28,14 @@ def who_has(
         inside: the token of the lease that we are in.
         sizes_mib: what leases may have of each card together, where that is known.
     """
-    tokens = {lease.token for lease in leases}
     held: dict[str, list[LeaseRecord]] = {}
-    for lease in leases:
-        for gpu in taken(leases, ours=tokens - {lease.token}, inside=inside):
+    for lease, gpus in counted(leases, inside):
+        for gpu in gpus:
             held.setdefault(gpu, []).append(lease)
     promised: dict[str, list[Ticket]] = {}
-    before = taken(leases, ours=tokens, inside=inside)
-    for number, ticket in enumerate(tickets, 1):
-        after = taken(leases, tickets[:number], ours=tokens, inside=inside, sizes_mib=sizes_mib)
-        for gpu in (gpu for gpu, one in after.items() if one != before.get(gpu)):
-            promised.setdefault(gpu, []).append(ticket)
-        before = after
+    for one in promises(leases, tickets, inside=inside, sizes_mib=sizes_mib):
+        for gpu in one.gpus:
+            promised.setdefault(gpu, []).append(one.ticket)
     return {
         gpu: Holders(tuple(held.get(gpu, ())), tuple(promised.get(gpu, ())))
         for gpu in held.keys() | promised.keys()

@@ -5,53 +5,60 @@ from hypothesis import strategies as st
 
 from simple_gpu_scheduler.job import GPU_UNITS
 from simple_gpu_scheduler.leasing import LeaseRecord, Ticket, Want, promises
-from simple_gpu_scheduler.patience import LIMIT_S, Patience
+from simple_gpu_scheduler.patience import LIMIT_S, Patience, Wait
 
 NONE: frozenset[str] = frozenset()
 
 
-def all_of(*uids: int) -> dict[int, frozenset[str]]:
-    """They wait, and have nothing."""
-    return dict.fromkeys(uids, NONE)
+A, B, C = (Wait(uid, gpu) for uid, gpu in ((1, "a"), (2, "a"), (1, "b")))
+
+
+def all_of(*waits: Wait) -> dict[Wait, frozenset[str]]:
+    """They wait, and have nothing there."""
+    return dict.fromkeys(waits, NONE)
 
 
 def test_who_could_have_it_and_does_not_take_it_is_passed_over() -> None:
     patience = Patience(10.0)
-    assert patience.passed_over(all_of(1), {1}, 100.0) == set()
-    assert patience.passed_over(all_of(1, 2), {1, 2}, 109.0) == set()
-    assert patience.passed_over(all_of(1, 2), {1, 2}, 110.0) == {1}
-    assert patience.passed_over(all_of(1, 2), {1, 2}, 119.0) == {1, 2}
-    assert patience.passed_over(all_of(1), (), 120.0) == {1}, "also while others have it"
+    assert patience.passed_over(all_of(A), {A}, 100.0) == set()
+    assert patience.passed_over(all_of(A, B), {A, B}, 109.0) == set()
+    assert patience.passed_over(all_of(A, B, C), {A, B}, 110.0) == {A}, "for that GPU alone"
+    assert patience.passed_over(all_of(A, B), {A, B}, 119.0) == {A, B}
+    assert patience.passed_over(all_of(A), set(), 120.0) == {A}, "also while others have it"
 
 
 def test_who_could_not_have_it_meanwhile_begins_anew() -> None:
     patience = Patience(10.0)
-    patience.passed_over(all_of(1), {1}, 0.0)
-    patience.passed_over(all_of(1), (), 9.0)
-    assert patience.passed_over(all_of(1), {1}, 10.0) == set()
-    assert patience.passed_over(all_of(1), {1}, 20.0) == {1}
+    patience.passed_over(all_of(A), {A}, 0.0)
+    patience.passed_over(all_of(A), set(), 9.0)
+    assert patience.passed_over(all_of(A), {A}, 10.0) == set()
+    assert patience.passed_over(all_of(A), {A}, 20.0) == {A}
 
 
 def test_who_takes_something_is_no_idler_however_much_he_waits_for() -> None:
     patience = Patience(10.0)
     taken = [frozenset({f"lease-{number}"}) for number in range(10)]
     for number, one in enumerate(taken):
-        assert patience.passed_over({1: one}, {1}, 9.0 * number) == set()
+        assert patience.passed_over({A: one}, {A}, 9.0 * number) == set()
     late_s = 9.0 * len(taken) + 10.0
-    assert patience.passed_over(all_of(1), {1}, late_s) == {1}, "giving back is none"
-    assert patience.passed_over({1: frozenset({"new"})}, {1}, late_s) == set()
-    assert patience.passed_over(all_of(1), {1}, late_s + 1.0) == set()
+    assert patience.passed_over(all_of(A), {A}, late_s) == {A}, "giving back is none"
+    assert patience.passed_over({A: frozenset({"new"})}, {A}, late_s) == set()
+    assert patience.passed_over(all_of(A), {A}, late_s + 1.0) == set()
 
 
-@given(st.lists(st.tuples(st.floats(0, 5), st.sets(st.integers(1, 3))), max_size=30))
-def test_nobody_is_passed_over_before_his_time(turns: list[tuple[float, set[int]]]) -> None:
-    patience, now_s, since_s = Patience(), 0.0, dict[int, float]()
-    late: set[int] = set()
+waits = st.builds(Wait, st.integers(1, 2), st.sampled_from("ab"))
+
+
+@given(st.lists(st.tuples(st.floats(0, 5), st.sets(waits)), max_size=30))
+def test_nobody_is_passed_over_before_his_time(turns: list[tuple[float, set[Wait]]]) -> None:
+    patience, now_s, since_s = Patience(), 0.0, dict[Wait, float]()
+    everybody = all_of(*(Wait(uid, gpu) for uid in (1, 2) for gpu in "ab"))
+    late: set[Wait] = set()
     for step_s, due in turns:
         now_s += step_s
-        since_s = {uid: since_s.get(uid, now_s) for uid in due}
-        late |= {uid for uid in due if now_s - since_s[uid] >= LIMIT_S}
-        assert patience.passed_over(all_of(1, 2, 3), due, now_s) == late
+        since_s = {one: since_s.get(one, now_s) for one in due}
+        late |= {one for one in due if now_s - since_s[one] >= LIMIT_S}
+        assert patience.passed_over(everybody, due, now_s) == late
 
 
 def test_what_is_due_to_whom() -> None:
@@ -60,7 +67,9 @@ def test_what_is_due_to_whom() -> None:
 
     held = LeaseRecord("1", 1000, "anna", 41, "job", 1.5, ("a",), GPU_UNITS)
     waiting = [ticket(1, "a"), ticket(2, "a", "b", "c", number=2), ticket(3, "b"), ticket(4, "d")]
+    waiting.append(ticket(5, "e", number=3))  # what is never there keeps nothing from others
     found = promises([held], waiting)
     assert [(one.gpus, one.is_due) for one in found] == [
         (("a",), False), (("b", "c"), True), (("b",), False), (("d",), True),
+        (("e",), True),
     ]  # fmt: skip

@@ -113,7 +113,7 @@ def test_the_jobs_of_a_list_share_a_snapshot_and_have_their_own_copies(user: Use
 
 
 def test_modules_in_the_work_tree_are_none_of_ours(user: User) -> None:
-    """Python looks for modules where it is started: in the folder of the queue, not in the tree."""
+    """Python looks for modules where it is started: in the queue's folder, not in the tree."""
     for name in ("json.py", "shutil.py", "simple_gpu_scheduler.py", "subprocess.py"):
         (user.folder / name).write_text("import os; os.system('touch $HOME/trapped'); 1 / 0\n")
     user.env["HOME"] = str(user.folder.parent)

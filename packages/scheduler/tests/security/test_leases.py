@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from simple_gpu_scheduler.adapters.lease_files import MOST_BYTES_OF_A_USER
 from simple_gpu_scheduler.job import GPU_UNITS
 
+from . import protections
 from .conftest import ALICE, BOB, BOUND_S, CAROL, People, needs_root, wait_until
 
 pytestmark = needs_root
@@ -107,14 +109,22 @@ def test_whoever_locks_the_directory_delays_others_by_a_second(people: People, h
     done = run_list(people, 10)
     all_of(done, 10)
     assert done.stderr.count("\n") == done.stderr.count(whom) == 1
-    with people.start(ALICE, "sgs", "lease", "--on", "0", "--", "cat") as holder:
-        wait_until(lambda: names_of(people, ".lease"), "it holds")
+    with hold(people, ALICE) as holder:
         busy = people.run(ALICE, "sgs", "lease", "--on", "0", "--timeout", "1s", "--", "true")
         assert busy.returncode == 75
         assert f"GPU 0 is held by {ALICE}" in busy.stderr
         holder.kill()
         holder.communicate()
     assert attacker.poll() is None
+
+
+def hold(people: People, uid: int, *options: str) -> subprocess.Popen[str]:
+    """A program that has its lease, until its stdin is closed."""
+    words = ["sgs", "lease", "--on", "0", *options, "--", "sh", "-c", "echo up; exec cat"]
+    holder = people.start(uid, *words)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "up\n"
+    return holder
 
 
 def names_of(people: People, ending: str) -> list[str]:
@@ -187,6 +197,72 @@ def test_who_locks_whatever_appears_hinders_nobody(people: People) -> None:
     assert attacker.poll() is None
 
 
+#: Of one lease of hers more names than a user may have leases.
+LINK_MANY = """
+for number in range(int(sys.argv[3])):
+    os.link(sys.argv[1], f"{sys.argv[2]}/{number}-0.lease")
+print(flush=True)
+"""
+
+
+def test_no_number_of_names_makes_a_lease_one_too_many(people: People) -> None:
+    """Who has more than anybody needs is passed over: nobody can make that somebody else."""
+    begin(people)
+    holder = hold(people, ALICE)
+    three = people.start(ALICE, "sgs", "lease", "--on", "1,2,3", "--", "sh", "-c", "echo; cat")
+    assert three.stdout is not None
+    three.stdout.readline()
+    name = next(one for one in names_of(people, ".lease") if one.startswith(f"{holder.pid}-"))
+    with protections.switched(protections.OFF):
+        people.attack(BOB, LINK_MANY, str(people.leases / name), str(people.leases), str(6000))
+    for gpu in "0123":
+        done = people.run(CAROL, "sgs", "lease", "--on", gpu, "--no-wait", "--", "true")
+        assert done.returncode == 75
+
+
+#: As many valid leases and waiters as one may hold, with as many names as fit.
+HOLD_MANY = """
+whole = struct.Struct("hhqqi").pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+names = [str(number) for number in range(int(sys.argv[3]), int(sys.argv[3]) + int(sys.argv[4]))]
+fds = []
+for number in range(int(sys.argv[2])):
+    want = {"gpus": names, "number": 1, "units": 1, "memory_mib": 1, "numbers": []}
+    content = {"version": 2, "id": f"{number}-b", "uid": 0, "user": "", "pid": os.getpid(),
+               "kind": "job", "since_s": 1.0, "since_ns": 0, "parent": None, "inside": None,
+               "want": want, **want}
+    for ending in (".lease", ".ticket"):
+        path = f"{sys.argv[1]}/{number}-b"
+        fds.append(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        fcntl.fcntl(fds[-1], fcntl.F_OFD_SETLK, whole)
+        os.write(fds[-1], json.dumps(content).encode() + b"\\n000000000000\\n")
+        os.fchmod(fds[-1], 0o644)
+        os.rename(path, path + ending)
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("names", [4600, 500, 1])
+def test_what_one_user_holds_costs_the_others_little(people: People, names: int) -> None:
+    """He has 400 leases and 400 waiters, on GPUs that nobody else wants."""
+    begin(people)
+    people.attack(BOB, HOLD_MANY, str(people.leases), "400", "1000", str(names))
+    program = """
+from simple_gpu_scheduler.adapters.leases import LeaseDir
+from simple_gpu_scheduler.client import take
+book = LeaseDir()
+print(sum(len(one.gpus) for one in book.leases()))
+print(sum(len(one.want.gpus) for one in book.tickets()))
+take(on="0", timeout_s=30.0).release()
+"""
+    done = people.run(CAROL, sys.executable, "-c", program)
+    leased, wanted = map(int, done.stdout.split())
+    assert done.stderr == ""
+    assert leased == wanted
+    assert leased == {4600: 0, 1: 400}.get(names, leased)
+    assert leased * 4 < MOST_BYTES_OF_A_USER, "of 200,000 names only so many are looked at"
+
+
 LINK = """
 try:
     for number in range(20):
@@ -221,8 +297,7 @@ def test_a_second_name_of_somebody_s_ticket_keeps_nobody_waiting(
     people: People, kernel: str
 ) -> None:
     """Alice would wait for herself for ever."""
-    holder = people.start(CAROL, "sgs", "lease", "--on", "0", "--", "cat")
-    wait_until(lambda: people.leases.exists() and names_of(people, ".lease"), "Carol holds")
+    holder = hold(people, CAROL)
     waiter = people.start(ALICE, "sgs", "lease", "--on", "0", "--", "echo", "served")
     wait_until(lambda: names_of(people, ".ticket"), "she waits")
     (name,) = names_of(people, ".ticket")
@@ -259,7 +334,7 @@ for _ in range(20):
 print(sum(str(one).endswith((".lease", ".ticket")) for one in opened))
 """
     done = people.run(CAROL, sys.executable, "-c", program)
-    assert int(done.stdout) == 2 * 5000 + 2, done.stderr  # the large one, and Alice's that is over
+    assert int(done.stdout) == 1, done.stderr  # Alice's that is over; none is empty or so large
     done = run_list(people, 30)
     all_of(done, 30)
     assert done.stderr == ""
@@ -400,8 +475,7 @@ while True:
 def test_a_lock_on_somebody_else_s_ticket_keeps_no_place(people: People) -> None:
     """Alice waits, and is killed; Bob keeps her ticket's file locked."""
     begin(people)
-    holder = people.start(CAROL, "sgs", "lease", "--on", "0", "--", "cat")
-    wait_until(lambda: names_of(people, ".lease"), "Carol holds")
+    holder = hold(people, CAROL)
     waiter = people.start(ALICE, "sgs", "lease", "--on", "0", "--", "true")
     wait_until(lambda: names_of(people, ".ticket"), "Alice waits")
     (name,) = names_of(people, ".ticket")

@@ -17,6 +17,9 @@ from simple_gpu_scheduler.adapters.lock_holders import who_locks
 PATIENCE_S = 1.0
 _RETRY_S = 0.001
 
+#: In so long our patience comes back: whoever locks the directory again and again gains nothing.
+_RECOVERY_S = 60.0
+
 #: What a terminal sends. One that is stopped or interrupted in the middle would be in the way of
 #: others, or forget what it has taken. (Of a program's threads, the others still hear it.)
 _FROM_TERMINAL = (signal.SIGINT, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
@@ -31,7 +34,7 @@ class DirectoryLock:
         self._fd = -1
         self._whose = (0, (0, 0))
         self._masked: set[signal.Signals | int] = set()
-        self._is_stuck = False  # the last time, somebody didn't let go of it
+        self._left_s, self._at_s = patience_s, time.monotonic()  # of our patience, and when
         self.is_held = False  #: within the block: by us
         self.remarks: list[str] = []  #: whom we have waited for in vain; to be told once
 
@@ -42,14 +45,13 @@ class DirectoryLock:
     def __enter__(self) -> None:
         """Take it, or go on without, once our patience is at its end; see `is_held`.
 
-        The wait can be interrupted. Where somebody had it for too long the last time, there is
-        none.
+        The wait can be interrupted.
 
         Raises:
             SgsError: the directory can't be used.
         """
         fd = self._descriptor()
-        until_s = 0.0
+        begun_s = 0.0
         while True:
             self._masked = signal.pthread_sigmask(signal.SIG_BLOCK, _FROM_TERMINAL)
             try:
@@ -57,10 +59,12 @@ class DirectoryLock:
             except BaseException:
                 signal.pthread_sigmask(signal.SIG_SETMASK, self._masked)
                 raise
+            if self.is_held and not begun_s:
+                return  # at once, as mostly
             now_s = time.monotonic()
-            until_s = until_s or now_s + (0 if self._is_stuck else self._patience_s)
-            if self.is_held or now_s >= until_s:
-                self._note(fd)
+            begun_s = begun_s or now_s
+            if self.is_held or now_s - begun_s >= self._patience(begun_s):
+                self._spend(fd, begun_s, now_s)
                 return
             signal.pthread_sigmask(signal.SIG_SETMASK, self._masked)
             time.sleep(_RETRY_S)
@@ -71,13 +75,19 @@ class DirectoryLock:
             fcntl.flock(self._fd, fcntl.LOCK_UN)
         signal.pthread_sigmask(signal.SIG_SETMASK, self._masked)
 
-    def _note(self, fd: int) -> None:
-        if not (self.is_held or self._is_stuck):
+    def _patience(self, now_s: float) -> float:
+        """How long to wait at most, as of then."""
+        recovered_s = (now_s - self._at_s) / _RECOVERY_S * self._patience_s
+        return min(self._patience_s, self._left_s + recovered_s)
+
+    def _spend(self, fd: int, begun_s: float, now_s: float) -> None:
+        had_s = self._patience(begun_s)
+        self._left_s, self._at_s = max(0.0, had_s - (now_s - begun_s)), now_s
+        if not self.is_held and had_s > self._patience_s / 2:  # else it was told a moment ago
             self.remarks.append(
-                f"{who_locks(fd)} has {self._files.path} locked for {self._patience_s:g} s now; "
+                f"{who_locks(fd)} has {self._files.path} locked for {had_s:.2g} s now; "
                 "going on without the lock (fuser -v shows who has it)"
             )
-        self._is_stuck = not self.is_held
 
     def _descriptor(self) -> int:
         """Of the directory that is there now, and ours alone: a forked child that shared it with

@@ -98,7 +98,10 @@ class Folder:
             UnsafeError: something isn't. The message names it.
         """
         for name in self.names():
-            status = os.stat(name, dir_fd=self.fd, follow_symlinks=False)
+            try:
+                status = os.stat(name, dir_fd=self.fd, follow_symlinks=False)
+            except FileNotFoundError:  # SQLite's files come and go
+                continue
             folder = stat.S_ISDIR(status.st_mode)
             if status.st_uid not in (os.geteuid(), 0) or (not folder and status.st_nlink > 1):
                 raise UnsafeError(_strange(self.join(name), status))
@@ -208,7 +211,8 @@ def open_shared(path: str, *, make: Callable[[str, int], None] | None = None) ->
         OSError: it isn't there, or can't be made or opened.
     """
     above, name = os.path.split(path)
-    walk = Walk(above, _owner(path))
+    trusted = _owner(path)
+    walk = Walk(above, trusted)
     parent = walk.end()
     try:
         walk.require_firm(above, parent)
@@ -221,6 +225,9 @@ def open_shared(path: str, *, make: Callable[[str, int], None] | None = None) ->
             fd = _opened(path, name, _FOLDER, 0, parent)
     finally:
         os.close(parent)
+    if trusted and os.fstat(fd).st_uid not in trusted:  # those above are firm for him alone
+        os.close(fd)
+        raise UnsafeError(f"{path} is another folder than a moment ago")
     return Folder(path, fd)
 
 
@@ -251,7 +258,7 @@ def open_private(path: str, *, above: str, make: bool = True) -> Folder:
     for name in _parts(os.path.relpath(path, above)):
         with folder:
             folder = folder.child(name, make=make)
-    if stat.S_IMODE(os.fstat(folder.fd).st_mode) & 0o077:
+    if path != above and stat.S_IMODE(os.fstat(folder.fd).st_mode) & 0o077:
         os.fchmod(folder.fd, _OURS_ALONE)
     return folder
 

@@ -9,6 +9,7 @@ import stat
 from collections.abc import Mapping
 
 from simple_gpu_scheduler.adapters.folders import Folder, UnsafeError, open_shared
+from simple_gpu_scheduler.adapters.lease_files import OWN_LACK, unreadable
 from simple_gpu_scheduler.adapters.users import user_name
 from simple_gpu_scheduler.errors import SgsError, UsageError
 
@@ -55,6 +56,8 @@ def open_lease_dir(path: str, *, make: bool = True) -> Folder:
     except UnsafeError as error:
         reason = str(error)
     except OSError as error:
+        if error.errno in OWN_LACK:
+            raise unreadable(path, error) from None
         reason = _why_not(path, error)
     raise SgsError(
         f"no GPU can be leased: {reason}; expected a directory with mode 1777 that all users of "

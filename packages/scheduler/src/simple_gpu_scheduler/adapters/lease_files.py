@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
+import re
 import stat
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -30,8 +32,12 @@ _NEW = ".new"
 _LEAST_FD = 100
 #: Of a file. A larger one is none of ours, so none of ours may be larger.
 _MOST_BYTES = 1 << 16
-#: Of one user's living files of a kind: who has more wants to keep others busy with reading them.
-MOST_FILES = 4096
+#: Of one user's living files of a kind together: who has more only wants to keep others busy. It
+#: is room for some 2,400 leases; a small one counts like that.
+MOST_BYTES_OF_A_USER = 1 << 20
+_LEAST_BYTES = 400
+#: As our programs, and those of versions before, name theirs.
+_OWN_NAME = re.compile(r"(\d+-[0-9a-f]+(-\d+)?\.(lease|ticket))|[0-9a-f-]+\.new")
 _SECOND_NS = 1_000_000_000
 _TICK_NS = 50_000_000
 #: For everybody to read, whatever our umask; and sticky, which keeps those who clean up /tmp from
@@ -40,11 +46,10 @@ _MODE = 0o1644
 _COARSE_TICK_NS = 2 * _SECOND_NS + _TICK_NS  # of file systems that count in seconds, or in two
 _OLD_S = 60.0
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
-_NO_UNNAMED = (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL)
 
 #: Our own lack, which says nothing about a file. All else does: a file that isn't to be opened at
 #: once (somebody has a lease of fcntl(2) on it, say) was never one of ours.
-_OWN_LACK = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+OWN_LACK = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 #: How files of versions before this one begin, which are locked by flock(2) alone.
@@ -154,33 +159,53 @@ class LeaseFiles:
         finally:
             os.close(fd)
 
-    def live(self, names: Iterable[str], ending: str) -> Iterator[LiveFile]:
-        """Those of the files with that ending that their owners hold.
+    def live(self, names: Iterable[str], ending: str) -> list[LiveFile]:
+        """Those of the files with that ending that their owners hold, each once.
+
+        Anybody may have given another user's file a second name (link(2)): it counts by its own.
 
         Raises:
             SgsError: a file can't be read for want of something of ours.
         """
-        by_user: dict[int, int] = {}
+        found: dict[int, LiveFile] = {}  # by inode
+        named: set[int] = set()  # those that we have by their own names
         for name in names:
             if name in self._passed or not name.endswith(ending):
                 continue
-            found = self._look(name)
-            if found is not None:
-                by_user[found.uid] = by_user.get(found.uid, 0) + 1
-                if by_user[found.uid] > MOST_FILES:
-                    self.pass_over(name)
-                else:
-                    yield found._replace(name=name.removesuffix(ending))
+            one = self._look(name, named)
+            if one is not None and one.inode not in named:
+                one = one._replace(name=name.removesuffix(ending))
+                found[one.inode] = one
+                if _own_name(one.content) == one.name:
+                    named.add(one.inode)
+        return self._within_bounds(found.values(), ending)
 
-    def _look(self, name: str) -> LiveFile | None:
-        """The file, if its owner holds it; one of ours that isn't held is removed."""
+    def _within_bounds(self, files: Iterable[LiveFile], ending: str) -> list[LiveFile]:
+        """Without those of users who have more than anybody needs, to keep others busy."""
+        used: dict[int, int] = {}
+        kept: list[LiveFile] = []
+        for one in files:
+            used[one.uid] = used.get(one.uid, 0) + max(len(one.content), _LEAST_BYTES)
+            if used[one.uid] > MOST_BYTES_OF_A_USER:
+                self.pass_over(one.name + ending)
+            else:
+                kept.append(one)
+        return kept
+
+    def _look(self, name: str, known: Container[int]) -> LiveFile | None:
+        """The file, if its owner holds it, and it isn't known; one of ours that is over goes."""
         try:
+            status = os.stat(name, dir_fd=self._folder.fd, follow_symlinks=False)
+            if status.st_ino in known or not 0 < status.st_size <= _MOST_BYTES:
+                self.pass_over(name)  # it got its name when it was whole
+                self._remove_own(name, status)
+                return None
             # For reading only: closing it wakes none of those who watch for the end of a lease.
             fd = os.open(name, os.O_RDONLY | CAREFUL, dir_fd=self._folder.fd)
         except FileNotFoundError:
             return None
         except OSError as error:
-            if error.errno in _OWN_LACK:
+            if error.errno in OWN_LACK:
                 raise unreadable(f"{self.path}/{name}", error) from None
             self.pass_over(name)
             return None
@@ -199,10 +224,15 @@ class LeaseFiles:
             if held or (content.startswith(_FORMER) and is_held(fd)):
                 return LiveFile(name, status.st_uid, content, status.st_ino)
         self.pass_over(name)  # it got its name when it was held: it never will be again
-        if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid():
+        self._remove_own(name, status)
+        return None
+
+    def _remove_own(self, name: str, status: os.stat_result) -> None:
+        """Remove what one of our programs has left; whatever else is of such a name stays."""
+        ours = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
+        if ours and status.st_nlink == 1 and _OWN_NAME.fullmatch(name):
             with suppress(OSError):
                 self._folder.remove(name)
-        return None
 
     def add(self, name: str, ending: str, content: bytes) -> int:
         """Add a file that lives as long as its descriptor is open somewhere; returns that.
@@ -215,16 +245,10 @@ class LeaseFiles:
                 f"no GPU can be leased: the names of these GPUs take {len(content)} bytes; "
                 f"expected {_MOST_BYTES} at most (use shorter ones, or numbers)"
             )
-        folder = self._folder
         try:
-            return _add_unnamed(folder, name + ending, content)
+            return _add(self._folder, name + ending, content)
         except OSError as error:
-            if error.errno not in _NO_UNNAMED:
-                raise unusable(folder, error) from None
-        try:
-            return _add_hidden(folder, name, ending, content)
-        except OSError as error:
-            raise unusable(folder, error) from None
+            raise unusable(self._folder, error) from None
 
     def end(self, fd: int, name: str) -> None:
         """End a file of ours, whoever else has its descriptor."""
@@ -243,9 +267,16 @@ class LeaseFiles:
             if name.endswith(_NEW):
                 with suppress(OSError):
                     status = os.stat(name, dir_fd=self._folder.fd, follow_symlinks=False)
-                    old = time.time() - status.st_mtime > _OLD_S
-                    if status.st_uid == os.geteuid() and old:
-                        self._folder.remove(name)
+                    if time.time() - status.st_mtime > _OLD_S:
+                        self._remove_own(name, status)
+
+
+def _own_name(content: bytes) -> object:
+    """What the file says that its name is."""
+    try:
+        return json.loads(content.partition(b"\n")[0]).get("id")
+    except (ValueError, AttributeError, RecursionError):
+        return None
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:
@@ -272,7 +303,7 @@ def unreadable(path: str, error: OSError) -> SgsError:
 def _kind(error: OSError) -> type[SgsError]:
     if error.errno == errno.EMFILE:
         return CrowdedError
-    return PassingError if error.errno in _OWN_LACK else SgsError
+    return PassingError if error.errno in OWN_LACK else SgsError
 
 
 def _crowd(folder: Folder) -> str:
@@ -288,28 +319,20 @@ def _crowd(folder: Folder) -> str:
     return f"; {user_name(uid)} has {number} files there"
 
 
-def _add_unnamed(folder: Folder, name: str, content: bytes) -> int:
-    """By a file that has no name until it is locked and complete (open(2), O_TMPFILE)."""
-    fd = _high(os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=folder.fd))
+def _add(folder: Folder, name: str, content: bytes) -> int:
+    """By a file that others can't open until it is locked and complete.
+
+    Nobody can guess its name from the one before, and put something there.
+    """
+    hidden = os.urandom(8).hex() + _NEW
+    fd = _high(folder.create(hidden, flags=os.O_RDWR))
     try:
         _fill(folder, fd, content)
-        os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=folder.fd, follow_symlinks=True)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
-
-
-def _add_hidden(folder: Folder, name: str, ending: str, content: bytes) -> int:
-    """By a file that others can't open until it is locked and complete."""
-    fd = _high(folder.create(name + _NEW, flags=os.O_RDWR))
-    try:
-        _fill(folder, fd, content)
-        folder.rename(name + _NEW, name + ending)
+        folder.rename(hidden, name)
     except BaseException:
         os.close(fd)
         with suppress(OSError):
-            folder.remove(name + _NEW)
+            folder.remove(hidden)
         raise
     return fd
 

@@ -139,12 +139,16 @@ class LeaseHolder:
 
     def _is_alone_with(self, held: Held, start: Start) -> bool:
         """True if nobody has added a lease meanwhile that ours doesn't fit beside."""
-        if self._book.confirm():
-            return True
         own, ticket, busy = self._ours()
-        self._view.look_at_leases({*own, held.lease.id}, ticket, busy)
-        if self._fits(start):
-            return True
+        try:
+            if self._book.confirm():
+                return True
+            self._view.look_at_leases({*own, held.lease.id}, ticket, busy)
+            if self._fits(start):
+                return True
+        except BaseException:
+            self._book.release(held)
+            raise
         self._book.release(held)
         self._view.look_at_leases(own, ticket, busy)
         return False

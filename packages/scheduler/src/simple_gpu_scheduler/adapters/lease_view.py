@@ -31,7 +31,7 @@ from simple_gpu_scheduler.leasing import (
     taken,
 )
 from simple_gpu_scheduler.model import Card
-from simple_gpu_scheduler.patience import Patience
+from simple_gpu_scheduler.patience import Patience, Wait
 from simple_gpu_scheduler.policy.reasons import impossible
 
 if TYPE_CHECKING:
@@ -251,18 +251,32 @@ class LeaseView:
     def _without_the_idle(
         self, leases: Sequence[LeaseRecord], tickets: Sequence[Ticket]
     ) -> list[Ticket]:
-        """The tickets but for those of users who don't take what they could have."""
+        """The tickets but for those of users who don't take what they could have.
+
+        Nobody is blamed for a GPU that we don't see, or that strangers use.
+        """
         if not tickets:
             return []
         kept = promises(leases, tickets, inside=self.inside, sizes_mib=self.sizes_mib())
-        shut = {self.keys[card.name] for card in self._bare if card.used_units} | self._used()
-        due = {one.ticket.uid for one in kept if one.is_due and shut.isdisjoint(one.gpus)}
+        seen = self._names.keys() - self._used()
+        waits = {
+            one.ticket.id: {Wait(one.ticket.uid, gpu) for gpu in one.gpus if gpu in seen}
+            for one in kept
+        }
+        due = {
+            wait
+            for one in kept
+            if one.is_due and seen.issuperset(one.gpus)
+            for wait in waits[one.ticket.id]
+        }
         waiting = {
-            uid: frozenset(lease.token for lease in leases if lease.uid == uid)
-            for uid in {ticket.uid for ticket in tickets}
+            wait: frozenset(
+                one.token for one in leases if one.uid == wait.uid and wait.gpu in one.gpus
+            )
+            for wait in set().union(*waits.values())
         }
         passed = self._patience.passed_over(waiting, due, time.monotonic())
-        return [one for one in tickets if one.uid not in passed]
+        return [one for one in tickets if waits[one.id].isdisjoint(passed)]
 
     def _used(self) -> set[str]:
         """The cards that strangers use, or that have failed: nobody is to blame for waiting."""

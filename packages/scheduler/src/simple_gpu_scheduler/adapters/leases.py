@@ -19,10 +19,12 @@ from contextlib import contextmanager, suppress
 
 from simple_gpu_scheduler.adapters.directory_lock import PATIENCE_S, DirectoryLock
 from simple_gpu_scheduler.adapters.lease_dir import lease_dir, open_lease_dir
-from simple_gpu_scheduler.adapters.lease_files import LeaseFiles, LiveFile
+from simple_gpu_scheduler.adapters.lease_files import LeaseFiles
 from simple_gpu_scheduler.adapters.process_tree import is_stopped, start_ticks
 from simple_gpu_scheduler.adapters.users import user_name
+from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.lease_format import (
+    MOST_GPUS,
     Read,
     Record,
     lease_content,
@@ -137,6 +139,7 @@ class LeaseDir:
             numbers=want.numbers,
             start_ticks=self._own_start_ticks(),
         )
+        _check_number(want)
         content = lease_content(record)
         fd = self._files.add(name, _LEASE, content)
         self._leases |= {name + _LEASE}
@@ -144,7 +147,14 @@ class LeaseDir:
         path = os.path.join(self.path, name + _LEASE)
         turn_at = len(content) - len(turn_content(0))
         held = Held(Lease(record.token, fd), path, os.getpid(), 0, turn_at)
-        if parent is not None and all(one.token != parent for one in live_leases(self.path)):
+        try:
+            over = parent is not None and all(
+                one.token != parent for one in live_leases(self.path)
+            )
+        except BaseException:
+            self.release(held)
+            raise
+        if over:
             self.release(held)
             return None
         return held
@@ -181,6 +191,7 @@ class LeaseDir:
         """See `lease_ports.LeaseBook`."""
         name = _new_id()
         since_ns = time.monotonic_ns() if since_ns is None else since_ns
+        _check_number(want)
         ticket = Ticket(name, self.uid, user_name(self.uid), os.getpid(), since_ns, want, inside)
         fd = self._files.add(name, _TICKET, ticket_content(ticket))
         self._tickets |= {name + _TICKET}
@@ -207,6 +218,18 @@ class LeaseDir:
             return None
 
 
+def _check_number(want: Want) -> None:
+    """See that others will take it for what it is.
+
+    Raises:
+        SgsError: there are more GPUs than they would believe.
+    """
+    if len(want.gpus) > MOST_GPUS:
+        raise SgsError(
+            f"no GPU can be leased: {len(want.gpus)} are named; expected {MOST_GPUS} at most"
+        )
+
+
 def _new_id() -> str:
     """A name that nobody can have guessed, and put something there."""
     return f"{os.getpid()}-{os.urandom(8).hex()}"
@@ -228,18 +251,9 @@ def _records(
     files: LeaseFiles, names: Iterable[str], ending: str, read: Read[Record]
 ) -> list[Record]:
     found: list[Record] = []
-    for one in _without_doubles(files.live(names, ending)):
+    for one in files.live(names, ending):
         try:
             found.append(read(one.name, one.uid, user_name(one.uid), one.content))
         except ValueError:  # somebody has put it there; it is no lease
             files.pass_over(one.name + ending)
     return found
-
-
-def _without_doubles(files: Iterable[LiveFile]) -> Iterable[LiveFile]:
-    """Each file once: anybody may have given another user's file a second name (link(2))."""
-    found: dict[int, LiveFile] = {}
-    for one in files:
-        if one.inode not in found or f'"id": "{one.name}"'.encode() in one.content:
-            found[one.inode] = one
-    return found.values()

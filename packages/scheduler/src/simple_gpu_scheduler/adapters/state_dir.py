@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import NamedTuple
 
 from simple_gpu_scheduler.adapters.file_locks import is_on_this_machine
@@ -84,8 +84,9 @@ def _local_dir(parent: str) -> str:
     Who has taken our name there keeps nobody from anything; what he does with it later neither.
     """
     first = os.path.join(parent, f"{_NAME}-{os.geteuid()}")
+    numbered = [first, *(f"{first}.{number}" for number in range(1, _MOST_NAMES))]
     free = ""
-    for path in (first, *(f"{first}.{number}" for number in range(1, _MOST_NAMES))):
+    for path in (*numbered, *_more_of(first, numbered)):
         try:
             status = os.lstat(path)
         except OSError:
@@ -93,4 +94,14 @@ def _local_dir(parent: str) -> str:
             continue
         if status.st_uid == os.geteuid():
             return path
-    return free or first
+    return free or f"{first}.{os.urandom(8).hex()}"
+
+
+def _more_of(first: str, known: Container[str]) -> list[str]:
+    """Others of our name that are there, should all numbers be taken."""
+    parent, name = os.path.split(first)
+    try:
+        found = sorted(one for one in os.listdir(parent) if one.startswith(f"{name}."))
+    except OSError:
+        return []
+    return [path for path in (os.path.join(parent, one) for one in found) if path not in known]
