@@ -234,7 +234,8 @@ for number in range(int(sys.argv[2])):
         path = f"{sys.argv[1]}/{number}-b"
         fds.append(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         fcntl.fcntl(fds[-1], fcntl.F_OFD_SETLK, whole)
-        os.write(fds[-1], json.dumps(content).encode() + b"\\n000000000000\\n")
+        turn = b"000000000000\\n" if ending == ".lease" else b""
+        os.write(fds[-1], json.dumps(content).encode() + b"\\n" + turn)
         os.fchmod(fds[-1], 0o644)
         os.rename(path, path + ending)
 print(flush=True)
@@ -258,9 +259,9 @@ take(on="0", timeout_s=30.0).release()
     done = people.run(CAROL, sys.executable, "-c", program)
     leased, wanted = map(int, done.stdout.split())
     assert done.stderr == ""
-    assert leased == wanted
-    assert leased == {4600: 0, 1: 400}.get(names, leased)
-    assert leased * 4 < MOST_BYTES_OF_A_USER, "of 200,000 names only so many are looked at"
+    assert leased <= wanted  # a waiter's file is a little smaller
+    assert wanted == {4600: 0, 1: 400}.get(names, wanted)
+    assert wanted * 4 < MOST_BYTES_OF_A_USER, "of 200,000 names only so many are looked at"
 
 
 LINK = """
