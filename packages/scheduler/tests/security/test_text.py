@@ -13,14 +13,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import simple_gpu_scheduler
 from simple_gpu_scheduler.adapters.console import message
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.model import Notice, Rejected
-from simple_gpu_scheduler.printable import printable, printable_bytes, printable_lines
+from simple_gpu_scheduler.printable import printable, printable_bytes, printable_lines, shell_word
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "nvml"))
 import fake
@@ -393,3 +393,13 @@ def test_top_lets_no_text_through() -> None:
             return "".join(one.text for one in lines.render_line(0))
 
     assert asyncio.run(seen()).rstrip() == printable(EVIL) + markup
+
+
+@given(st.binary(max_size=20).map(lambda data: data.replace(b"\0", b"").rstrip(b"\n")))
+@example("it's\npar\u009btial %s \\101 \u202e".encode())
+@settings(max_examples=50)
+def test_a_word_for_a_shell_is_printable_and_means_the_text(data: bytes) -> None:
+    word = shell_word(os.fsdecode(data))
+    assert word.isprintable()
+    told = subprocess.run(["sh", "-c", f"printf %s {word}"], stdout=subprocess.PIPE, check=True)
+    assert told.stdout == data

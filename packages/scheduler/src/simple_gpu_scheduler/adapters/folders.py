@@ -13,7 +13,6 @@ from __future__ import annotations
 import errno
 import functools
 import os
-import shlex
 import stat
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -21,6 +20,7 @@ from contextlib import suppress
 from simple_gpu_scheduler.adapters.output import write_whole
 from simple_gpu_scheduler.adapters.users import overflow_uid, user_name
 from simple_gpu_scheduler.errors import SgsError
+from simple_gpu_scheduler.printable import shell_word
 
 #: Nothing is waited for (a FIFO, a lease of fcntl(2)), followed, or inherited by jobs.
 CAREFUL = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -406,14 +406,14 @@ def _strange(path: str, status: os.stat_result) -> str:
     elif status.st_nlink > 1:
         why = "has a second name (a hard link)"
     else:
-        why = f"can be written by everybody (mend it: chmod go-w {shlex.quote(path)})"
+        why = f"can be written by everybody (mend it: chmod go-w {shell_word(path)})"
     return f"{path} {why}; expected a file of {user_name()}'s own"
 
 
 def _remedy(path: str, fd: int) -> str:
     if os.fstat(fd).st_uid not in (os.geteuid(), 0):
         return ""
-    return f" (mend it: chmod go-w {shlex.quote(path)})"
+    return f" (mend it: chmod go-w {shell_word(path)})"
 
 
 def _make(fd: int, name: str, mode: int) -> None:

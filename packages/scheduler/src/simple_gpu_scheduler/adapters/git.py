@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import subprocess
 from collections.abc import Iterable, Mapping
 
 from simple_gpu_scheduler.errors import SgsError
+from simple_gpu_scheduler.printable import shell_word
 
 #: Whatever the user has configured: no filter, hook or daemon comes near the bytes that we store.
 _OURS = (
@@ -99,9 +99,9 @@ def bare_git(
 
 
 def _error(said: str, cwd: bytes) -> SgsError:
-    where = shlex.quote(os.fsdecode(cwd))
+    where = shell_word(os.fsdecode(cwd))
     if dubious := _DUBIOUS.search(said):
-        path = shlex.quote(dubious[1].partition("'\n")[0])
+        path = shell_word(dubious[1].partition("'\n")[0])
         return UntrustedError(
             f"git doesn't read the repository {path}, as it belongs to another user, who could "
             "have programs run by it; if you trust that user: "

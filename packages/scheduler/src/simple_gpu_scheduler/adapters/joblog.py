@@ -22,6 +22,7 @@ from simple_gpu_scheduler.adapters.output import write_whole
 from simple_gpu_scheduler.adapters.users import user_name
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.model import Ended, Event
+from simple_gpu_scheduler.printable import shell_word
 
 _HEADER = b"Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n"
 _ROW = re.compile(rb"(\d{1,18})\t(?:[^\t]*\t){5}(-?\d+)\t(-?\d+)\t(.*)\n", re.DOTALL)
@@ -215,7 +216,5 @@ def joblog_row(event: Ended) -> bytes:
 
 
 def _advice(path: str) -> str:
-    import shlex  # only when it went wrong
-
     folder = os.path.dirname(path)
-    return f"; make its folder first: mkdir -p {shlex.quote(folder)}" if folder else ""
+    return f"; make its folder first: mkdir -p {shell_word(folder)}" if folder else ""

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from simple_gpu_scheduler.adapters.durable import sync
 from simple_gpu_scheduler.errors import SgsError, UsageError
+from simple_gpu_scheduler.printable import shell_word
 from simple_gpu_scheduler.script_heads import interpreter
 
 _FOLDER = "scripts"
@@ -30,7 +31,7 @@ def read_script(path: str) -> bytes:
         raise UsageError(f"the script {path!r} can't be read: {reason}") from None
     if not text or b"\0" in text or len(text) > _MOST_BYTES:
         what = "is empty" if not text else "is no text, or a very long one"
-        raise UsageError(f"{path!r} {what}; as a command: sgs submit -- {shlex.quote(path)}")
+        raise UsageError(f"{path!r} {what}; as a command: sgs submit -- {shell_word(path)}")
     return text
 
 
