@@ -201,6 +201,25 @@ def test_which_jobs_are_meant_is_to_be_said(user: User) -> None:
     assert b"there is no job 9" in user.say("clean", "9").err
 
 
+@pytest.mark.parametrize("words", [["--all"], ["--finished"]])
+def test_what_a_killed_submission_has_kept_goes_too(user: User, words: list[str]) -> None:
+    """It has written the files of the tree, and no snapshot of them."""
+    finished(user, user.submit("--freeze", "--", "true"))
+    (store,) = user.state.glob("queue/*/snapshots.git")
+    (user.folder / "secret").write_text("token\n")
+    written = subprocess.run(
+        ["git", "--git-dir", store, "hash-object", "-w", user.folder / "secret"],
+        env=user.env, stdout=subprocess.PIPE, text=True, check=True,
+    ).stdout.strip()  # fmt: skip
+    torn = [store / "objects" / "tmp_objdir-x", store / "index-x", store.parent / "snapshots.gitx"]
+    for folder in torn:
+        (folder / "within").mkdir(parents=True)
+    user.say("clean", *words)
+    user.say("clean", *words)
+    assert not any(path.exists() for path in torn)
+    assert not (store / "objects" / written[:2] / written[2:]).exists()
+
+
 def test_submitting_and_cleaning_at_once_lose_nothing(user: User) -> None:
     for number in range(8):
         (user.folder / "code.sh").write_bytes(b"echo %d\n" % number)

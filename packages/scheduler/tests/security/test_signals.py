@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import ALICE, BOB, People, as_user, needs_root, wait_until
+from .conftest import ALICE, BIN, BOB, BOUND_S, People, as_user, needs_root, wait_until
 
 pytestmark = needs_root
 
@@ -356,3 +356,33 @@ def test_a_worker_whom_somebody_else_has_waited_for_is_not_killed_by_its_number(
     assert is_alive(theirs)
     """
     in_namespace(people, program)
+
+
+#: An environment of a gibibyte: nobody has to write it, and who reads it has to hold it.
+HUGE = """
+size = 1 << 30
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = libc.sbrk.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
+at = libc.mmap(None, size, 1, 0x4022, -1, 0)
+fields = open("/proc/self/stat").read().rsplit(")", 1)[1].split()
+words = [int(fields[number - 3]) for number in (26, 27, 45, 46, 47, 47, 28, 48, 49)]
+words[5] = libc.sbrk(0)
+known = ctypes.create_string_buffer(struct.pack("11QQIi", *words, at, at + size, 0, 0, -1))
+print(libc.prctl(35, 14, ctypes.byref(known), len(known) - 1, 0), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_root_does_not_read_what_others_have_made_huge(people: People) -> None:
+    """Root may read any environment; one of another user says nothing."""
+    for _ in range(3):
+        people.attack(BOB, HUGE)
+    limited = f"ulimit -v 1000000; exec {BIN}/simple_gpu_scheduler --gpus 0 --quiet"
+    done = subprocess.run(
+        ["bash", "-c", limited],
+        input="(sleep 0.1 &) ; echo ran\n", env=people.env, capture_output=True, text=True,
+        timeout=BOUND_S, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "ran\n"), done.stderr
+    assert "Traceback" not in done.stderr

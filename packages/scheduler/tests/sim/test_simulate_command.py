@@ -129,6 +129,18 @@ def test_a_figure_is_drawn_by_matplotlib(tmp_path: Path, jobs: str) -> None:
     assert "--figure '/nowhere/f.png' can't be written" in nowhere.stderr
 
 
+def test_a_figure_is_drawn_as_nobody_s_folder_says(tmp_path: Path, jobs: str) -> None:
+    """Matplotlib reads `matplotlibrc` where it is loaded; that may be anybody's."""
+    (tmp_path / "matplotlibrc").write_text("bad key\x1b[2J: 1\nfigure.figsize: nonsense\n")
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "sgs"), "simulate", "--trace", jobs,
+              "--figure", "f.png", "--policies", "fifo"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_a_figure_without_matplotlib_is_a_clear_error(tmp_path: Path, jobs: str) -> None:
     (tmp_path / "matplotlib.py").write_text("raise ImportError")
     done = sgs("--trace", jobs, "--figure", "f.png", path=tmp_path)

@@ -7,6 +7,7 @@ carry its mark in their environment: `SGS_RUN` and `SGS_SEQ`, which children inh
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from contextlib import suppress
@@ -27,6 +28,10 @@ _PF_EXITING, _PF_KTHREAD = 0x4, 0x200000
 #: How often, and after what time each, one that becomes another program is asked what it carries.
 _MOST_LOOKS, _BETWEEN_LOOKS_S = 100, 0.001
 
+#: Of an environment; execve(2) takes no more (6 MiB, whatever the limit of the stack).
+_MOST_BYTES = 6 << 20
+_SEQ = re.compile(rb"\0SGS_SEQ=(\d{1,18})\0")
+
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -40,11 +45,11 @@ class Member(NamedTuple):
 def members(first: First, run_id: bytes, seq: int) -> tuple[Member, ...]:
     """The living processes of the job, parents first; zombies don't count."""
     processes = _processes()
-    marks = {RUN_VARIABLE + b"=" + run_id, SEQ_VARIABLE + b"=%d" % seq}
+    marks = (RUN_VARIABLE + b"=" + run_id, SEQ_VARIABLE + b"=%d" % seq)
     found = belonging.members(
         processes,
         first,
-        lambda pid: marks.issubset(_environ(pid, processes[pid])) and is_ours(pid),
+        lambda pid: _carries(pid, processes[pid], *marks) and is_ours(pid),
         Orphans(processes).may_go_to,
     )
     found.discard(os.getpid())
@@ -154,27 +159,43 @@ def _by_job(processes: dict[int, Process], run_id: bytes) -> dict[int, list[int]
 
 def _job(pid: int, one: Process, run_id: bytes) -> int | None:
     """The job of the run whose mark it carries."""
-    entries, seq = _environ(pid, one), SEQ_VARIABLE + b"="
-    numbers = [entry.removeprefix(seq) for entry in entries if entry.startswith(seq)]
-    carries = RUN_VARIABLE + b"=" + run_id in entries and numbers and numbers[0].isdigit()
-    return int(numbers[0]) if carries else None
+    environ = _environ(pid, one)
+    if not _has(environ, RUN_VARIABLE + b"=" + run_id):
+        return None
+    number = _SEQ.search(environ)
+    return None if number is None else int(number[1])
 
 
-def _environ(pid: int, one: Process) -> list[bytes]:
-    """What it carries. In the midst of execve(2) it has no environment: then it is asked again."""
+def _carries(pid: int, one: Process, *marks: bytes) -> bool:
+    environ = _environ(pid, one)
+    return all(_has(environ, mark) for mark in marks)
+
+
+def _has(environ: bytes, entry: bytes) -> bool:
+    return b"\0" + entry + b"\0" in environ
+
+
+def _environ(pid: int, one: Process) -> bytes:
+    """What it carries. In the midst of execve(2) it has no environment: then it is asked again.
+
+    That of a process of another user is left alone: where we may read it, we are root, and he
+    may have made it as large as he likes (prctl(2), PR_SET_MM).
+    """
     with suppress(OSError):  # gone, or another user's
+        if os.stat(f"/proc/{pid}").st_uid != os.geteuid():
+            return b""
         for _ in range(_MOST_LOOKS):
             if one.has_ended or one.flags & _PF_KTHREAD:
                 break
-            with open(f"/proc/{pid}/environ", "rb") as file:
-                text = file.read()
+            with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
+                text = file.read(_MOST_BYTES)
             if text:
-                return text.split(b"\0")
+                return b"\0" + text + b"\0"
             before, one = one, read(pid)
             if before.environ_end == one.environ_end != 0:  # it has none for good
                 break
             time.sleep(_BETWEEN_LOOKS_S)
-    return []
+    return b""
 
 
 def _depth(pid: int, processes: dict[int, Process]) -> int:

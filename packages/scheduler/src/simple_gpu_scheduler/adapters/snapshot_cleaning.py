@@ -61,11 +61,33 @@ def remove_snapshots(folder: str, needed: Collection[str]) -> int:
         _keep_references(store, kept)
         orders = "".join(f"delete {ref}\n" for ref in gone)
         bare_git(["update-ref", "--stdin"], store=store, data=orders.encode())
-        for name in os.listdir(store):  # they tell of objects that won't be there
-            if name.startswith(b"index-"):
-                _remove(os.path.join(store, name))
-        bare_git(["prune", "--expire=now"], store=store)
+    _remove_torn(store, indexes=bool(gone))
+    bare_git(["prune", "--expire=now"], store=store)
     return len(gone)
+
+
+def _remove_torn(store: bytes, *, indexes: bool) -> None:
+    """What those have left who were killed while they took a snapshot; their objects are pruned.
+
+    Args:
+        indexes: also those of work trees; they tell of objects that won't be there.
+    """
+    folder, own = os.path.split(store)
+    objects = os.path.join(store, b"objects")
+    torn = [
+        os.path.join(objects, name) for name in os.listdir(objects) if name.startswith(b"tmp_")
+    ]
+    torn += [
+        os.path.join(folder, name)
+        for name in os.listdir(folder)
+        if name.startswith(own) and name != own
+    ]
+    for name in os.listdir(store):
+        path = os.path.join(store, name)
+        if name.startswith(b"index-") and (indexes or os.path.isdir(path)):
+            torn.append(path)
+    for path in torn:
+        _remove(path)
 
 
 def _keep_references(store: bytes, kept: Collection[str]) -> None:

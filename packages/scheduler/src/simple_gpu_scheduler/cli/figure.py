@@ -6,6 +6,8 @@ import importlib
 import io
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from simple_gpu_scheduler.adapters.named_paths import open_own_file
@@ -20,7 +22,8 @@ def pyplot() -> Any:
         SgsError: it isn't installed.
     """
     try:
-        matplotlib = importlib.import_module("matplotlib")
+        with _in_the_root():
+            matplotlib = importlib.import_module("matplotlib")
     except ImportError:
         raise SgsError(
             "--figure needs matplotlib, which is not installed; install it, or "
@@ -28,6 +31,18 @@ def pyplot() -> Any:
         ) from None
     matplotlib.use("Agg")
     return importlib.import_module("matplotlib.pyplot")
+
+
+@contextmanager
+def _in_the_root() -> Iterator[None]:
+    """Matplotlib reads a configuration where it is loaded, whoever has put that there."""
+    before = os.open(".", os.O_PATH | os.O_CLOEXEC)
+    try:
+        os.chdir("/")
+        yield
+    finally:
+        os.fchdir(before)
+        os.close(before)
 
 
 def save(figure: Any, path: str) -> None:
