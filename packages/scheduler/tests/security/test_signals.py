@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -369,20 +370,28 @@ fields = open("/proc/self/stat").read().rsplit(")", 1)[1].split()
 words = [int(fields[number - 3]) for number in (26, 27, 45, 46, 47, 47, 28, 48, 49)]
 words[5] = libc.sbrk(0)
 known = ctypes.create_string_buffer(struct.pack("11QQIi", *words, at, at + size, 0, 0, -1))
-print(libc.prctl(35, 14, ctypes.byref(known), len(known) - 1, 0), flush=True)
+assert libc.prctl(35, 14, ctypes.byref(known), len(known) - 1, 0) == 0, ctypes.get_errno()
+print(flush=True)
 sys.stdin.read()
 """
 
 
 def test_root_does_not_read_what_others_have_made_huge(people: People) -> None:
     """Root may read any environment; one of another user says nothing."""
-    for _ in range(3):
-        people.attack(BOB, HUGE)
     limited = f"ulimit -v 1000000; exec {BIN}/simple_gpu_scheduler --gpus 0 --quiet"
-    done = subprocess.run(
-        ["bash", "-c", limited],
-        input="(sleep 0.1 &) ; echo ran\n", env=people.env, capture_output=True, text=True,
-        timeout=BOUND_S, check=False,
+    run = subprocess.Popen(
+        ["bash", "-c", limited], env=people.env, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
-    assert (done.returncode, done.stdout) == (0, "ran\n"), done.stderr
-    assert "Traceback" not in done.stderr
+    assert run.stdin is not None
+    assert run.stdout is not None
+    os.mkfifo(people.path / "gate")
+    run.stdin.write(f"echo runs; cat {people.path}/gate; (sleep 0.1 &)\n")
+    run.stdin.flush()
+    assert run.stdout.readline() == "runs\n"
+    for _ in range(3):  # younger than the run
+        people.attack(BOB, HUGE)
+    (people.path / "gate").write_text("went on\n")
+    out, err = run.communicate(timeout=BOUND_S)
+    assert (run.returncode, out) == (0, "went on\n"), err
+    assert "Traceback" not in err
