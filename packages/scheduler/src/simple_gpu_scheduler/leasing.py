@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from simple_gpu_scheduler.job import GPU_UNITS
 
+_MOST_CLAIM_NS = 60 * 10**9
+
 #: Of those who wait before somebody, and of those who hold what he waits for.
 _MOST_NAMED, _MOST_TOLD = 3, 16
 
@@ -295,6 +297,18 @@ def _lack(
 def beyond_capacity(leases: Sequence[LeaseRecord]) -> list[str]:
     """Cards of which more was given than there is; always empty, if all is right."""
     return [gpu for gpu, one in taken(leases).items() if one.units > GPU_UNITS]
+
+
+def believed(ticket: Ticket, changed_ns: int) -> Ticket:
+    """The ticket, with what is believed of how long it has waited.
+
+    Who changes what he waits for makes it anew, and says since when he has waited before that. Of
+    that a minute counts: else who comes back all the time would always be the first.
+
+    Args:
+        changed_ns: when its file came to be as it is, on the machine's monotonic clock.
+    """
+    return ticket._replace(since_ns=max(ticket.since_ns, changed_ns - _MOST_CLAIM_NS))
 
 
 def before(tickets: Iterable[Ticket], own: Ticket | None) -> list[Ticket]:

@@ -27,6 +27,7 @@ from simple_gpu_scheduler.leasing import (
     ancestors,
     as_ours,
     before,
+    believed,
     beyond_capacity,
     describe_holders,
     meet,
@@ -150,6 +151,15 @@ def test_only_the_owner_s_programs_are_within_a_lease() -> None:
     assert units(taken([outer, inner])) == {"a": HALF}
     assert units(taken([outer, inner._replace(uid=0)])) == {"a": HALF}, "sudo"
     assert units(taken([outer, inner._replace(uid=1001)])) == {"a": GPU_UNITS}
+
+
+@given(st.integers(0, 2**50), st.integers(0, 2**50))
+def test_of_what_a_waiter_says_a_minute_counts(since_ns: int, changed_ns: int) -> None:
+    found = believed(ticket(since_ns, "a"), changed_ns)
+    assert found == ticket(since_ns, "a")._replace(since_ns=found.since_ns)
+    assert since_ns <= found.since_ns
+    assert found.since_ns in (since_ns, changed_ns - 60 * 10**9)
+    assert found.since_ns >= changed_ns - 60 * 10**9
 
 
 def test_a_card_is_one_whoever_sees_the_driver() -> None:

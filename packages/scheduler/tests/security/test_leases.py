@@ -540,3 +540,33 @@ def test_who_waits_first_and_never_takes_it_is_passed_over(people: People) -> No
     all_of(done, 20)
     assert time.monotonic() - begun_s < 2 * BOUND_S
     assert attacker.poll() is None
+
+
+#: Comes back for the GPU as soon as he has had it, and says each time that he came first of all.
+COMES_BACK = """
+from simple_gpu_scheduler.adapters import leases
+add = leases.LeaseDir.add_ticket
+leases.LeaseDir.add_ticket = lambda self, want, since_ns=None, inside=None: add(
+    self, want, 0, inside)
+from simple_gpu_scheduler.client import take
+import threading, time
+def come_back():
+    while True:
+        taken = take(on="0")
+        time.sleep(1.0)
+        taken.release()
+threads = [threading.Thread(target=come_back, daemon=True) for _ in "12"]
+for thread in threads:
+    thread.start()
+print(flush=True)
+threads[0].join()
+"""
+
+
+def test_who_says_that_he_came_first_is_first_for_a_minute(people: People) -> None:
+    begin(people)
+    attacker = people.start(BOB, sys.executable, "-c", COMES_BACK)
+    assert attacker.stdout is not None
+    assert attacker.stdout.readline() == "\n"
+    waiter = people.start(ALICE, "sgs", "lease", "--on", "0", "--timeout", "3m", "--", "true")
+    assert waiter.wait(180) == 0

@@ -66,6 +66,7 @@ class LiveFile(NamedTuple):
     uid: int  #: of its owner
     content: bytes
     inode: int = 0
+    changed_s: float = 0.0  #: when the file came to be as it is, by the clock on the wall
 
 
 class LeaseFiles:
@@ -222,7 +223,7 @@ class LeaseFiles:
             held = own_locks.is_locked(fd)
             content = os.read(fd, _MOST_BYTES)
             if held or (content.startswith(_FORMER) and is_held(fd)):
-                return LiveFile(name, status.st_uid, content, status.st_ino)
+                return LiveFile(name, status.st_uid, content, status.st_ino, status.st_ctime)
         self.pass_over(name)  # it got its name when it was held: it never will be again
         self._remove_own(name, status)
         return None

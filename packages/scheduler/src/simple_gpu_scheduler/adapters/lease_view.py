@@ -215,8 +215,11 @@ class LeaseView:
 
     def _tickets(self, own: Ticket | None) -> list[Ticket]:
         """Those who are to be served before us, likewise."""
+        all_ = self.book.tickets()
+        if own is not None:  # as others see it
+            own = next((one for one in all_ if one.id == own.id), own)
         found: list[Ticket] = []
-        for one in before(self.book.tickets(), own):
+        for one in before(all_, own):
             if own is None or one.id != own.id:
                 gpus = self._as_ours(one.want.gpus, one.want.numbers)
                 found.append(one._replace(want=one.want._replace(gpus=gpus)))

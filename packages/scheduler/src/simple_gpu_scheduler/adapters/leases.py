@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 
 from simple_gpu_scheduler.adapters.directory_lock import PATIENCE_S, DirectoryLock
 from simple_gpu_scheduler.adapters.lease_dir import lease_dir, open_lease_dir
-from simple_gpu_scheduler.adapters.lease_files import LeaseFiles
+from simple_gpu_scheduler.adapters.lease_files import LeaseFiles, LiveFile
 from simple_gpu_scheduler.adapters.process_tree import is_stopped, start_ticks
 from simple_gpu_scheduler.adapters.users import user_name
 from simple_gpu_scheduler.errors import SgsError
@@ -34,7 +34,7 @@ from simple_gpu_scheduler.lease_format import (
     turn_content,
 )
 from simple_gpu_scheduler.lease_ports import Held
-from simple_gpu_scheduler.leasing import LeaseRecord, Ticket, Want, token
+from simple_gpu_scheduler.leasing import LeaseRecord, Ticket, Want, believed, token
 from simple_gpu_scheduler.ports import Lease
 
 _LEASE, _TICKET = ".lease", ".ticket"
@@ -72,13 +72,18 @@ class LeaseDir:
         """All that live now; see `lease_ports.LeaseBook`."""
         self._look()
         self._seen = self._leases
-        return _records(self._files, self._seen, _LEASE, read_lease)
+        return [one for _, one in _records(self._files, self._seen, _LEASE, read_lease)]
 
     def tickets(self) -> list[Ticket]:
         """All who wait and aren't stopped; see `lease_ports.LeaseBook`."""
         self._look()
         found = _records(self._files, self._tickets, _TICKET, read_ticket)
-        return [one for one in found if not is_stopped(one.pid)]
+        now_s, now_ns = time.time(), time.monotonic_ns()
+        return [
+            believed(one, now_ns - int((now_s - file.changed_s) * 1e9))
+            for file, one in found
+            if not is_stopped(one.pid)
+        ]
 
     def somebody_waits(self, besides: str | None = None) -> bool:
         """See `lease_ports.LeaseBook`."""
@@ -244,16 +249,16 @@ def live_leases(directory: str) -> list[LeaseRecord]:
     if not os.path.lexists(directory):
         return []
     files = LeaseFiles(directory, lambda path: open_lease_dir(path, make=False))
-    return _records(files, files.names(), _LEASE, read_lease)
+    return [one for _, one in _records(files, files.names(), _LEASE, read_lease)]
 
 
 def _records(
     files: LeaseFiles, names: Iterable[str], ending: str, read: Read[Record]
-) -> list[Record]:
-    found: list[Record] = []
+) -> list[tuple[LiveFile, Record]]:
+    found: list[tuple[LiveFile, Record]] = []
     for one in files.live(names, ending):
         try:
-            found.append(read(one.name, one.uid, user_name(one.uid), one.content))
+            found.append((one, read(one.name, one.uid, user_name(one.uid), one.content)))
         except ValueError:  # somebody has put it there; it is no lease
             files.pass_over(one.name + ending)
     return found
