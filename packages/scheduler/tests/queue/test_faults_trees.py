@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from simple_gpu_scheduler.adapters.leases import live_leases
 from simple_gpu_scheduler.adapters.queue_wait import call
 from simple_gpu_scheduler.queue.records import Request
 
@@ -77,3 +78,19 @@ def test_all_of_a_job_ends(queue: Queue, end: str, killed: bool) -> None:
         os.kill(apart, signal.SIGKILL)
     else:
         assert left == []
+
+
+def test_what_a_job_left_behind_keeps_no_gpu_while_there_is_no_server(queue: Queue) -> None:
+    """The launcher ends the lease with the job, as a server would."""
+    server = queue.start()
+    stray = b"(sleep 600 < /dev/null > /dev/null 2>&1 & echo $! > stray); "
+    queue.submit(stray + b"until [ -e go ]; do sleep 0.02; done")
+    wait_until(lambda: (queue.path / "stray").exists(), "it runs")
+    wait_until(lambda: queue.store.running()[0][0].pid, "that is written down")
+    server.kill()
+    server.wait()
+    leases = queue.env["SGS_LEASE_DIR"]
+    assert len(live_leases(leases)) == 1
+    (queue.path / "go").touch()
+    wait_until(lambda: not live_leases(leases), "the lease ends")
+    os.kill(int((queue.path / "stray").read_text()), signal.SIGKILL)

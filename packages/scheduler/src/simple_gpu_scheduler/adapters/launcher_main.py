@@ -26,6 +26,7 @@ from typing import Any
 _SHELL = "/bin/sh"
 _OURS_ALONE, _SOCKET_OURS_ALONE = 0o077, 0o177
 _LENGTH = struct.Struct("!I")
+_UNLOCKED = struct.pack("hhqqi", fcntl.F_UNLCK, os.SEEK_SET, 0, 0, 0)  # see `own_locks`
 _LEAST_FD = 100
 _MOST_FDS = 64
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -274,6 +275,7 @@ class Launcher:
         if job.lease_fd is not None:
             if self._orders is None:
                 with suppress(OSError):
+                    fcntl.fcntl(job.lease_fd, fcntl.F_OFD_SETLK, _UNLOCKED)
                     fcntl.flock(job.lease_fd, fcntl.LOCK_UN)
             os.close(job.lease_fd)
 
