@@ -84,6 +84,33 @@ def test_a_link_that_another_user_made_is_not_followed(
     assert os.listdir(folder) == ["out"]
 
 
+@pytest.mark.parametrize("kind", [*OPTIONS, "results"])
+@pytest.mark.parametrize("mode", [0o755, 0o1777], ids=oct)
+def test_a_link_of_another_user_on_the_way_is_not_followed(
+    people: People, kernel: str, kind: str, mode: int
+) -> None:
+    """Also where he alone can write: it leads to what Alice can write, and he can't."""
+    folder, thesis = people.path / "bob's", people.home(ALICE) / "thesis"
+    for path, uid in ((folder, BOB), (thesis, ALICE)):
+        path.mkdir()
+        os.chown(path, uid, uid)
+    folder.chmod(mode)
+    text = HEADER if kind != "json" else "mine\n"
+    victim = give(thesis / "out", text + "1\t:")
+    plant(people, "os.symlink(sys.argv[2], 'link')", folder, thesis)
+    named = f"{folder}/link" if kind == "results" else f"{folder}/link/../thesis/out"
+    done = run(people, *OPTIONS.get(kind, ("--results",)), named)
+    assert done.returncode == 2
+    assert f"{folder}/link is a link that {BOB} made; expected a folder, or a link" in done.stderr
+    assert "name the folder that it leads to" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert (os.listdir(thesis), victim.read_text()) == (["out"], text + "1\t:")
+    mine = folder / "mine"  # root put it there, which is as good as Alice
+    mine.symlink_to(thesis)
+    named = str(mine) if kind == "results" else f"{mine}/new"
+    assert run(people, *OPTIONS.get(kind, ("--results",)), named).returncode == 0
+
+
 @pytest.mark.parametrize("kind", OPTIONS)
 def test_a_second_name_that_another_user_made_is_not_written(
     people: People, folder: Path, kind: str
@@ -229,9 +256,14 @@ def test_a_figure_is_not_drawn_into_files_of_others(
     pytest.importorskip("matplotlib")
     victim = give(people.home(ALICE) / "victim", "mine")
     plant(people, "os.symlink(sys.argv[2], 'use.png')", folder, victim)
+    plant(people, "os.symlink(sys.argv[2], 'way')", folder, victim.parent)
     env = people.environ(ALICE, MPLCONFIGDIR=str(people.home(ALICE)))
     done = people.run(ALICE, sys.executable, "-c", _SAVE, str(folder / "use.png"), env=env)
     assert f"use.png is a link that {BOB} made" in done.stderr
+    way = folder / "way/victim.png"
+    done = people.run(ALICE, sys.executable, "-c", _SAVE, str(way), env=env)
+    assert f"/way is a link that {BOB} made" in done.stderr
+    assert not (victim.parent / "victim.png").exists()
     assert victim.read_text() == "mine"
     for name, begins in (("own.png", b"\x89PNG"), ("own.svg", b"<?xml")):
         give(folder / name, "x" * 1_000_000)
