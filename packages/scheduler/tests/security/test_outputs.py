@@ -129,6 +129,20 @@ def test_a_second_name_that_another_user_made_is_not_written(
 
 
 @pytest.mark.parametrize("kind", OPTIONS)
+def test_a_second_name_of_ones_own_fifo_is_not_waited_at(
+    people: People, folder: Path, kind: str
+) -> None:
+    """Where the kernel lets another user give it one; root makes it for him here."""
+    fifo = people.home(ALICE) / "fifo"
+    os.mkfifo(fifo)
+    os.chown(fifo, ALICE, ALICE)
+    os.link(fifo, folder / "out")
+    done = run(people, *OPTIONS[kind], str(folder / "out"))
+    assert done.returncode == 2
+    assert f"{folder}/out has a second name (a hard link)" in done.stderr
+
+
+@pytest.mark.parametrize("kind", OPTIONS)
 def test_a_file_of_another_user_is_refused_by_name(
     people: People, kernel: str, folder: Path, kind: str
 ) -> None:
@@ -168,14 +182,59 @@ def test_what_is_set_aside_replaces_no_file_of_another_user(people: People, fold
 def test_the_lock_of_another_user_stops_no_list(people: People, folder: Path) -> None:
     log = folder / "log"
     assert run(people, "--joblog", str(log)).returncode == 0
-    program = "fd = os.open('log', os.O_RDONLY)\nfcntl.flock(fd, fcntl.LOCK_EX)\n"
-    plant(people, program, folder)
+    plant(people, _FLOCK, folder)
     lines = "echo a\necho b\n"
     done = run(people, "--joblog", str(log), "--resume", lines=lines)
     assert done.returncode == 0
     assert f"warning: {str(log)!r} is locked by {BOB}, whose it isn't" in done.stderr
     assert done.stdout.endswith("\nb\n")
     assert log.read_text().splitlines()[-1].endswith("\techo b")
+
+
+_FLOCK = "fd = os.open('log', os.O_RDONLY)\nfcntl.flock(fd, fcntl.LOCK_EX)\n"
+_READ_LOCK = """
+fd = os.open('log', os.O_RDONLY)
+fcntl.fcntl(fd, fcntl.F_OFD_SETLK, struct.pack("hhqqi", fcntl.F_RDLCK, 0, 0, 0, 0))
+"""
+#: Who took the lock is gone; who has it now isn't told.
+_GONE = f"""
+if os.fork():
+    os.wait()
+    time.sleep(600)
+{_FLOCK}
+if os.fork():
+    os._exit(0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "who"),
+    [
+        (_GONE, "somebody else"),
+        (_READ_LOCK, "somebody else"),
+        (_FLOCK + _READ_LOCK, BOB),
+    ],
+    ids=["gone", "reads", "both"],
+)
+def test_whatever_lock_another_user_has_only_ones_own_lists_are_kept_apart(
+    people: People, folder: Path, program: str, who: object
+) -> None:
+    log = folder / "log"
+    assert run(people, "--joblog", str(log)).returncode == 0
+    plant(people, program, folder)
+    first = people.start(
+        ALICE, "simple_gpu_scheduler", "--gpus", "0", "--joblog", str(log), "--resume"
+    )
+    assert first.stdin is not None
+    first.stdin.write("echo a\necho b\n")
+    first.stdin.flush()
+    wait_until(lambda: log.read_text().endswith("\techo b\n"), "the list runs")
+    if who != BOB:  # who has locked the log in both ways leaves us none
+        done = run(people, "--joblog", str(log))
+        assert (done.returncode, "is in use by another scheduler" in done.stderr) == (2, True)
+    _, said = first.communicate(timeout=60)
+    assert first.returncode == 0
+    assert f"warning: {str(log)!r} is locked by {who}, whose it isn't; writing" in said
 
 
 def test_a_list_of_ones_own_is_still_kept_apart(people: People, folder: Path) -> None:

@@ -195,7 +195,7 @@ def _require_own(folder: Folder, name: str, status: os.stat_result) -> None:
         return  # terminals belong to whoever has logged in; devices are made by root
     if status.st_uid not in trusted_users() and status.st_uid != _own_uid(folder):
         why = _what(status)
-    elif plain and status.st_nlink > 1 and not _is_ours_alone(folder.fd):
+    elif status.st_nlink > 1 and not _is_ours_alone(folder.fd):
         why = "has a second name (a hard link), and others can write where it is"
     if why:
         raise UnsafeError(f"{folder.join(name)} {why}; expected a file of {user_name()}'s own")
