@@ -211,6 +211,44 @@ def test_the_lock_of_another_user_stops_nobody_and_tells_no_lies(people: People)
     assert sorted(os.listdir(folder)) == ["1"]
 
 
+def test_a_lock_elsewhere_whose_inode_has_the_same_number_says_nothing(people: People) -> None:
+    """Others can make inodes until one has the number; on two new disks the first ones are alike."""
+    disks = [people.path / "bob's", people.path / "alice's"]
+    mounted = []
+    try:
+        for disk in disks:
+            disk.mkdir()
+            command = ["mount", "-t", "tmpfs", "-o", "mode=1777", "none", str(disk)]
+            if subprocess.run(command, capture_output=True).returncode:
+                pytest.skip("nothing can be mounted here")
+            mounted.append(disk)
+        runs, lock = disks[0] / "runs", disks[1] / "lock"
+        make = "os.umask(0)\nos.mkdir(sys.argv[1], 0o1777)\n"
+        people.attack(BOB, make + _LOCK, str(runs))
+        people.attack(ALICE, "open(sys.argv[1], 'w').close()\n" + _LOCK, str(lock))
+        assert runs.stat().st_ino == lock.stat().st_ino
+        done = run(people, runs, "echo 1\n")
+        assert (done.returncode, done.stderr) == (0, "")
+    finally:
+        people.close()
+        for disk in mounted:
+            subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_killed_schedulers_mark_counts_for_more_than_a_lock(people: People) -> None:
+    """As /proc/locks may show somebody else's lock as hers."""
+    folder = shared_folder(people, "sticky")
+    runs = people.start(ALICE, "simple_gpu_scheduler", "--gpus", "0", "--results", str(folder))
+    assert runs.stdin is not None
+    runs.stdin.write("sleep 600\n")
+    runs.stdin.flush()
+    wait_until((folder / "1/stderr").exists, "the job runs")
+    runs.kill()
+    runs.wait()
+    people.attack(ALICE, _LOCK, str(folder))
+    assert states(people, CAROL, folder) == {1: "lost"}
+
+
 def test_the_schedulers_of_two_users_are_told_apart(people: People) -> None:
     folder = shared_folder(people, "sticky")
     runs = people.start(BOB, "simple_gpu_scheduler", "--gpus", "1", "--results", str(folder))

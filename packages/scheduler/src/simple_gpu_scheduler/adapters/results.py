@@ -13,7 +13,7 @@ from simple_gpu_scheduler.adapters.folders import Folder, UnsafeError
 from simple_gpu_scheduler.adapters.lock_holders import lock_owners
 from simple_gpu_scheduler.adapters.named_paths import open_found, open_named, open_own_child
 from simple_gpu_scheduler.adapters.output import write_whole
-from simple_gpu_scheduler.adapters.results_mark import Mark
+from simple_gpu_scheduler.adapters.results_mark import Mark, writers
 from simple_gpu_scheduler.adapters.users import user_name
 from simple_gpu_scheduler.errors import HopelessError, SgsError, UsageError
 from simple_gpu_scheduler.job import Job
@@ -178,10 +178,16 @@ def _entered(path: str) -> tuple[Folder, Mark]:
 
 
 def _marked(folder: Folder) -> Mark:
-    if not lock_alone(folder.fd) and os.geteuid() in lock_owners(folder.fd):
+    """Our mark, if no other scheduler of ours is there.
+
+    Anybody can lock the directory itself, as versions before did: that counts only where it is
+    we, and where there is no mark of ours beside.
+    """
+    is_new = os.geteuid() not in writers(folder).known
+    if not lock_alone(folder.fd) and is_new and os.geteuid() in lock_owners(folder.fd):
         raise _in_use(folder.path)
     mark = Mark(folder)
-    if mark.uid in mark.others():  # somebody else had that lock, which anybody can have
+    if mark.uid in mark.others():
         mark.close()
         raise _in_use(folder.path)
     return mark
