@@ -42,7 +42,7 @@ def _holders(fd: int) -> list[int]:
 
 
 def _device(fd: int) -> bytes:
-    """As /proc/locks has it, which is that of the mount; stat(2) has others on Btrfs. b"": unknown.
+    """As /proc/locks has it: the mount's; stat(2) has others on Btrfs. b"" if unknown.
 
     Inodes of different file systems have the same numbers, also such as others have chosen.
     """

@@ -21,6 +21,7 @@ from simple_gpu_scheduler.adapters.folders import (
     only_writer,
     trusted_users,
 )
+from simple_gpu_scheduler.adapters.making import make_file, make_folder
 from simple_gpu_scheduler.adapters.users import user_name
 
 _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -145,7 +146,6 @@ class _NamedWalk(Walk):
             names.append(".")  # so that it can only be a folder
         self._rest = names[::-1]
         self._shown = "/" if path.startswith("/") else "."
-        self._mode = 0o777
         self._expected = (
             f"a folder, or a link of {user_name()}'s own or root's (if you trust it, name the "
             "folder that it leads to)"
@@ -168,16 +168,24 @@ class _NamedWalk(Walk):
     def require_firm(self, path: str, fd: int) -> None:
         """Folders of others are what the user has chosen."""
 
+    def _make_folder(self, fd: int, name: str) -> None:
+        with suppress(FileExistsError):
+            make_folder(fd, name)
+
 
 def _open_own(folder: Folder, name: str, flags: int, mode: int) -> int:
     if _is_proc(folder.fd):  # a descriptor that we have
         return os.open(name, flags | os.O_CLOEXEC, mode, dir_fd=folder.fd)
     there = _status(folder.fd, name)
+    if there is None and flags & os.O_CREAT:
+        with suppress(FileExistsError):
+            return make_file(folder.fd, name, flags, mode)
+        there = _status(folder.fd, name)
     if there is not None:
         _require_own(folder, name, there)
     waits = there is not None and stat.S_ISFIFO(there.st_mode)
     careful = CAREFUL & ~os.O_NONBLOCK if waits else CAREFUL
-    fd = os.open(name, flags | careful, mode, dir_fd=folder.fd)
+    fd = os.open(name, flags & ~os.O_CREAT | careful, dir_fd=folder.fd)
     try:
         if there is None or not os.path.samestat(there, os.fstat(fd)):
             _require_own(folder, name, os.fstat(fd))

@@ -11,6 +11,7 @@ from typing import Any
 from simple_gpu_scheduler.adapters.file_locks import lock_alone
 from simple_gpu_scheduler.adapters.folders import Folder, UnsafeError
 from simple_gpu_scheduler.adapters.lock_holders import lock_owners
+from simple_gpu_scheduler.adapters.making import make_folder
 from simple_gpu_scheduler.adapters.named_paths import open_found, open_named, open_own_child
 from simple_gpu_scheduler.adapters.output import write_whole
 from simple_gpu_scheduler.adapters.results_mark import Mark, writers
@@ -124,7 +125,7 @@ class ResultsDir:
     def _make(self, seq: int) -> bool:
         """Make the job's folder; False if there is something of its name."""
         try:
-            os.mkdir(str(seq), dir_fd=self._folder.fd)
+            make_folder(self._folder.fd, str(seq))
         except FileExistsError:
             return False
         return True
