@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from simple_gpu_scheduler.adapters import file_locks
+from simple_gpu_scheduler.adapters import file_locks, lock_holders
 from simple_gpu_scheduler.adapters.file_locks import is_on_this_machine, lock_alone
 from simple_gpu_scheduler.adapters.lock_holders import lock_owners
 
@@ -40,6 +40,19 @@ def test_one_that_only_looks_is_waited_for(
     fcntl.flock(fds[0], fcntl.LOCK_SH)
     monkeypatch.setattr(file_locks.time, "sleep", lambda _: fcntl.flock(fds[0], fcntl.LOCK_UN))
     assert lock_alone(fds[1])
+
+
+def test_a_lock_on_another_file_system_is_another_one(
+    fds: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the inode has the same number: others can choose theirs."""
+    assert lock_alone(fds[0])
+    device = lock_holders._device(fds[0])
+    assert lock_owners(fds[1]) == {os.geteuid()}
+    monkeypatch.setattr(lock_holders, "_device", lambda fd: b"00:" + device)
+    assert lock_owners(fds[1]) == set()
+    monkeypatch.setattr(lock_holders, "_device", lambda fd: b"")  # unknown
+    assert lock_owners(fds[1]) == {os.geteuid()}
 
 
 @pytest.mark.parametrize(("kind", "ours"), [(b"ext4", True), (b"nfs4", False), (b"", False)])

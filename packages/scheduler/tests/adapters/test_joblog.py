@@ -183,10 +183,11 @@ def test_a_log_that_was_set_aside_just_now_is_in_use(
 
 
 def test_without_locks_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_locks(fd: int, how: int) -> None:
+    def no_locks(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", no_locks)
+    monkeypatch.setattr(fcntl, "fcntl", no_locks)
     for _ in range(2):
         Joblog(str(tmp_path / "joblog"), keep=True).hear(ended(1))
     assert len((tmp_path / "joblog").read_bytes().splitlines()) == 3

@@ -159,7 +159,7 @@ def test_a_second_name_of_our_mark_is_no_second_scheduler(tmp_path: Path) -> Non
         mark = Mark(folder)
         os.link(tmp_path / mark.name, tmp_path / ".scheduler-twin")
         assert mark.others() == set()
-        assert writers(folder) == {os.geteuid()}
+        assert writers(folder).living == {os.geteuid()}
         mark.close()
 
 
@@ -175,7 +175,7 @@ def test_marks_of_schedulers_that_were_killed_go_and_those_of_living_ones_stay(
         assert second.others() == set()
         assert sorted(os.listdir(tmp_path)) == sorted([second.name, ".scheduler-young.new"])
         second.close()
-        assert writers(folder) == set()
+        assert writers(folder).living == set()
 
 
 def test_a_directory_in_use_leaves_nothing_open(

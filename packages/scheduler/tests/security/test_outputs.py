@@ -84,6 +84,33 @@ def test_a_link_that_another_user_made_is_not_followed(
     assert os.listdir(folder) == ["out"]
 
 
+@pytest.mark.parametrize("kind", [*OPTIONS, "results"])
+@pytest.mark.parametrize("mode", [0o755, 0o1777], ids=oct)
+def test_a_link_of_another_user_on_the_way_is_not_followed(
+    people: People, kernel: str, kind: str, mode: int
+) -> None:
+    """Also where he alone can write: it leads to what Alice can write, and he can't."""
+    folder, thesis = people.path / "bob's", people.home(ALICE) / "thesis"
+    for path, uid in ((folder, BOB), (thesis, ALICE)):
+        path.mkdir()
+        os.chown(path, uid, uid)
+    folder.chmod(mode)
+    text = HEADER if kind != "json" else "mine\n"
+    victim = give(thesis / "out", text + "1\t:")
+    plant(people, "os.symlink(sys.argv[2], 'link')", folder, thesis)
+    named = f"{folder}/link" if kind == "results" else f"{folder}/link/../thesis/out"
+    done = run(people, *OPTIONS.get(kind, ("--results",)), named)
+    assert done.returncode == 2
+    assert f"{folder}/link is a link that {BOB} made; expected a folder, or a link" in done.stderr
+    assert "name the folder that it leads to" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert (os.listdir(thesis), victim.read_text()) == (["out"], text + "1\t:")
+    mine = folder / "mine"  # root put it there, which is as good as Alice
+    mine.symlink_to(thesis)
+    named = str(mine) if kind == "results" else f"{mine}/new"
+    assert run(people, *OPTIONS.get(kind, ("--results",)), named).returncode == 0
+
+
 @pytest.mark.parametrize("kind", OPTIONS)
 def test_a_second_name_that_another_user_made_is_not_written(
     people: People, folder: Path, kind: str
@@ -99,6 +126,20 @@ def test_a_second_name_that_another_user_made_is_not_written(
     alone = people.home(ALICE) / "alone"
     os.link(victim, alone)
     assert ("hard link" in run(people, *OPTIONS[kind], str(alone)).stderr) is False
+
+
+@pytest.mark.parametrize("kind", OPTIONS)
+def test_a_second_name_of_ones_own_fifo_is_not_waited_at(
+    people: People, folder: Path, kind: str
+) -> None:
+    """Where the kernel lets another user give it one; root makes it for him here."""
+    fifo = people.home(ALICE) / "fifo"
+    os.mkfifo(fifo)
+    os.chown(fifo, ALICE, ALICE)
+    os.link(fifo, folder / "out")
+    done = run(people, *OPTIONS[kind], str(folder / "out"))
+    assert done.returncode == 2
+    assert f"{folder}/out has a second name (a hard link)" in done.stderr
 
 
 @pytest.mark.parametrize("kind", OPTIONS)
@@ -141,14 +182,59 @@ def test_what_is_set_aside_replaces_no_file_of_another_user(people: People, fold
 def test_the_lock_of_another_user_stops_no_list(people: People, folder: Path) -> None:
     log = folder / "log"
     assert run(people, "--joblog", str(log)).returncode == 0
-    program = "fd = os.open('log', os.O_RDONLY)\nfcntl.flock(fd, fcntl.LOCK_EX)\n"
-    plant(people, program, folder)
+    plant(people, _FLOCK, folder)
     lines = "echo a\necho b\n"
     done = run(people, "--joblog", str(log), "--resume", lines=lines)
     assert done.returncode == 0
     assert f"warning: {str(log)!r} is locked by {BOB}, whose it isn't" in done.stderr
     assert done.stdout.endswith("\nb\n")
     assert log.read_text().splitlines()[-1].endswith("\techo b")
+
+
+_FLOCK = "fd = os.open('log', os.O_RDONLY)\nfcntl.flock(fd, fcntl.LOCK_EX)\n"
+_READ_LOCK = """
+fd = os.open('log', os.O_RDONLY)
+fcntl.fcntl(fd, fcntl.F_OFD_SETLK, struct.pack("hhqqi", fcntl.F_RDLCK, 0, 0, 0, 0))
+"""
+#: Who took the lock is gone; who has it now isn't told.
+_GONE = f"""
+if os.fork():
+    os.wait()
+    time.sleep(600)
+{_FLOCK}
+if os.fork():
+    os._exit(0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "who"),
+    [
+        (_GONE, "somebody else"),
+        (_READ_LOCK, "somebody else"),
+        (_FLOCK + _READ_LOCK, BOB),
+    ],
+    ids=["gone", "reads", "both"],
+)
+def test_whatever_lock_another_user_has_only_ones_own_lists_are_kept_apart(
+    people: People, folder: Path, program: str, who: object
+) -> None:
+    log = folder / "log"
+    assert run(people, "--joblog", str(log)).returncode == 0
+    plant(people, program, folder)
+    first = people.start(
+        ALICE, "simple_gpu_scheduler", "--gpus", "0", "--joblog", str(log), "--resume"
+    )
+    assert first.stdin is not None
+    first.stdin.write("echo a\necho b\n")
+    first.stdin.flush()
+    wait_until(lambda: log.read_text().endswith("\techo b\n"), "the list runs")
+    if who != BOB:  # who has locked the log in both ways leaves us none
+        done = run(people, "--joblog", str(log))
+        assert (done.returncode, "is in use by another scheduler" in done.stderr) == (2, True)
+    _, said = first.communicate(timeout=60)
+    assert first.returncode == 0
+    assert f"warning: {str(log)!r} is locked by {who}, whose it isn't; writing" in said
 
 
 def test_a_list_of_ones_own_is_still_kept_apart(people: People, folder: Path) -> None:
@@ -229,9 +315,14 @@ def test_a_figure_is_not_drawn_into_files_of_others(
     pytest.importorskip("matplotlib")
     victim = give(people.home(ALICE) / "victim", "mine")
     plant(people, "os.symlink(sys.argv[2], 'use.png')", folder, victim)
+    plant(people, "os.symlink(sys.argv[2], 'way')", folder, victim.parent)
     env = people.environ(ALICE, MPLCONFIGDIR=str(people.home(ALICE)))
     done = people.run(ALICE, sys.executable, "-c", _SAVE, str(folder / "use.png"), env=env)
     assert f"use.png is a link that {BOB} made" in done.stderr
+    way = folder / "way/victim.png"
+    done = people.run(ALICE, sys.executable, "-c", _SAVE, str(way), env=env)
+    assert f"/way is a link that {BOB} made" in done.stderr
+    assert not (victim.parent / "victim.png").exists()
     assert victim.read_text() == "mine"
     for name, begins in (("own.png", b"\x89PNG"), ("own.svg", b"<?xml")):
         give(folder / name, "x" * 1_000_000)

@@ -211,6 +211,44 @@ def test_the_lock_of_another_user_stops_nobody_and_tells_no_lies(people: People)
     assert sorted(os.listdir(folder)) == ["1"]
 
 
+def test_a_lock_elsewhere_whose_inode_has_the_same_number_says_nothing(people: People) -> None:
+    """Others can make inodes until one fits; on two new disks the first ones are alike."""
+    disks = [people.path / "bob's", people.path / "alice's"]
+    mounted = []
+    try:
+        for disk in disks:
+            disk.mkdir()
+            command = ["mount", "-t", "tmpfs", "-o", "mode=1777", "none", str(disk)]
+            if subprocess.run(command, capture_output=True).returncode:
+                pytest.skip("nothing can be mounted here")
+            mounted.append(disk)
+        runs, lock = disks[0] / "runs", disks[1] / "lock"
+        make = "os.umask(0)\nos.mkdir(sys.argv[1], 0o1777)\n"
+        people.attack(BOB, make + _LOCK, str(runs))
+        people.attack(ALICE, "open(sys.argv[1], 'w').close()\n" + _LOCK, str(lock))
+        assert runs.stat().st_ino == lock.stat().st_ino
+        done = run(people, runs, "echo 1\n")
+        assert (done.returncode, done.stderr) == (0, "")
+    finally:
+        people.close()
+        for disk in mounted:
+            subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_killed_schedulers_mark_counts_for_more_than_a_lock(people: People) -> None:
+    """As /proc/locks may show somebody else's lock as hers."""
+    folder = shared_folder(people, "sticky")
+    runs = people.start(ALICE, "simple_gpu_scheduler", "--gpus", "0", "--results", str(folder))
+    assert runs.stdin is not None
+    runs.stdin.write("sleep 600\n")
+    runs.stdin.flush()
+    wait_until((folder / "1/stderr").exists, "the job runs")
+    runs.kill()
+    runs.wait()
+    people.attack(ALICE, _LOCK, str(folder))
+    assert states(people, CAROL, folder) == {1: "lost"}
+
+
 def test_the_schedulers_of_two_users_are_told_apart(people: People) -> None:
     folder = shared_folder(people, "sticky")
     runs = people.start(BOB, "simple_gpu_scheduler", "--gpus", "1", "--results", str(folder))
@@ -305,6 +343,48 @@ os.mkfifo("13")
         assert "TOKEN" not in done.stdout + done.stderr
         assert "Traceback" not in done.stderr
     assert sorted(states(people, ALICE, runs)) == [1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12]
+
+
+_RIGHTS = """
+os.umask(0)
+os.mkdir(sys.argv[1])
+entry = lambda *words: struct.pack("<HHI", *words)
+none = 0xFFFFFFFF
+rights = entry(1, 7, none) + entry(2, 7, os.getuid()) + entry(4, 7, none)
+rights += entry(0x10, 7, none) + entry(0x20, 7, none)
+try:
+    os.setxattr(sys.argv[1], "system.posix_acl_default", struct.pack("<I", 2) + rights)
+except OSError:
+    sys.exit("no lists of access rights here")
+"""
+
+
+@pytest.mark.parametrize("umask", [0o077, 0o027, 0o022], ids=oct)
+@pytest.mark.parametrize("inside", ["", "/made/here"])
+def test_the_access_rights_of_another_users_folder_do_not_replace_the_umask(
+    people: People, umask: int, inside: str
+) -> None:
+    folder = people.path / "bob's"
+    try:
+        people.attack(BOB, _RIGHTS + _WAIT, str(folder))
+    except AssertionError as error:
+        pytest.skip(str(error))
+    log, events, used = folder / "log", folder / "events", Path(f"{folder}{inside}")
+    for _ in range(2):
+        options = ("--joblog", str(log), "--json", str(events))
+        done = run(people, used, "echo a\n", *options, umask=umask)
+        assert (done.returncode, done.stderr) == (0, "")
+    paths = [*folder.rglob("*")]
+    assert {path.name for path in paths} >= {"log", "events", "1", "attempt-1", "result.json"}
+    for path in paths:
+        asked = 0o777 if path.is_dir() else 0o666
+        assert stat_of(path)[::2] == (ALICE, asked & ~umask), path
+    program = """
+may = {path: (os.access(path, os.R_OK), os.access(path, os.W_OK)) for path in sys.argv[2:]}
+assert {writes for _, writes in may.values()} == {False}, may
+assert sys.argv[1] != "63" or {reads for reads, _ in may.values()} == {False}, may
+"""
+    people.attack(BOB, program + _WAIT, str(umask), *map(str, paths))
 
 
 def test_a_directory_behind_another_users_link_is_refused(people: People, kernel: str) -> None:

@@ -269,7 +269,6 @@ class Walk:
     def __init__(self, path: str, trusted: Collection[int] = (), *, make: bool = False) -> None:
         self._trusted = {*trusted_users(), *trusted}
         self._make = make
-        self._mode = _OURS_ALONE  # of what is made
         self._expected = "a folder"
         self._rest = _parts(os.path.abspath(path))[::-1]  # what is still to go, the last first
         self._shown = "/"  # where we are
@@ -320,8 +319,11 @@ class Walk:
         except FileNotFoundError:
             if not self._make:
                 raise
-            _make(fd, name, self._mode)
+            self._make_folder(fd, name)
             return os.open(name, _STEP | os.O_DIRECTORY, dir_fd=fd)
+
+    def _make_folder(self, fd: int, name: str) -> None:
+        _make(fd, name, _OURS_ALONE)
 
     def _follow(self, fd: int, name: str, path: str) -> int:
         link = os.open(name, _STEP, dir_fd=fd)

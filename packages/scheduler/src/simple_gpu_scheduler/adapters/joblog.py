@@ -12,8 +12,10 @@ import re
 import stat
 import zlib
 from array import array
+from contextlib import suppress
 from typing import BinaryIO
 
+from simple_gpu_scheduler.adapters import own_locks
 from simple_gpu_scheduler.adapters.file_locks import lock_alone
 from simple_gpu_scheduler.adapters.folders import UnsafeError
 from simple_gpu_scheduler.adapters.lock_holders import lock_owners
@@ -109,7 +111,9 @@ class Joblog:
     """Implements `ports.Listener`: appends a row as each job ends, by one write.
 
     A regular file is ours, and is locked until it is closed, which the end of the process does as
-    well. Whoever may read it could lock it too: his lock doesn't count.
+    well: by a lock that only who may write it can hold (`own_locks`), and by one of flock(2), as
+    versions before did. Whoever may read it can have that, or keep us from the first one by a lock
+    for reading: neither counts.
     """
 
     def __init__(self, path: str, *, keep: bool) -> None:
@@ -120,7 +124,7 @@ class Joblog:
                 another scheduler's.
         """
         self._path = path
-        self.others: set[str] = set()  #: users who have locked it, of whom it isn't
+        self.others: set[str] = set()  #: who has locked it, of whom it isn't
         try:
             opened = self._opened() if keep else self._opened_anew()
             opened.folder.close()
@@ -179,13 +183,16 @@ class Joblog:
 
     def _lock(self, opened: NamedFile) -> None:
         """Make sure that nobody else writes there, nor has set it aside since we opened it."""
-        owners = set() if lock_alone(opened.fd) else lock_owners(opened.fd) or {os.geteuid()}
-        if os.geteuid() in owners or not opened.is_there():
+        alone, in_use = _own_lock(opened.fd)
+        flocked = lock_alone(opened.fd)
+        owners = set() if flocked else lock_owners(opened.fd)
+        if in_use or os.geteuid() in owners or not opened.is_there():
             raise UsageError(
                 f"--joblog {self._path!r} is in use by another scheduler; name another file, or "
                 "wait until that one has ended (--resume then runs what is missing)"
             )
-        self.others = set(map(user_name, owners))
+        if not (alone and flocked):
+            self.others = set(map(user_name, owners)) or {"somebody else"}
 
     def hear(self, event: Event) -> None:
         """Log a job that came to its end; one that will run again or was ended by us has not.
@@ -199,6 +206,13 @@ class Joblog:
                 write_whole(self._fd, row)
             except OSError as error:
                 raise _lost(self._path, row, error.strerror or "") from None
+
+
+def _own_lock(fd: int) -> tuple[bool, bool]:
+    """Take it; returns whether nobody else has a lock there, and whether it is one who writes."""
+    with suppress(OSError):  # without locks nobody can know
+        return own_locks.lock(fd), own_locks.is_locked(fd)
+    return True, False
 
 
 def _lost(path: str, row: bytes, why: str) -> SgsError:

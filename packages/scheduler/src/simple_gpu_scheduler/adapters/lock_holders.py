@@ -30,12 +30,28 @@ def _owner(pid: int) -> int:
 
 
 def _holders(fd: int) -> list[int]:
-    """Not by the device, which stat(2) calls otherwise on some file systems, as on Btrfs."""
     inode = b":%d" % os.fstat(fd).st_ino
-    found: list[int] = []
+    found: list[tuple[bytes, int]] = []
     with suppress(OSError), open("/proc/locks", "rb") as file:
         for line in file:
             words = line.split()
             if words[1] == b"FLOCK" and words[5].endswith(inode):
-                found.append(int(words[4]))
-    return found
+                found.append((words[5].removesuffix(inode), int(words[4])))
+    device = _device(fd) if found else b""
+    return [pid for where, pid in found if where == device or not device]
+
+
+def _device(fd: int) -> bytes:
+    """As /proc/locks has it: the mount's; stat(2) has others on Btrfs. b"" if unknown.
+
+    Inodes of different file systems have the same numbers, also such as others have chosen.
+    """
+    with suppress(OSError, ValueError):
+        with open(f"/proc/self/fdinfo/{fd}", "rb") as file:
+            mount = next(line.split()[1] for line in file if line.startswith(b"mnt_id:"))
+        with open("/proc/self/mountinfo", "rb") as file:
+            words = next((words for line in file if (words := line.split())[0] == mount), None)
+        if words is not None:
+            major, minor = map(int, words[2].split(b":"))
+            return b"%02x:%02x" % (major, minor)
+    return b""

@@ -1,8 +1,8 @@
 """Folders and files that the user names by a path, also where others can write.
 
-The folders on the way may be anybody's. A link counts only if root or we made it, or the owner of
-the folder that it is in, where nobody else can write. That is what fs.protected_symlinks asks for,
-in every folder and whatever the kernel is set to. What is written is a file of our own.
+The folders on the way may be anybody's, but a link counts only if root or we made it, anywhere in
+the path and whatever the kernel is set to (fs.protected_symlinks): a link of somebody else could
+lead to what is ours, to have it written over. What is written is a file of our own.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from simple_gpu_scheduler.adapters.folders import (
     only_writer,
     trusted_users,
 )
+from simple_gpu_scheduler.adapters.making import make_file, make_folder
 from simple_gpu_scheduler.adapters.users import user_name
 
 _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -145,40 +146,46 @@ class _NamedWalk(Walk):
             names.append(".")  # so that it can only be a folder
         self._rest = names[::-1]
         self._shown = "/" if path.startswith("/") else "."
-        self._mode = 0o777
-        self._always = self._trusted
+        self._expected = (
+            f"a folder, or a link of {user_name()}'s own or root's (if you trust it, name the "
+            "folder that it leads to)"
+        )
 
     def last(self) -> tuple[int, str]:
         """The folder of what the path means, and its name there, which is no link's."""
         fd = self._go(os.open(self._shown, _LOOK), 1)
         while self._rest and not _is_proc(fd) and _is_link(fd, self._rest[-1]):
             name, before = self._rest.pop(), fd
-            self._trusted, self._expected = self._always, f"a file of {user_name()}'s own"
+            expected, self._expected = self._expected, f"a file of {user_name()}'s own"
             try:
-                fd = super()._follow(fd, name, os.path.join(self._shown, name))
+                fd = self._follow(fd, name, os.path.join(self._shown, name))
             finally:
                 os.close(before)
+            self._expected = expected
             fd = self._go(fd, 1)
         return fd, self._rest.pop() if self._rest else "."
 
     def require_firm(self, path: str, fd: int) -> None:
         """Folders of others are what the user has chosen."""
 
-    def _follow(self, fd: int, name: str, path: str) -> int:
-        owner = {os.fstat(fd).st_uid} if only_writer(fd) else set()
-        self._trusted = self._always | owner
-        return super()._follow(fd, name, path)
+    def _make_folder(self, fd: int, name: str) -> None:
+        with suppress(FileExistsError):
+            make_folder(fd, name)
 
 
 def _open_own(folder: Folder, name: str, flags: int, mode: int) -> int:
     if _is_proc(folder.fd):  # a descriptor that we have
         return os.open(name, flags | os.O_CLOEXEC, mode, dir_fd=folder.fd)
     there = _status(folder.fd, name)
+    if there is None and flags & os.O_CREAT:
+        with suppress(FileExistsError):
+            return make_file(folder.fd, name, flags, mode)
+        there = _status(folder.fd, name)
     if there is not None:
         _require_own(folder, name, there)
     waits = there is not None and stat.S_ISFIFO(there.st_mode)
     careful = CAREFUL & ~os.O_NONBLOCK if waits else CAREFUL
-    fd = os.open(name, flags | careful, mode, dir_fd=folder.fd)
+    fd = os.open(name, flags & ~os.O_CREAT | careful, dir_fd=folder.fd)
     try:
         if there is None or not os.path.samestat(there, os.fstat(fd)):
             _require_own(folder, name, os.fstat(fd))
@@ -196,7 +203,7 @@ def _require_own(folder: Folder, name: str, status: os.stat_result) -> None:
         return  # terminals belong to whoever has logged in; devices are made by root
     if status.st_uid not in trusted_users() and status.st_uid != _own_uid(folder):
         why = _what(status)
-    elif plain and status.st_nlink > 1 and not _is_ours_alone(folder.fd):
+    elif status.st_nlink > 1 and not _is_ours_alone(folder.fd):
         why = "has a second name (a hard link), and others can write where it is"
     if why:
         raise UnsafeError(f"{folder.join(name)} {why}; expected a file of {user_name()}'s own")

@@ -11,9 +11,10 @@ from typing import Any
 from simple_gpu_scheduler.adapters.file_locks import lock_alone
 from simple_gpu_scheduler.adapters.folders import Folder, UnsafeError
 from simple_gpu_scheduler.adapters.lock_holders import lock_owners
+from simple_gpu_scheduler.adapters.making import make_folder
 from simple_gpu_scheduler.adapters.named_paths import open_found, open_named, open_own_child
 from simple_gpu_scheduler.adapters.output import write_whole
-from simple_gpu_scheduler.adapters.results_mark import Mark
+from simple_gpu_scheduler.adapters.results_mark import Mark, writers
 from simple_gpu_scheduler.adapters.users import user_name
 from simple_gpu_scheduler.errors import HopelessError, SgsError, UsageError
 from simple_gpu_scheduler.job import Job
@@ -124,7 +125,7 @@ class ResultsDir:
     def _make(self, seq: int) -> bool:
         """Make the job's folder; False if there is something of its name."""
         try:
-            os.mkdir(str(seq), dir_fd=self._folder.fd)
+            make_folder(self._folder.fd, str(seq))
         except FileExistsError:
             return False
         return True
@@ -178,10 +179,16 @@ def _entered(path: str) -> tuple[Folder, Mark]:
 
 
 def _marked(folder: Folder) -> Mark:
-    if not lock_alone(folder.fd) and os.geteuid() in lock_owners(folder.fd):
+    """Our mark, if no other scheduler of ours is there.
+
+    Anybody can lock the directory itself, as versions before did: that counts only where it is
+    we, and where there is no mark of ours beside.
+    """
+    is_new = os.geteuid() not in writers(folder).known
+    if not lock_alone(folder.fd) and is_new and os.geteuid() in lock_owners(folder.fd):
         raise _in_use(folder.path)
     mark = Mark(folder)
-    if mark.uid in mark.others():  # somebody else had that lock, which anybody can have
+    if mark.uid in mark.others():
         mark.close()
         raise _in_use(folder.path)
     return mark

@@ -65,18 +65,27 @@ class Mark:
         return found
 
 
+class Writers(NamedTuple):
+    """The users of whom there are marks."""
+
+    living: set[int]  #: a scheduler of theirs writes there
+    known: set[int]  #: those, and whose schedulers were killed
+
+
 class _Look(NamedTuple):
     """What can be seen of somebody's mark."""
 
     uid: int = -1
     inode: int = 0
     lives: bool = False  #: its scheduler does
+    is_mark: bool = False  #: of this directory
 
 
-def writers(folder: Folder) -> set[int]:
-    """The users whose schedulers write to a results directory."""
+def writers(folder: Folder) -> Writers:
+    """Whose schedulers write to a results directory, or have."""
     marks = [_look(folder, name) for name in _marks(folder)]
-    return {mark.uid for mark in marks if mark.lives}
+    living = {mark.uid for mark in marks if mark.lives}
+    return Writers(living, {mark.uid for mark in marks if mark.is_mark})
 
 
 def _marks(folder: Folder) -> list[str]:
@@ -93,9 +102,9 @@ def _look(folder: Folder, name: str) -> _Look:
         return _Look()
     try:
         status = os.fstat(fd)
-        lives = stat.S_ISREG(status.st_mode) and own_locks.is_locked(fd)
-        lives = lives and os.pread(fd, 64, 0) == _text(folder)
-        return _Look(status.st_uid, status.st_ino, lives)
+        is_mark = stat.S_ISREG(status.st_mode) and os.pread(fd, 64, 0) == _text(folder)
+        lives = is_mark and own_locks.is_locked(fd)
+        return _Look(status.st_uid, status.st_ino, lives, is_mark)
     except OSError:
         return _Look()
     finally:

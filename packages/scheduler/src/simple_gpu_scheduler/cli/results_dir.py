@@ -57,8 +57,12 @@ def _read_jobs(folder: Folder) -> list[Job]:
 
 
 def _writers(folder: Folder) -> set[int]:
-    """The users whose schedulers write there, also of versions that have locked the directory."""
-    return writers(folder) | lock_owners(folder.fd)
+    """The users whose schedulers write there.
+
+    Of whom there is no mark, it may be one of a version that has locked the directory.
+    """
+    marks = writers(folder)
+    return marks.living | (lock_owners(folder.fd) - marks.known)
 
 
 def _lost(job: Job) -> Job:
