@@ -254,7 +254,7 @@ def test_ones_own_outputs_are_written_wherever_they_go(people: People, name: str
     done = people.run(ALICE, "sh", "-c", f"(echo true | {command}) 2>&1 | cat")
     assert (done.stdout[: len(HEADER)], done.stdout[-6:]) == (HEADER, "\ttrue\n")
     given = give(people.path / "file", "", BOB, 0o666)
-    with given.open("a") as file:
+    with os.fdopen(os.open(given, os.O_WRONLY | os.O_APPEND), "a") as file:
         people.run(ALICE, "simple_gpu_scheduler", *options, lines="true\n", **{name: file})
     assert given.read_text().endswith("\ttrue\n")
 
