@@ -48,7 +48,10 @@ from simple_gpu_scheduler.ports import (
 _TREE_CHECK_S = 0.1
 
 #: How soon to try again where something is lacking that may be there again soon.
-_TRY_AGAIN_S = 1.0
+_TRY_AGAIN_S, _SAY_AGAIN_S = 1.0, 600.0
+
+#: Where it is processes: ever more rarely, and while none of ours runs so long at most.
+_LAST_PAUSE_S, _PATIENCE_S = 60.0, 600.0
 
 #: Errors of starting a process that pass once another one has ended.
 _PASSING = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
@@ -94,9 +97,11 @@ class Pipe:
         self._exits: dict[int, Ended] = {}  # of jobs whose process tree isn't gone yet
         self._hold: Hold | None = None
         self._last_start_s: float | None = None
-        self._crowded = False  # the system had no room for one more process
-        self._again_s: float | None = None  # when to try again to get a lease
-        self._lacking = ""  # why not now
+        self._again_s: float | None = None  # when to try again to start something
+        self._lacking, self._lacking_s = "", 0.0  # why not now, and when we said so
+        self._crowded_s: float | None = None  # since when no process could be started
+        self._pause_s = _TRY_AGAIN_S
+        self._announced = 0  # the job that was to be started then
         self._told: set[int] = set()  # leftovers
         self._warned = False  # that the input isn't the one that the joblog is of
 
@@ -129,7 +134,7 @@ class Pipe:
             self._clock.now_s(),
             self._leases.cards,
             self._running.values(),
-            () if self._crowded or self._is_to_wait() else self._intake.waiting,
+            () if self._is_to_wait() else self._intake.waiting,
             self._last_start_s,
             self._ending.phase,
         )
@@ -237,12 +242,15 @@ class Pipe:
         lease = self._lease(start)
         if lease is None:
             return False
-        self._report(start)
+        if job.seq != self._announced:
+            self._report(start)
+            self._announced = job.seq
         try:
             pid = self._runner.start(job, gpus, lease)
         except (OSError, SgsError) as error:
             self._leases.finish(job)
             return self._could_not_start(job, error)
+        self._crowded_s, self._announced = None, 0
         self._last_start_s = self._clock.now_s()
         one = Running(job, gpus, pid, self._last_start_s, self._clock.wall_s())
         self._running[pid] = one
@@ -258,17 +266,30 @@ class Pipe:
         except SgsError as error:
             self._give_up(str(error))
             return None
-        self._lacking = ""
         return lease
 
-    def _wait_a_while(self, error: PassingError) -> None:
-        """No list ends for what another user can take away for a while; it is told once."""
+    def _wait_for_room(self, error: OSError) -> None:
+        """No process can be had: that may pass once another has ended, ours or not."""
+        text = f"no process can be started: {error.strerror}"
+        now_s = self._clock.now_s()
+        if self._crowded_s is None:
+            self._crowded_s, self._pause_s = now_s, _TRY_AGAIN_S
+        if not self._running and now_s >= self._crowded_s + _PATIENCE_S:
+            self._give_up(text)
+            return
+        kind = CrowdedError if error.errno == errno.EMFILE else PassingError
+        self._wait_a_while(kind(text), self._pause_s)
+        self._pause_s = min(2 * self._pause_s, _LAST_PAUSE_S)
+
+    def _wait_a_while(self, error: PassingError, pause_s: float = _TRY_AGAIN_S) -> None:
+        """No list ends for what another user can take away for a while; it is rarely told."""
         if isinstance(error, CrowdedError) and not self._running:
             self._give_up(str(error))
             return
-        self._again_s = self._clock.now_s() + _TRY_AGAIN_S
-        if str(error) != self._lacking:
-            self._lacking = str(error)
+        now_s = self._clock.now_s()
+        self._again_s = now_s + pause_s
+        if str(error) != self._lacking or now_s > self._lacking_s + _SAY_AGAIN_S:
+            self._lacking, self._lacking_s = str(error), now_s
             self._report(Notice(f"{error}; waiting until that is over"))
 
     def _could_not_start(self, job: Job, error: OSError | SgsError) -> bool:
@@ -277,8 +298,8 @@ class Pipe:
         elif isinstance(error, SgsError):
             self._give_up(str(error))
             return False
-        elif error.errno in _PASSING and self._running:
-            self._crowded = True
+        elif error.errno in _PASSING:
+            self._wait_for_room(error)
             return False
         else:
             reason = f"can't be started: {error.strerror}"
@@ -300,7 +321,7 @@ class Pipe:
 
     def _reap(self) -> None:
         while (done := self._runner.reap()) is not None:
-            self._crowded = False
+            self._again_s = self._crowded_s = None  # what it had may be what is lacking
             ended = self._judge(self._running[done.pid], done)
             if ended.running.stopped_s is not None or self._policy.kill_leftovers:
                 self._exits[done.pid] = ended

@@ -110,10 +110,11 @@ class Queue:
         found = []
         for journal in journals(str(self.folder)):
             if journal.is_held():
-                inode = (self.folder / f"{journal.name}.journal").stat().st_ino
+                status = (self.folder / f"{journal.name}.journal").stat()
+                device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}"
                 for line in Path("/proc/locks").read_text().splitlines():
                     fields = line.split()
-                    if "FLOCK" in fields and fields[-3].endswith(f":{inode}"):
+                    if "FLOCK" in fields and fields[-3] == f"{device}:{status.st_ino}":
                         found.append(int(fields[-4]))
             journal.close()
         return found

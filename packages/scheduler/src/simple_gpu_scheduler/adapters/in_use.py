@@ -7,7 +7,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from simple_gpu_scheduler.errors import SgsError
+from simple_gpu_scheduler.adapters.room import is_lack
+from simple_gpu_scheduler.errors import PassingError, SgsError
 
 _LOCK = "frozen.lock"
 
@@ -23,7 +24,8 @@ def in_use(folder: str, *, alone: bool = False) -> Iterator[None]:
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise SgsError(f"{path} can't be opened: {error.strerror}") from None
+        kind = PassingError if is_lack(error) else SgsError
+        raise kind(f"{path} can't be opened: {error.strerror}") from None
     try:
         fcntl.flock(fd, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         yield

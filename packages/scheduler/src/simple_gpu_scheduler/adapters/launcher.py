@@ -12,12 +12,13 @@ import struct
 import sys
 import time
 from collections.abc import Hashable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 from simple_gpu_scheduler.adapters import die_at
 from simple_gpu_scheduler.adapters.file_locks import is_held
+from simple_gpu_scheduler.adapters.folders import open_folder
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.queue.journal import Note, read_notes
 from simple_gpu_scheduler.queue.records import Context
@@ -49,10 +50,14 @@ class Launcher:
         self.name = name
         self.pid = pid
         self.jobs = 0  #: that we have told it to start
-        self.journal = Journal(folder, name)
+        try:
+            self.journal = Journal(folder, name)
+        except OSError as error:
+            raise _unreachable(folder, name, error) from None
         self._socket = _connect(folder, name)
         self._settings: dict[Hashable, int] = {}  # that it knows, by numbers
         self._hung_up = False
+        self._rest = b""  # of a note that it tells
         self.answers = _is_readable(self._socket, _START_LIMIT_S if pid else _PATIENCE_S)
         if pid and not self.answers:
             raise SgsError(f"the launcher {name} in {folder} doesn't answer")
@@ -104,21 +109,30 @@ class Launcher:
         """
         again = _connect(self._folder, self.name)
         self._socket.close()  # what isn't a whole order there is none
-        self._socket = again
+        self._socket, self._rest = again, b""
         self.answers = False
         self.retire()
 
     def news(self) -> list[Note]:
-        """What was written down since the last time."""
+        """What was written down since the last time, or had no room to be."""
+        told = b""
         try:
-            told = self._socket.recv(4096)
+            told = self._socket.recv(1 << 16)
             self._hung_up = self._hung_up or not told
             self.answers = self.answers or bool(told)
         except BlockingIOError:
             pass
         except ConnectionResetError:
             self._hung_up = True
-        return self.journal.read()
+        return [*self.journal.read(), *self._said(told)]
+
+    def _said(self, told: bytes) -> list[Note]:
+        """The notes in what it told; mostly there are but dots, for news in the journal."""
+        if not self._rest and not told.strip(b"."):
+            return []
+        *lines, rest = (one.lstrip(b".") for one in (self._rest + told).split(b"\n"))
+        self._rest = rest
+        return read_notes(b"".join(line + b"\n" for line in lines))[0]
 
     def is_gone(self) -> bool:
         """True if it has ended; then `news` once more tells all that it knew."""
@@ -246,15 +260,18 @@ def _is_readable(connection: socket.socket, limit_s: float) -> bool:
 
 
 def _connect(folder: str, name: str) -> socket.socket:
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        connection.setblocking(False)
-        connection.connect(f"/proc/self/fd/{directory}/{name}{_SOCKET}")
-    except OSError as error:
-        connection.close()
-        why = error.strerror
-        raise SgsError(f"the launcher {name} in {folder} can't be reached: {why}") from None
-    finally:
-        os.close(directory)
-    return connection
+    with ExitStack() as unless_connected:
+        try:
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            unless_connected.callback(connection.close)
+            connection.setblocking(False)
+            with open_folder(folder) as directory:
+                connection.connect(f"/proc/self/fd/{directory.fd}/{name}{_SOCKET}")
+        except OSError as error:
+            raise _unreachable(folder, name, error) from None
+        unless_connected.pop_all()
+        return connection
+
+
+def _unreachable(folder: str, name: str, error: OSError) -> SgsError:
+    return SgsError(f"the launcher {name} in {folder} can't be reached: {error.strerror}")

@@ -27,11 +27,15 @@ _SHELL = "/bin/sh"
 _OURS_ALONE, _SOCKET_OURS_ALONE = 0o077, 0o177
 _LENGTH = struct.Struct("!I")
 _UNLOCKED = struct.pack("hhqqi", fcntl.F_UNLCK, os.SEEK_SET, 0, 0, 0)  # see `own_locks`
-_LEAST_FD = 100
 _MOST_FDS = 64
+#: Leases are above, where no redirection of a script is in their way, and what else we need below.
+_LEAST_FD = min(100, os.sysconf("SC_OPEN_MAX") // 2)
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-_TRY_AGAIN_MS = 1000
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_TRY_AGAIN_MS, _PAUSE_S = 1000, 0.05
+#: There is no process, memory, descriptor, or room on the disk: nothing is wrong with the job.
+_PASSING = (
+    errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG
+)  # fmt: skip
 
 #: Who has started us will come by then, or was killed.
 _UNSERVED_LIMIT_S = 120.0
@@ -52,6 +56,8 @@ class _Job:
         _, self.number, self.attempt, self.command, self.setting, self.lease = order
         self.lease_fd = lease_fd
         self.named = b"%d, %d" % (self.number, self.attempt)  #: in the journal
+        self.promised = False  #: that it begins stands in the journal
+        self.seen = False  #: it has ended, and that stands in the journal, or is to
 
 
 class _Orders:
@@ -60,18 +66,20 @@ class _Orders:
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
         self._data = bytearray()
-        self._fds: list[int] = []
+        self._fds: list[int | None] = []  # None: the kernel had none left for us
 
     def read(self) -> bool:
         """Read what is there; False at the end."""
         try:
-            data, fds, _, _ = socket.recv_fds(self.connection, 1 << 20, _MOST_FDS)
+            data, fds, flags, _ = socket.recv_fds(self.connection, 1 << 20, _MOST_FDS)
         except BlockingIOError:
             return True
         except ConnectionResetError:
             return False
         self._data += data
         self._fds += [_high(fd) for fd in fds]
+        if flags & socket.MSG_CTRUNC:
+            self._fds.append(None)
         return bool(data)
 
     def next(self) -> list[Any] | None:
@@ -87,14 +95,15 @@ class _Orders:
         return order
 
     def take_fd(self) -> int | None:
-        """The descriptor that came with the frame; None if the kernel had none left for us."""
+        """The descriptor that came with the frame; None if there was none left for it."""
         return self._fds.pop(0) if self._fds else None
 
     def close(self) -> None:
         """The server is gone: a frame that is not whole is none."""
         self.connection.close()
         for fd in self._fds:
-            os.close(fd)
+            if fd is not None:
+                os.close(fd)
 
 
 class Launcher:
@@ -124,12 +133,13 @@ class Launcher:
         self._unserved_until_s = time.monotonic() + _UNSERVED_LIMIT_S
         self._retired = False  # another one takes the starts from now on
         self._unwritten = bytearray()  # of the journal: the disk is full
-        self._delayed: list[_Job] = []  # starts, meanwhile
+        self._to_say: list[bytes] = []  # the same, and what never was begun, for the server
+        self._said = 0  # how many of them it was told
 
     def run(self) -> None:
         """Until nobody needs us."""
         while self._is_needed():
-            looks_again = self._unwritten or self._delayed or not self._served
+            looks_again = self._unwritten or self._to_say or not self._served
             for fd, _ in self._poll.poll(_TRY_AGAIN_MS if looks_again else None):
                 if fd == self._wake_fd:
                     self._reap()
@@ -137,7 +147,7 @@ class Launcher:
                     self._welcome()
                 else:
                     self._heed()
-            if self._unwritten or self._delayed:
+            if self._unwritten or self._to_say:
                 self._catch_up()
         os.unlink(self._path)
 
@@ -145,15 +155,21 @@ class Launcher:
         if not self._served:
             return time.monotonic() < self._unserved_until_s
         has_server = self._orders is not None and not self._retired
-        return bool(self._jobs or self._unwritten or self._delayed or has_server)
+        return bool(self._jobs or self._unwritten or has_server)
 
     def _welcome(self) -> None:
         """Listen to a server, once we have done what the one before it asked for."""
-        self._orders = _Orders(self._listening.accept()[0])
+        try:
+            connection = self._listening.accept()[0]
+        except OSError:  # no descriptor or memory is left: it waits, and those who run may end
+            time.sleep(_PAUSE_S)
+            return
+        self._orders = _Orders(connection)
         self._orders.connection.setblocking(False)
         self._poll.unregister(self._listening)
         self._poll.register(self._orders.connection, select.POLLIN)
         self._served = True
+        self._said = 0
         _step("served")
         self._tell()
 
@@ -175,43 +191,42 @@ class Launcher:
             self._poll.unregister(orders.connection)
             orders.close()
             self._orders = None
-            self._forget_the_delayed()
             self._poll.register(self._listening, select.POLLIN)
-
-    def _delay(self, job: _Job, log_fd: int | None) -> None:
-        if log_fd is not None:
-            os.close(log_fd)
-        self._delayed.append(job)
-
-    def _forget_the_delayed(self) -> None:
-        """The next server will see that they haven't begun, and start them anew."""
-        for job in self._delayed:
-            if job.lease_fd is not None:
-                os.close(job.lease_fd)
-        self._delayed.clear()
 
     def _start(self, job: _Job) -> None:
         _step("told")
         try:
             if job.lease_fd is None:
                 raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-            log_fd = None if self._unwritten else _open_log(self._logs % (job.number, job.attempt))
-            if log_fd is None or not self._promise(job):
-                self._delay(job, log_fd)
-                return
-            _step("begins")
-            first = _ticks()
-            pid = self._spawn(job, job.lease_fd, log_fd)
+            log_fd = os.open(self._logs % (job.number, job.attempt), _APPEND, 0o600)
+            try:
+                self._promise(job)
+                job.promised = True
+                _step("begins")
+                first = _ticks()
+                pid = self._spawn(job, job.lease_fd, log_fd)
+            finally:
+                os.close(log_fd)
         except (OSError, ValueError) as error:
             self._let_go(job)
-            why = getattr(error, "strerror", None) or str(error)
-            self._note(b"broken", job, b", %s, %.6f" % (json.dumps(why).encode(), time.time()))
-            self._tell()
+            self._could_not_start(job, error)
             return
         _step("spawned")
         self._jobs[pid] = job  # the server will look by itself
         self._note(b"runs", job, b", %d, %d, %d, %.6f" % (pid, first, _ticks(), time.time()))
         _step("runs")
+
+    def _could_not_start(self, job: _Job, error: OSError | ValueError) -> None:
+        """The job is at fault, or there is no room now: then the server will try again."""
+        why = getattr(error, "strerror", None) or str(error)
+        passes = getattr(error, "errno", None) in _PASSING
+        what = b"unbegun" if passes else b"broken"
+        facts = b", %s, %.6f" % (json.dumps(why).encode(), time.time())
+        if job.promised or not passes:
+            self._note(what, job, facts)
+        else:  # of what the journal doesn't have every server knows that it never began
+            self._to_say.append(_line(what, job, facts))
+        self._tell()
 
     def _spawn(self, job: _Job, lease_fd: int, log_fd: int) -> int:
         cwd, umask, environ = self._settings[job.setting]
@@ -234,7 +249,6 @@ class Launcher:
                 setsigdef=_IGNORED,
             )
         finally:
-            os.close(log_fd)
             os.umask(_OURS_ALONE)
             os.chdir("/")
 
@@ -242,19 +256,14 @@ class Launcher:
         with suppress(BlockingIOError):
             os.read(self._wake_fd, 4096)
         ended = False
-        while self._jobs:
+        while self._jobs and (seen := self._ended_child()) is not None:
             # How it ended is written down before it is forgotten by the kernel: if we are killed
             # in between, the server becomes its parent and sees it, too. A full disk has time.
-            seen = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            if seen is None:
-                break
             job = self._jobs.get(seen.si_pid)
             if job is not None:
                 code = seen.si_status if seen.si_code == os.CLD_EXITED else -seen.si_status
-                _step("seen")
-                if not self._note(b"exits", job, b", %d, %.6f" % (code, time.time())):
-                    break
-                _step("exits")
+                if not self._see(job, code):
+                    continue
             _, _, usage = os.wait4(seen.si_pid, 0)
             if job is not None:
                 _step("reaped")
@@ -262,6 +271,27 @@ class Launcher:
                 ended = True
         if ended:
             self._tell()
+
+    def _ended_child(self) -> Any:
+        """One that has ended, of those that we haven't seen if we can't wait for them yet."""
+        how = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        if not self._unwritten:
+            return os.waitid(os.P_ALL, 0, how)
+        found = (os.waitid(os.P_PID, pid, how) for pid, job in self._jobs.items() if not job.seen)
+        return next((one for one in found if one is not None), None)
+
+    def _see(self, job: _Job, code: int) -> bool:
+        """It has ended; False if that is still to be written down."""
+        _step("seen")
+        if job.seen:
+            return not self._unwritten
+        job.seen = True
+        written = self._note(b"exits", job, b", %d, %.6f" % (code, time.time()))
+        _step("exits")
+        if not written:
+            self._let_go(job)
+            self._tell()
+        return written
 
     def _end(self, job: _Job, pid: int, code: int, usage: Any) -> None:
         del self._jobs[pid]
@@ -278,22 +308,29 @@ class Launcher:
                     fcntl.fcntl(job.lease_fd, fcntl.F_OFD_SETLK, _UNLOCKED)
                     fcntl.flock(job.lease_fd, fcntl.LOCK_UN)
             os.close(job.lease_fd)
+            job.lease_fd = None
 
     def _note(self, what: bytes, job: _Job, facts: bytes = b"") -> bool:
         """Write a line of JSON; False if it is still to be written, the disk being full."""
-        self._unwritten += b'["%s", %s%s]\n' % (what, job.named, facts)
-        return self._write()
+        self._unwritten += _line(what, job, facts)
+        if self._write():
+            return True
+        # The server is told at once; it need not know what is still to be reaped.
+        self._to_say.append(_line(b"ended" if what == b"exits" else what, job, facts))
+        return False
 
-    def _promise(self, job: _Job) -> bool:
-        """Write down that it begins, or nothing at all; False if the disk is full."""
-        line = b'["begins", %s]\n' % job.named
-        try:
-            written = os.write(self._journal_fd, line)
-        except OSError:
-            return False
+    def _promise(self, job: _Job) -> None:
+        """Write down that it begins, or nothing at all.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        line = _line(b"begins", job)
+        written = 0 if self._unwritten else os.write(self._journal_fd, line)
         if written < len(line):
-            os.ftruncate(self._journal_fd, os.fstat(self._journal_fd).st_size - written)
-        return written == len(line)
+            if written:
+                os.ftruncate(self._journal_fd, os.fstat(self._journal_fd).st_size - written)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _write(self) -> bool:
         try:
@@ -304,19 +341,33 @@ class Launcher:
         return True
 
     def _catch_up(self) -> None:
-        """There may be room on the disk again."""
+        """There may be room on the disk again, and in what the server has yet to read."""
         if self._write():
             self._reap()
-            delayed, self._delayed = self._delayed, []
-            for job in delayed:
-                self._start(job)
-            self._tell()
+        self._tell()
+        if not self._unwritten and (self._orders is None or self._said == len(self._to_say)):
+            self._to_say, self._said = [], 0
 
     def _tell(self) -> None:
-        """That there is news in the journal; a server that has enough of that unread will look."""
-        if self._orders is not None:
-            with suppress(OSError):
-                self._orders.connection.send(b".", socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        """That there is news in the journal; a server that has enough of that unread will look.
+
+        What the journal has no room for it is told itself.
+        """
+        if self._orders is None:
+            return
+        with suppress(OSError):
+            for line in self._to_say[self._said :]:
+                self._say(line)
+                self._said += 1
+            self._say(b".")
+
+    def _say(self, text: bytes) -> None:
+        assert self._orders is not None
+        self._orders.connection.send(text, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+
+
+def _line(what: bytes, job: _Job, facts: bytes = b"") -> bytes:
+    return b'["%s", %s%s]\n' % (what, job.named, facts)
 
 
 def _listen(path: str) -> socket.socket:
@@ -344,25 +395,14 @@ def _about(job: _Job) -> dict[bytes, bytes]:
     }
 
 
-def _high(fd: int) -> int:
-    """The descriptor under a number that no redirection of a script is in the way of."""
+def _high(fd: int) -> int | None:
+    """The descriptor under a high number; None if there is none left, and it is closed."""
     try:
-        high_fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _LEAST_FD)
-    except OSError:  # few are allowed (ulimit -n)
-        os.set_inheritable(fd, False)
-        return fd
-    os.close(fd)
-    return high_fd
-
-
-def _open_log(path: bytes) -> int | None:
-    """The file that a job prints to; None if the disk is full."""
-    try:
-        return os.open(path, _APPEND, 0o600)
-    except OSError as error:
-        if error.errno in _FULL:
-            return None
-        raise
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _LEAST_FD)
+    except OSError:  # so many are allowed (ulimit -n)
+        return None
+    finally:
+        os.close(fd)
 
 
 def _ticks() -> int:
@@ -385,7 +425,14 @@ def main() -> None:
     os.umask(_OURS_ALONE)
     for number in _ENDING:
         signal.signal(number, signal.SIG_IGN)
-    Launcher(sys.argv[1], sys.argv[2]).run()
+    folder, name = sys.argv[1:]
+    try:
+        launcher = Launcher(folder, name)
+    except OSError as error:  # no room: what we have made would take of it, too
+        with suppress(OSError):
+            os.unlink(os.path.join(folder, f"{name}.journal"))
+        sys.exit(f"{time.strftime('%F %T')} {name} can't begin: {error.strerror}")
+    launcher.run()
 
 
 if __name__ == "__main__":

@@ -28,8 +28,9 @@ from simple_gpu_scheduler.adapters.users import user_name
 from simple_gpu_scheduler.errors import CrowdedError, PassingError, SgsError
 
 _NEW = ".new"
-#: Jobs see a lease under this number or above, where no redirection of a script is in its way.
-_LEAST_FD = 100
+#: Leases have this number or above: there no redirection of a script is in their way, and however
+#: many there are (ulimit -n), what else a scheduler needs finds a number below.
+_LEAST_FD = min(100, os.sysconf("SC_OPEN_MAX") // 2)
 #: Of a file. A larger one is none of ours, so none of ours may be larger.
 _MOST_BYTES = 1 << 16
 #: Of one user's living files of a kind together: who has more only wants to keep others busy. It
@@ -350,11 +351,9 @@ def _fill(folder: Folder, fd: int, content: bytes) -> None:
 
 def _high(fd: int) -> int:
     try:
-        high_fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _LEAST_FD)
-    except OSError:  # few are allowed (ulimit -n)
-        return fd
-    os.close(fd)
-    return high_fd
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _LEAST_FD)
+    finally:
+        os.close(fd)
 
 
 def _check_locks(folder: Folder, fd: int) -> None:

@@ -74,6 +74,9 @@ class ActiveJobs:
         self.unbegun: list[int] = []
         self._fresh: list[Active] = []  # processes that aren't written down yet
         self.again = False  #: some that were to be started never were: they wait again
+        self.freed = False  #: something has ended: there may be room for another
+        self.lack = ""  #: why no process could be had the last time; empty if one could
+        self.lacks_anew = False
 
     def __contains__(self, job: object) -> bool:
         return job in self._jobs
@@ -111,7 +114,9 @@ class ActiveJobs:
             return
         if note.what == "runs":
             self._runs(one, note)
-        elif note.what in ("ended", "broken"):
+        elif note.what in ("ended", "broken", "unbegun"):
+            if note.what == "unbegun":
+                self.lack, self.lacks_anew = note.reason, True
             self._ended(one, note)
 
     def _runs(self, one: Active, note: Note) -> None:
@@ -120,6 +125,7 @@ class ActiveJobs:
         )
         one.running = _with_process(one)
         self._fresh.append(one)
+        self.lack = ""
         if one.stop:  # we wanted to stop it before we knew its process
             self.signal(Stop(one.running, signal.SIGTERM))
 
@@ -172,6 +178,7 @@ class ActiveJobs:
 
     def _over(self, one: Active, end: End, *, reuse: bool = True) -> None:
         del self._jobs[one.entry.id]
+        self.freed = True
         self.ends.append(end)
         if end.reason:
             self._say(f"job {end.job}, attempt {end.attempt}: {end.state}; {end.reason}")

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 
 from simple_gpu_scheduler.adapters.die_at import step
@@ -42,7 +42,7 @@ def remove_jobs(file: QueueFile, jobs: Sequence[int] | None, ended_by_s: float) 
     removed: list[int] = []
     while True:
         with file.transaction() as database:
-            found = _over(database, jobs, ended_by_s)
+            found = _over(database, jobs, ended_by_s, _MOST_AT_ONCE)
             if found:
                 _remove_rows(database, found)
                 database.execute(f"INSERT OR IGNORE INTO settings VALUES ('{_UNFINISHED}', '1')")
@@ -51,6 +51,11 @@ def remove_jobs(file: QueueFile, jobs: Sequence[int] | None, ended_by_s: float) 
         removed += found
         if len(found) < _MOST_AT_ONCE:
             return removed
+
+
+def over(file: QueueFile, jobs: Sequence[int] | None, ended_by_s: float) -> list[int]:
+    """Those that `remove_jobs` would remove."""
+    return _over(file.database, jobs, ended_by_s, -1)
 
 
 def remove_environments(file: QueueFile) -> int:
@@ -122,12 +127,20 @@ def removed_of(file: QueueFile, jobs: Iterable[int]) -> set[int]:
     return {job for (job,) in rows}
 
 
-def remove_logs(file: QueueFile, folder: str) -> int:
-    """Remove the output of removed jobs; returns how many files went."""
-    logs = os.path.join(folder, "logs")
-    found = {name: int(match[1]) for name in _names(logs) if (match := _LOG.fullmatch(name))}
-    gone = removed_of(file, found.values())
-    return sum(_remove(logs, name) for name, job in found.items() if job in gone)
+def with_logs(folder: str) -> set[int]:
+    """The jobs whose output is kept."""
+    return set(_logs(folder).values())
+
+
+def remove_logs(folder: str, jobs: Collection[int]) -> int:
+    """Remove the output of these jobs; returns how many files went."""
+    logs, gone = os.path.join(folder, "logs"), frozenset(jobs)
+    return sum(_remove(logs, name) for name, job in _logs(folder).items() if job in gone)
+
+
+def _logs(folder: str) -> dict[str, int]:
+    names = _names(os.path.join(folder, "logs"))
+    return {name: int(match[1]) for name in names if (match := _LOG.fullmatch(name))}
 
 
 def needed_scripts(file: QueueFile) -> set[str]:
@@ -171,12 +184,12 @@ def _remove(folder: str, name: str) -> bool:
 
 
 def _over(
-    database: sqlite3.Connection, jobs: Sequence[int] | None, ended_by_s: float
+    database: sqlite3.Connection, jobs: Sequence[int] | None, ended_by_s: float, most: int
 ) -> list[int]:
     rows = database.execute(
         f"SELECT id FROM jobs WHERE {_IS_OVER} AND coalesce(ended_s, 0) <= ?2 "
         "AND (?1 IS NULL OR id IN (SELECT value FROM json_each(?1))) LIMIT ?3",
-        (_listed(jobs), ended_by_s, _MOST_AT_ONCE),
+        (_listed(jobs), ended_by_s, most),
     )
     return [job for (job,) in rows]
 

@@ -9,10 +9,9 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from simple_gpu_scheduler.adapters.queue_schema import bring_up_to_date
-from simple_gpu_scheduler.errors import SgsError, UsageError
+from simple_gpu_scheduler.errors import PassingError, SgsError, UsageError
 
 _BUSY_S = 30.0
-_LEAST_BYTES = 1 << 16
 
 #: How long the log beside the file may grow before it is brought there, which takes two syncs.
 _LAZY_PAGES = 4000
@@ -32,21 +31,42 @@ class QueueFile:
             SgsError: it can't be used.
         """
         self.path = path
+        self.lacks = ""  #: why it can't be written: this is a copy, of what it had when opened
         with self._told(), ExitStack() as unless_opened:
-            old_umask = os.umask(0o077)
             try:
-                self.database = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
-                unless_opened.callback(self.database.close)
-                self.database.execute("PRAGMA journal_mode = WAL")
-                self.database.execute("PRAGMA synchronous = FULL")
-            finally:
-                os.umask(old_umask)
+                self._open(unless_opened)
+            except sqlite3.OperationalError:
+                unless_opened.close()
+                if lazy or not self._copy(unless_opened):
+                    raise
             self._status = os.stat(path)
             bring_up_to_date(self.database, path)
             if lazy:
                 self.database.execute("PRAGMA synchronous = NORMAL")
                 self.database.execute(f"PRAGMA wal_autocheckpoint = {_LAZY_PAGES}")
             unless_opened.pop_all()
+
+    def _open(self, unless_opened: ExitStack) -> None:
+        old_umask = os.umask(0o077)
+        try:
+            self.database = sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None)
+            unless_opened.callback(self.database.close)
+            self.database.execute("PRAGMA journal_mode = WAL")
+            self.database.execute("PRAGMA synchronous = FULL")
+        finally:
+            os.umask(old_umask)
+
+    def _copy(self, unless_opened: ExitStack) -> bool:
+        """Read all of it, if it is there and only lacks room; False if not."""
+        from simple_gpu_scheduler.adapters.queue_copy import copied
+
+        lacks = _lack(self.path)
+        copy = copied(self.path) if lacks else None
+        if copy is None:
+            return False
+        self.lacks, self.database = lacks, copy
+        unless_opened.callback(copy.close)
+        return True
 
     def is_in_place(self) -> bool:
         """False if it was moved away: then whoever comes now meets another file, or none."""
@@ -108,8 +128,11 @@ class QueueFile:
         """What is done within is done as a whole; one within another is a part of that.
 
         Raises:
+            PassingError: there is no room for it; nothing was done.
             SgsError: the file can't be written; nothing was done.
         """
+        if self.lacks:
+            raise PassingError(_unwritable(self.path, self.lacks))
         if self._is_within():
             yield self.database
             return
@@ -131,29 +154,34 @@ class QueueFile:
         try:
             yield
         except sqlite3.DatabaseError as error:
-            raise SgsError(_in_words(self.path, error)) from None
+            raise _in_words(self.path, error) from None
         except UnicodeEncodeError as error:
             raise UsageError(f"{error.object!r}: expected text in UTF-8") from None
         except OverflowError:
             raise UsageError("there is no job of so large a number") from None
 
 
-def _in_words(path: str, error: sqlite3.DatabaseError) -> str:
+def _in_words(path: str, error: sqlite3.DatabaseError) -> SgsError:
     text = str(error)
     if "not a database" in text or "malformed" in text:
-        return (
+        return SgsError(
             f"the queue's file {path} is damaged ({text}); move it away (what it held may be "
             "recovered by `sqlite3 FILE .recover`), and a new one is made"
         )
-    if "disk is full" in text or ("disk I/O error" in text and _is_full(path)):
-        return f"the queue's file {path} can't be written: the disk is full; nothing was accepted"
-    return f"the queue's file {path} can't be used: {text}"
+    if "disk is full" in text:
+        return PassingError(_unwritable(path, _lack(path) or "the disk is full"))
+    if isinstance(error, sqlite3.OperationalError) and "locked" not in text:
+        lacks = _lack(path)
+        if lacks:  # SQLite calls it an error of the disk, or a file that can't be opened
+            return PassingError(_unwritable(path, lacks))
+    return SgsError(f"the queue's file {path} can't be used: {text}")
 
 
-def _is_full(path: str) -> bool:
-    """Whether there is no room for a few pages, which SQLite may call an error of the disk."""
-    try:
-        status = os.statvfs(os.path.dirname(path))
-    except OSError:
-        return False
-    return status.f_bavail * status.f_frsize < _LEAST_BYTES
+def _unwritable(path: str, lacks: str) -> str:
+    return f"the queue's file {path} can't be written: {lacks}; nothing was accepted or changed"
+
+
+def _lack(path: str) -> str:
+    from simple_gpu_scheduler.adapters.room import lack  # mostly there is room
+
+    return lack(os.path.dirname(path))

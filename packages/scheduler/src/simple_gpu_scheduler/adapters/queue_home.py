@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from simple_gpu_scheduler.adapters import process_tree, server_lock
-from simple_gpu_scheduler.adapters.queue_store import QueueStore
-from simple_gpu_scheduler.adapters.queue_wait import call
+from simple_gpu_scheduler.adapters.output import tell
+from simple_gpu_scheduler.adapters.queue_store import LACK, QueueStore
+from simple_gpu_scheduler.adapters.queue_wait import call, to_cancel
+from simple_gpu_scheduler.adapters.room import shown_lack
 from simple_gpu_scheduler.adapters.state_dir import open_queue, queue_place
 from simple_gpu_scheduler.errors import SgsError
 
@@ -32,6 +36,13 @@ NOT_ITS_OWN = (
 _PLACES = ("SGS_STATE_DIR", "XDG_STATE_HOME", "SGS_LEASE_DIR", "LD_LIBRARY_PATH")
 
 
+#: What a user can look at where there is no room for another process.
+_LIMITS = {
+    os.strerror(errno.EAGAIN): ": ulimit -u, or the limit of this session or container",
+    os.strerror(errno.EMFILE): ": ulimit -n where the server was started",
+}
+
+
 class QueueHome:
     """Where a user meets his queue."""
 
@@ -52,12 +63,26 @@ class QueueHome:
         What was submitted is accepted whatever becomes of this.
         """
         if not self._is_served() or not call(self.folder):
-            pid = self._start()
+            try:
+                pid = self._start()
+            except SgsError as error:
+                tell(f"sgs: {error}; what is in the queue waits for sgs server start")
+                return
             until_s = time.monotonic() + _START_LIMIT_S
             while not server_lock.is_held(self.folder) and not process_tree.is_dying(pid):
                 if time.monotonic() > until_s:
                     break
                 time.sleep(_LOOK_AGAIN_S)  # so that whoever stops it right now finds it
+
+    def cancel_by_word(self, jobs: Sequence[int]) -> None:
+        """Have the server cancel jobs, though there is no room to write it.
+
+        Raises:
+            SgsError: there is no server that hears it.
+        """
+        self.start_server()
+        if not all(call(self.folder, word) for word in to_cancel(jobs)):
+            raise SgsError("the server doesn't answer (was it stopped?)")
 
     def start_server(self) -> None:
         """See that there is a server, and that it is at work.
@@ -71,8 +96,8 @@ class QueueHome:
         until_s = time.monotonic() + _START_LIMIT_S
         while self.server_pid() is None and time.monotonic() < until_s:
             if process_tree.is_dying(pid) and self.server_pid() is None:
-                why = self.last_words().rpartition("error: ")[2]
-                raise SgsError(f"the server can't be started: {why}")
+                why = self.last_words().rpartition("error: ")[2] or shown_lack(self.folder)
+                raise SgsError(f"the server can't be started: {why or 'see ' + self._log}")
             time.sleep(_LOOK_AGAIN_S)
 
     def _is_served(self) -> bool:
@@ -96,6 +121,18 @@ class QueueHome:
         """What the server says of itself; None if there is none."""
         return server_lock.server(self.folder)
 
+    def lacks(self) -> str:
+        """What keeps any job from starting, and what to do; empty if nothing does."""
+        full = self.store.file.lacks or shown_lack(self.folder)
+        if full:
+            return (
+                f"{full}, where {self.folder} is. Jobs run on and can be cancelled; how they end "
+                "is written once there is room (sgs clean --finished makes some)"
+            )
+        lack = self.store.setting(LACK)
+        limit = _LIMITS.get(lack, "")
+        return lack and f"no process can be had ({lack}{limit}); the server tries again"
+
     def stop_server(self) -> bool:
         """Have the server end, jobs run on; False if there is none, or it doesn't end in time."""
         until_s = time.monotonic() + _START_LIMIT_S
@@ -114,7 +151,7 @@ class QueueHome:
 
     def last_words(self) -> str:
         """The last line of the server's log; empty if a server has got to work since."""
-        log = os.path.join(self.folder, LOG)
+        log = self._log
         try:
             if os.stat(log).st_mtime_ns < server_lock.told_at_ns(self.folder):
                 return ""
@@ -133,13 +170,15 @@ class QueueHome:
         return {name: os.environ[name] for name in _PLACES if name in os.environ}
 
     def _start(self) -> int:
-        """Start one; returns its process. It is no child of ours: we may be a part of a job."""
+        """Start one; returns its process. It is no child of ours: we may be a part of a job.
+
+        Raises:
+            SgsError: no process can be had.
+        """
         import subprocess  # mostly there is a server
 
         environ = {k: v for k, v in os.environ.items() if k not in NOT_ITS_OWN}
-        log_fd = os.open(
-            os.path.join(self.folder, LOG), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600
-        )
+        log_fd = self._open_log()
         try:
             done = subprocess.run(
                 ["/bin/sh", "-c", _IN_BACKGROUND, "sh", *self.server_command()],
@@ -152,8 +191,22 @@ class QueueHome:
                 check=True,
             )
             return int(done.stdout)
+        except (OSError, subprocess.CalledProcessError) as error:  # of the shell: in the log
+            why = getattr(error, "strerror", "") or self.last_words() or f"see {self._log}"
+            raise SgsError(f"the server can't be started: {why}") from None
         finally:
             os.close(log_fd)
+
+    @property
+    def _log(self) -> str:
+        return os.path.join(self.folder, LOG)
+
+    def _open_log(self) -> int:
+        """What the server says goes nowhere if there is no room for that."""
+        try:
+            return os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        except OSError:
+            return os.open(os.devnull, os.O_WRONLY)
 
 
 def home_if_any() -> QueueHome | None:

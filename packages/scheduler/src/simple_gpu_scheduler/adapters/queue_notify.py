@@ -5,6 +5,7 @@ A command is run at least once: what is known of it is written down after its st
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from collections.abc import Callable
@@ -18,6 +19,9 @@ from simple_gpu_scheduler.queue.wrapping import own_command
 
 _LOG = "notify.log"
 
+#: There is no process, memory or descriptor for it now.
+_PASSING = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+
 
 class Notifier:
     """Runs the commands of `sgs submit --notify`."""
@@ -29,17 +33,18 @@ class Notifier:
         self._say = say
         self._children: dict[int, subprocess.Popen[bytes]] = {}
 
-    def look(self) -> None:
-        """Run the commands of jobs that have ended."""
+    def look(self) -> bool:
+        """Run the commands of jobs that have ended; False if one is to be run later."""
         try:
-            told = self._store.to_notify()
-            for entry in told:
-                self._run(entry)
+            meant = self._store.to_notify()
+            told = [one.id for one in meant if self._run(one)]
             if told:
                 step("notifying")
-                self._store.notified([one.id for one in told])
+                self._store.notified(told)
         except SgsError as error:
             self._say(f"error: submitters can't be notified: {error}")
+            return True  # as it is when the server has something to write again
+        return len(told) == len(meant)
 
     def reap(self, pid: int) -> None:
         """A child has ended."""
@@ -47,11 +52,13 @@ class Notifier:
         if child is not None:
             child.returncode = 0  # it was waited for
 
-    def _run(self, entry: Entry) -> None:
+    def _run(self, entry: Entry) -> bool:
+        """False if there is no room for its process now."""
         context = self._store.context(entry.context)
         environ = {**dict(context.environ), **_about(entry, self._folder)}
-        log_fd = self._log()
+        log_fd = None
         try:
+            log_fd = self._log()
             child = subprocess.Popen(
                 [b"/bin/sh", b"-c", entry.notify or b""],
                 cwd=context.cwd if os.path.isdir(context.cwd) else b"/",
@@ -63,9 +70,13 @@ class Notifier:
             )
             self._children[child.pid] = child
         except OSError as error:
+            if error.errno in _PASSING:
+                return False
             self._say(f"job {entry.id}: --notify can't be run: {error.strerror}")
         finally:
-            os.close(log_fd)
+            if log_fd is not None:
+                os.close(log_fd)
+        return True
 
     def _log(self) -> int:
         """Where the commands print; nowhere if there is no room."""

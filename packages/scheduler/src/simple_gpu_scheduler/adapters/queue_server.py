@@ -17,8 +17,8 @@ from simple_gpu_scheduler.adapters.queue_active import ActiveJobs, code_of, ende
 from simple_gpu_scheduler.adapters.queue_launchers import Launchers
 from simple_gpu_scheduler.adapters.queue_notify import Notifier
 from simple_gpu_scheduler.adapters.queue_sight import Sight
-from simple_gpu_scheduler.adapters.queue_store import QueueStore
-from simple_gpu_scheduler.adapters.queue_wait import QueueWait
+from simple_gpu_scheduler.adapters.queue_store import LACK, QueueStore
+from simple_gpu_scheduler.adapters.queue_wait import QueueWait, cancelled
 from simple_gpu_scheduler.adapters.queue_window import Window
 from simple_gpu_scheduler.errors import HopelessError, SgsError
 from simple_gpu_scheduler.job import Job
@@ -27,10 +27,20 @@ from simple_gpu_scheduler.policy import stop as stop_policy
 from simple_gpu_scheduler.policy.plan import plan
 from simple_gpu_scheduler.policy.reasons import impossible
 from simple_gpu_scheduler.ports import Lease
-from simple_gpu_scheduler.queue.records import FAILED, Attempt, End, Entry
+from simple_gpu_scheduler.queue.records import (
+    CANCELLED,
+    FAILED,
+    OPEN_STATES,
+    Attempt,
+    End,
+    Entry,
+)
 
-#: Where something can't be had, such as leases, or room on the disk.
-_TRY_AGAIN_S = 5.0
+#: Where something can't be had, such as leases, or room on the disk: try again, and say so again.
+_TRY_AGAIN_S, _SAY_AGAIN_S = 5.0, 600.0
+
+#: Where no process can be had: try again after so long, and ever more rarely.
+_FIRST_PAUSE_S, _LAST_PAUSE_S = 1.0, 60.0
 
 #: What was written is on the disk after so long at most.
 _SYNC_S = 0.05
@@ -79,14 +89,18 @@ class QueueServer:
         self._sight = sight
         self._active = ActiveJobs(store, leases, launchers, sight, say)
         self._window = Window(store, sight.asked, self._impossible)
-        self._rejected: list[End] = []  # jobs that can't ever run any more
+        self._rejected: list[End] = []  # jobs that can't ever run any more, or are cancelled
         self._keep_free = keep_free
         self._stopped = False
         self.is_to_begin_anew = False  #: the queue's file is another one by now
         self._to_notify = True
+        self._notify_s: float | None = None  # when to try that again
         self._unsynced_s: float | None = None  # since when something is to be synced
         self._started_s: float | None = None  # when something was started that we saw no more of
-        self._try_again_s: float | None = None
+        self._try_again_s: float | None = None  # until then nothing is started
+        self._said, self._said_s = "", 0.0
+        self._pause_s = _FIRST_PAUSE_S
+        self._kept_lack = store.setting(LACK) or ""
 
     def run(self) -> None:
         """Serve until told to stop; jobs that run then run on."""
@@ -105,10 +119,12 @@ class QueueServer:
         """Observe, plan, apply, until nothing is left to do now; returns when to look again."""
         self._active.look()
         while True:
+            self._heed_lack()
             try:
                 decided, taken, all_taken = self._write_and_take()
             except SgsError as error:
-                return self._later(error)
+                self._later(error)
+                return self._go_on_unwritten()
             for one in taken:
                 self._active.start(one.entry, one.attempt, one.job, one.lease)
                 step("ordered")
@@ -119,6 +135,25 @@ class QueueServer:
             wake_s = self._stop_what_is_due(decided)
             if all_taken and self._settle(decided.hold) and not self._news:
                 return wake_s
+
+    def _heed_lack(self) -> None:
+        """Start nothing for a while if none could be started, unless something has ended."""
+        active = self._active
+        if active.lacks_anew:
+            if not self._is_to_wait():
+                self._later(SgsError(f"no job can be started: {active.lack}"), self._pause_s)
+                self._pause_s = min(2 * self._pause_s, _LAST_PAUSE_S)
+        elif active.freed:
+            self._try_again_s = None
+        if not active.lack:
+            self._pause_s = _FIRST_PAUSE_S
+        active.freed = active.lacks_anew = False
+
+    def _go_on_unwritten(self) -> float | None:
+        """What can't wait until there is room: jobs are stopped, and GPUs are given back."""
+        self._notify_s = None
+        self._settle(None)
+        return self._stop_what_is_due(None)
 
     @property
     def _news(self) -> bool:
@@ -138,8 +173,11 @@ class QueueServer:
         ends = [*ended, *rejected]
         begun, unbegun = list(self._active.begun), list(self._active.unbegun)
         taken: list[_Taken] = []
+        lack = self._active.lack
         try:
             with self._store.together():
+                if lack != self._kept_lack:
+                    self._store.set(LACK, lack)
                 if unbegun:
                     self._store.unstart(unbegun)
                 if ends or begun:
@@ -154,6 +192,7 @@ class QueueServer:
             self._window.is_stale = True
             raise
         step("written")
+        self._kept_lack = lack
         del self._active.unbegun[: len(unbegun)]
         self._forget(len(ended), len(rejected), len(begun), wrote=bool(taken or unbegun))
         return decided, taken, all_taken
@@ -169,11 +208,16 @@ class QueueServer:
         self._window.rejected = []
         phase = Phase.DRAINING if self._window.drained else Phase.OPEN
         running = self._active.running(ours=True)
+        waiting = [] if self._is_to_wait() else self._window.jobs
         now_s = time.monotonic()
         return plan(
-            Snapshot(now_s, self._leases.cards, running, self._window.jobs, None, phase),
-            self._policy,
+            Snapshot(now_s, self._leases.cards, running, waiting, None, phase), self._policy
         )
+
+    def _is_to_wait(self) -> bool:
+        if self._try_again_s is not None and time.monotonic() >= self._try_again_s:
+            self._try_again_s = None
+        return self._try_again_s is not None
 
     def _forget(self, ended: int, rejected: int, begun: int, *, wrote: bool) -> None:
         """What is written need not be kept."""
@@ -183,8 +227,8 @@ class QueueServer:
         del self._active.begun[:begun]
         del self._rejected[:rejected]
         if ended or rejected or self._to_notify:
-            self._to_notify = False
-            self._notifier.look()
+            self._to_notify = not self._notifier.look()
+            self._notify_s = time.monotonic() + _TRY_AGAIN_S if self._to_notify else None
 
     # apply
 
@@ -213,12 +257,18 @@ class QueueServer:
         )  # fmt: skip
         return _Taken(entry, attempt, job, lease)
 
-    def _stop_what_is_due(self, decided: Plan) -> float | None:
-        """Stop jobs at their timeouts, or for good; returns when to look again."""
-        theirs = self._active.running(ours=False)
-        stops, next_s = decided.stops, decided.wake_s
-        if theirs:
-            snapshot = Snapshot(time.monotonic(), (), theirs, ())
+    def _stop_what_is_due(self, decided: Plan | None) -> float | None:
+        """Stop jobs at their timeouts, or for good; returns when to look again.
+
+        Args:
+            decided: says it of those with leases of ours; None: nothing was decided.
+        """
+        others = self._active.running(ours=False)
+        stops, next_s = ((), None) if decided is None else (decided.stops, decided.wake_s)
+        if decided is None:
+            others += self._active.running(ours=True)
+        if others:
+            snapshot = Snapshot(time.monotonic(), (), others, ())
             more, then_s = stop_policy.due(snapshot, self._policy.grace_s)
             stops = (*stops, *more)
             next_s = min((s for s in (next_s, then_s) if s is not None), default=None)
@@ -249,11 +299,26 @@ class QueueServer:
         """The job can't ever have its GPUs; others may have theirs."""
         self._rejected.append(End(entry.id, 0, FAILED, time.time(), reason=why))
 
-    def _later(self, error: SgsError) -> float:
-        """It may pass; returns when to try again."""
-        self._say(f"error: {error}; trying again in {_TRY_AGAIN_S:g} s")
-        self._try_again_s = time.monotonic() + _TRY_AGAIN_S
-        return self._try_again_s
+    def _cancel(self, jobs: Sequence[int]) -> None:
+        """Cancel jobs by word: there is no room to write it. It is written before any start."""
+        self._active.request_stops((job, CANCELLED) for job in jobs)
+        others = [job for job in jobs if job not in self._active]
+        try:
+            found = self._store.entries(jobs=others, states=OPEN_STATES)
+        except SgsError as error:
+            self._later(error)
+            return
+        now_s = time.time()
+        self._rejected += [End(one.id, 0, CANCELLED, now_s) for one in found]
+        self._window.is_stale = True
+
+    def _later(self, error: SgsError, in_s: float = _TRY_AGAIN_S) -> None:
+        """It may pass: start nothing before it is time to try again."""
+        now_s = time.monotonic()
+        self._try_again_s = now_s + in_s
+        if str(error) != self._said or now_s > self._said_s + _SAY_AGAIN_S:
+            self._said, self._said_s = str(error), now_s
+            self._say(f"error: {error}; trying again in {in_s:g} s")
 
     def _sync(self) -> None:
         """Have on the disk what was written a little while ago."""
@@ -274,14 +339,13 @@ class QueueServer:
     def _sleep(self, wake_s: float | None) -> None:
         now_s = time.monotonic()
         later_s = self._window.later_s
-        at_s = [wake_s, self._try_again_s]
+        at_s = [wake_s, self._try_again_s, self._notify_s]
         at_s += [None if since_s is None else since_s + limit_s for since_s, limit_s in (
             (self._unsynced_s, _SYNC_S), (self._started_s, _SEE_STARTS_S),
         )]  # fmt: skip
         in_s = [None if one is None else one - now_s for one in at_s]
         in_s += [self._leases.look_again_s, self._active.look_in_s]
         in_s.append(None if later_s is None else min(later_s - time.time(), _CLOCK_LIMIT_S))
-        self._try_again_s = None
         self._wake(min((one for one in in_s if one is not None), default=None))
 
     def _wake(self, limit_s: float | None) -> None:
@@ -291,6 +355,8 @@ class QueueServer:
             fds.append(self._leases.wake_fd)
         woken = self._wait.sleep(limit_s, fds)
         self._stopped = woken.ended or b"stop" in woken.words
+        if jobs := list(cancelled(woken.words)):
+            self._cancel(jobs)
         if woken.words and not self._stopped and not self._store.file.is_in_place():
             self._say(f"the queue's file was moved away from {self._store.file.path}")
             self._stopped = self.is_to_begin_anew = True

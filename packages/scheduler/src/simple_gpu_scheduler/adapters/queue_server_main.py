@@ -104,6 +104,9 @@ def main() -> None:
     """Run as a process: FOLDER."""
     try:
         sys.exit(serve(sys.argv[1]))
+    except OSError as error:
+        _say(f"error: the queue can't be served: {error.filename or ''} ({error.strerror})")
+        sys.exit(1)
     except SgsError as error:
         _say(f"error: {error}")
         sys.exit(1)

@@ -40,6 +40,9 @@ _COLUMNS = (
     "kill_leftovers"
 )
 
+#: The setting that says why the server can't start any process; empty if it can.
+LACK = "lack"
+
 #: Orders of jobs: by their numbers, by their turns (those that wait), and the last ones first.
 ORDERS = {
     "id": "id",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
 import socket
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -16,6 +17,8 @@ from simple_gpu_scheduler.errors import SgsError
 SOCKET = "server.sock"
 _NOBODY_ELSE = 0o177
 LOOK = b"look"
+_CANCEL = b"cancel "
+_MOST_BYTES, _MOST_JOBS = 1 << 16, 2000  # of a word
 _PATIENCE_S, _SAY_AGAIN_S = 5.0, 0.005
 _LONGEST_S = 1_000_000.0
 _HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
@@ -90,7 +93,7 @@ class QueueWait:
         words: set[bytes] = set()
         with suppress(BlockingIOError):
             while True:
-                words.add(self._socket.recv(64))
+                words.add(self._socket.recv(_MOST_BYTES))
         return frozenset(words)
 
 
@@ -111,7 +114,7 @@ def call(folder: str, word: bytes = LOOK) -> bool:
     """Say a word to the server; False if there is none.
 
     One that is asleep (was it stopped?) has room for few words. To look once is enough; another
-    word is said again for a while.
+    word is said again for a while, and then it is False, too.
     """
     until_s = time.monotonic() + _PATIENCE_S
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ours, _FolderPath(folder) as path:
@@ -122,7 +125,24 @@ def call(folder: str, word: bytes = LOOK) -> bool:
             except (FileNotFoundError, ConnectionRefusedError):
                 return False
             except BlockingIOError:
-                if word != LOOK and time.monotonic() < until_s:
-                    time.sleep(_SAY_AGAIN_S)
-                    continue
+                if word == LOOK:
+                    return True
+                if time.monotonic() > until_s:
+                    return False
+                time.sleep(_SAY_AGAIN_S)
+                continue
             return True
+
+
+def to_cancel(jobs: Sequence[int]) -> Iterator[bytes]:
+    """The words that have the server cancel jobs, for where that can't be written."""
+    for first in range(0, len(jobs), _MOST_JOBS):
+        yield _CANCEL + json.dumps(jobs[first : first + _MOST_JOBS]).encode()
+
+
+def cancelled(words: Iterable[bytes]) -> Iterator[int]:
+    """The jobs that these words cancel."""
+    for word in words:
+        if word.startswith(_CANCEL):
+            with suppress(ValueError, TypeError):
+                yield from map(int, json.loads(word.removeprefix(_CANCEL)))

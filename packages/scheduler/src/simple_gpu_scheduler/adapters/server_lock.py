@@ -18,6 +18,7 @@ from simple_gpu_scheduler.errors import SgsError
 NAME = "server.lock"
 
 _PATIENCE_S = 10.0
+_BYTES = 64
 _LOOK_AGAIN_S = 0.005
 
 
@@ -29,6 +30,7 @@ def become_server(folder: str) -> int | None:
 
     Raises:
         SgsError: there are no locks in the folder.
+        OSError: there is no room.
     """
     fd = os.open(os.path.join(folder, NAME), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     until_s = time.monotonic() + _PATIENCE_S
@@ -39,14 +41,22 @@ def become_server(folder: str) -> int | None:
             os.close(fd)
             return None
         time.sleep(_LOOK_AGAIN_S)
-    os.ftruncate(fd, 0)
+    _write(fd, "")
     return fd
 
 
 def tell(fd: int) -> None:
-    """Have known that we serve."""
-    about = {"pid": os.getpid(), "since_s": round(time.time(), 3)}
-    os.pwrite(fd, json.dumps(about).encode(), 0)
+    """Have known that we serve.
+
+    Raises:
+        OSError: there is no room.
+    """
+    _write(fd, json.dumps({"pid": os.getpid(), "since_s": round(time.time(), 3)}))
+
+
+def _write(fd: int, text: str) -> None:
+    """In the place of what was there, and as long: a full disk has room for that."""
+    os.pwrite(fd, text.ljust(_BYTES).encode(), 0)
 
 
 def told_at_ns(folder: str) -> int:

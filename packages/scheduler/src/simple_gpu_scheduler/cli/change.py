@@ -7,12 +7,12 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from simple_gpu_scheduler.adapters.output import show
+from simple_gpu_scheduler.adapters.output import show, tell
 from simple_gpu_scheduler.adapters.queue_home import QueueHome
 from simple_gpu_scheduler.cli.parser import Parser
 from simple_gpu_scheduler.cli.queued_jobs import entries_of, numbers
-from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.queue.records import FAILED, LOST
+from simple_gpu_scheduler.errors import PassingError, SgsError, UsageError
+from simple_gpu_scheduler.queue.records import FAILED, LOST, OPEN_STATES
 
 
 class _Verb(NamedTuple):
@@ -55,7 +55,7 @@ def _change(verb: _Verb, argv: Sequence[str]) -> int:
     home = QueueHome()
     jobs = _jobs(home, args)
     if verb is _CANCEL:
-        found = [one.id for one in home.store.cancel(jobs, time.time())]
+        found = _cancel(home, jobs)
     elif verb is _RETRY:
         found = home.store.retry(jobs)
     else:
@@ -64,6 +64,37 @@ def _change(verb: _Verb, argv: Sequence[str]) -> int:
         home.wake()
     show(f"{verb.done}: {numbers(found)}" if found else f"nothing to do: {verb.none}")
     return 0 if found else 1
+
+
+def _cancel(home: QueueHome, jobs: Sequence[int]) -> list[int]:
+    """Cancel jobs: by the queue's file, or by word to the server where that has no room."""
+    try:
+        return [one.id for one in home.store.cancel(jobs, time.time())]
+    except PassingError as error:
+        why = str(error)
+    found = [one.id for one in home.store.entries(jobs=jobs, states=OPEN_STATES)]
+    if not found:
+        return []
+    try:
+        home.cancel_by_word(found)
+    except SgsError as error:
+        by_hand = _by_hand(home, found)
+        raise SgsError(f"{why}, and {error}. Free some room and cancel again{by_hand}") from None
+    tell(
+        f"sgs cancel: {why}. So the server was told, and will write it once there is room; if it "
+        "is killed before, cancel again"
+    )
+    return found
+
+
+def _by_hand(home: QueueHome, jobs: Sequence[int]) -> str:
+    """What ends the processes of those that run."""
+    from simple_gpu_scheduler.adapters.queue_processes import is_running
+
+    groups = [
+        f"-{one.pid}" for one, _ in home.store.running() if one.job in jobs and is_running(one)
+    ]
+    return f", or end what runs by `kill -- {' '.join(groups)}`" if groups else ""
 
 
 def _jobs(home: QueueHome, args: argparse.Namespace) -> list[int]:

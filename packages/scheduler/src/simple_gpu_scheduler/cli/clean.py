@@ -24,7 +24,7 @@ from simple_gpu_scheduler.adapters.snapshot_cleaning import (
 from simple_gpu_scheduler.cli.parser import Parser
 from simple_gpu_scheduler.cli.queued_jobs import entries_of
 from simple_gpu_scheduler.durations import parse_duration_s
-from simple_gpu_scheduler.errors import UsageError
+from simple_gpu_scheduler.errors import PassingError, SgsError, UsageError
 from simple_gpu_scheduler.memory_sizes import show_memory
 from simple_gpu_scheduler.queue.records import ENDED_STATES, SUCCEEDED, Entry
 
@@ -63,11 +63,12 @@ def main(argv: Sequence[str]) -> int:
     age_s = 0.0 if args.older_than is None else parse_duration_s(args.older_than, "--older-than")
     ended_by_s = time.time() - age_s if age_s else math.inf
     home = QueueHome()
-    if queue_cleaning.is_unfinished(home.store.file):  # somebody was killed over it
-        _sweep(home)
+    unfinished = queue_cleaning.is_unfinished(home.store.file)  # somebody was killed over it
     if args.finished:
-        found = _remove_jobs(home, args, ended_by_s)
+        home, found = _remove_jobs_somehow(home, args, ended_by_s)
     else:
+        if unfinished:
+            _sweep(home)
         found = _remove_copies(home, args, ended_by_s)
     if args.json:
         show(json.dumps({_plural(name): count for name, count in found.items()}))
@@ -76,6 +77,8 @@ def main(argv: Sequence[str]) -> int:
             f"{count} {name if count == 1 else _plural(name)}" for name, count in found.items()
         )
         show(f"removed: {', '.join(told)}")
+    if args.finished or unfinished:
+        _scrub(home)
     return 0 if any(found.values()) else 1
 
 
@@ -96,27 +99,55 @@ def _remove_copies(home: QueueHome, args: argparse.Namespace, ended_by_s: float)
     return {"copy": copied, "snapshot": snapshots}
 
 
+def _remove_jobs_somehow(
+    home: QueueHome, args: argparse.Namespace, ended_by_s: float
+) -> tuple[QueueHome, _Found]:
+    """Remove jobs. That takes room: on a full disk what they have printed goes first."""
+    try:
+        return home, _remove_jobs(home, args, ended_by_s)
+    except PassingError as error:
+        jobs = queue_cleaning.over(home.store.file, _meant_jobs(home, args), ended_by_s)
+        freed = queue_cleaning.remove_logs(home.folder, jobs)
+        if not freed:
+            raise
+        try:
+            home = QueueHome()
+            found = _remove_jobs(home, args, ended_by_s)
+        except PassingError:
+            raise SgsError(
+                f"what the jobs have printed is removed (logs: {freed}), but they themselves are "
+                f"not: {error}; free some more room, and run sgs clean --finished again"
+            ) from None
+        return home, {**found, "log": found["log"] + freed}
+
+
 def _remove_jobs(home: QueueHome, args: argparse.Namespace, ended_by_s: float) -> _Found:
     file = home.store.file
-    meant = (
-        entries_of(home, args.jobs, args.group) if args.jobs or args.group is not None else None
-    )
-    jobs = None if meant is None else [one.id for one in meant]
+    jobs = _meant_jobs(home, args)
     removed = queue_cleaning.remove_jobs(file, jobs, ended_by_s)
-    _tell_of_open(meant or [])
+    if jobs is not None:
+        _tell_of_open(home.store.entries(jobs=jobs))
     if untold := queue_cleaning.unnotified(file, jobs):
         _say(f"left alone: {untold} whose --notify command is yet to run")
     return {"job": len(removed), **_sweep(home)}
 
 
+def _meant_jobs(home: QueueHome, args: argparse.Namespace) -> list[int] | None:
+    if not args.jobs and args.group is None:
+        return None
+    return [one.id for one in entries_of(home, args.jobs, args.group)]
+
+
 def _sweep(home: QueueHome) -> _Found:
-    """Remove what was kept for removed jobs, and all traces of them."""
+    """Remove what was kept for removed jobs; logs first, as that takes no room at all."""
     file, folder = home.store.file, home.folder
+    gone = queue_cleaning.removed_of(file, queue_cleaning.with_logs(folder))
+    logs = queue_cleaning.remove_logs(folder, gone)
     environments = queue_cleaning.remove_environments(file)
     with in_use(folder, alone=True):
         gone = queue_cleaning.removed_of(file, copies(folder))
         found = {
-            "log": queue_cleaning.remove_logs(file, folder),
+            "log": logs,
             "script": remove_scripts(folder, queue_cleaning.needed_scripts(file)),
             "environment": environments,
             "copy": sum(remove_copy(folder, job) for job in gone),
@@ -124,11 +155,16 @@ def _sweep(home: QueueHome) -> _Found:
         }
         queue_cleaning.empty_notify_log(file, folder)
     step("swept")
+    return found
+
+
+def _scrub(home: QueueHome) -> None:
+    """Have no traces of removed jobs in the queue's file."""
+    file = home.store.file
     size_mib = os.stat(file.path).st_size >> 20
     if size_mib >= _LARGE_MIB:
         _say(f"writing the queue's file anew ({show_memory(size_mib)}); submitting waits for that")
     queue_cleaning.scrub(file)
-    return found
 
 
 def _meant(home: QueueHome, args: argparse.Namespace) -> list[Entry]:

@@ -119,6 +119,8 @@ def _server(home: QueueHome) -> str:
     drained = "The queue is drained: it starts nothing before sgs server resume." * bool(
         is_drained
     )
+    if lacks := home.lacks():
+        return f"Nothing starts: {lacks}."
     if home.server_pid() is not None or not home.store.entries(states=OPEN_STATES, most=1):
         return drained
     words = home.last_words()

@@ -79,6 +79,8 @@ def _doing(entry: Entry, now_s: float) -> str:
 def _reasons_of_the_queue(home: QueueHome) -> Iterator[str]:
     if home.store.setting("drained"):
         yield "the queue is drained: it starts nothing before sgs server resume"
+    if lacks := home.lacks():
+        yield f"nothing starts: {lacks}"
     if home.server_pid() is None:
         words = home.last_words()
         yield f"no server runs{f' ({words})' if words else ''}; sgs server start starts one"

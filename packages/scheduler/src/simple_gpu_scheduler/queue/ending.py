@@ -36,6 +36,12 @@ def end_of(entry: Entry, attempt: Attempt, note: Note, seen: Seen) -> End:
     if note.what == "broken":
         reason = f"can't be started: {note.reason}"
         return End(entry.id, attempt.number, FAILED, note.at_s, reason=reason)
+    if note.what == "unbegun":
+        state = CANCELLED if seen.stopped == CANCELLED else QUEUED
+        reason = seen.stopped or f"can't be started now: {note.reason}"
+        return End(
+            entry.id, attempt.number, state, note.at_s, reason=reason, excused=state == QUEUED
+        )
     excused = bool(seen.fault or seen.more) and _has_failed(note, seen)
     state = QUEUED if excused else _state(entry, attempt, note, seen)
     why = (seen.stopped, seen.fault, "out of GPU memory" if seen.more else "", *seen.remarks)

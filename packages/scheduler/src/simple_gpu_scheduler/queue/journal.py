@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 class Note(NamedTuple):
     """A line of the journal."""
 
-    what: str  #: begins, runs, exits, ended, broken (it couldn't be started)
+    what: str  #: begins, runs, exits, ended; broken (it can't be started), unbegun (not now)
     job: int
     attempt: int
     pid: int = 0
@@ -57,7 +57,7 @@ def _note(line: Any) -> Note | None:
             pid, first, last, at_s = facts
             runs = Note(what, int(job), int(attempt), int(pid), int(first), float(at_s))
             return runs._replace(last_ticks=int(last))
-        if what == "broken":
+        if what in ("broken", "unbegun"):
             why, at_s = facts
             return Note(what, int(job), int(attempt), at_s=float(at_s), reason=str(why))
         if what in ("exits", "ended"):

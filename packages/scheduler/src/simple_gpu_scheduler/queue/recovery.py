@@ -1,7 +1,8 @@
 """What became of an attempt while nobody looked: told from what is written down.
 
 The launcher writes `begins` before it starts anything, `runs` with the process, `exits` with the
-exit status before the kernel forgets it, and `ended` with what it used. So of a launcher that is
+exit status before the kernel forgets it, and `ended` with what it used (or `unbegun`: there was no
+room for another process). So of a launcher that is
 gone, what it has no `begins` of was never started; and what it has no `exits` of runs on, or
 nobody knows how it ended.
 """
@@ -40,7 +41,7 @@ class Facts(NamedTuple):
 def fate(attempt: Attempt, facts: Facts) -> Fate:
     """What to do about an attempt that isn't over as far as the queue knows."""
     notes = facts.notes.get((attempt.job, attempt.number), {})
-    end = notes.get("ended") or notes.get("exits")
+    end = notes.get("ended") or notes.get("exits") or notes.get("unbegun")
     if end is not None:
         return Fate("ended", end)
     if "broken" in notes:
