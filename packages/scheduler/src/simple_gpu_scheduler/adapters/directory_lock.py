@@ -11,7 +11,8 @@ import os
 import signal
 import time
 
-from simple_gpu_scheduler.adapters.lease_files import LeaseFiles, unusable
+from simple_gpu_scheduler.adapters.lease_errors import unusable
+from simple_gpu_scheduler.adapters.lease_files import LeaseFiles
 from simple_gpu_scheduler.adapters.lock_holders import who_locks
 
 PATIENCE_S = 1.0

@@ -7,10 +7,10 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from simple_gpu_scheduler.adapters.folders import UnsafeError
 from simple_gpu_scheduler.adapters.named_paths import open_own_file
 from simple_gpu_scheduler.adapters.output import write_whole
 from simple_gpu_scheduler.adapters.results import result_record
+from simple_gpu_scheduler.adapters.trust import UnsafeError
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.model import (
     Ended,

@@ -17,10 +17,10 @@ from typing import BinaryIO
 
 from simple_gpu_scheduler.adapters import own_locks
 from simple_gpu_scheduler.adapters.file_locks import lock_alone
-from simple_gpu_scheduler.adapters.folders import UnsafeError
 from simple_gpu_scheduler.adapters.lock_holders import lock_owners
 from simple_gpu_scheduler.adapters.named_paths import NamedFile, open_own_file
 from simple_gpu_scheduler.adapters.output import write_whole
+from simple_gpu_scheduler.adapters.trust import UnsafeError
 from simple_gpu_scheduler.adapters.users import user_name
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.model import Ended, Event

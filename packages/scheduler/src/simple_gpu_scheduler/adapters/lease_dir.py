@@ -8,8 +8,9 @@ import os
 import stat
 from collections.abc import Mapping
 
-from simple_gpu_scheduler.adapters.folders import Folder, UnsafeError, open_shared
-from simple_gpu_scheduler.adapters.lease_files import OWN_LACK, unreadable
+from simple_gpu_scheduler.adapters.folders import Folder, open_shared
+from simple_gpu_scheduler.adapters.lease_errors import OWN_LACK, unreadable
+from simple_gpu_scheduler.adapters.trust import UnsafeError
 from simple_gpu_scheduler.adapters.users import user_name
 from simple_gpu_scheduler.errors import SgsError, UsageError
 

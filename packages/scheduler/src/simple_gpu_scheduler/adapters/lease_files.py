@@ -8,14 +8,12 @@ is none of ours, and is passed over from then on at no cost. Nothing of others i
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
 import re
 import stat
 import time
-from collections import Counter
 from collections.abc import Callable, Container, Iterable
 from contextlib import suppress
 from typing import NamedTuple
@@ -23,14 +21,10 @@ from typing import NamedTuple
 from simple_gpu_scheduler.adapters import own_locks
 from simple_gpu_scheduler.adapters.file_locks import is_held
 from simple_gpu_scheduler.adapters.folders import CAREFUL, Folder
-from simple_gpu_scheduler.adapters.output import write_whole
-from simple_gpu_scheduler.adapters.users import user_name
-from simple_gpu_scheduler.errors import CrowdedError, PassingError, SgsError
+from simple_gpu_scheduler.adapters.lease_adding import NEW, add_file, identity
+from simple_gpu_scheduler.adapters.lease_errors import OWN_LACK, unreadable, unusable
+from simple_gpu_scheduler.errors import SgsError
 
-_NEW = ".new"
-#: Leases have this number or above: there no redirection of a script is in their way, and however
-#: many there are (ulimit -n), what else a scheduler needs finds a number below.
-_LEAST_FD = min(100, os.sysconf("SC_OPEN_MAX") // 2)
 #: Of a file. A larger one is none of ours, so none of ours may be larger.
 _MOST_BYTES = 1 << 16
 #: Of one user's living files of a kind together: who has more only wants to keep others busy. It
@@ -41,23 +35,11 @@ _LEAST_BYTES = 400
 _OWN_NAME = re.compile(r"(\d+-[0-9a-f]+(-\d+)?\.(lease|ticket))|[0-9a-f-]+\.new")
 _SECOND_NS = 1_000_000_000
 _TICK_NS = 50_000_000
-#: For everybody to read, whatever our umask; and sticky, which keeps those who clean up /tmp from
-#: removing what is old but still held (systemd-tmpfiles, by the XDG base directory specification).
-_MODE = 0o1644
 _COARSE_TICK_NS = 2 * _SECOND_NS + _TICK_NS  # of file systems that count in seconds, or in two
 _OLD_S = 60.0
-_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
-
-#: Our own lack, which says nothing about a file. All else does: a file that isn't to be opened at
-#: once (somebody has a lease of fcntl(2) on it, say) was never one of ours.
-OWN_LACK = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 #: How files of versions before this one begin, which are locked by flock(2) alone.
 _FORMER = b'{"version": 1,'
-
-#: Folders in which a lock was seen to mean something, by device and inode.
-_with_locks: set[tuple[int, int]] = set()
 
 
 class LiveFile(NamedTuple):
@@ -82,7 +64,7 @@ class LeaseFiles:
         self.path = path
         self._open = opened
         self._folder = opened(path)
-        self._whose = _identity(os.fstat(self._folder.fd))
+        self._whose = identity(os.fstat(self._folder.fd))
         self._seen: frozenset[str] = frozenset()
         self._trusted_ns: int | None = None
         self._passed: set[str] = set()  # names that aren't looked at again
@@ -146,7 +128,7 @@ class LeaseFiles:
             folder = self._open(self.path)
             self._folder.close()
             self._folder, self._trusted_ns = folder, None
-            self._whose = _identity(os.fstat(folder.fd))
+            self._whose = identity(os.fstat(folder.fd))
             self._passed.clear()
         return status
 
@@ -248,7 +230,7 @@ class LeaseFiles:
                 f"expected {_MOST_BYTES} at most (use shorter ones, or numbers)"
             )
         try:
-            return _add(self._folder, name + ending, content)
+            return add_file(self._folder, name + ending, content)
         except OSError as error:
             raise unusable(self._folder, error) from None
 
@@ -266,7 +248,7 @@ class LeaseFiles:
     def sweep(self, names: Iterable[str]) -> None:
         """Remove what we were killed over while we added it."""
         for name in names:
-            if name.endswith(_NEW):
+            if name.endswith(NEW):
                 with suppress(OSError):
                     status = os.stat(name, dir_fd=self._folder.fd, follow_symlinks=False)
                     if time.time() - status.st_mtime > _OLD_S:
@@ -279,92 +261,3 @@ def _own_name(content: bytes) -> object:
         return json.loads(content.partition(b"\n")[0]).get("id")
     except (ValueError, AttributeError, RecursionError):
         return None
-
-
-def _identity(status: os.stat_result) -> tuple[int, int]:
-    return status.st_dev, status.st_ino
-
-
-def unusable(folder: Folder, error: OSError) -> SgsError:
-    """What is wrong with the directory, for who wants to write there."""
-    if error.errno in _NO_LOCKS:
-        return SgsError(
-            f"no GPU can be leased: {folder.path}: its file system has no working locks (flock); "
-            "name a local directory by SGS_LEASE_DIR"
-        )
-    kind = PassingError if error.errno in _FULL else _kind(error)
-    crowd = _crowd(folder) if error.errno in _FULL else ""
-    return kind(f"no GPU can be leased: {folder.path} can't be written ({error.strerror}{crowd})")
-
-
-def unreadable(path: str, error: OSError) -> SgsError:
-    """What is wrong with the directory or a file in it, for who wants to look."""
-    return _kind(error)(f"no GPU can be leased: {path} can't be read ({error.strerror})")
-
-
-def _kind(error: OSError) -> type[SgsError]:
-    if error.errno == errno.EMFILE:
-        return CrowdedError
-    return PassingError if error.errno in OWN_LACK else SgsError
-
-
-def _crowd(folder: Folder) -> str:
-    """Who has the most files there."""
-    owners: Counter[int] = Counter()
-    with suppress(OSError):
-        for name in folder.names():
-            with suppress(OSError):
-                owners[os.stat(name, dir_fd=folder.fd, follow_symlinks=False).st_uid] += 1
-    if not owners:
-        return ""
-    uid, number = owners.most_common(1)[0]
-    return f"; {user_name(uid)} has {number} files there"
-
-
-def _add(folder: Folder, name: str, content: bytes) -> int:
-    """By a file that others can't open until it is locked and complete.
-
-    Nobody can guess its name from the one before, and put something there.
-    """
-    hidden = os.urandom(8).hex() + _NEW
-    fd = _high(folder.create(hidden, flags=os.O_RDWR))
-    try:
-        _fill(folder, fd, content)
-        folder.rename(hidden, name)
-    except BaseException:
-        os.close(fd)
-        with suppress(OSError):
-            folder.remove(hidden)
-        raise
-    return fd
-
-
-def _fill(folder: Folder, fd: int, content: bytes) -> None:
-    """Lock it and write it. Versions before this one see it by the lock of flock(2)."""
-    if not own_locks.lock(fd):
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
-    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    write_whole(fd, content)
-    _check_locks(folder, fd)
-    os.fchmod(fd, _MODE)
-
-
-def _high(fd: int) -> int:
-    try:
-        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _LEAST_FD)
-    finally:
-        os.close(fd)
-
-
-def _check_locks(folder: Folder, fd: int) -> None:
-    """See that locks mean something here: on some file systems they are granted to everybody."""
-    where = _identity(os.fstat(folder.fd))
-    if where in _with_locks:
-        return
-    other = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        if not (own_locks.is_locked(other) and is_held(other)):
-            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
-    finally:
-        os.close(other)
-    _with_locks.add(where)

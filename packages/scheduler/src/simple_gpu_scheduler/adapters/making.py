@@ -14,7 +14,8 @@ import os
 import stat
 from contextlib import suppress
 
-from simple_gpu_scheduler.adapters.folders import CAREFUL, trusted_users
+from simple_gpu_scheduler.adapters.folders import CAREFUL
+from simple_gpu_scheduler.adapters.trust import trusted_users
 
 _ASKED = 0o777
 _NONE_THERE = errno.ENODATA, errno.ENOTSUP

@@ -13,15 +13,10 @@ import stat
 from contextlib import suppress
 from typing import NamedTuple
 
-from simple_gpu_scheduler.adapters.folders import (
-    CAREFUL,
-    Folder,
-    UnsafeError,
-    Walk,
-    only_writer,
-    trusted_users,
-)
+from simple_gpu_scheduler.adapters.folder_walk import Walk
+from simple_gpu_scheduler.adapters.folders import CAREFUL, Folder
 from simple_gpu_scheduler.adapters.making import make_file, make_folder
+from simple_gpu_scheduler.adapters.trust import UnsafeError, only_writer, trusted_users
 from simple_gpu_scheduler.adapters.users import user_name
 
 _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -6,8 +6,9 @@ import json
 import os
 from collections.abc import Mapping
 
-from simple_gpu_scheduler.adapters.folders import UnsafeError, open_private
+from simple_gpu_scheduler.adapters.folders import open_private
 from simple_gpu_scheduler.adapters.state_dir import state_place
+from simple_gpu_scheduler.adapters.trust import UnsafeError
 from simple_gpu_scheduler.errors import SgsError
 
 #: More are forgotten, the oldest first.

@@ -9,12 +9,13 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from simple_gpu_scheduler.adapters.file_locks import lock_alone
-from simple_gpu_scheduler.adapters.folders import Folder, UnsafeError
+from simple_gpu_scheduler.adapters.folders import Folder
 from simple_gpu_scheduler.adapters.lock_holders import lock_owners
 from simple_gpu_scheduler.adapters.making import make_folder
 from simple_gpu_scheduler.adapters.named_paths import open_found, open_named, open_own_child
 from simple_gpu_scheduler.adapters.output import write_whole
 from simple_gpu_scheduler.adapters.results_mark import Mark, writers
+from simple_gpu_scheduler.adapters.trust import UnsafeError
 from simple_gpu_scheduler.adapters.users import user_name
 from simple_gpu_scheduler.errors import HopelessError, SgsError, UsageError
 from simple_gpu_scheduler.job import Job

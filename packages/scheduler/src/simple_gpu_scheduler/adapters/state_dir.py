@@ -7,7 +7,8 @@ from collections.abc import Container, Mapping
 from typing import NamedTuple
 
 from simple_gpu_scheduler.adapters.file_locks import is_on_this_machine
-from simple_gpu_scheduler.adapters.folders import Folder, UnsafeError, open_private
+from simple_gpu_scheduler.adapters.folders import Folder, open_private
+from simple_gpu_scheduler.adapters.trust import UnsafeError
 from simple_gpu_scheduler.errors import SgsError
 
 VARIABLE = "SGS_STATE_DIR"
