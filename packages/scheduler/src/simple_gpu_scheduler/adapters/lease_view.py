@@ -254,14 +254,14 @@ class LeaseView:
     def _without_the_idle(
         self, leases: Sequence[LeaseRecord], tickets: Sequence[Ticket]
     ) -> list[Ticket]:
-        """The tickets but for those of users who don't take what they could have.
+        """The tickets but for those of users who don't take what leases leave them.
 
-        Nobody is blamed for a GPU that we don't see, or that strangers use.
+        Nobody is blamed for one that strangers use, or has failed.
         """
         if not tickets:
             return []
         kept = promises(leases, tickets, inside=self.inside, sizes_mib=self.sizes_mib())
-        seen = self._names.keys() - self._used()
+        seen, used = self._names.keys(), self._used()
         waits = {
             one.ticket.id: {Wait(one.ticket.uid, gpu) for gpu in one.gpus if gpu in seen}
             for one in kept
@@ -269,7 +269,7 @@ class LeaseView:
         due = {
             wait
             for one in kept
-            if one.is_due and seen.issuperset(one.gpus)
+            if one.is_due and used.isdisjoint(one.gpus)
             for wait in waits[one.ticket.id]
         }
         waiting = {
