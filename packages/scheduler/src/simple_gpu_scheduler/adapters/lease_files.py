@@ -14,7 +14,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Collection, Container, Iterable
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -31,8 +31,10 @@ _MOST_BYTES = 1 << 16
 #: is room for some 2,400 leases; a small one counts like that.
 MOST_BYTES_OF_A_USER = 1 << 20
 _LEAST_BYTES = 400
+_CROWD = 256
 #: As our programs, and those of versions before, name theirs.
 _OWN_NAME = re.compile(r"(\d+-[0-9a-f]+(-\d+)?\.(lease|ticket))|[0-9a-f-]+\.new")
+_OWN_ID = re.compile(r"\d+-[0-9a-f]+")
 _SECOND_NS = 1_000_000_000
 _TICK_NS = 50_000_000
 _COARSE_TICK_NS = 2 * _SECOND_NS + _TICK_NS  # of file systems that count in seconds, or in two
@@ -143,7 +145,7 @@ class LeaseFiles:
         finally:
             os.close(fd)
 
-    def live(self, names: Iterable[str], ending: str) -> list[LiveFile]:
+    def live(self, names: Collection[str], ending: str) -> list[LiveFile]:
         """Those of the files with that ending that their owners hold, each once.
 
         Anybody may have given another user's file a second name (link(2)): it counts by its own.
@@ -153,14 +155,17 @@ class LeaseFiles:
         """
         found: dict[int, LiveFile] = {}  # by inode
         named: set[int] = set()  # those that we have by their own names
+        crowded = len(names) > _CROWD
         for name in names:
             if name in self._passed or not name.endswith(ending):
                 continue
-            one = self._look(name, named)
+            if crowded and self._is_nothing(name, named):
+                continue
+            one = self._look(name)
             if one is not None and one.inode not in named:
                 one = one._replace(name=name.removesuffix(ending))
                 found[one.inode] = one
-                if _own_name(one.content) == one.name:
+                if _is_named(one):
                     named.add(one.inode)
         return self._within_bounds(found.values(), ending)
 
@@ -176,14 +181,21 @@ class LeaseFiles:
                 kept.append(one)
         return kept
 
-    def _look(self, name: str, known: Container[int]) -> LiveFile | None:
-        """The file, if its owner holds it, and it isn't known; one of ours that is over goes."""
+    def _is_nothing(self, name: str, known: Container[int]) -> bool:
+        """True if it is empty, huge, or known by its own name: cheaper to see than to look."""
         try:
             status = os.stat(name, dir_fd=self._folder.fd, follow_symlinks=False)
-            if status.st_ino in known or not 0 < status.st_size <= _MOST_BYTES:
-                self.pass_over(name)  # it got its name when it was whole
-                self._remove_own(name, status)
-                return None
+        except OSError:
+            return True
+        if status.st_ino not in known and 0 < status.st_size <= _MOST_BYTES:
+            return False
+        self.pass_over(name)  # it got its name when it was whole
+        self._remove_own(name, status)
+        return True
+
+    def _look(self, name: str) -> LiveFile | None:
+        """The file, if its owner holds it; one of ours that is over is removed."""
+        try:
             # For reading only: closing it wakes none of those who watch for the end of a lease.
             fd = os.open(name, os.O_RDONLY | CAREFUL, dir_fd=self._folder.fd)
         except FileNotFoundError:
@@ -255,9 +267,12 @@ class LeaseFiles:
                         self._remove_own(name, status)
 
 
-def _own_name(content: bytes) -> object:
-    """What the file says that its name is."""
+def _is_named(file: LiveFile) -> bool:
+    """Whether its name is what the file says that it is. Ours say so first of all."""
+    first = b'{"version": 2, "id": "%s", ' % file.name.encode(errors="surrogateescape")
+    if _OWN_ID.fullmatch(file.name) and file.content.startswith(first):
+        return True
     try:
-        return json.loads(content.partition(b"\n")[0]).get("id")
-    except (ValueError, AttributeError, RecursionError):
-        return None
+        return bool(json.loads(file.content.partition(b"\n")[0])["id"] == file.name)
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return False

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from simple_gpu_scheduler.adapters.directory_lock import PATIENCE_S, DirectoryLock
@@ -253,7 +253,7 @@ def live_leases(directory: str) -> list[LeaseRecord]:
 
 
 def _records(
-    files: LeaseFiles, names: Iterable[str], ending: str, read: Read[Record]
+    files: LeaseFiles, names: frozenset[str], ending: str, read: Read[Record]
 ) -> list[tuple[LiveFile, Record]]:
     found: list[tuple[LiveFile, Record]] = []
     for one in files.live(names, ending):
