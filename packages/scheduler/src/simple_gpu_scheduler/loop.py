@@ -259,14 +259,13 @@ class Pipe:
 
     def _lease(self, start: Start) -> Lease | None:
         try:
-            lease = self._leases.take(start)
+            return self._leases.take(start)
         except PassingError as error:
             self._wait_a_while(error)
             return None
         except SgsError as error:
             self._give_up(str(error))
             return None
-        return lease
 
     def _wait_for_room(self, error: OSError) -> None:
         """No process can be had: that may pass once another has ended, ours or not."""

@@ -200,3 +200,13 @@ def witness(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def witnesses(tmp_path: Path, witness: Path) -> Witnesses:
     """What the jobs of this test have seen."""
     return Witnesses(tmp_path / "seen", witness)
+
+
+@pytest.fixture
+def own_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Git's configuration of this test's user."""
+    path = tmp_path / "gitconfig"
+    path.write_text('[user]\nname = a\nemail = a@b\n[protocol "file"]\nallow = always\n')
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(path))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    return path

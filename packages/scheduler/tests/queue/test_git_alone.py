@@ -15,17 +15,9 @@ from simple_gpu_scheduler.adapters.snapshot_cleaning import remove_snapshots
 from simple_gpu_scheduler.adapters.snapshot_copy import checkout
 from simple_gpu_scheduler.errors import UsageError
 
+pytestmark = pytest.mark.usefixtures("own_configuration")
+
 ANOTHER = 61002
-
-
-@pytest.fixture(autouse=True)
-def own_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Git's configuration of this test's user."""
-    path = tmp_path / "gitconfig"
-    path.write_text('[user]\nname = a\nemail = a@b\n[protocol "file"]\nallow = always\n')
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(path))
-    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-    return path
 
 
 @pytest.fixture
@@ -33,6 +25,16 @@ def folder(tmp_path: Path) -> str:
     """The queue's."""
     (tmp_path / "queue").mkdir()
     return str(tmp_path / "queue")
+
+
+def trees(tmp_path: Path, origin: Path, where: str) -> tuple[Path, Path]:
+    """A work tree, and a copy of the repository: that itself, or one within it."""
+    top = tmp_path / "top"
+    top.mkdir()
+    told(top, "init", "-q")
+    tree = top if where == "top" else top / "within"
+    shutil.copytree(origin, tree, dirs_exist_ok=True)
+    return top, tree
 
 
 @pytest.fixture
@@ -168,11 +170,7 @@ def test_no_program_of_a_repository_runs(
     tmp_path: Path, folder: str, origin: Path, where: str
 ) -> None:
     """Neither when the tree is kept, nor when it is copied, nor when both go."""
-    top = tmp_path / "top"
-    top.mkdir()
-    told(top, "init", "-q")
-    tree = top if where == "top" else top / "within"
-    shutil.copytree(origin, tree, dirs_exist_ok=True)
+    top, tree = trees(tmp_path, origin, where)
     settings = [
         "core.fsmonitor", "core.sshCommand", "core.gitProxy", "core.pager", "core.editor",
         "core.askPass", "core.alternateRefsCommand", "credential.helper", "gpg.program",
@@ -226,11 +224,7 @@ def test_a_work_tree_elsewhere_is_not_kept(tmp_path: Path, folder: str, origin: 
 def test_a_repository_of_another_user_is_not_read(
     tmp_path: Path, folder: str, origin: Path, where: str, own_configuration: Path
 ) -> None:
-    top = tmp_path / "top"
-    top.mkdir()
-    told(top, "init", "-q")
-    tree = top if where == "top" else top / "within"
-    shutil.copytree(origin, tree, dirs_exist_ok=True)
+    top, tree = trees(tmp_path, origin, where)
     for path in (tree, tree / ".git"):
         os.chown(path, ANOTHER, ANOTHER)
     with pytest.raises(UntrustedError, match="belongs to another user") as caught:

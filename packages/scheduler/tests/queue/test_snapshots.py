@@ -20,18 +20,10 @@ from simple_gpu_scheduler.adapters.snapshot_cleaning import remove_copy, remove_
 from simple_gpu_scheduler.adapters.snapshot_copy import checkout
 from simple_gpu_scheduler.errors import SgsError, UsageError
 
+pytestmark = pytest.mark.usefixtures("own_configuration")
+
 AWKWARD = os.fsdecode(b'it\'s "\xc3\xa9" $HOME\n\\ \xff;*')
 FILES = dict[str, tuple[str, bytes]]
-
-
-@pytest.fixture(autouse=True)
-def own_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Git's configuration of this test's user."""
-    path = tmp_path / "gitconfig"
-    path.write_text('[user]\nname = a\nemail = a@b\n[protocol "file"]\nallow = always\n')
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(path))
-    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-    return path
 
 
 @pytest.fixture

@@ -33,6 +33,16 @@ assert ctypes.CDLL(None).capset(
 """
 
 
+#: What an attacker runs to exchange two names for ever, between any two looks (renameat2(2)).
+SWAP = """
+one, other = map(os.fsencode, sys.argv[1:])
+exchange = ctypes.CDLL(None).renameat2
+print(flush=True)
+while True:
+    assert exchange(-100, one, -100, other, 2) == 0
+"""
+
+
 def wait_until(seen: Callable[[], object], what: str) -> None:
     """Look until it is so; fails after a generous bound."""
     until_s = time.monotonic() + BOUND_S

@@ -17,7 +17,7 @@ from simple_gpu_scheduler.adapters.lease_files import MOST_BYTES_OF_A_USER
 from simple_gpu_scheduler.job import GPU_UNITS
 
 from . import protections
-from .conftest import ALICE, BOB, BOUND_S, CAROL, People, needs_root, wait_until
+from .conftest import ALICE, BOB, BOUND_S, CAROL, SWAP, People, needs_root, wait_until
 
 pytestmark = needs_root
 
@@ -447,13 +447,6 @@ def test_the_directory_is_as_safe_as_those_above_it(people: People) -> None:
 
 
 def test_no_lease_is_made_in_a_folder_that_is_swapped_for_a_link(people: People) -> None:
-    swap = """
-one, other = map(os.fsencode, sys.argv[1:])
-exchange = ctypes.CDLL(None).renameat2
-print(flush=True)
-while True:
-    assert exchange(-100, one, -100, other, 2) == 0
-"""
     target = people.home(ALICE) / "precious"
     target.mkdir()
     os.chown(target, ALICE, ALICE)
@@ -464,7 +457,7 @@ while True:
     os.chown(place, BOB, BOB)
     link.symlink_to(target)
     os.chown(link, BOB, BOB, follow_symlinks=False)
-    people.attack(BOB, swap, str(place), str(link))
+    people.attack(BOB, SWAP, str(place), str(link))
     env = people.environ(ALICE, SGS_LEASE_DIR=str(place))
     for _ in range(20):
         done = people.run(ALICE, *AGAIN, env=env)

@@ -11,18 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import ALICE, BOB, People, as_user, needs_root, wait_until
+from .conftest import ALICE, BOB, SWAP, People, as_user, needs_root, wait_until
 
 pytestmark = needs_root
 
 HOST = socket.gethostname()
-_SWAP = """
-one, other = map(os.fsencode, sys.argv[1:])
-exchange = ctypes.CDLL(None).renameat2
-print(flush=True)
-while True:
-    assert exchange(-100, one, -100, other, 2) == 0
-"""
 
 
 def submit(people: People, *words: str, state: Path | None = None) -> tuple[int, str]:
@@ -260,7 +253,7 @@ def test_a_folder_that_is_swapped_for_a_link_all_the_time(people: People, kernel
     link = people.path / "link"
     link.symlink_to(target)
     os.chown(link, BOB, BOB, follow_symlinks=False)
-    attacker = people.attack(BOB, _SWAP, str(link), str(place))
+    attacker = people.attack(BOB, SWAP, str(link), str(place))
     for _ in range(20):
         status, said = submit(people, "touch", str(people.path / "ran"), state=place / "mine")
         assert status == 1

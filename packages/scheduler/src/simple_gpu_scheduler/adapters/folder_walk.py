@@ -11,7 +11,8 @@ from contextlib import suppress
 from simple_gpu_scheduler.adapters.trust import UnsafeError, remedy, trusted_users, why_not_firm
 from simple_gpu_scheduler.adapters.users import user_name
 
-_STEP = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+#: To look at what is there, whatever it is, and to go on from it.
+STEP = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOST_LINKS = 40
 OURS_ALONE = 0o700
 
@@ -29,7 +30,7 @@ class Walk:
 
     def end(self) -> int:
         """The folder's descriptor, of O_PATH."""
-        return self._go(os.open(self._shown, _STEP), 0)
+        return self._go(os.open(self._shown, STEP), 0)
 
     def _go(self, fd: int, left: int) -> int:
         """Go on from an open folder until so many names are left."""
@@ -68,18 +69,18 @@ class Walk:
     def _open(self, fd: int, name: str) -> int:
         """Open it; O_DIRECTORY has it mounted where that is done by need (autofs)."""
         try:
-            return os.open(name, _STEP | os.O_DIRECTORY, dir_fd=fd)
+            return os.open(name, STEP | os.O_DIRECTORY, dir_fd=fd)
         except FileNotFoundError:
             if not self._make:
                 raise
             self._make_folder(fd, name)
-            return os.open(name, _STEP | os.O_DIRECTORY, dir_fd=fd)
+            return os.open(name, STEP | os.O_DIRECTORY, dir_fd=fd)
 
     def _make_folder(self, fd: int, name: str) -> None:
-        make_own(fd, name, OURS_ALONE)
+        make_own(fd, name)
 
     def _follow(self, fd: int, name: str, path: str) -> int:
-        link = os.open(name, _STEP, dir_fd=fd)
+        link = os.open(name, STEP, dir_fd=fd)
         try:
             target = self._target(link, path)
         finally:
@@ -88,7 +89,7 @@ class Walk:
         if not target.startswith("/"):
             return os.dup(fd)
         self._shown = "/"
-        return os.open("/", _STEP)
+        return os.open("/", STEP)
 
     def _target(self, link: int, path: str) -> str:
         status = os.fstat(link)
@@ -104,10 +105,18 @@ class Walk:
         return os.readlink("", dir_fd=link)
 
 
-def make_own(fd: int, name: str, mode: int) -> None:
-    """Make a folder, unless there is something of that name."""
+def make_own(fd: int, name: str) -> None:
+    """Make a folder for us alone, unless there is something of that name."""
     with suppress(FileExistsError):
-        os.mkdir(name, mode, dir_fd=fd)
+        os.mkdir(name, OURS_ALONE, dir_fd=fd)
+
+
+def is_link(fd: int, name: str) -> bool:
+    """Whether a name in a folder is that of a link."""
+    try:
+        return stat.S_ISLNK(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode)
+    except OSError:
+        return False
 
 
 def parts(path: str) -> list[str]:

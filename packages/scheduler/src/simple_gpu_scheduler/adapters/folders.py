@@ -15,7 +15,7 @@ import stat
 from collections.abc import Callable
 from contextlib import suppress
 
-from simple_gpu_scheduler.adapters.folder_walk import OURS_ALONE, Walk, make_own, parts
+from simple_gpu_scheduler.adapters.folder_walk import OURS_ALONE, Walk, is_link, make_own, parts
 from simple_gpu_scheduler.adapters.output import write_whole
 from simple_gpu_scheduler.adapters.trust import (
     UnsafeError,
@@ -120,10 +120,8 @@ class Folder:
         with os.fdopen(self.open(name, os.O_RDONLY), "rb") as file:
             return file.read(most_bytes)
 
-    def write(self, name: str, data: bytes, mode: int = 0o600, *, sync: bool = False) -> None:
+    def write(self, name: str, data: bytes, mode: int = 0o600) -> None:
         """Put a file there at once and whole, in the place of what was there.
-
-        With `sync` it is on the disk, by that name, when this returns.
 
         Raises:
             OSError: it can't be written; what was there stays.
@@ -133,8 +131,6 @@ class Folder:
         try:
             try:
                 write_whole(fd, data)
-                if sync:
-                    os.fsync(fd)
             finally:
                 os.close(fd)
             self.rename(hidden, name)
@@ -142,8 +138,6 @@ class Folder:
             with suppress(OSError):
                 self.remove(hidden)
             raise
-        if sync:
-            os.fsync(self.fd)
 
     def rename(self, old: str, new: str) -> None:
         """Give a name another name, in the place of what had that.
@@ -161,7 +155,7 @@ class Folder:
         """
         os.unlink(name, dir_fd=self.fd)
 
-    def child(self, name: str, *, make: bool = False, mode: int = OURS_ALONE) -> Folder:
+    def child(self, name: str, *, make: bool = False) -> Folder:
         """A folder in it that is ours, and that only we can write; with `make` it is made.
 
         Raises:
@@ -170,7 +164,7 @@ class Folder:
         """
         path = self.join(name)
         if make:
-            make_own(self.fd, name, mode)
+            make_own(self.fd, name)
         fd = _opened(path, name, _FOLDER, 0, self.fd)
         folder = Folder(path, fd)
         try:
@@ -272,13 +266,6 @@ def _opened(path: str, name: str, flags: int, mode: int, dir_fd: int) -> int:
     try:
         return os.open(name, flags, mode, dir_fd=dir_fd)
     except OSError as error:
-        if _is_link(name, dir_fd):
+        if is_link(dir_fd, name):
             raise UnsafeError(f"{path} is a symbolic link; expected none") from None
         raise OSError(error.errno, error.strerror, path) from None
-
-
-def _is_link(name: str, dir_fd: int) -> bool:
-    try:
-        return stat.S_ISLNK(os.stat(name, dir_fd=dir_fd, follow_symlinks=False).st_mode)
-    except OSError:
-        return False

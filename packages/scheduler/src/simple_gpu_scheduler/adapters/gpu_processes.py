@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 
+from simple_gpu_scheduler.adapters.process_stat import look, real_uid
 from simple_gpu_scheduler.adapters.users import user_name
 from simple_gpu_scheduler.devices import GpuProcess
 from simple_gpu_scheduler.occupancy import Lineage
@@ -23,36 +24,27 @@ def gpu_process(pid: int, memory_mib: int | None) -> GpuProcess:
     if not stat:
         return GpuProcess(pid, memory_mib=memory_mib)
     name = stat[stat.index(b"(") + 1 : stat.rindex(b")")].decode(errors="replace")
-    uid = _uid(_read(f"/proc/{pid}/status"))
-    return GpuProcess(
-        pid, "" if uid is None else user_name(uid), name, memory_mib, int(_fields(stat)[19])
-    )
+    return GpuProcess(pid, _user(pid), name, memory_mib, int(_fields(stat)[19]))
 
 
 def lineage(pid: int) -> Lineage:
     """The process, its parents up to init, and its session; no pids at all if it is gone."""
-    pids: list[int] = []
-    session, started = None, 0
-    one = pid
-    while one > 0 and len(pids) < _MOST_ANCESTORS:
-        stat = _read(f"/proc/{one}/stat")
-        if not stat:
+    first = look(pid)
+    if first is None:
+        return Lineage()
+    pids, one = [pid], first
+    while one.parent > 0 and len(pids) < _MOST_ANCESTORS:
+        parent = look(one.parent)
+        if parent is None:
             break
-        fields = _fields(stat)
-        if one == pid:
-            session, started = int(fields[3]), int(fields[19])
-        pids.append(one)
-        one = int(fields[1])
-    uid = _uid(_read(f"/proc/{pid}/status")) if pids else None
-    return Lineage(tuple(pids), session, "" if uid is None else user_name(uid), started)
+        pids.append(one.parent)
+        one = parent
+    return Lineage(tuple(pids), first.session, _user(pid), first.start_ticks)
 
 
-def _uid(status: bytes) -> int | None:
-    """The real user: the owner of the folder is root where a process may not be traced."""
-    for line in status.splitlines():
-        if line.startswith(b"Uid:"):
-            return int(line.split()[1])
-    return None
+def _user(pid: int) -> str:
+    uid = real_uid(pid)
+    return "" if uid is None else user_name(uid)
 
 
 def _fields(stat: bytes) -> list[bytes]:

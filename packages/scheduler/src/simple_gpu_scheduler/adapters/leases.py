@@ -153,16 +153,13 @@ class LeaseDir:
         turn_at = len(content) - len(turn_content(0))
         held = Held(Lease(record.token, fd), path, os.getpid(), 0, turn_at)
         try:
-            over = parent is not None and all(
-                one.token != parent for one in live_leases(self.path)
-            )
+            if parent is None or any(one.token == parent for one in live_leases(self.path)):
+                return held
         except BaseException:
             self.release(held)
             raise
-        if over:
-            self.release(held)
-            return None
-        return held
+        self.release(held)
+        return None
 
     def _own_start_ticks(self) -> int:
         pid = os.getpid()

@@ -13,13 +13,11 @@ import stat
 from contextlib import suppress
 from typing import NamedTuple
 
-from simple_gpu_scheduler.adapters.folder_walk import Walk
+from simple_gpu_scheduler.adapters.folder_walk import STEP, Walk, is_link, parts
 from simple_gpu_scheduler.adapters.folders import CAREFUL, Folder
 from simple_gpu_scheduler.adapters.making import make_file, make_folder
 from simple_gpu_scheduler.adapters.trust import UnsafeError, only_writer, trusted_users
 from simple_gpu_scheduler.adapters.users import user_name
-
-_LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class NamedFile(NamedTuple):
@@ -84,7 +82,7 @@ def open_own_child(folder: Folder, name: str, uid: int) -> Folder:
         OSError: it can't be opened.
     """
     path = folder.join(name)
-    child = Folder(path, os.open(name, _LOOK, dir_fd=folder.fd))
+    child = Folder(path, os.open(name, STEP, dir_fd=folder.fd))
     status = os.fstat(child.fd)
     if stat.S_ISDIR(status.st_mode) and status.st_uid == uid:
         return child
@@ -136,7 +134,7 @@ class _NamedWalk(Walk):
         super().__init__("/", make=make)
         if not path:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-        names = [name for name in path.split("/") if name not in ("", ".")]
+        names = parts(path)
         if path.endswith("/"):
             names.append(".")  # so that it can only be a folder
         self._rest = names[::-1]
@@ -148,8 +146,8 @@ class _NamedWalk(Walk):
 
     def last(self) -> tuple[int, str]:
         """The folder of what the path means, and its name there, which is no link's."""
-        fd = self._go(os.open(self._shown, _LOOK), 1)
-        while self._rest and not _is_proc(fd) and _is_link(fd, self._rest[-1]):
+        fd = self._go(os.open(self._shown, STEP), 1)
+        while self._rest and not _is_proc(fd) and is_link(fd, self._rest[-1]):
             name, before = self._rest.pop(), fd
             expected, self._expected = self._expected, f"a file of {user_name()}'s own"
             try:
@@ -238,7 +236,7 @@ def _own_uid(folder: Folder) -> int | None:
 def _own_target(folder: Folder, name: str) -> str | None:
     """What a link says that root or we made."""
     try:
-        fd = os.open(name, _LOOK, dir_fd=folder.fd)
+        fd = os.open(name, STEP, dir_fd=folder.fd)
     except OSError:
         return None
     try:
@@ -254,11 +252,6 @@ def _status(fd: int, name: str) -> os.stat_result | None:
         return os.stat(name, dir_fd=fd, follow_symlinks=False)
     except FileNotFoundError:
         return None
-
-
-def _is_link(fd: int, name: str) -> bool:
-    status = _status(fd, name)
-    return status is not None and stat.S_ISLNK(status.st_mode)
 
 
 def _is_proc(fd: int) -> bool:

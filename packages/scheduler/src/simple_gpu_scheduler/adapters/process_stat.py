@@ -42,6 +42,26 @@ def read(pid: int) -> Process:
     return Process(fields[0], *numbers)
 
 
+def real_uid(pid: int) -> int | None:
+    """Whose the process is; None if it is gone.
+
+    The owner of its folder is root where it may not be traced.
+    """
+    uid = status(pid).get(b"Uid", b"").split()
+    return int(uid[0]) if uid else None
+
+
+def status(pid: int) -> dict[bytes, bytes]:
+    """What the kernel says of it in words, by name; nothing if it is gone."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return {}
+    pairs = (line.partition(b":") for line in lines)
+    return {name: value for name, _, value in pairs}
+
+
 def name(pid: int) -> str:
     """The process's short name, or an empty string if it is gone."""
     try:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from simple_gpu_scheduler.adapters.orphans import Orphans
-from simple_gpu_scheduler.adapters.process_stat import Process, look, read
+from simple_gpu_scheduler.adapters.process_stat import Process, look, read, real_uid, status
 from simple_gpu_scheduler.policy import belonging
 from simple_gpu_scheduler.policy.belonging import First
 
@@ -84,7 +84,7 @@ def is_ours(pid: int) -> bool:
 
     The real user counts: `sudo` in a job is ours, what others run with our rights is not.
     """
-    return _status(pid).get(b"Uid", b"").split()[:1] == [b"%d" % os.getuid()]
+    return real_uid(pid) == os.getuid()
 
 
 def is_stopped(pid: int) -> bool:
@@ -95,10 +95,10 @@ def is_stopped(pid: int) -> bool:
 
 def is_dying(pid: int) -> bool:
     """True if it is gone or was killed, though the kernel may not have closed its files yet."""
-    one, status = look(pid), _status(pid)
-    if one is None or not status:
+    one, told = look(pid), status(pid)
+    if one is None or not told:
         return True
-    pending = int(status[b"SigPnd"], 16) | int(status[b"ShdPnd"], 16)
+    pending = int(told[b"SigPnd"], 16) | int(told[b"ShdPnd"], 16)
     killed = pending & (1 << (signal.SIGKILL - 1))
     return bool(killed or one.has_ended or one.flags & _PF_EXITING)
 
@@ -136,16 +136,6 @@ def _processes() -> dict[int, Process]:
             with suppress(OSError):  # it ended meanwhile
                 found[int(entry)] = read(int(entry))
     return found
-
-
-def _status(pid: int) -> dict[bytes, bytes]:
-    try:
-        with open(f"/proc/{pid}/status", "rb") as file:
-            lines = file.read().splitlines()
-    except OSError:
-        return {}
-    pairs = (line.partition(b":") for line in lines)
-    return {name: value for name, _, value in pairs}
 
 
 def _by_job(processes: dict[int, Process], run_id: bytes) -> dict[int, list[int]]:

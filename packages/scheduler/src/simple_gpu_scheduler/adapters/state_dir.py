@@ -36,17 +36,6 @@ def state_place(environ: Mapping[str, str] = os.environ) -> StatePlace:
     return StatePlace(os.path.join(home, _NAME), home)
 
 
-def open_state(environ: Mapping[str, str] = os.environ) -> Folder:
-    """The user's state directory, made if need be.
-
-    Raises:
-        UnsafeError: others can change what is in it.
-        OSError: it can't be made or opened.
-    """
-    place = state_place(environ)
-    return open_private(place.path, above=place.above)
-
-
 def queue_place(environ: Mapping[str, str] = os.environ) -> StatePlace:
     """The folder of this machine's queue: homes are often shared by several servers.
 
