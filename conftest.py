@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from simple_gpu_scheduler.adapters import server_lock
+from simple_gpu_scheduler.queue import server_lock
 
 # No test is about time: machines are slow where others work, too.
 _SLOW = (HealthCheck.too_slow,)

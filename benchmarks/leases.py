@@ -13,11 +13,11 @@ import resource
 import statistics
 import tempfile
 
-from simple_gpu_scheduler.adapters.lease_holder import LeaseHolder
-from simple_gpu_scheduler.adapters.lease_view import LeaseView
-from simple_gpu_scheduler.adapters.leases import LeaseDir
-from simple_gpu_scheduler.job import Job
-from simple_gpu_scheduler.model import Card, Start
+from simple_gpu_scheduler.allocation.allocator import LeaseHolder
+from simple_gpu_scheduler.allocation.availability import LeaseView
+from simple_gpu_scheduler.jobs.job import Job
+from simple_gpu_scheduler.leases.store import LeaseDir
+from simple_gpu_scheduler.policy.model import Card, Start
 
 _CARDS = [Card(str(number)) for number in range(8)]
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from simple_gpu_scheduler.model import Card
+from simple_gpu_scheduler.policy.model import Card
 from simple_gpu_scheduler.policy.orders import ORDERS, PACKING_ORDER
 from simple_gpu_scheduler.policy.reservation import PASSES_PER_GPU
 from simple_gpu_scheduler.sim import csv_trace, synthetic, trace

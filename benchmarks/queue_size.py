@@ -27,7 +27,7 @@ TARGET_SIZE = 100_000
 #: What the plan asks of the file, by itself; in a process of its own, of the version measured.
 READY = """
 import json, sys, time
-from simple_gpu_scheduler.adapters.queue_store import QueueStore
+from simple_gpu_scheduler.queue.store.jobs import QueueStore
 store = QueueStore(sys.argv[1])
 def took_ms():
     began_s = time.perf_counter()

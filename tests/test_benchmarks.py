@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from simple_gpu_scheduler.model import Card
+from simple_gpu_scheduler.policy.model import Card
 from simple_gpu_scheduler.policy.orders import ORDERS
 from simple_gpu_scheduler.sim import synthetic
 from simple_gpu_scheduler.sim.simulate import simulate

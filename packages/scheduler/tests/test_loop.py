@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.adapters.joblog import DoneJobs
 from simple_gpu_scheduler.errors import HopelessError
-from simple_gpu_scheduler.job import GPU_UNITS, Job
-from simple_gpu_scheduler.loop import Pipe
-from simple_gpu_scheduler.model import (
+from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job
+from simple_gpu_scheduler.pipe.halt import parse_halt
+from simple_gpu_scheduler.pipe.joblog import DoneJobs
+from simple_gpu_scheduler.pipe.loop import Pipe
+from simple_gpu_scheduler.pipe.ports import Lease
+from simple_gpu_scheduler.policy.model import (
     Card,
     Ended,
     Finished,
@@ -25,9 +27,7 @@ from simple_gpu_scheduler.model import (
     Running,
     Skipped,
 )
-from simple_gpu_scheduler.policy.halt import parse_halt
-from simple_gpu_scheduler.ports import Lease
-from simple_gpu_scheduler.testing import (
+from simple_gpu_scheduler.testing.pipe import (
     FakeRunner,
     FakeWait,
     FreeLeases,

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from simple_gpu_scheduler.adapters.joblog import DoneJobs
-from simple_gpu_scheduler.adapters.memory_meter import DriverMeter
-from simple_gpu_scheduler.devices import Gpu, GpuProcess
-from simple_gpu_scheduler.job import Job
-from simple_gpu_scheduler.loop import Pipe
-from simple_gpu_scheduler.memory_care import MemoryCare
-from simple_gpu_scheduler.model import Card, Ended, JobProcess, Notice, PipePolicy
-from simple_gpu_scheduler.occupancy import Lineage
-from simple_gpu_scheduler.testing import (
+from simple_gpu_scheduler.allocation.occupancy import Lineage
+from simple_gpu_scheduler.gpus.records import Gpu, GpuProcess
+from simple_gpu_scheduler.jobs.job import Job
+from simple_gpu_scheduler.memory.meter import DriverMeter
+from simple_gpu_scheduler.memory.monitor import MemoryCare
+from simple_gpu_scheduler.pipe.joblog import DoneJobs
+from simple_gpu_scheduler.pipe.loop import Pipe
+from simple_gpu_scheduler.policy.model import Card, Ended, JobProcess, Notice, PipePolicy
+from simple_gpu_scheduler.testing.gpus import FakeDevices
+from simple_gpu_scheduler.testing.pipe import (
     FakeRunner,
     FakeWait,
     FreeLeases,
@@ -20,7 +21,6 @@ from simple_gpu_scheduler.testing import (
     ManualClock,
     Recorder,
 )
-from simple_gpu_scheduler.testing_devices import FakeDevices
 
 
 class Meter:

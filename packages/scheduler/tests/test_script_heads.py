@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.queue.wrapping import as_script, frozen, own_command
-from simple_gpu_scheduler.script_heads import has_head, head_options, interpreter
+from simple_gpu_scheduler.jobs.script_header import has_head, head_options, interpreter
+from simple_gpu_scheduler.queue.wrapped_command import as_script, frozen, own_command
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.directives import apply_directives, apply_queue_directives
-from simple_gpu_scheduler.durations import parse_duration_s, short_duration
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.gpu_ids import GpuName, parse_gpu_ids, uuids, visible_ids
-from simple_gpu_scheduler.job import GPU_UNITS, Job
+from simple_gpu_scheduler.gpus.ids import GpuName, parse_gpu_ids, uuids, visible_ids
+from simple_gpu_scheduler.jobs.directives import apply_directives, apply_queue_directives
+from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job
+from simple_gpu_scheduler.text.durations import parse_duration_s, short_duration
 
 
 @pytest.mark.parametrize(

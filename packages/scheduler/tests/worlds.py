@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.job import GPU_UNITS, Job, share_units
-from simple_gpu_scheduler.model import Card, PipePolicy, Running, Snapshot
+from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job, share_units
+from simple_gpu_scheduler.policy.model import Card, PipePolicy, Running, Snapshot
 from simple_gpu_scheduler.policy.orders import ORDERS, PLACEMENTS
 
 GPU_NAMES = ("0", "1", "GPU-8f3a", "MIG-77")

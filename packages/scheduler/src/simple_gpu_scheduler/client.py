@@ -18,20 +18,20 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
-from simple_gpu_scheduler.adapters.acquire import GpusBusyError, acquire
-from simple_gpu_scheduler.adapters.chosen_gpus import chosen_gpus, watch_cards
-from simple_gpu_scheduler.adapters.gpu_environ import LEASE_VARIABLE, MODEST, gpu_environ
-from simple_gpu_scheduler.adapters.lease_holder import LeaseHolder
-from simple_gpu_scheduler.adapters.lease_view import LeaseView
-from simple_gpu_scheduler.adapters.leases import LeaseDir
+from simple_gpu_scheduler.allocation.acquire import GpusBusyError, acquire
+from simple_gpu_scheduler.allocation.allocator import LeaseHolder
+from simple_gpu_scheduler.allocation.availability import LeaseView
 from simple_gpu_scheduler.errors import SgsError, UsageError
-from simple_gpu_scheduler.job import GPU_UNITS, MAX_JOBS_PER_GPU, Job, share_units
-from simple_gpu_scheduler.memory_sizes import parse_memory_mib
-from simple_gpu_scheduler.model import Card
+from simple_gpu_scheduler.gpus.environ import LEASE_VARIABLE, MODEST, gpu_environ
+from simple_gpu_scheduler.gpus.selection import chosen_gpus, watch_cards
+from simple_gpu_scheduler.jobs.job import GPU_UNITS, MAX_JOBS_PER_GPU, Job, share_units
+from simple_gpu_scheduler.leases.store import LeaseDir
+from simple_gpu_scheduler.pipe.ports import Lease
 from simple_gpu_scheduler.policy.fit import places
+from simple_gpu_scheduler.policy.model import Card
 from simple_gpu_scheduler.policy.reasons import impossible
-from simple_gpu_scheduler.ports import Lease
-from simple_gpu_scheduler.printable import printable
+from simple_gpu_scheduler.text.printable import printable
+from simple_gpu_scheduler.text.sizes import parse_memory_mib
 
 __all__ = ["GpusBusyError", "SgsError", "Taken", "UsageError", "lease", "take"]
 

@@ -11,12 +11,12 @@ _INTERRUPTED = 128 + 2
 
 def simple_gpu_scheduler() -> int:
     """The command of that name."""
-    return _run("pipe")
+    return _run("run.command")
 
 
 def simple_hypersearch() -> int:
     """The command of that name."""
-    return _run("hypersearch")
+    return _run("search")
 
 
 def sgs() -> int:

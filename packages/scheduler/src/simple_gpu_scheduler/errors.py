@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simple_gpu_scheduler.printable import printable
+from simple_gpu_scheduler.text.printable import printable
 
 
 class SgsError(Exception):

@@ -20,14 +20,14 @@ from concurrent.futures import Executor, Future
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
-from simple_gpu_scheduler.adapters.chosen_gpus import chosen_gpus
-from simple_gpu_scheduler.adapters.gpu_environ import LEASE_VARIABLE
-from simple_gpu_scheduler.adapters.python_worker import WorkerDiedError
 from simple_gpu_scheduler.client import Taken, free_now, take
 from simple_gpu_scheduler.errors import SgsError, UsageError
-from simple_gpu_scheduler.executor_pool import Pool, SharedGpu, Task
-from simple_gpu_scheduler.job import MAX_JOBS_PER_GPU
-from simple_gpu_scheduler.memory_sizes import parse_memory_mib
+from simple_gpu_scheduler.executors.pool import Pool, SharedGpu, Task
+from simple_gpu_scheduler.executors.worker import WorkerDiedError
+from simple_gpu_scheduler.gpus.environ import LEASE_VARIABLE
+from simple_gpu_scheduler.gpus.selection import chosen_gpus
+from simple_gpu_scheduler.jobs.job import MAX_JOBS_PER_GPU
+from simple_gpu_scheduler.text.sizes import parse_memory_mib
 
 __all__ = ["GPUExecutor", "WorkerDiedError"]
 

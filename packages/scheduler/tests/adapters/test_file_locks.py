@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from simple_gpu_scheduler.adapters import file_locks, lock_holders
-from simple_gpu_scheduler.adapters.file_locks import is_on_this_machine, lock_alone
-from simple_gpu_scheduler.adapters.lock_holders import lock_owners
+from simple_gpu_scheduler.system import flock as file_locks
+from simple_gpu_scheduler.system import lock_holders
+from simple_gpu_scheduler.system.flock import is_on_this_machine, lock_alone
+from simple_gpu_scheduler.system.lock_holders import lock_owners
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.adapters.joblog import DoneJobs, Joblog, joblog_row, read_joblog
 from simple_gpu_scheduler.errors import SgsError, UsageError
-from simple_gpu_scheduler.job import Job
-from simple_gpu_scheduler.model import Ended, Exit, Running
+from simple_gpu_scheduler.jobs.job import Job
+from simple_gpu_scheduler.pipe.joblog import DoneJobs, Joblog, joblog_row, read_joblog
+from simple_gpu_scheduler.policy.model import Ended, Exit, Running
 
 HEADER = b"Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n"
 
@@ -177,7 +177,7 @@ def test_a_log_that_was_set_aside_just_now_is_in_use(
         path.touch()
         return True
 
-    monkeypatch.setattr("simple_gpu_scheduler.adapters.joblog.lock_alone", set_aside)
+    monkeypatch.setattr("simple_gpu_scheduler.pipe.joblog.lock_alone", set_aside)
     with pytest.raises(UsageError, match="in use by another scheduler"):
         Joblog(str(path), keep=False)
 

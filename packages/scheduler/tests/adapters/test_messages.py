@@ -7,11 +7,11 @@ import os
 
 import pytest
 
-from simple_gpu_scheduler.adapters.bar import Bar, progress_text, seconds_left
-from simple_gpu_scheduler.adapters.console import message
-from simple_gpu_scheduler.adapters.events import event_record
-from simple_gpu_scheduler.job import Job
-from simple_gpu_scheduler.model import (
+from simple_gpu_scheduler.jobs.job import Job
+from simple_gpu_scheduler.pipe.console import message
+from simple_gpu_scheduler.pipe.json_events import event_record
+from simple_gpu_scheduler.pipe.progress_bar import Bar, progress_text, seconds_left
+from simple_gpu_scheduler.policy.model import (
     Counts,
     Ended,
     Exit,

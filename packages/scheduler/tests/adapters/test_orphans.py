@@ -8,13 +8,13 @@ import sys
 
 import pytest
 
-from simple_gpu_scheduler.adapters.orphans import Orphans
-from simple_gpu_scheduler.adapters.process_stat import look
+from simple_gpu_scheduler.processes.subreaper import Orphans
+from simple_gpu_scheduler.system.proc import look
 
 ASKS = """
 import os, sys
-from simple_gpu_scheduler.adapters.orphans import Orphans
-from simple_gpu_scheduler.adapters.process_stat import look
+from simple_gpu_scheduler.processes.subreaper import Orphans
+from simple_gpu_scheduler.system.proc import look
 one = os.getppid()
 known = {}
 while one > 0:

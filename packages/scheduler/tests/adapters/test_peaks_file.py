@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.adapters.peaks_file import peaks_path, read_peaks, write_peaks
 from simple_gpu_scheduler.errors import SgsError
+from simple_gpu_scheduler.memory.peaks_file import peaks_path, read_peaks, write_peaks
 
 
 @given(peaks=st.dictionaries(st.binary(min_size=1, max_size=20), st.integers(0, 10**6)))

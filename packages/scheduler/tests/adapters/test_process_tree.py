@@ -8,11 +8,11 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from simple_gpu_scheduler.adapters import process_tree
-from simple_gpu_scheduler.adapters.process_tree import Member
-from simple_gpu_scheduler.adapters.queue_glance import holder_lives
-from simple_gpu_scheduler.leasing import LeaseRecord
-from simple_gpu_scheduler.policy.belonging import First
+from simple_gpu_scheduler.leases.ledger import LeaseRecord
+from simple_gpu_scheduler.processes import tree as process_tree
+from simple_gpu_scheduler.processes.membership import First
+from simple_gpu_scheduler.processes.tree import Member
+from simple_gpu_scheduler.queue.preview import holder_lives
 
 #: Of a job whose first process isn't known, so that only what a process carries tells whose it is.
 UNKNOWN = First(0, 0)

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from simple_gpu_scheduler.adapters import results
-from simple_gpu_scheduler.adapters.folders import open_folder
-from simple_gpu_scheduler.adapters.results import ResultsDir
-from simple_gpu_scheduler.adapters.results_mark import Mark, writers
 from simple_gpu_scheduler.errors import HopelessError, SgsError, UsageError
-from simple_gpu_scheduler.job import Job
-from simple_gpu_scheduler.model import Ended, Exit, Rejected, Running
+from simple_gpu_scheduler.files.folders import open_folder
+from simple_gpu_scheduler.jobs.job import Job
+from simple_gpu_scheduler.policy.model import Ended, Exit, Rejected, Running
+from simple_gpu_scheduler.results import writer as results
+from simple_gpu_scheduler.results.writer import ResultsDir
+from simple_gpu_scheduler.results.writer_lock import Mark, writers
 
 JOB = Job(1, b"true")
 ENDED = Ended(Running(JOB, ("0",), 7, 1.0, 2.0), Exit(7, 0, None), 2.5, True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from simple_gpu_scheduler.adapters import server_lock
+from simple_gpu_scheduler.queue import server_lock
 
 Meanwhile = Callable[[Callable[[], None]], None]
 

@@ -10,7 +10,7 @@ import pytest
 # KernelWait takes over the signals of a process, so each case has a process of its own.
 _SCRIPT = """
 import os, signal, sys
-from simple_gpu_scheduler.adapters.wait import KernelWait
+from simple_gpu_scheduler.processes.wait import KernelWait
 
 read_fd, write_fd = os.pipe()
 wait = KernelWait(read_fd)

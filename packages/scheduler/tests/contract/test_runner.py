@@ -11,11 +11,11 @@ from typing import Protocol
 
 import pytest
 
-from simple_gpu_scheduler.adapters.processes import ProcessRunner
-from simple_gpu_scheduler.job import Job
-from simple_gpu_scheduler.model import Exit
-from simple_gpu_scheduler.ports import Runner
-from simple_gpu_scheduler.testing import FakeRunner, ManualClock
+from simple_gpu_scheduler.jobs.job import Job
+from simple_gpu_scheduler.pipe.ports import Runner
+from simple_gpu_scheduler.policy.model import Exit
+from simple_gpu_scheduler.processes.runner import ProcessRunner
+from simple_gpu_scheduler.testing.pipe import FakeRunner, ManualClock
 
 
 class Bench(Protocol):

@@ -93,7 +93,7 @@ def _imported(box, *options):
 
 def test_a_plain_run_imports_little(box):
     imported = _imported(box, "--gpus", "0")
-    assert "simple_gpu_scheduler.loop" in imported
+    assert "simple_gpu_scheduler.pipe.loop" in imported
     heavy = {
         "pynvml",
         "rich",

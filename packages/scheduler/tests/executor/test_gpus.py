@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from simple_gpu_scheduler.adapters.leases import live_leases
 from simple_gpu_scheduler.client import take
 from simple_gpu_scheduler.executor import GPUExecutor
+from simple_gpu_scheduler.leases.store import live_leases
 
 from .conftest import Cards, Scripts
 
@@ -130,7 +130,7 @@ def test_no_call_waits_for_one_gpu_while_another_is_free(cards: Cards) -> None:
 def test_a_pool_with_much_work_gives_way_to_those_who_wait(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, jobs_per_gpu: int
 ) -> None:
-    monkeypatch.setattr("simple_gpu_scheduler.executor_pool._TURN_S", 0.0)
+    monkeypatch.setattr("simple_gpu_scheduler.executors.pool._TURN_S", 0.0)
     gate = tmp_path / "gate"
     os.mkfifo(gate)
     with GPUExecutor(on="0", jobs_per_gpu=jobs_per_gpu) as pool:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from simple_gpu_scheduler.adapters.leases import LeaseDir
-from simple_gpu_scheduler.job import share_units
-from simple_gpu_scheduler.lease_ports import Held, LeaseBook
-from simple_gpu_scheduler.leasing import Want
-from simple_gpu_scheduler.testing_leases import MemoryBook, MemoryMachine
+from simple_gpu_scheduler.jobs.job import share_units
+from simple_gpu_scheduler.leases.ledger import Want
+from simple_gpu_scheduler.leases.ports import Held, LeaseBook
+from simple_gpu_scheduler.leases.store import LeaseDir
+from simple_gpu_scheduler.testing.leases import MemoryBook, MemoryMachine
 
 WANT = Want(("GPU-é", "1"), 2, share_units(2), 1024, ("7", "1"))
 

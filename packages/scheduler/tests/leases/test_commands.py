@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from simple_gpu_scheduler.adapters.leases import live_leases
+from simple_gpu_scheduler.leases.store import live_leases
 
 from .conftest import Machine, wait_until
 

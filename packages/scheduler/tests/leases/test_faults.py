@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from simple_gpu_scheduler.adapters.leases import LeaseDir
+from simple_gpu_scheduler.leases.store import LeaseDir
 
 from .conftest import BOUND_S, Machine, as_user, wait_until
 

@@ -10,18 +10,18 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.adapters.card_watch import CardWatch
-from simple_gpu_scheduler.adapters.lease_holder import LeaseHolder
-from simple_gpu_scheduler.adapters.lease_view import LeaseView
-from simple_gpu_scheduler.adapters.leases import LeaseDir, live_leases
-from simple_gpu_scheduler.devices import Gpu
-from simple_gpu_scheduler.job import GPU_UNITS, Job
-from simple_gpu_scheduler.job import share_units as share
-from simple_gpu_scheduler.leasing import Want
-from simple_gpu_scheduler.model import Card, Hold, PipePolicy, Running, Snapshot, Start
+from simple_gpu_scheduler.allocation.allocator import LeaseHolder
+from simple_gpu_scheduler.allocation.availability import LeaseView
+from simple_gpu_scheduler.allocation.monitor import CardWatch
+from simple_gpu_scheduler.gpus.records import Gpu
+from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job
+from simple_gpu_scheduler.jobs.job import share_units as share
+from simple_gpu_scheduler.leases.ledger import Want
+from simple_gpu_scheduler.leases.store import LeaseDir, live_leases
+from simple_gpu_scheduler.policy.model import Card, Hold, PipePolicy, Running, Snapshot, Start
 from simple_gpu_scheduler.policy.plan import plan
-from simple_gpu_scheduler.testing_devices import FakeDevices
-from simple_gpu_scheduler.testing_leases import MemoryBook, MemoryMachine
+from simple_gpu_scheduler.testing.gpus import FakeDevices
+from simple_gpu_scheduler.testing.leases import MemoryBook, MemoryMachine
 
 SIZES_MIB = {"0": 100, "1": 60, "2": 100}
 CARDS = tuple(SIZES_MIB)

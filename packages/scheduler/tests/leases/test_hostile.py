@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from simple_gpu_scheduler.adapters.folders import open_folder
-from simple_gpu_scheduler.adapters.lease_files import LeaseFiles
-from simple_gpu_scheduler.adapters.leases import LeaseDir, live_leases
-from simple_gpu_scheduler.job import GPU_UNITS
-from simple_gpu_scheduler.leasing import Want
+from simple_gpu_scheduler.files.folders import open_folder
+from simple_gpu_scheduler.jobs.job import GPU_UNITS
+from simple_gpu_scheduler.leases.files import LeaseFiles
+from simple_gpu_scheduler.leases.ledger import Want
+from simple_gpu_scheduler.leases.store import LeaseDir, live_leases
 
 from .conftest import Machine, wait_until
 from .test_commands import hold, let_go, waits_for
@@ -165,8 +165,8 @@ def test_a_lease_that_can_not_be_read_for_want_of_descriptors_is_no_free_card(
     shells = [hold(machine, "--on", card) for card in "01"]
     program = f"""if True:
         import os
-        from simple_gpu_scheduler.adapters.folders import open_folder
-        from simple_gpu_scheduler.adapters.lease_files import LeaseFiles
+        from simple_gpu_scheduler.files.folders import open_folder
+        from simple_gpu_scheduler.leases.files import LeaseFiles
         from simple_gpu_scheduler.errors import PassingError
         files = LeaseFiles({str(machine.leases)!r}, open_folder)
         names = files.names()

@@ -28,7 +28,7 @@ for pid in filter(str.isdigit, os.listdir("/proc")):
         command = open(f"/proc/{pid}/cmdline").read()
     except OSError:
         continue
-    if parent == sys.argv[1] and "stderr_pump" in command:
+    if parent == sys.argv[1] and "stderr_relay" in command:
         print(pid)
 """
 

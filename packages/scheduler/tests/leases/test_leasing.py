@@ -10,16 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.adapters.leases import LeaseDir
-from simple_gpu_scheduler.job import GPU_UNITS, share_units
-from simple_gpu_scheduler.lease_format import (
+from simple_gpu_scheduler.jobs.job import GPU_UNITS, share_units
+from simple_gpu_scheduler.leases.format import (
     lease_content,
     read_lease,
     read_ticket,
     ticket_content,
     turn_content,
 )
-from simple_gpu_scheduler.leasing import (
+from simple_gpu_scheduler.leases.ledger import (
     LeaseRecord,
     Taken,
     Ticket,
@@ -34,6 +33,7 @@ from simple_gpu_scheduler.leasing import (
     share_of,
     taken,
 )
+from simple_gpu_scheduler.leases.store import LeaseDir
 
 KEYS = ("GPU-a", "GPU-b", "MIG-c", "3")
 HALF = share_units(2)

@@ -3,9 +3,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.job import GPU_UNITS
-from simple_gpu_scheduler.leasing import LeaseRecord, Ticket, Want, promises
-from simple_gpu_scheduler.patience import LIMIT_S, Patience, Wait
+from simple_gpu_scheduler.jobs.job import GPU_UNITS
+from simple_gpu_scheduler.leases.ledger import LeaseRecord, Ticket, Want, promises
+from simple_gpu_scheduler.leases.waiter_timeout import LIMIT_S, Patience, Wait
 
 NONE: frozenset[str] = frozenset()
 

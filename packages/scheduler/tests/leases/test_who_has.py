@@ -7,9 +7,14 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.job import GPU_UNITS, share_units
-from simple_gpu_scheduler.leasing import LeaseRecord, Ticket, Want, before, taken
-from simple_gpu_scheduler.who_has import Holders, describe_leases, describe_tickets, who_has
+from simple_gpu_scheduler.allocation.holders import (
+    Holders,
+    describe_leases,
+    describe_tickets,
+    who_has,
+)
+from simple_gpu_scheduler.jobs.job import GPU_UNITS, share_units
+from simple_gpu_scheduler.leases.ledger import LeaseRecord, Ticket, Want, before, taken
 
 KEYS = ("GPU-a", "GPU-b", "MIG-c", "3")
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from amdsmi_standin import AmdSmiError, binding, mi300
 
-from simple_gpu_scheduler.adapters.amd import AmdDevices, NoAmdDriverError
-from simple_gpu_scheduler.devices import Link
+from simple_gpu_scheduler.gpus.amd import AmdDevices, NoAmdDriverError
+from simple_gpu_scheduler.gpus.records import Link
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.devices import (
+from simple_gpu_scheduler.gpus.records import (
     Gpu,
     Link,
     LinkEnd,

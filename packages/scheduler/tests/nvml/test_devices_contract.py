@@ -9,11 +9,11 @@ from typing import Protocol
 import fake
 import pytest
 
-from simple_gpu_scheduler.adapters.nvml import NvmlDevices
-from simple_gpu_scheduler.device_ports import Devices
-from simple_gpu_scheduler.devices import Gpu, GpuProcess, Xid
 from simple_gpu_scheduler.errors import SgsError
-from simple_gpu_scheduler.testing_devices import FakeDevices
+from simple_gpu_scheduler.gpus.driver import Devices
+from simple_gpu_scheduler.gpus.nvml import NvmlDevices
+from simple_gpu_scheduler.gpus.records import Gpu, GpuProcess, Xid
+from simple_gpu_scheduler.testing.gpus import FakeDevices
 
 FIRST, SECOND = "GPU-11111111", "GPU-22222222"
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.adapters import hip, nvml
-from simple_gpu_scheduler.adapters.gpu_environ import gpu_environ
-from simple_gpu_scheduler.gpu_ids import GpuName, hip_names
+from simple_gpu_scheduler.gpus import hip, nvml
+from simple_gpu_scheduler.gpus.environ import gpu_environ
+from simple_gpu_scheduler.gpus.ids import GpuName, hip_names
 
 CARDS = [GpuName(str(n), f"GPU-{n}{n}") for n in range(3)]
 

@@ -11,10 +11,10 @@ import fake
 import pynvml
 import pytest
 
-from simple_gpu_scheduler.adapters import gpu_processes
-from simple_gpu_scheduler.adapters.nvml import NvmlDevices, gpu_names
-from simple_gpu_scheduler.devices import Gpu, Link
-from simple_gpu_scheduler.gpu_ids import GpuName
+from simple_gpu_scheduler.gpus import processes as gpu_processes
+from simple_gpu_scheduler.gpus.ids import GpuName
+from simple_gpu_scheduler.gpus.nvml import NvmlDevices, gpu_names
+from simple_gpu_scheduler.gpus.records import Gpu, Link
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ def test_links(loaded: fake.Machine, devices: NvmlDevices) -> None:
 def test_the_kernel_knows_the_numa_node(
     loaded: fake.Machine, devices: NvmlDevices, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from simple_gpu_scheduler.adapters import nvml_card
+    from simple_gpu_scheduler.gpus import nvml_device as nvml_card
 
     def open_below(path: str, mode: str) -> object:
         assert path == "/sys/bus/pci/devices/0000:17:00.0/numa_node"

@@ -13,9 +13,9 @@ from pathlib import Path
 import fake
 import pytest
 
-from simple_gpu_scheduler.adapters.leases import LeaseDir
-from simple_gpu_scheduler.job import GPU_UNITS
-from simple_gpu_scheduler.leasing import Want
+from simple_gpu_scheduler.jobs.job import GPU_UNITS
+from simple_gpu_scheduler.leases.ledger import Want
+from simple_gpu_scheduler.leases.store import LeaseDir
 
 
 @pytest.fixture

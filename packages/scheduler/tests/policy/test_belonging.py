@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.policy.belonging import First, members
+from simple_gpu_scheduler.processes.membership import First, members
 
 INIT, US = 1, 2
 OURS, OTHER = 1000, 2000

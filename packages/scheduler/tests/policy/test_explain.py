@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.job import GPU_UNITS, Job, share_units
-from simple_gpu_scheduler.model import Card, PipePolicy, Snapshot
+from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job, share_units
 from simple_gpu_scheduler.policy.explain import Explanation, Known, explain
+from simple_gpu_scheduler.policy.model import Card, PipePolicy, Snapshot
 from simple_gpu_scheduler.policy.plan import plan
 
 sys.path.insert(0, str(Path(__file__).parent.parent))

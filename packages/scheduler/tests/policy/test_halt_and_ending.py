@@ -5,9 +5,9 @@ import signal
 import pytest
 
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.model import Counts, Phase
-from simple_gpu_scheduler.policy.ending import Ending
-from simple_gpu_scheduler.policy.halt import Halt, parse_halt, reached
+from simple_gpu_scheduler.pipe.halt import Halt, parse_halt, reached
+from simple_gpu_scheduler.pipe.shutdown import Ending
+from simple_gpu_scheduler.policy.model import Counts, Phase
 
 
 @pytest.mark.parametrize(

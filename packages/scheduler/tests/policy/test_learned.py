@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.job import GPU_UNITS, Job, share_units
-from simple_gpu_scheduler.policy.learned import LearnedMemory, template
+from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job, share_units
+from simple_gpu_scheduler.memory.estimates import LearnedMemory, template
 
 MOST_MIB = 80_000
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.job import Job
-from simple_gpu_scheduler.model import JobProcess, Running
-from simple_gpu_scheduler.policy.elsewhere import elsewhere
-from simple_gpu_scheduler.policy.looks import LEAST_S, next_look_s
+from simple_gpu_scheduler.jobs.job import Job
+from simple_gpu_scheduler.memory.polling import LEAST_S, next_look_s
+from simple_gpu_scheduler.memory.wrong_gpu import elsewhere
+from simple_gpu_scheduler.policy.model import JobProcess, Running
 from simple_gpu_scheduler.policy.reasons import not_its_gpu
 
 

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.job import GPU_UNITS, Job, share_units
-from simple_gpu_scheduler.model import Card, Phase, PipePolicy, Plan, Running, Snapshot
-from simple_gpu_scheduler.policy import fit, queue
+from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job, share_units
+from simple_gpu_scheduler.policy import dispatch as queue
+from simple_gpu_scheduler.policy import fit
 from simple_gpu_scheduler.policy.holds import holds
+from simple_gpu_scheduler.policy.model import Card, Phase, PipePolicy, Plan, Running, Snapshot
 from simple_gpu_scheduler.policy.orders import ORDERS, order_of
 from simple_gpu_scheduler.policy.plan import plan
 from simple_gpu_scheduler.policy.reasons import explain, impossible

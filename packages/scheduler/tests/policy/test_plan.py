@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
-from simple_gpu_scheduler.job import GPU_UNITS, Job, share_units
-from simple_gpu_scheduler.model import Card, Phase, PipePolicy, Plan, Running, Snapshot
+from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job, share_units
 from simple_gpu_scheduler.policy import fit
+from simple_gpu_scheduler.policy.model import Card, Phase, PipePolicy, Plan, Running, Snapshot
 from simple_gpu_scheduler.policy.plan import plan
 from simple_gpu_scheduler.policy.reasons import explain
 

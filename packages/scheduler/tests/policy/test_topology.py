@@ -7,9 +7,9 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.job import Job
-from simple_gpu_scheduler.model import Card, PipePolicy, Snapshot
+from simple_gpu_scheduler.jobs.job import Job
 from simple_gpu_scheduler.policy import topology
+from simple_gpu_scheduler.policy.model import Card, PipePolicy, Snapshot
 from simple_gpu_scheduler.policy.plan import plan
 from simple_gpu_scheduler.policy.topology import best_connected
 

@@ -17,11 +17,11 @@ from typing import NamedTuple
 
 import pytest
 
-from simple_gpu_scheduler.adapters import server_lock
-from simple_gpu_scheduler.adapters.launcher import journals
-from simple_gpu_scheduler.adapters.queue_store import QueueStore
-from simple_gpu_scheduler.adapters.queue_wait import call
+from simple_gpu_scheduler.queue import server_lock
+from simple_gpu_scheduler.queue.launcher.client import journals
+from simple_gpu_scheduler.queue.mailbox import call
 from simple_gpu_scheduler.queue.records import OPEN_STATES, Context, Entry, Request
+from simple_gpu_scheduler.queue.store.jobs import QueueStore
 
 from .witnesses import Witnesses, compiled
 
@@ -65,7 +65,7 @@ class Queue:
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start a server."""
-        module = "simple_gpu_scheduler.adapters.queue_server_main"
+        module = "simple_gpu_scheduler.queue.server.main"
         with open(self.server_log, "ab") as log:
             self.server = subprocess.Popen(
                 [sys.executable, "-m", module, str(self.folder)], env=self.env, stderr=log

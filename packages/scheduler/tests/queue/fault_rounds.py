@@ -20,10 +20,11 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
-from simple_gpu_scheduler.adapters import process_tree, server_lock
-from simple_gpu_scheduler.adapters.queue_processes import queue_mark
-from simple_gpu_scheduler.adapters.queue_wait import call
+from simple_gpu_scheduler.processes import tree as process_tree
+from simple_gpu_scheduler.queue import server_lock
+from simple_gpu_scheduler.queue.mailbox import call
 from simple_gpu_scheduler.queue.records import OPEN_STATES, Request
+from simple_gpu_scheduler.queue.server.processes import queue_mark
 
 from .conftest import SGS, Queue
 from .witnesses import Verdict, Witnesses, compiled

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from simple_gpu_scheduler.adapters.queue_store import QueueStore
 from simple_gpu_scheduler.queue.records import Entry
+from simple_gpu_scheduler.queue.store.jobs import QueueStore
 
 SGS = Path(sys.executable).parent / "sgs"
 BOUND_S = 60.0

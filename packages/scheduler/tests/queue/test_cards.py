@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from simple_gpu_scheduler.adapters.peaks_file import read_peaks
-from simple_gpu_scheduler.job import GPU_UNITS, share_units
+from simple_gpu_scheduler.jobs.job import GPU_UNITS, share_units
+from simple_gpu_scheduler.memory.peaks_file import read_peaks
 from simple_gpu_scheduler.queue.records import Request
 
 from .conftest import Queue, wait_until

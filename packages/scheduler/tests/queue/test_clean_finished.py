@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from simple_gpu_scheduler.adapters.queue_store import QueueStore
 from simple_gpu_scheduler.queue.records import Context, Request
+from simple_gpu_scheduler.queue.store.jobs import QueueStore
 
 from .conftest import wait_until
 from .submitting import SGS, User
@@ -323,7 +323,7 @@ def _ended(process: subprocess.Popen[bytes]) -> tuple[int, bytes]:
 
 def test_a_file_that_others_read_is_written_anew_and_they_see_a_whole_one(tmp_path: Path) -> None:
     """Old places of rows are found by nobody but who looks at the bytes: none of them stays."""
-    from simple_gpu_scheduler.adapters import queue_cleaning
+    from simple_gpu_scheduler.queue.store import cleaning as queue_cleaning
 
     path = tmp_path / "queue.sqlite3"
     store, others = QueueStore(str(path), lazy=True), QueueStore(str(path))
@@ -355,7 +355,7 @@ def test_a_file_that_others_read_is_written_anew_and_they_see_a_whole_one(tmp_pa
 
 
 def _clean(path: Path) -> None:
-    from simple_gpu_scheduler.adapters import queue_cleaning
+    from simple_gpu_scheduler.queue.store import cleaning as queue_cleaning
 
     store = QueueStore(str(path))
     queue_cleaning.remove_jobs(store.file, None, 3.0)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from simple_gpu_scheduler.cli import queued_jobs
+from simple_gpu_scheduler.cli.queue import jobs as queued_jobs
 
 from .conftest import BOUND_S, SGS, Shell, wait_until
 

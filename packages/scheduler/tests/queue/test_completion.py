@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from simple_gpu_scheduler.cli.completion_spec import Value, commands, words_of
+from simple_gpu_scheduler.cli.completion.spec import Value, commands, words_of
 from simple_gpu_scheduler.cli.sgs import COMMANDS
 
 from .conftest import BOUND_S, SGS, Shell, wait_until

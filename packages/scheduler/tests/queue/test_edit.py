@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.adapters.queue_edit import edit_jobs
-from simple_gpu_scheduler.adapters.queue_store import QueueStore
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.job import GPU_UNITS, share_units
+from simple_gpu_scheduler.jobs.job import GPU_UNITS, share_units
 from simple_gpu_scheduler.queue.edits import Edit, Needs, changed, cycle
 from simple_gpu_scheduler.queue.records import OPEN_STATES, Attempt, Context, End, Entry, Request
+from simple_gpu_scheduler.queue.store.edits import edit_jobs
+from simple_gpu_scheduler.queue.store.jobs import QueueStore
 
 from .conftest import Shell, wait_until
 

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from simple_gpu_scheduler.adapters.queue_wait import call
+from simple_gpu_scheduler.queue.mailbox import call
 from simple_gpu_scheduler.queue.records import Request
 
 from .conftest import SGS, Queue, Shell, wait_until

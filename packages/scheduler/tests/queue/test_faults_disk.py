@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from simple_gpu_scheduler.adapters.queue_wait import call
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.queue.journal import read_notes
+from simple_gpu_scheduler.queue.mailbox import call
 from simple_gpu_scheduler.queue.records import Request
 
 from .conftest import Queue, wait_until

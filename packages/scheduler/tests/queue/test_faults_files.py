@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from simple_gpu_scheduler.adapters.queue_store import QueueStore
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.queue.records import Context, Request
+from simple_gpu_scheduler.queue.store.jobs import QueueStore
 
 from .conftest import Queue, Shell
 
@@ -98,7 +98,7 @@ def test_a_server_goes_on_with_a_queue_of_an_earlier_version(fixture: Path, queu
 
 PROGRAM = """
 import sys
-from simple_gpu_scheduler.adapters.queue_store import QueueStore
+from simple_gpu_scheduler.queue.store.jobs import QueueStore
 from simple_gpu_scheduler.queue.records import Context, Request
 store = QueueStore(sys.argv[1])
 store.submit(Context(b"/", (), 0), [Request(b"x")], 1.0)

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.adapters import process_tree
-from simple_gpu_scheduler.adapters.queue_processes import queue_mark
+from simple_gpu_scheduler.processes import tree as process_tree
 from simple_gpu_scheduler.queue.journal import Note, read_notes
 from simple_gpu_scheduler.queue.records import Attempt, Request
 from simple_gpu_scheduler.queue.recovery import Facts, fate
+from simple_gpu_scheduler.queue.server.processes import queue_mark
 
 from .conftest import Queue, wait_until
 from .witnesses import Witnesses

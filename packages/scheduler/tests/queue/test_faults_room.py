@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from simple_gpu_scheduler.adapters.leases import live_leases
+from simple_gpu_scheduler.leases.store import live_leases
 
 from .conftest import wait_until
 from .test_faults_disk import Disk, disk, pytestmark  # noqa: F401

@@ -46,7 +46,7 @@ class UsersQueue(Queue):
         if self.uid is not None:
             for one in (self.path, *self.path.rglob("*")):
                 os.chown(one, self.uid, self.uid)
-        module = "simple_gpu_scheduler.adapters.queue_server_main"
+        module = "simple_gpu_scheduler.queue.server.main"
         command = as_user(self.uid, [sys.executable, "-m", module, str(self.folder)])
         with open(self.server_log, "ab") as log:
             self.server = subprocess.Popen(command, env=self.env, stderr=log)

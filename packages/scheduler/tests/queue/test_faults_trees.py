@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from simple_gpu_scheduler.adapters.leases import live_leases
-from simple_gpu_scheduler.adapters.queue_wait import call
+from simple_gpu_scheduler.leases.store import live_leases
+from simple_gpu_scheduler.queue.mailbox import call
 from simple_gpu_scheduler.queue.records import Request
 
 from .conftest import Queue, wait_until

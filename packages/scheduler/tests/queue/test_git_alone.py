@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from simple_gpu_scheduler.adapters.git import MissingError, UntrustedError, git
-from simple_gpu_scheduler.adapters.snapshot import take_snapshot
-from simple_gpu_scheduler.adapters.snapshot_cleaning import remove_snapshots
-from simple_gpu_scheduler.adapters.snapshot_copy import checkout
 from simple_gpu_scheduler.errors import UsageError
+from simple_gpu_scheduler.queue.worktrees.checkout import checkout
+from simple_gpu_scheduler.queue.worktrees.cleaning import remove_snapshots
+from simple_gpu_scheduler.queue.worktrees.git import MissingError, UntrustedError, git
+from simple_gpu_scheduler.queue.worktrees.snapshot import take_snapshot
 
 pytestmark = pytest.mark.usefixtures("own_configuration")
 

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.queue.history import Run
-from simple_gpu_scheduler.usage import (
+from simple_gpu_scheduler.queue.attempts import Run
+from simple_gpu_scheduler.queue.usage import (
     BY,
     Period,
     Spread,

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from simple_gpu_scheduler.adapters.queue_wait import call
+from simple_gpu_scheduler.queue.mailbox import call
 from simple_gpu_scheduler.queue.records import OPEN_STATES, Request
 
 from .conftest import Queue, wait_until

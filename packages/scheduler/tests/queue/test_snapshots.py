@@ -15,10 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.adapters.snapshot import take_snapshot
-from simple_gpu_scheduler.adapters.snapshot_cleaning import remove_copy, remove_snapshots
-from simple_gpu_scheduler.adapters.snapshot_copy import checkout
 from simple_gpu_scheduler.errors import SgsError, UsageError
+from simple_gpu_scheduler.queue.worktrees.checkout import checkout
+from simple_gpu_scheduler.queue.worktrees.cleaning import remove_copy, remove_snapshots
+from simple_gpu_scheduler.queue.worktrees.snapshot import take_snapshot
 
 pytestmark = pytest.mark.usefixtures("own_configuration")
 
@@ -353,7 +353,7 @@ def test_who_is_killed_over_it_leaves_nothing_in_the_way(folder: str, tree: Path
     for number in range(200):
         (tree / f"{number}").write_bytes(b"%d" % number)
     snapshot = take_snapshot(folder, os.fsencode(tree))
-    module = "simple_gpu_scheduler.adapters.snapshot_main"
+    module = "simple_gpu_scheduler.queue.worktrees.checkout_main"
     torn = False
     for _ in range(20):
         with subprocess.Popen([sys.executable, "-m", module, folder, snapshot, "1"]) as process:
@@ -375,7 +375,7 @@ def test_who_is_killed_over_taking_one_leaves_nothing_in_the_way(folder: str, tr
     for number in range(300):
         (tree / f"{number}").write_bytes(b"%d" % number)
     code = (
-        "import os, sys; from simple_gpu_scheduler.adapters.snapshot import take_snapshot; "
+        "import os, sys; from simple_gpu_scheduler.queue.worktrees.snapshot import take_snapshot; "
         "take_snapshot(sys.argv[1], os.getcwdb())"
     )
     for number in range(10):

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.cli.queue_table import table
-from simple_gpu_scheduler.durations import since
-from simple_gpu_scheduler.printable import printable
+from simple_gpu_scheduler.cli.queue.table import table
 from simple_gpu_scheduler.queue.records import STATES, Entry
-from simple_gpu_scheduler.results.text import text_width
+from simple_gpu_scheduler.results.cells import text_width
+from simple_gpu_scheduler.text.durations import since
+from simple_gpu_scheduler.text.printable import printable
 
 from .conftest import BOUND_S, SGS, Shell
 from .terminal import Terminal, screens

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.adapters.queue_store import QueueStore
 from simple_gpu_scheduler.errors import SgsError, UsageError
-from simple_gpu_scheduler.job import share_units
+from simple_gpu_scheduler.jobs.job import share_units
 from simple_gpu_scheduler.queue.records import Attempt, Context, End, Request, Submitted
+from simple_gpu_scheduler.queue.store.jobs import QueueStore
 
 AWKWARD = 'it\'s "é" $HOME\n\\ \udcff;'.encode(errors="surrogateescape")
 CONTEXT = Context(b"/tmp/a b\xff", ((b"PATH", b"/bin"), (b"ODD", AWKWARD)), 0o27)
@@ -183,7 +183,7 @@ def test_accepted_means_that_a_kill_loses_nothing(tmp_path: Path) -> None:
     """The id is printed after the commit; the printer is killed right then, many times."""
     program = """if True:
         import os, signal, sys
-        from simple_gpu_scheduler.adapters.queue_store import QueueStore
+        from simple_gpu_scheduler.queue.store.jobs import QueueStore
         from simple_gpu_scheduler.queue.records import Context, Request
         store = QueueStore(sys.argv[1])
         found = store.submit(Context(b"/", (), 0), [Request(b"x")] * 3, 1.0)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from simple_gpu_scheduler.job import GPU_UNITS, share_units
+from simple_gpu_scheduler.jobs.job import GPU_UNITS, share_units
 
 from .submitting import SGS, User
 

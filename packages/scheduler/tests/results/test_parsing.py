@@ -4,7 +4,7 @@ import math
 import pytest
 
 from simple_gpu_scheduler.results.job import Job, Record, parse_job, parse_record
-from simple_gpu_scheduler.results.values import MAX_PAIRS, parse_metrics, parse_parameters
+from simple_gpu_scheduler.results.parsing import MAX_PAIRS, parse_metrics, parse_parameters
 
 
 @pytest.mark.parametrize(

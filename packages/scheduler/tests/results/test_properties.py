@@ -4,8 +4,9 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.printable import printable
+from simple_gpu_scheduler.results.cells import crop, text_width
 from simple_gpu_scheduler.results.job import Job, Record, parse_job
+from simple_gpu_scheduler.results.parsing import parse_metrics, parse_parameters
 from simple_gpu_scheduler.results.ranking import Sort, choose_sort, is_ranked, order
 from simple_gpu_scheduler.results.report import failures, notes, to_json
 from simple_gpu_scheduler.results.table import (
@@ -15,8 +16,7 @@ from simple_gpu_scheduler.results.table import (
     make_columns,
     render,
 )
-from simple_gpu_scheduler.results.text import crop, text_width
-from simple_gpu_scheduler.results.values import parse_metrics, parse_parameters
+from simple_gpu_scheduler.text.printable import printable
 
 numbers = st.integers() | st.floats() | st.booleans()
 scalars = numbers | st.none() | st.text(max_size=8)

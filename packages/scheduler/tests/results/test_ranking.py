@@ -4,8 +4,8 @@ import pytest
 
 from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.results.job import Job, Record
+from simple_gpu_scheduler.results.parsing import parse_metrics, parse_parameters
 from simple_gpu_scheduler.results.ranking import Sort, choose_sort, guess_metric, is_ranked, order
-from simple_gpu_scheduler.results.values import parse_metrics, parse_parameters
 
 
 def job(seq, state="ok", parameters=None, **metrics):

@@ -16,9 +16,9 @@ from types import SimpleNamespace
 import pytest
 
 import simple_gpu_scheduler
-from simple_gpu_scheduler.adapters.results import ResultsDir
 from simple_gpu_scheduler.cli import sgs as sgs_module
-from simple_gpu_scheduler.job import Job
+from simple_gpu_scheduler.jobs.job import Job
+from simple_gpu_scheduler.results.writer import ResultsDir
 
 AWKWARD = [
     "python 'my train.py' --name \"it's\"",
@@ -72,7 +72,7 @@ def test_an_unknown_command(sgs, name, message):
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize(("alias", "module"), [("run", "pipe"), ("search", "hypersearch")])
+@pytest.mark.parametrize(("alias", "module"), [("run", "run.command"), ("search", "search")])
 def test_aliases_pass_the_arguments_and_the_status_on(monkeypatch, alias, module):
     seen = []
     fake = SimpleNamespace(main=lambda argv: seen.append(argv) or 7)
@@ -85,7 +85,7 @@ def test_nothing_is_imported_that_is_not_used(sgs):
     code = (
         "import sys; from simple_gpu_scheduler.cli.sgs import main; main(['--version']); "
         "print([m for m in ('argparse', 'json', 'pynvml', 'difflib', 'subprocess', "
-        "'simple_gpu_scheduler.cli.pipe') if m in sys.modules])"
+        "'simple_gpu_scheduler.cli.run.command') if m in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True

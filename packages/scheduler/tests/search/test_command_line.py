@@ -224,7 +224,7 @@ def test_help_and_version(hypersearch):
 def test_the_start_imports_no_slow_modules():
     script = (
         "import sys; bare = set(sys.modules)\n"
-        "from simple_gpu_scheduler.cli.hypersearch import main\n"
+        "from simple_gpu_scheduler.cli.search import main\n"
         "main(['{a}', '-p', 'a', '1', '2']); print(*(set(sys.modules) - bare))"
     )
     loaded = subprocess.check_output([sys.executable, "-c", script], text=True).split()

@@ -11,7 +11,7 @@ from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.search import commands as module
 from simple_gpu_scheduler.search.arguments import parse
 from simple_gpu_scheduler.search.commands import Search
-from simple_gpu_scheduler.search.space import DISTRIBUTIONS
+from simple_gpu_scheduler.search.spaces.space import DISTRIBUTIONS
 
 
 def search(text, line, *more):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.search.conditions import Condition, number_or_text
+from simple_gpu_scheduler.search.spaces.conditions import Condition, number_or_text
 
 VALUES = {
     "lr": "0.01",

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.search.distributions import parse, plain
+from simple_gpu_scheduler.search.spaces.distributions import parse, plain
 
 WIDTH = 64
 NUMBERS = st.decimals(

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.search import grid as module
-from simple_gpu_scheduler.search import pattern as patterns
+from simple_gpu_scheduler.search import template as patterns
 from simple_gpu_scheduler.search.arguments import parse
-from simple_gpu_scheduler.search.grid import Grid
-from simple_gpu_scheduler.search.space import build
+from simple_gpu_scheduler.search.samplers import grid as module
+from simple_gpu_scheduler.search.samplers.grid import Grid
+from simple_gpu_scheduler.search.spaces.space import build
 
 NAMES = "abcd"
 

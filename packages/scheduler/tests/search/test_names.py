@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.search.choices import Listed
 from simple_gpu_scheduler.search.names import LONGEST, RunNames
-from simple_gpu_scheduler.search.space import Axis, Space
+from simple_gpu_scheduler.search.spaces.choices import Listed
+from simple_gpu_scheduler.search.spaces.space import Axis, Space
 
 TEXT = st.text(max_size=8) | st.text(alphabet="_=ab%", max_size=5)
 

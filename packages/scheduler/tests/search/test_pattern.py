@@ -3,7 +3,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.search.pattern import check_names, check_parameter_name, parse
+from simple_gpu_scheduler.search.template import check_names, check_parameter_name, parse
 
 VALUES = {"a": "12", "b": "7", "a b": "x", "ä-ß": "ü"}
 

@@ -6,8 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.search import permutation as module
-from simple_gpu_scheduler.search.permutation import SHUFFLED_IN_MEMORY, enciphered, permutation
+from simple_gpu_scheduler.search.samplers import permutation as module
+from simple_gpu_scheduler.search.samplers.permutation import (
+    SHUFFLED_IN_MEMORY,
+    enciphered,
+    permutation,
+)
 
 SEEDS = st.integers(-(2**70), 2**70)
 

@@ -3,7 +3,12 @@ from itertools import islice
 import pytest
 
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.search.sobol import BITS, direction_numbers, points, shifted_points
+from simple_gpu_scheduler.search.samplers.sobol import (
+    BITS,
+    direction_numbers,
+    points,
+    shifted_points,
+)
 
 MOST = 128
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.search.arguments import parse
-from simple_gpu_scheduler.search.space import build, unescape
+from simple_gpu_scheduler.search.spaces.space import build, unescape
 
 
 def space(line):

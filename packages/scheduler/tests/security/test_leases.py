@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from simple_gpu_scheduler.adapters.lease_files import MOST_BYTES_OF_A_USER
-from simple_gpu_scheduler.job import GPU_UNITS
+from simple_gpu_scheduler.jobs.job import GPU_UNITS
+from simple_gpu_scheduler.leases.files import MOST_BYTES_OF_A_USER
 
 from . import protections
 from .conftest import ALICE, BOB, BOUND_S, CAROL, SWAP, People, needs_root, wait_until
@@ -249,7 +249,7 @@ def test_what_one_user_holds_costs_the_others_little(people: People, names: int)
     begin(people)
     people.attack(BOB, HOLD_MANY, str(people.leases), "400", "1000", str(names))
     program = """
-from simple_gpu_scheduler.adapters.leases import LeaseDir
+from simple_gpu_scheduler.leases.store import LeaseDir
 from simple_gpu_scheduler.client import take
 book = LeaseDir()
 print(sum(len(one.gpus) for one in book.leases()))
@@ -325,7 +325,7 @@ print(flush=True)
     people.attack(BOB, plant, str(people.leases))
     program = """
 import os, sys
-from simple_gpu_scheduler.adapters.leases import LeaseDir
+from simple_gpu_scheduler.leases.store import LeaseDir
 opened = []
 sys.addaudithook(lambda event, args: event == "open" and opened.append(args[0]))
 book = LeaseDir()
@@ -537,7 +537,7 @@ def test_who_waits_first_and_never_takes_it_is_passed_over(people: People) -> No
 
 #: Comes back for the GPU as soon as he has had it, and says each time that he came first of all.
 COMES_BACK = """
-from simple_gpu_scheduler.adapters import leases
+from simple_gpu_scheduler.leases import store as leases
 add = leases.LeaseDir.add_ticket
 leases.LeaseDir.add_ticket = lambda self, want, since_ns=None, inside=None: add(
     self, want, 0, inside)

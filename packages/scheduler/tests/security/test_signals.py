@@ -199,7 +199,7 @@ def newcomer(pid):
 
 def is_alive(pid):
     "Also False if it was killed, and the kernel hasn't ended it yet."
-    from simple_gpu_scheduler.adapters.process_tree import is_dying
+    from simple_gpu_scheduler.processes.tree import is_dying
     return not is_dying(pid)
 """
 
@@ -246,7 +246,7 @@ def test_who_has_a_dead_job_s_number_is_neither_cancelled_nor_adopted(
         with sqlite3.connect(database) as file:
             return file.execute("SELECT pid FROM attempts WHERE pid IS NOT NULL").fetchone()
     until(written)
-    programs = b"queue_server_main", b"launcher_main"
+    programs = b"queue.server.main", b"launcher/main"
     victims = [one for one, line in processes().items()
                if one != 1 and any(name in line for name in programs)]
     assert len(victims) == 2, processes()
@@ -277,8 +277,8 @@ def test_who_has_a_dead_job_s_number_is_neither_cancelled_nor_adopted(
 
 def test_who_has_an_ended_job_s_number_is_not_what_the_pipe_left(people: People) -> None:
     program = """
-    from simple_gpu_scheduler.adapters.processes import ProcessRunner
-    from simple_gpu_scheduler.job import Job
+    from simple_gpu_scheduler.processes.runner import ProcessRunner
+    from simple_gpu_scheduler.jobs.job import Job
     runner = ProcessRunner("/bin/sh", os.environb, b"run")
     for signalled in (False, True):
         pid = runner.start(Job(1, b"exit 0"), ("0",))
@@ -299,8 +299,8 @@ def test_who_has_an_ended_job_s_number_is_not_what_the_pipe_left(people: People)
 def test_what_the_pipe_s_job_left_without_its_mark_is_found_by_its_session(people: People) -> None:
     """The same, but that it is the job's."""
     program = """
-    from simple_gpu_scheduler.adapters.processes import ProcessRunner
-    from simple_gpu_scheduler.job import Job
+    from simple_gpu_scheduler.processes.runner import ProcessRunner
+    from simple_gpu_scheduler.jobs.job import Job
     runner = ProcessRunner("/bin/sh", os.environb, b"run")
     pid = runner.start(Job(1, b"env -i sleep 600 & exit 0"), ("0",))
     limit = time.monotonic() + 60
@@ -315,9 +315,9 @@ def test_what_the_pipe_s_job_left_without_its_mark_is_found_by_its_session(peopl
 
 def test_a_number_that_changes_hands_between_the_look_and_the_signal(people: People) -> None:
     program = """
-    from simple_gpu_scheduler.adapters.process_stat import look
-    from simple_gpu_scheduler.adapters.process_tree import Member
-    from simple_gpu_scheduler.adapters.tree_signals import signal_all
+    from simple_gpu_scheduler.system.proc import look
+    from simple_gpu_scheduler.processes.tree import Member
+    from simple_gpu_scheduler.processes.tree_signals import signal_all
     for has_pidfd in (True, False):
         if not has_pidfd:
             def fails(*_):
@@ -344,7 +344,7 @@ def test_a_worker_whom_somebody_else_has_waited_for_is_not_killed_by_its_number(
 ) -> None:
     """A program that waits for all children, as some libraries do."""
     program = """
-    from simple_gpu_scheduler.adapters.python_worker import PythonWorker
+    from simple_gpu_scheduler.executors.worker import PythonWorker
     worker = PythonWorker(os.environ)
     os.kill(worker.pid, signal.SIGKILL)
     os.waitpid(worker.pid, 0)

@@ -17,10 +17,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import simple_gpu_scheduler
-from simple_gpu_scheduler.adapters.console import message
 from simple_gpu_scheduler.errors import SgsError
-from simple_gpu_scheduler.model import Notice, Rejected
-from simple_gpu_scheduler.printable import printable, printable_bytes, printable_lines, shell_word
+from simple_gpu_scheduler.pipe.console import message
+from simple_gpu_scheduler.policy.model import Notice, Rejected
+from simple_gpu_scheduler.text.printable import (
+    printable,
+    printable_bytes,
+    printable_lines,
+    shell_word,
+)
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "nvml"))
 import fake
@@ -90,16 +95,16 @@ def test_a_long_command_is_cut_between_characters() -> None:
 
 #: Who may write to stdout and stderr otherwise, and why.
 WRITERS = {
-    "adapters/output.py": "the way itself",
-    "adapters/console.py": "by printable_bytes; stdout of a pipe as of version 0.1",
-    "adapters/bar.py": "moves the cursor; the text is made printable",
-    "adapters/stderr_pump_main.py": "what jobs print, as it comes",
-    "adapters/snapshot_main.py": "its path is read by a shell",
-    "cli/completion.py": "read by shells; names that aren't printable are left out",
-    "cli/dry_run.py": "commands, printable on a terminal",
-    "cli/hypersearch.py": "commands, printable on a terminal",
-    "cli/logs.py": "what a job has printed, as it came",
-    "cli/screen.py": "moves the cursor; the lines are made printable",
+    "system/fds.py": "the way itself",
+    "pipe/console.py": "by printable_bytes; stdout of a pipe as of version 0.1",
+    "pipe/progress_bar.py": "moves the cursor; the text is made printable",
+    "processes/stderr_relay_main.py": "what jobs print, as it comes",
+    "queue/worktrees/checkout_main.py": "its path is read by a shell",
+    "cli/completion/command.py": "read by shells; names that aren't printable are left out",
+    "cli/run/dry_run.py": "commands, printable on a terminal",
+    "cli/search.py": "commands, printable on a terminal",
+    "cli/queue/logs.py": "what a job has printed, as it came",
+    "cli/queue/screen.py": "moves the cursor; the lines are made printable",
     "cli/simulate.py": "progress: the name of a policy and a number",
 }
 
@@ -124,7 +129,7 @@ def writes(path: Path) -> Iterator[int]:
 def test_all_that_is_printed_goes_through_one_place(path: Path) -> None:
     name = str(path.relative_to(PACKAGE))
     if name not in WRITERS and not name.startswith("top/"):
-        assert list(writes(path)) == [], f"{name}: use show or tell of adapters.output"
+        assert list(writes(path)) == [], f"{name}: use show or tell of system.fds"
 
 
 # the commands, on a terminal
@@ -378,8 +383,8 @@ def test_what_a_job_leaves_behind_is_named_harmlessly(tmp_path: Path, library: P
 def test_top_lets_no_text_through() -> None:
     """Neither what steers a terminal nor the markup of Textual."""
     app = pytest.importorskip("textual.app")
-    from simple_gpu_scheduler.top.lines import Piece
-    from simple_gpu_scheduler.top.panels import Lines
+    from simple_gpu_scheduler.top.screen.spans import Piece
+    from simple_gpu_scheduler.top.widgets import Lines
 
     markup = "[bold]x[/] [@click=app.quit]y[/]"
 

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.job import Job
-from simple_gpu_scheduler.model import Card, PipePolicy, Running, Snapshot
+from simple_gpu_scheduler.jobs.job import Job
+from simple_gpu_scheduler.policy.model import Card, PipePolicy, Running, Snapshot
 from simple_gpu_scheduler.policy.orders import ORDERS, PACKING_ORDER
-from simple_gpu_scheduler.sim.durations import Durations, Runtimes
 from simple_gpu_scheduler.sim.forecast import starts_in_s
+from simple_gpu_scheduler.sim.runtimes import Durations, Runtimes
 from simple_gpu_scheduler.sim.simulate import job_of, simulate
 from simple_gpu_scheduler.sim.trace import Task
 

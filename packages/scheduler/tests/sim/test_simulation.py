@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.job import Job, share_units
-from simple_gpu_scheduler.model import Card, PipePolicy, Running, Snapshot
+from simple_gpu_scheduler.jobs.job import Job, share_units
 from simple_gpu_scheduler.policy import reservation
+from simple_gpu_scheduler.policy.model import Card, PipePolicy, Running, Snapshot
 from simple_gpu_scheduler.policy.orders import ORDERS
 from simple_gpu_scheduler.policy.plan import plan
-from simple_gpu_scheduler.quantiles import percentile
 from simple_gpu_scheduler.sim import synthetic
 from simple_gpu_scheduler.sim.metrics import idle_and_busy_s, late, measure
+from simple_gpu_scheduler.sim.quantiles import percentile
 from simple_gpu_scheduler.sim.simulate import EXCLUSIVE, Ran, simulate
 from simple_gpu_scheduler.sim.trace import Task, Trace, in_order, load, piece, possible, with_load
 

@@ -17,8 +17,8 @@ from pathlib import Path
 import pyte
 import pytest
 
-from simple_gpu_scheduler.adapters.queue_store import QueueStore
 from simple_gpu_scheduler.queue.records import OPEN_STATES, Entry
+from simple_gpu_scheduler.queue.store.jobs import QueueStore
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "nvml"))
 import fake

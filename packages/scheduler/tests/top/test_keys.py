@@ -11,18 +11,19 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
-from simple_gpu_scheduler.adapters.queue_home import QueueHome
-from simple_gpu_scheduler.cli import gpus_report
-from simple_gpu_scheduler.cli.queued_jobs import how_it_ended
+from simple_gpu_scheduler.cli.gpus import table as gpus_report
+from simple_gpu_scheduler.cli.queue.jobs import how_it_ended
 from simple_gpu_scheduler.errors import SgsError
+from simple_gpu_scheduler.queue.home import QueueHome
 from simple_gpu_scheduler.queue.records import Context, Request
-from simple_gpu_scheduler.top import news, viewer
+from simple_gpu_scheduler.top import refresh as news
+from simple_gpu_scheduler.top import viewer
 from simple_gpu_scheduler.top.app import TopApp
-from simple_gpu_scheduler.top.board import Board, Words
-from simple_gpu_scheduler.top.desk import Desk
-from simple_gpu_scheduler.top.lines import plain
-from simple_gpu_scheduler.top.news import Paced, Watch
-from simple_gpu_scheduler.top.panels import Confirm, Lines, Pager
+from simple_gpu_scheduler.top.refresh import Paced, Watch
+from simple_gpu_scheduler.top.screen.board import Board, Words
+from simple_gpu_scheduler.top.screen.spans import plain
+from simple_gpu_scheduler.top.widgets import Confirm, Lines, Pager
+from simple_gpu_scheduler.top.worker_thread import Desk
 
 from .conftest import BOUND_S, SGS
 
@@ -171,7 +172,7 @@ def test_what_goes_wrong_is_told(home: QueueHome, monkeypatch: pytest.MonkeyPatc
         raise SgsError("the disk is\nfull")
 
     async def test(top: Session) -> None:
-        monkeypatch.setattr("simple_gpu_scheduler.adapters.queue_store.QueueStore.hold", fails)
+        monkeypatch.setattr("simple_gpu_scheduler.queue.store.jobs.QueueStore.hold", fails)
         await top.press("h")
         await top.until(lambda: r"the disk is\nfull" in top.line("rule"))
         assert top.app.is_running

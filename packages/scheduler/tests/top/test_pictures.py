@@ -9,27 +9,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.adapters.card_view import CardsSeen
-from simple_gpu_scheduler.cli import gpus_report
-from simple_gpu_scheduler.cli.queued_jobs import how_it_ended
-from simple_gpu_scheduler.devices import Gpu, GpuProcess
-from simple_gpu_scheduler.job import GPU_UNITS
-from simple_gpu_scheduler.leasing import LeaseRecord
-from simple_gpu_scheduler.occupancy import Occupancy
+from simple_gpu_scheduler.allocation.gpu_status import CardsSeen
+from simple_gpu_scheduler.allocation.occupancy import Occupancy
+from simple_gpu_scheduler.cli.gpus import table as gpus_report
+from simple_gpu_scheduler.cli.queue.jobs import how_it_ended
+from simple_gpu_scheduler.gpus.records import Gpu, GpuProcess
+from simple_gpu_scheduler.jobs.job import GPU_UNITS
+from simple_gpu_scheduler.leases.ledger import LeaseRecord
 from simple_gpu_scheduler.queue.records import STATES, Entry
-from simple_gpu_scheduler.top.board import Board, Words, picture
-from simple_gpu_scheduler.top.cards import (
+from simple_gpu_scheduler.top.screen.board import Board, Words, picture
+from simple_gpu_scheduler.top.screen.details import Known, details
+from simple_gpu_scheduler.top.screen.gpu_table import (
     Holding,
     card_lines,
     jobs_by_place,
     not_used,
     short_name,
 )
-from simple_gpu_scheduler.top.details import Known, details
-from simple_gpu_scheduler.top.frame import Server, header, heights
-from simple_gpu_scheduler.top.jobs import Shown, gpus_text, in_ranges, state_text, table
-from simple_gpu_scheduler.top.keys import KEYS, edited, footer, help_lines
-from simple_gpu_scheduler.top.lines import (
+from simple_gpu_scheduler.top.screen.header import Server, header, heights
+from simple_gpu_scheduler.top.screen.job_table import (
+    Shown,
+    gpus_text,
+    in_ranges,
+    state_text,
+    table,
+)
+from simple_gpu_scheduler.top.screen.keys import KEYS, edited, footer, help_lines
+from simple_gpu_scheduler.top.screen.log_text import log_lines
+from simple_gpu_scheduler.top.screen.scroll import Place
+from simple_gpu_scheduler.top.screen.spans import (
     STYLES,
     Piece,
     both_ends,
@@ -39,9 +47,7 @@ from simple_gpu_scheduler.top.lines import (
     width_of,
     wrapped,
 )
-from simple_gpu_scheduler.top.log_text import log_lines
-from simple_gpu_scheduler.top.place import Place
-from simple_gpu_scheduler.top.seen import Seen
+from simple_gpu_scheduler.top.screen.state import Seen
 
 NOW_S = 1_700_000_000.0
 SHOWN = Shown(NOW_S, how_it_ended)

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.adapters import queue_view
-from simple_gpu_scheduler.adapters.log_tail import TailReader, read_tail
-from simple_gpu_scheduler.adapters.queue_store import QueueStore
-from simple_gpu_scheduler.adapters.queue_view import by_section, by_state
 from simple_gpu_scheduler.queue.records import Context, Request
-from simple_gpu_scheduler.top.look import Looker
-from simple_gpu_scheduler.top.place import Place, followed, moved, parts, position, within
-from simple_gpu_scheduler.top.seen import VIEWS, Wish
+from simple_gpu_scheduler.queue.store import pages as queue_view
+from simple_gpu_scheduler.queue.store.jobs import QueueStore
+from simple_gpu_scheduler.queue.store.pages import by_section, by_state
+from simple_gpu_scheduler.system.tail import TailReader, read_tail
+from simple_gpu_scheduler.top.reader import Looker
+from simple_gpu_scheduler.top.screen.scroll import Place, followed, moved, parts, position, within
+from simple_gpu_scheduler.top.screen.state import VIEWS, Wish
 
 ORDER = "abcd"
 sizes_of = st.fixed_dictionaries({name: st.integers(0, 6) for name in ORDER})

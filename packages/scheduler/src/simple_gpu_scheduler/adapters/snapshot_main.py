@@ -1,30 +1,6 @@
-"""`python -m simple_gpu_scheduler.adapters.snapshot_main FOLDER SNAPSHOT JOB`: make a job's copy.
+"""Moved to `queue.worktrees.checkout_main`."""
 
-Prints the folder in it that the job is to run in, with a slash at its end (a shell drops newlines
-there); exit status 1 if it can't be made.
-"""
-
-from __future__ import annotations
-
-import os
-import sys
-
-from simple_gpu_scheduler.adapters.output import tell
-from simple_gpu_scheduler.adapters.snapshot_copy import checkout
-from simple_gpu_scheduler.errors import SgsError
-
-
-def main() -> int:
-    """Run as a process."""
-    folder, snapshot, job = sys.argv[1:]
-    try:
-        cwd = checkout(folder, snapshot, int(job))
-    except SgsError as error:
-        tell(f"sgs: error: {error}")
-        return 1
-    sys.stdout.buffer.write(os.fsencode(cwd) + b"/\n")
-    return 0
-
+import runpy
 
 if __name__ == "__main__":
-    sys.exit(main())
+    runpy.run_module("simple_gpu_scheduler.queue.worktrees.checkout_main", run_name="__main__")

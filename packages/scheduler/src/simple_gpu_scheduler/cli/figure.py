@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from simple_gpu_scheduler.adapters.named_paths import open_own_file
-from simple_gpu_scheduler.adapters.output import write_whole
 from simple_gpu_scheduler.errors import SgsError
+from simple_gpu_scheduler.files.named_paths import open_own_file
+from simple_gpu_scheduler.system.fds import write_whole
 
 
 def pyplot() -> Any:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from simple_gpu_scheduler.adapters.queue_home import QueueHome, home_if_any
 from simple_gpu_scheduler.errors import SgsError
-from simple_gpu_scheduler.printable import printable
+from simple_gpu_scheduler.queue.home import QueueHome, home_if_any
 from simple_gpu_scheduler.queue.records import OPEN_STATES
-from simple_gpu_scheduler.results.text import crop
+from simple_gpu_scheduler.results.cells import crop
+from simple_gpu_scheduler.text.printable import printable
 
 _WAITING = 5  #: so many of those that wait are shown
 _LAST = "sgs --help shows what else there is."
@@ -30,7 +30,7 @@ def overview() -> list[str]:
     Raises:
         SgsError: the queue can't be read.
     """
-    from simple_gpu_scheduler.cli.queue_look import terminal_columns
+    from simple_gpu_scheduler.cli.queue.listing import terminal_columns
 
     width = terminal_columns()
     home = home_if_any()
@@ -59,8 +59,8 @@ def gpus_in_words(found: Sequence[tuple[str, str]] | None) -> str:
 
 def gpus_and_states(home: QueueHome | None) -> list[tuple[str, str]] | None:
     """The machine's, where a driver answers; else the slots that the queue was given."""
-    from simple_gpu_scheduler.cli.gpus import look
-    from simple_gpu_scheduler.cli.gpus_report import short_names
+    from simple_gpu_scheduler.cli.gpus.gpus import look
+    from simple_gpu_scheduler.cli.gpus.table import short_names
 
     try:
         seen = look()
@@ -74,10 +74,10 @@ def gpus_and_states(home: QueueHome | None) -> list[tuple[str, str]] | None:
 
 
 def _slots(names: Sequence[str]) -> list[tuple[str, str]]:
-    from simple_gpu_scheduler.adapters.lease_dir import lease_dir
-    from simple_gpu_scheduler.adapters.leases import live_leases
-    from simple_gpu_scheduler.job import GPU_UNITS
-    from simple_gpu_scheduler.leasing import taken
+    from simple_gpu_scheduler.jobs.job import GPU_UNITS
+    from simple_gpu_scheduler.leases.directory import lease_dir
+    from simple_gpu_scheduler.leases.ledger import taken
+    from simple_gpu_scheduler.leases.store import live_leases
 
     held = taken(live_leases(lease_dir()))
     states = []
@@ -90,7 +90,7 @@ def _slots(names: Sequence[str]) -> list[tuple[str, str]]:
 def _queue(home: QueueHome | None, width: int | None) -> list[str]:
     if home is None:
         return ["Queue  empty"]
-    from simple_gpu_scheduler.cli.queue_look import Query, lines, look
+    from simple_gpu_scheduler.cli.queue.listing import Query, lines, look
 
     seen = look(home, Query(OPEN_STATES, None, None, _WAITING))
     *jobs, summary = lines(seen._replace(server=""), time.time(), width)

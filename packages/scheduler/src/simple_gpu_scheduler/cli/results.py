@@ -7,15 +7,15 @@ import json
 import shutil
 import sys
 
-from simple_gpu_scheduler.adapters.output import show
-from simple_gpu_scheduler.cli import results_dir
 from simple_gpu_scheduler.cli.parser import Parser
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.results import ranking, report, table
+from simple_gpu_scheduler.results import reader as results_dir
+from simple_gpu_scheduler.results.cells import crop
 from simple_gpu_scheduler.results.job import Job
+from simple_gpu_scheduler.results.parsing import Value
 from simple_gpu_scheduler.results.ranking import Sort
-from simple_gpu_scheduler.results.text import crop
-from simple_gpu_scheduler.results.values import Value
+from simple_gpu_scheduler.system.fds import show
 
 MAX_FAILURES = 5  # failed jobs whose command and last words are shown
 

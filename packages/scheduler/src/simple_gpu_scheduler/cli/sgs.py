@@ -6,55 +6,67 @@ import os
 import sys
 
 from simple_gpu_scheduler import __version__
-from simple_gpu_scheduler.adapters.output import show, tell
 from simple_gpu_scheduler.errors import SgsError, UsageError
+from simple_gpu_scheduler.system.fds import show, tell
 
-# Name: the module whose main(argv) it is (or MODULE:FUNCTION), imported only when used, and what
+# Name: the module in `cli` whose main(argv) it is (or MODULE:FUNCTION), imported when used; what
 # it does.
 COMMANDS = {
     "run": (
-        "simple_gpu_scheduler.cli.pipe",
+        "run.command",
         "run the commands on stdin on the free GPUs (the same as simple_gpu_scheduler)",
     ),
     "search": (
-        "simple_gpu_scheduler.cli.hypersearch",
+        "search",
         "print the commands of a hyperparameter search (the same as simple_hypersearch)",
     ),
-    "submit": ("simple_gpu_scheduler.cli.submit", "put jobs into the queue, which no crash loses"),
-    "status": ("simple_gpu_scheduler.cli.status", "show the jobs of the queue"),
-    "top": ("simple_gpu_scheduler.cli.top", "watch queue, GPUs and logs, and change the queue"),
-    "logs": ("simple_gpu_scheduler.cli.logs", "print what a job of the queue has printed"),
-    "wait": ("simple_gpu_scheduler.cli.wait", "wait until jobs of the queue have ended"),
-    "cancel": ("simple_gpu_scheduler.cli.change:cancel", "end jobs of the queue"),
-    "hold": ("simple_gpu_scheduler.cli.change:hold", "keep jobs of the queue from starting"),
-    "release": ("simple_gpu_scheduler.cli.change:release", "let held jobs start"),
-    "retry": ("simple_gpu_scheduler.cli.change:retry", "queue jobs again that have failed"),
-    "clean": ("simple_gpu_scheduler.cli.clean", "remove what was kept for jobs that have ended"),
-    "edit": ("simple_gpu_scheduler.cli.edit", "change jobs of the queue that wait"),
+    "submit": (
+        "queue.submit",
+        "put jobs into the queue, which no crash loses",
+    ),
+    "status": ("queue.status", "show the jobs of the queue"),
+    "top": ("top", "watch queue, GPUs and logs, and change the queue"),
+    "logs": ("queue.logs", "print what a job of the queue has printed"),
+    "wait": ("queue.wait", "wait until jobs of the queue have ended"),
+    "cancel": ("queue.change:cancel", "end jobs of the queue"),
+    "hold": ("queue.change:hold", "keep jobs of the queue from starting"),
+    "release": ("queue.change:release", "let held jobs start"),
+    "retry": ("queue.change:retry", "queue jobs again that have failed"),
+    "clean": (
+        "queue.clean",
+        "remove what was kept for jobs that have ended",
+    ),
+    "edit": ("queue.edit", "change jobs of the queue that wait"),
     "report": (
-        "simple_gpu_scheduler.cli.report",
+        "queue.report",
         "show what jobs of the queue used and how they fared",
     ),
-    "server": ("simple_gpu_scheduler.cli.server", "the process that starts the queue's jobs"),
+    "server": (
+        "queue.server",
+        "the process that starts the queue's jobs",
+    ),
     "lease": (
-        "simple_gpu_scheduler.cli.lease",
+        "gpus.lease",
         "run a command, such as a shell, on GPUs that nobody else gets meanwhile",
     ),
     "explain": (
-        "simple_gpu_scheduler.cli.explain",
+        "gpus.explain",
         "show which GPUs a job would get now, and why; or why it would wait, and for whom",
     ),
     "results": (
-        "simple_gpu_scheduler.cli.results",
+        "results",
         "show what the jobs of a results directory achieved, best first",
     ),
     "simulate": (
-        "simple_gpu_scheduler.cli.simulate",
+        "simulate",
         "show what scheduling policies would do with the jobs of a trace, without running them",
     ),
-    "gpus": ("simple_gpu_scheduler.cli.gpus", "show the GPUs, who has them, and which are free"),
+    "gpus": (
+        "gpus.gpus",
+        "show the GPUs, who has them, and which are free",
+    ),
     "completion": (
-        "simple_gpu_scheduler.cli.completion",
+        "completion.command",
         "print what makes bash, zsh or fish complete these commands",
     ),
 }
@@ -125,7 +137,9 @@ def _dispatch(arguments: list[str]) -> int:
     import importlib
 
     module, _, function = COMMANDS[name][0].partition(":")
-    status = getattr(importlib.import_module(module), function or "main")(rest)
+    status = getattr(
+        importlib.import_module(f"simple_gpu_scheduler.cli.{module}"), function or "main"
+    )(rest)
     return int(status or 0)
 
 

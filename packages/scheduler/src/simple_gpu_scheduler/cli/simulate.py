@@ -9,19 +9,19 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 
-from simple_gpu_scheduler.adapters.output import say, show
 from simple_gpu_scheduler.cli.figure import pyplot, save
 from simple_gpu_scheduler.cli.parser import Parser
-from simple_gpu_scheduler.durations import parse_duration_s
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.memory_sizes import parse_memory_mib
-from simple_gpu_scheduler.model import Card
+from simple_gpu_scheduler.policy.model import Card
 from simple_gpu_scheduler.policy.orders import ORDERS, PACKING_ORDER
 from simple_gpu_scheduler.policy.reservation import PASSES_PER_GPU
 from simple_gpu_scheduler.sim import csv_trace, report, synthetic, trace
 from simple_gpu_scheduler.sim.metrics import Metrics, measure
 from simple_gpu_scheduler.sim.simulate import EXCLUSIVE, Ran, simulate
 from simple_gpu_scheduler.sim.trace import Trace
+from simple_gpu_scheduler.system.fds import say, show
+from simple_gpu_scheduler.text.durations import parse_duration_s
+from simple_gpu_scheduler.text.sizes import parse_memory_mib
 
 DESCRIPTION = """\
 Simulate how the jobs of a trace would be run on the GPUs of one machine, under several policies:

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 
 from simple_gpu_scheduler.cli.parser import Parser
-from simple_gpu_scheduler.durations import parse_duration_s
 from simple_gpu_scheduler.errors import SgsError, UsageError
+from simple_gpu_scheduler.text.durations import parse_duration_s
 
 _DESCRIPTION = """\
 Watch the GPUs, the jobs of the queue and the log of one of them, and cancel, hold, release, retry
@@ -65,11 +65,11 @@ def _check_terminal() -> None:
 
 
 def _run(interval_s: float) -> int:
-    from simple_gpu_scheduler.adapters.queue_home import QueueHome
-    from simple_gpu_scheduler.cli import gpus_report
-    from simple_gpu_scheduler.cli.queued_jobs import how_it_ended
+    from simple_gpu_scheduler.cli.gpus import table as gpus_report
+    from simple_gpu_scheduler.cli.queue.jobs import how_it_ended
+    from simple_gpu_scheduler.queue.home import QueueHome
     from simple_gpu_scheduler.top.app import TopApp
-    from simple_gpu_scheduler.top.board import Words
+    from simple_gpu_scheduler.top.screen.board import Words
 
     if (
         os.environ.get("NO_COLOR") == ""

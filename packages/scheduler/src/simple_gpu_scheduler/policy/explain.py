@@ -9,12 +9,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from simple_gpu_scheduler.job import GPU_UNITS, Job
-from simple_gpu_scheduler.model import Card, PipePolicy, Snapshot
+from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job
 from simple_gpu_scheduler.policy import reasons
+from simple_gpu_scheduler.policy.capacity import Room
+from simple_gpu_scheduler.policy.model import Card, PipePolicy, Snapshot
 from simple_gpu_scheduler.policy.orders import order_of
 from simple_gpu_scheduler.policy.plan import plan
-from simple_gpu_scheduler.policy.room import Room
 from simple_gpu_scheduler.policy.topology import MAX_SETS, connection
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from simple_gpu_scheduler.job import GPU_UNITS, Job
-from simple_gpu_scheduler.model import Card, Running, Start
+from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job
+from simple_gpu_scheduler.policy.model import Card, Running, Start
 
 
 def load(cards: Iterable[Card], running: Iterable[Running | Start]) -> dict[str, int]:

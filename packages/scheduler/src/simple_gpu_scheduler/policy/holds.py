@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from simple_gpu_scheduler.model import Hold, PipePolicy, Plan, Snapshot
+from simple_gpu_scheduler.policy.capacity import Room
+from simple_gpu_scheduler.policy.dispatch import hold_for_room
+from simple_gpu_scheduler.policy.model import Hold, PipePolicy, Plan, Snapshot
 from simple_gpu_scheduler.policy.orders import order_of
-from simple_gpu_scheduler.policy.queue import hold_for_room
-from simple_gpu_scheduler.policy.room import Room
 
 
 def holds(snapshot: Snapshot, policy: PipePolicy, decided: Plan) -> tuple[Hold, ...]:

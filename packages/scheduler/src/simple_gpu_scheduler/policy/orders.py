@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.model import PipePolicy
+from simple_gpu_scheduler.policy.model import PipePolicy
 
 
 class Order(NamedTuple):

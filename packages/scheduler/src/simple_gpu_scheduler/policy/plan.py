@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from simple_gpu_scheduler.model import Card, Hold, Phase, PipePolicy, Plan, Snapshot, Start
-from simple_gpu_scheduler.policy import fit, stop
+from simple_gpu_scheduler.policy import fit
+from simple_gpu_scheduler.policy import termination as stop
+from simple_gpu_scheduler.policy.model import Card, Hold, Phase, PipePolicy, Plan, Snapshot, Start
 
 
 def plan(snapshot: Snapshot, policy: PipePolicy) -> Plan:
@@ -70,7 +71,7 @@ def _in_order(
 def _walk(
     snapshot: Snapshot, policy: PipePolicy
 ) -> tuple[tuple[Start, ...], Hold | None, float | None]:
-    from simple_gpu_scheduler.policy.queue import walk
+    from simple_gpu_scheduler.policy.dispatch import walk
 
     return walk(snapshot, policy)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from simple_gpu_scheduler.job import GPU_UNITS, Job
-from simple_gpu_scheduler.model import Card, Hold, JobProcess, Phase, Running
+from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job
+from simple_gpu_scheduler.policy.model import Card, Hold, JobProcess, Phase, Running
 
 
 def _gpus(count: int) -> str:

@@ -22,9 +22,9 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 
-from simple_gpu_scheduler.job import GPU_UNITS, Job
-from simple_gpu_scheduler.model import Card, Running, Start
-from simple_gpu_scheduler.policy.room import Room
+from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job
+from simple_gpu_scheduler.policy.capacity import Room
+from simple_gpu_scheduler.policy.model import Card, Running, Start
 
 #: So many of the jobs behind the held one may pass it for each GPU that it asks for: on average,
 #: each of its GPUs sees that many runs of others before it. The choice of benchmarks/PLACEMENT.md.

@@ -10,7 +10,7 @@ import itertools
 import math
 from collections.abc import Iterable, Sequence
 
-from simple_gpu_scheduler.model import Card
+from simple_gpu_scheduler.policy.model import Card
 
 #: So many sets are compared one by one (all of 4 of 16 cards are 1,820); beyond, greedily.
 MAX_SETS = 2000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from simple_gpu_scheduler.job import GPU_UNITS, MAX_JOBS_PER_GPU, share_units
+from simple_gpu_scheduler.jobs.job import GPU_UNITS, MAX_JOBS_PER_GPU, share_units
 from simple_gpu_scheduler.queue.records import Entry
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from simple_gpu_scheduler.job import GPU_UNITS
+from simple_gpu_scheduler.jobs.job import GPU_UNITS
 
 #: What a job can be. From the first three it goes on; the others are its end.
 QUEUED, HELD, RUNNING = "queued", "held", "running"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, TypeVar
 
-from simple_gpu_scheduler.results.values import (
+from simple_gpu_scheduler.results.parsing import (
     Value,
     is_number,
     json_object,

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.printable import printable
-from simple_gpu_scheduler.results import names
+from simple_gpu_scheduler.results import metrics as names
 from simple_gpu_scheduler.results.job import BUILT_IN, Job
-from simple_gpu_scheduler.results.values import is_number
+from simple_gpu_scheduler.results.parsing import is_number
+from simple_gpu_scheduler.text.printable import printable
 
 _GROUPS = ("ok", "failed", "ended early", "lost", "running")
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 from itertools import islice
 
 from simple_gpu_scheduler.errors import SgsError, UsageError
-from simple_gpu_scheduler.search import pattern as patterns
-from simple_gpu_scheduler.search import space as spaces
-from simple_gpu_scheduler.search.grid import Grid
+from simple_gpu_scheduler.search import template as patterns
+from simple_gpu_scheduler.search.samplers.grid import Grid
+from simple_gpu_scheduler.search.spaces import space as spaces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from simple_gpu_scheduler.search.arguments import Options
-    from simple_gpu_scheduler.search.conditions import Condition
     from simple_gpu_scheduler.search.names import RunNames
-    from simple_gpu_scheduler.search.pattern import Piece
-    from simple_gpu_scheduler.search.space import Space
+    from simple_gpu_scheduler.search.spaces.conditions import Condition
+    from simple_gpu_scheduler.search.spaces.space import Space
+    from simple_gpu_scheduler.search.template import Piece
 
     Values = Mapping[str, object]
 
@@ -126,12 +126,12 @@ class Search:
         size = self.space.size()
         if self.mode == "grid":
             return iter(range(size))
-        from simple_gpu_scheduler.search.permutation import permutation
+        from simple_gpu_scheduler.search.samplers.permutation import permutation
 
         return permutation(size, self.seed)
 
     def _draws(self) -> Iterator[dict[str, object]]:
-        from simple_gpu_scheduler.search import draws
+        from simple_gpu_scheduler.search.samplers import draws
 
         draw = draws.independent if self.mode == "random" else draws.quasi_random
         return draw(self.space, self.seed)
@@ -189,7 +189,7 @@ def _conditions(options: Options, space: Space) -> list[Condition]:
     if not options.excludes:
         return []
     # Imported here, as it needs ast and re, which few commands do.
-    from simple_gpu_scheduler.search.conditions import Condition
+    from simple_gpu_scheduler.search.spaces.conditions import Condition
 
     return [Condition(expression, list(space.columns)) for expression in options.excludes]
 

@@ -6,8 +6,8 @@ import heapq
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from simple_gpu_scheduler.job import Job
-from simple_gpu_scheduler.model import PipePolicy, Running, Snapshot, Start
+from simple_gpu_scheduler.jobs.job import Job
+from simple_gpu_scheduler.policy.model import PipePolicy, Running, Snapshot, Start
 from simple_gpu_scheduler.policy.plan import plan
 
 

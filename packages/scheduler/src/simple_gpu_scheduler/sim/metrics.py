@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from simple_gpu_scheduler.quantiles import percentile
+from simple_gpu_scheduler.sim.quantiles import percentile
 from simple_gpu_scheduler.sim.simulate import Ran
 from simple_gpu_scheduler.sim.trace import Task
 

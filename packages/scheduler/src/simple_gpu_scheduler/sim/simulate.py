@@ -10,8 +10,8 @@ import heapq
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from simple_gpu_scheduler.job import Job, share_units
-from simple_gpu_scheduler.model import Card, PipePolicy, Running, Snapshot, Start
+from simple_gpu_scheduler.jobs.job import Job, share_units
+from simple_gpu_scheduler.policy.model import Card, PipePolicy, Running, Snapshot, Start
 from simple_gpu_scheduler.policy.plan import plan
 from simple_gpu_scheduler.sim.trace import Task
 

@@ -9,17 +9,17 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.events import Key, Paste
 
-from simple_gpu_scheduler.top import changes
-from simple_gpu_scheduler.top.board import Board, cancel_question, divide, log_body
-from simple_gpu_scheduler.top.details import Known, details
-from simple_gpu_scheduler.top.frame import log_title
-from simple_gpu_scheduler.top.keys import KEYS, edited, help_lines
-from simple_gpu_scheduler.top.lines import Line, Piece, fitted, line, wrapped
-from simple_gpu_scheduler.top.look import Looker
-from simple_gpu_scheduler.top.panels import Confirm, Pager
-from simple_gpu_scheduler.top.place import Place, moved
-from simple_gpu_scheduler.top.seen import VIEWS
+from simple_gpu_scheduler.top import actions as changes
+from simple_gpu_scheduler.top.reader import Looker
+from simple_gpu_scheduler.top.screen.board import Board, cancel_question, divide, log_body
+from simple_gpu_scheduler.top.screen.details import Known, details
+from simple_gpu_scheduler.top.screen.header import log_title
+from simple_gpu_scheduler.top.screen.keys import KEYS, edited, help_lines
+from simple_gpu_scheduler.top.screen.scroll import Place, moved
+from simple_gpu_scheduler.top.screen.spans import Line, Piece, fitted, line, wrapped
+from simple_gpu_scheduler.top.screen.state import VIEWS
 from simple_gpu_scheduler.top.viewer import Viewer
+from simple_gpu_scheduler.top.widgets import Confirm, Pager
 
 _ACTIONS = frozenset(one.action.partition("(")[0] for one in KEYS)
 _CHANGES = ("cancel", "hold", "priority", "retry")

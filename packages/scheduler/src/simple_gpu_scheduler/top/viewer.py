@@ -13,23 +13,23 @@ from typing import TypeVar
 
 from textual.app import App, ComposeResult
 
-from simple_gpu_scheduler.adapters.card_view import CardView
-from simple_gpu_scheduler.adapters.inotify import watch_ends, watch_writes
-from simple_gpu_scheduler.adapters.lease_dir import lease_dir
-from simple_gpu_scheduler.adapters.log_tail import TailReader
-from simple_gpu_scheduler.adapters.queue_home import QueueHome
+from simple_gpu_scheduler.allocation.gpu_status import CardView
 from simple_gpu_scheduler.errors import SgsError
-from simple_gpu_scheduler.printable import printable
+from simple_gpu_scheduler.leases.directory import lease_dir
+from simple_gpu_scheduler.queue.home import QueueHome
 from simple_gpu_scheduler.queue.records import Entry
-from simple_gpu_scheduler.top.board import Board, Log, Picture, Words, divide, picture
-from simple_gpu_scheduler.top.desk import Desk
-from simple_gpu_scheduler.top.lines import Piece
-from simple_gpu_scheduler.top.log_text import log_lines
-from simple_gpu_scheduler.top.look import Looker
-from simple_gpu_scheduler.top.news import Paced, Watch
-from simple_gpu_scheduler.top.panels import Lines, Pager
-from simple_gpu_scheduler.top.place import followed, within
-from simple_gpu_scheduler.top.seen import Seen, Wish
+from simple_gpu_scheduler.system.inotify import watch_ends, watch_writes
+from simple_gpu_scheduler.system.tail import TailReader
+from simple_gpu_scheduler.text.printable import printable
+from simple_gpu_scheduler.top.reader import Looker
+from simple_gpu_scheduler.top.refresh import Paced, Watch
+from simple_gpu_scheduler.top.screen.board import Board, Log, Picture, Words, divide, picture
+from simple_gpu_scheduler.top.screen.log_text import log_lines
+from simple_gpu_scheduler.top.screen.scroll import followed, within
+from simple_gpu_scheduler.top.screen.spans import Piece
+from simple_gpu_scheduler.top.screen.state import Seen, Wish
+from simple_gpu_scheduler.top.widgets import Lines, Pager
+from simple_gpu_scheduler.top.worker_thread import Desk
 
 _LEAST_REST_S = 0.1
 _LEAST_NEWS_S = 0.15

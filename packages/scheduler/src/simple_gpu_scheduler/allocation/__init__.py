@@ -1,0 +1,1 @@
+"""allocation: say here what this folder is for."""

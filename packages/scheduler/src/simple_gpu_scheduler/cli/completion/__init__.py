@@ -1,0 +1,1 @@
+"""completion: say here what this folder is for."""

@@ -1,0 +1,1 @@
+"""queue: say here what this folder is for."""

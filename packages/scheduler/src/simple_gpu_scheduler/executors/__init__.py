@@ -1,0 +1,1 @@
+"""executors: say here what this folder is for."""

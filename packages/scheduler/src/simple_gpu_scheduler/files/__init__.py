@@ -1,0 +1,1 @@
+"""files: say here what this folder is for."""

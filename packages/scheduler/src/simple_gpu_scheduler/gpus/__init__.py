@@ -1,0 +1,1 @@
+"""gpus: say here what this folder is for."""

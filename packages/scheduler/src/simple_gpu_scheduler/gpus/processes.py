@@ -1,0 +1,65 @@
+"""Who the processes on a GPU are, from /proc (proc(5)).
+
+The driver gives pids of the namespace it was asked in. A process may be gone by the time we look,
+or be hidden from us (another pid namespace, or /proc mounted with hidepid): then its user and name
+are empty, and nothing is raised.
+"""
+
+from __future__ import annotations
+
+import os
+
+from simple_gpu_scheduler.allocation.occupancy import Lineage
+from simple_gpu_scheduler.gpus.records import GpuProcess
+from simple_gpu_scheduler.system.proc import look, real_uid
+from simple_gpu_scheduler.system.users import user_name
+
+#: A chain of parents is never longer than this, whatever happens while we read it.
+_MOST_ANCESTORS = 1000
+
+
+def gpu_process(pid: int, memory_mib: int | None) -> GpuProcess:
+    """The process with its user, name and start."""
+    stat = _read(f"/proc/{pid}/stat")
+    if not stat:
+        return GpuProcess(pid, memory_mib=memory_mib)
+    name = stat[stat.index(b"(") + 1 : stat.rindex(b")")].decode(errors="replace")
+    return GpuProcess(pid, _user(pid), name, memory_mib, int(_fields(stat)[19]))
+
+
+def lineage(pid: int) -> Lineage:
+    """The process, its parents up to init, and its session; no pids at all if it is gone."""
+    first = look(pid)
+    if first is None:
+        return Lineage()
+    pids, one = [pid], first
+    while one.parent > 0 and len(pids) < _MOST_ANCESTORS:
+        parent = look(one.parent)
+        if parent is None:
+            break
+        pids.append(one.parent)
+        one = parent
+    return Lineage(tuple(pids), first.session, _user(pid), first.start_ticks)
+
+
+def _user(pid: int) -> str:
+    uid = real_uid(pid)
+    return "" if uid is None else user_name(uid)
+
+
+def _fields(stat: bytes) -> list[bytes]:
+    """The fields from the third on; the name before them may hold anything."""
+    return stat[stat.rindex(b")") + 2 :].split()
+
+
+def _read(path: str) -> bytes:
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return b""
+    try:
+        return os.read(descriptor, 8192)
+    except OSError:  # it ended between the two calls
+        return b""
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""jobs: say here what this folder is for."""

@@ -1,0 +1,1 @@
+"""leases: say here what this folder is for."""

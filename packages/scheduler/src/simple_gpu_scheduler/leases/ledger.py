@@ -1,0 +1,362 @@
+"""Leases as records, and what they leave of each GPU.
+
+A lease gives its holder a share of some GPUs; the sum of the shares never goes beyond a card.
+Everything here is arithmetic on records; the locked files are in `leases.store`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
+from typing import NamedTuple
+
+from simple_gpu_scheduler.jobs.job import GPU_UNITS
+
+_MOST_CLAIM_NS = 60 * 10**9
+
+#: Of those who wait before somebody, and of those who hold what he waits for.
+_MOST_NAMED, _MOST_TOLD = 3, 16
+
+
+class Want(NamedTuple):
+    """What a waiter or a holder asks for: so much of each of `number` GPUs out of `gpus`."""
+
+    gpus: tuple[str, ...]  #: keys: UUIDs where the driver answers, else the names that users gave
+    number: int
+    units: int = GPU_UNITS  #: of each card
+    memory_mib: int | None = None  #: of each card; None: not said
+    #: The driver's numbers of `gpus` (of a slice: its card's), empty where there is none. Those
+    #: who have no driver know the cards by them.
+    numbers: tuple[str, ...] = ()
+
+
+class LeaseRecord(NamedTuple):
+    """A lease as everybody may read it. There is nothing of the command in it."""
+
+    id: str  #: unique, also over time
+    uid: int
+    user: str
+    pid: int  #: of who took it: a scheduler, or the process that runs on the GPUs
+    kind: str  #: job, shell, notebook, python
+    since_s: float  #: wall clock
+    gpus: tuple[str, ...]  #: keys, see `Want`
+    units: int
+    memory_mib: int | None = None
+    parent: str | None = None  #: the token of the lease that this one is a part of
+    numbers: tuple[str, ...] = ()  #: see `Want`
+    turn: int = 0  #: how often it was passed on from one job to the next
+    start_ticks: int = 0  #: when `pid` was started, since boot; 0: not said
+
+    @property
+    def token(self) -> str:
+        """What those within the lease know it by: the next job's turn is none of theirs."""
+        return token(self.id, self.turn)
+
+
+class Ticket(NamedTuple):
+    """Somebody waits. Tickets are served in the order of `since_ns`."""
+
+    id: str
+    uid: int
+    user: str
+    pid: int
+    since_ns: int  #: on the machine's monotonic clock
+    want: Want
+    inside: str | None = None  #: the token of the lease that the waiter is in
+
+
+class Taken(NamedTuple):
+    """What others have of a card."""
+
+    units: int = 0
+    memory_mib: int = 0
+
+
+class Promise(NamedTuple):
+    """What a waiter will get once it is free."""
+
+    ticket: Ticket
+    gpus: tuple[str, ...]  #: keys
+    is_due: bool  #: leases and those before him leave him all of these now
+
+
+def token(lease_id: str, turn: int) -> str:
+    """One job's part of a lease's life."""
+    return f"{lease_id}:{turn}"
+
+
+def as_ours(
+    gpus: Sequence[str],
+    numbers: Sequence[str],
+    ours: Container[str],
+    uuids: Mapping[str, Sequence[str]],
+) -> tuple[str, ...]:
+    """Somebody's keys as we call the cards, whether he or we know the driver or not.
+
+    Args:
+        numbers: of those cards, see `Want`.
+        ours: our own keys.
+        uuids: by number, where we know the driver: of the card, or of all slices of it.
+    """
+    found: dict[str, None] = {}
+    for gpu, number in zip_longest(gpus, numbers[: len(gpus)], fillvalue=""):
+        if gpu in ours:
+            found[gpu] = None
+        elif number in ours:
+            found[number] = None
+        else:
+            found.update(dict.fromkeys(uuids.get(gpu, (gpu,))))
+    return tuple(found)
+
+
+def meet(lease: LeaseRecord, want: Want) -> bool:
+    """Whether somebody wants what somebody has, by whatever names they know it."""
+    theirs = {*want.gpus, *want.numbers} - {""}
+    return not theirs.isdisjoint((*lease.gpus, *lease.numbers))
+
+
+def may_be_within(uid: int, parent: LeaseRecord) -> bool:
+    """Whether a user's programs can be a part of that lease: it is his, or he is root."""
+    return uid in (parent.uid, 0)
+
+
+def share_of(units: int, parent: LeaseRecord | None) -> int:
+    """A share of a lease as a share of the card: within a third of it, half of that is a sixth."""
+    return units if parent is None else max(1, units * parent.units // GPU_UNITS)
+
+
+def taken(
+    leases: Sequence[LeaseRecord],
+    tickets: Iterable[Ticket] = (),
+    *,
+    ours: Container[str] = (),
+    inside: str | None = None,
+    sizes_mib: Mapping[str, int] | None = None,
+) -> dict[str, Taken]:
+    """What others have taken of each card, by leases and by waiting before us.
+
+    A lease within another one is paid for by that one; once that is over, or its job, it counts by
+    itself. Seen from inside a lease (a scheduler that runs as a job of another one), that lease is
+    all there is of its cards: only what is within the same lease counts there, or was within one
+    that is over, in parts of that lease.
+
+    Args:
+        tickets: those before us, in their order; each is promised the cards that are nearest to
+            having room for it, so that nothing more starts there.
+        ours: the tokens of the leases that we hold.
+        inside: the token of the lease that we are in.
+        sizes_mib: what leases may have of each card together, where that is known.
+    """
+    theirs = _held(leases, inside, besides=ours)
+    for one in promises(leases, tickets, inside=inside, sizes_mib=sizes_mib):
+        for gpu in one.gpus:
+            _add(theirs, gpu, one.ticket.want.units, one.ticket.want.memory_mib)
+    return theirs
+
+
+def promises(
+    leases: Sequence[LeaseRecord],
+    tickets: Iterable[Ticket],
+    *,
+    inside: str | None = None,
+    sizes_mib: Mapping[str, int] | None = None,
+) -> list[Promise]:
+    """What those who wait before us will get, see `taken`."""
+    tickets = tuple(tickets)
+    if not tickets:
+        return []
+    everybody, sizes = _held(leases, inside), sizes_mib or {}
+    by_token = {lease.token: lease for lease in leases}
+    own = _own_gpus(by_token, inside)
+    found: list[Promise] = []
+    for ticket in tickets:
+        want = ticket.want
+        gpus = _promised(want, everybody, _closed_to(ticket, by_token, own, inside), sizes)
+        due = bool(gpus) and all(_lack(want, everybody, sizes, gpu)[0] == 0 for gpu in gpus)
+        found.append(Promise(ticket, tuple(gpus), due))
+        for gpu in gpus:
+            _add(everybody, gpu, want.units, want.memory_mib)
+    return found
+
+
+def _held(
+    leases: Sequence[LeaseRecord], inside: str | None, besides: Container[str] = ()
+) -> dict[str, Taken]:
+    """What leases have of each card; see `taken`."""
+    enclosing = {lease.token: lease for lease in leases}.get(inside or "")
+    own = () if enclosing is None else enclosing.gpus
+    found: dict[str, Taken] = {}
+    for lease, gpus in counted(leases, inside):
+        if lease.token not in besides:
+            for gpu in gpus:
+                part = _part(lease.units, enclosing) if gpu in own else lease.units
+                _add(found, gpu, part, lease.memory_mib)
+    return found
+
+
+def counted(
+    leases: Sequence[LeaseRecord], inside: str | None
+) -> Iterator[tuple[LeaseRecord, list[str]]]:
+    """Each lease with the cards of which it takes something; see `taken`."""
+    by_token = {lease.token: lease for lease in leases}
+    own = _own_gpus(by_token, inside)
+    for lease in by_token.values():
+        yield lease, list(_counted(lease, by_token, own, inside))
+
+
+def _own_gpus(by_token: Mapping[str, LeaseRecord], inside: str | None) -> set[str]:
+    enclosing = by_token.get(inside or "")
+    return set() if enclosing is None else set(enclosing.gpus)
+
+
+def _part(units: int, enclosing: LeaseRecord | None) -> int:
+    """A share of a card as a part of the lease that we are in, rounded up."""
+    return units if enclosing is None else -(-units * GPU_UNITS // enclosing.units)
+
+
+def _closed_to(
+    ticket: Ticket, by_token: Mapping[str, LeaseRecord], own: set[str], inside: str | None
+) -> set[str]:
+    """Cards that aren't promised to a waiter: those of a lease that one of us is in, alone."""
+    theirs = by_token.get(ticket.inside or "")
+    if theirs is not None and not may_be_within(ticket.uid, theirs):
+        theirs = None
+    elif ticket.inside == inside:
+        return set()
+    return own if theirs is None else own.union(theirs.gpus)
+
+
+def _counted(
+    lease: LeaseRecord,
+    by_token: Mapping[str, LeaseRecord],
+    own: Container[str],
+    inside: str | None,
+) -> Iterator[str]:
+    """The cards of which the lease takes something."""
+    if inside is not None and lease.token == inside:
+        return
+    parent = None if lease.parent is None else by_token.get(lease.parent)
+    if parent is not None and not may_be_within(lease.uid, parent):
+        parent = None
+    around = by_token.get(inside or "")
+    orphan = (  # of ours: who may not be in our lease was never in one within it
+        lease.parent is not None
+        and parent is None
+        and (around is None or may_be_within(lease.uid, around))
+    )
+    for gpu in lease.gpus:
+        if gpu in own:
+            counts = orphan or (parent is not None and lease.parent == inside)
+        else:
+            counts = parent is None or gpu not in parent.gpus
+        if counts:
+            yield gpu
+
+
+def ancestors(leases: Iterable[LeaseRecord], inside: str | None) -> list[LeaseRecord]:
+    """The lease that we are in, the one that this is in, and so on."""
+    by_token = {lease.token: lease for lease in leases}
+    found: list[LeaseRecord] = []
+    while inside is not None and (lease := by_token.pop(inside, None)) is not None:
+        found.append(lease)
+        inside = lease.parent
+    return found
+
+
+def _add(found: dict[str, Taken], gpu: str, units: int, memory_mib: int | None) -> None:
+    before = found.get(gpu, Taken())
+    found[gpu] = Taken(before.units + units, before.memory_mib + (memory_mib or 0))
+
+
+def _promised(
+    want: Want, found: Mapping[str, Taken], closed: Container[str], sizes_mib: Mapping[str, int]
+) -> list[str]:
+    """The cards that a waiter will get: those with room, else those that lack least.
+
+    Why nobody starves: nothing starts on a promised card, so what it lacks only shrinks, while
+    that of the others can't fall below it but by ends of jobs, too.
+    """
+
+    usable = [gpu for gpu in want.gpus if gpu not in closed]
+    return sorted(usable, key=lambda gpu: _lack(want, found, sizes_mib, gpu))[: want.number]
+
+
+def _lack(
+    want: Want, found: Mapping[str, Taken], sizes_mib: Mapping[str, int], gpu: str
+) -> tuple[float, float]:
+    """What a card lacks of room for a waiter, as a part of the card; then how full it would be."""
+    used = found.get(gpu, Taken())
+    units = (used.units + want.units) / GPU_UNITS - 1
+    size_mib = sizes_mib.get(gpu, 0)
+    if want.memory_mib is None or not size_mib:
+        return max(0.0, units), units
+    memory = (used.memory_mib + want.memory_mib) / size_mib - 1
+    return max(0.0, units, memory), max(units, memory)
+
+
+def beyond_capacity(leases: Sequence[LeaseRecord]) -> list[str]:
+    """Cards of which more was given than there is; always empty, if all is right."""
+    return [gpu for gpu, one in taken(leases).items() if one.units > GPU_UNITS]
+
+
+def believed(ticket: Ticket, changed_ns: int) -> Ticket:
+    """The ticket, with what is believed of how long it has waited.
+
+    Who changes what he waits for makes it anew, and says since when he has waited before that. Of
+    that a minute counts: else who comes back all the time would always be the first.
+
+    Args:
+        changed_ns: when its file came to be as it is, on the machine's monotonic clock.
+    """
+    return ticket._replace(since_ns=max(ticket.since_ns, changed_ns - _MOST_CLAIM_NS))
+
+
+def before(tickets: Iterable[Ticket], own: Ticket | None) -> list[Ticket]:
+    """The tickets to be served before ours; all of them if we have none."""
+    ordered = sorted(tickets, key=lambda one: (one.since_ns, one.id))
+    if own is None:
+        return ordered
+    return [one for one in ordered if (one.since_ns, one.id) < (own.since_ns, own.id)]
+
+
+def describe_holders(
+    gpus: Mapping[str, str],
+    leases: Iterable[LeaseRecord],
+    tickets: Iterable[Ticket],
+    when: Callable[[float], str],
+) -> str:
+    """Whom somebody waits for, in words: "GPU 3 is held by anna (job, pid 41) since 14:02".
+
+    Args:
+        gpus: the keys of the GPUs in question, and how to call them.
+        when: renders a time on the wall clock.
+    """
+    held: dict[tuple[str, str, int], list[LeaseRecord]] = {}
+    for lease in leases:
+        if not gpus.keys().isdisjoint(lease.gpus):
+            held.setdefault((lease.user, lease.kind, lease.pid), []).append(lease)
+    parts = [
+        f"{_names(gpus, {gpu for one in theirs for gpu in one.gpus})} held by {user} "
+        f"({kind}, pid {pid}) since {when(min(one.since_s for one in theirs))}"
+        for (user, kind, pid), theirs in [*held.items()][:_MOST_TOLD]
+    ]
+    if len(held) > _MOST_TOLD:
+        parts.append(f"and {len(held) - _MOST_TOLD} more programs hold them")
+    first = [one for one in tickets if not gpus.keys().isdisjoint(one.want.gpus)]
+    waiters = tuple(dict.fromkeys(f"{one.user} (pid {one.pid})" for one in first))
+    if waiters:
+        have = "has" if len(waiters) == 1 else "have"
+        parts.append(f"{_some(waiters)} {have} waited for longer")
+    return "; ".join(parts)
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first ones by name, and how many more: there may be dozens."""
+    if len(names) <= _MOST_NAMED:
+        return " and ".join((", ".join(names[:-1]), names[-1]) if names[1:] else names)
+    return f"{', '.join(names[:_MOST_NAMED])} and {len(names) - _MOST_NAMED} more"
+
+
+def _names(gpus: Mapping[str, str], keys: Container[str]) -> str:
+    names = [name for key, name in gpus.items() if key in keys]
+    return f"GPU {names[0]} is" if len(names) == 1 else f"GPUs {', '.join(names)} are"

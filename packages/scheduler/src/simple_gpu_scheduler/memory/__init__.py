@@ -1,0 +1,1 @@
+"""memory: say here what this folder is for."""

@@ -1,0 +1,1 @@
+"""pipe: say here what this folder is for."""

@@ -1,0 +1,136 @@
+"""Progress: a last line of the terminal that job output can't overwrite.
+
+The terminal's scroll region (DECSTBM) is set to all lines but the last, so that whatever the jobs
+print scrolls above, untouched, and the last line is ours. Where there is no terminal, a plain
+line now and then.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from types import FrameType
+
+from simple_gpu_scheduler.policy.model import Event, Finished, Progress, Running
+from simple_gpu_scheduler.policy.reasons import explain
+from simple_gpu_scheduler.system.fds import say
+from simple_gpu_scheduler.text.durations import short_duration
+from simple_gpu_scheduler.text.printable import printable
+
+_SAVE, _RESTORE, _ERASE_LINE = "\x1b7", "\x1b8", "\x1b[2K"
+_BAR_WIDTH = 20
+_DRAW_EVERY_S = 0.1
+_PLAIN_EVERY_S = 1.0
+
+
+def progress_text(progress: Progress, begun_s: float, width: int) -> str:
+    """The line, cut to the width."""
+    counts = progress.counts
+    done = counts.done + counts.skipped
+    parts = [f"{done}/{progress.known if progress.complete else '?'} done"]
+    if progress.complete:
+        parts.insert(0, _bar(done, progress.known))
+    if counts.failed:
+        parts.append(f"{counts.failed} failed")
+    parts.append(f"{len(progress.running)} running")
+    left_s = seconds_left(progress, begun_s)
+    if left_s is not None:
+        parts.append(f"ETA {short_duration(left_s)}")
+    parts += [_running(one, progress.now_s) for one in progress.running]
+    hold = progress.hold
+    if hold is not None and (hold.job.gpus > 1 or hold.until_s is not None):
+        parts.append(f"#{hold.job.seq} {explain(hold)}")
+    return printable("  ".join(parts))[:width]
+
+
+def seconds_left(progress: Progress, begun_s: float) -> float | None:
+    """Time to the end at the pace so far; None while the end or the pace isn't known."""
+    done = progress.counts.done
+    if not progress.complete or done == 0:
+        return None
+    left = progress.known - done - progress.counts.skipped
+    return left * (progress.now_s - begun_s) / done
+
+
+def _bar(done: int, total: int) -> str:
+    filled = _BAR_WIDTH * done // total if total else _BAR_WIDTH
+    return f"[{'#' * filled}{'.' * (_BAR_WIDTH - filled)}]"
+
+
+def _running(one: Running, now_s: float) -> str:
+    return f"gpu {','.join(one.gpus)}: #{one.job.seq} {short_duration(now_s - one.started_s)}"
+
+
+class Bar:
+    """Implements `ports.Listener`; call `close` at the end, whatever happened."""
+
+    def __init__(self, fd: int, *, terminal: bool, begun_s: float) -> None:
+        self._fd = fd
+        self._terminal = terminal
+        self._begun_s = begun_s
+        self._size: os.terminal_size | None = None  # as the screen is divided now
+        self._next_s = begun_s
+        self._said_done = 0
+        if terminal:
+            signal.signal(signal.SIGTSTP, self._suspend)
+
+    def hear(self, event: Event) -> None:
+        """Draw the progress."""
+        if isinstance(event, Finished):
+            self.close()
+        elif isinstance(event, Progress) and (event.now_s >= self._next_s or _still(event)):
+            every_s = _DRAW_EVERY_S if self._terminal else _PLAIN_EVERY_S
+            self._next_s = event.now_s + every_s
+            if self._terminal:
+                self._draw(event)
+            else:
+                self._say(event)
+
+    def close(self) -> None:
+        """Give the whole screen back."""
+        if self._size is not None:
+            lines = self._size.lines
+            self._write(
+                f"{_SAVE}\x1b[1;{lines}r{_RESTORE}{_SAVE}\x1b[{lines};1H{_ERASE_LINE}{_RESTORE}"
+            )
+            self._size = None
+
+    def _draw(self, progress: Progress) -> None:
+        size = self._terminal_size()
+        if size is None or size.lines < 3:
+            return
+        if size != self._size:
+            self._reserve(size)
+        text = progress_text(progress, self._begun_s, size.columns - 1)
+        self._write(f"{_SAVE}\x1b[{size.lines};1H{_ERASE_LINE}{text}{_RESTORE}")
+
+    def _reserve(self, size: os.terminal_size) -> None:
+        """Scroll up by a line if need be, then keep the last one out of the scroll region."""
+        self.close()
+        self._write(f"\n{_SAVE}\x1b[1;{size.lines - 1}r{_RESTORE}\x1b[1A")
+        self._size = size
+
+    def _terminal_size(self) -> os.terminal_size | None:
+        try:
+            return os.get_terminal_size(self._fd)
+        except OSError:
+            return None
+
+    def _say(self, progress: Progress) -> None:
+        done = progress.counts.done
+        if done != self._said_done:
+            self._said_done = done
+            self._write(progress_text(progress, self._begun_s, 200) + "\n")
+
+    def _suspend(self, _number: int, _frame: FrameType | None) -> None:
+        """Leave the terminal whole to others while we are stopped (^Z)."""
+        self.close()
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+    def _write(self, text: str) -> None:
+        say(text.encode(), self._fd)
+
+
+def _still(progress: Progress) -> bool:
+    """True if nothing runs: no later event might come to draw what is left out now."""
+    return not progress.running

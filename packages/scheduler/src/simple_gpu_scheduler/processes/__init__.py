@@ -1,0 +1,1 @@
+"""processes: say here what this folder is for."""

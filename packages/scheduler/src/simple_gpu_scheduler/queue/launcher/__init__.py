@@ -1,0 +1,1 @@
+"""launcher: say here what this folder is for."""

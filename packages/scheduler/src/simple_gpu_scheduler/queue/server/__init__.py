@@ -1,0 +1,1 @@
+"""server: say here what this folder is for."""

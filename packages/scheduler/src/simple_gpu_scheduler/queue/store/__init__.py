@@ -1,0 +1,1 @@
+"""store: say here what this folder is for."""

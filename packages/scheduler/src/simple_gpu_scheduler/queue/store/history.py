@@ -1,0 +1,81 @@
+"""What jobs have done, from the queue's file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from simple_gpu_scheduler.queue.attempts import Run
+from simple_gpu_scheduler.queue.store.database import QueueFile
+
+#: So many of the last runs tell how long jobs take.
+_MOST_LEARNED = 2000
+
+_RUNS = """
+    SELECT a.job, a.number, j.command, j.group_name, j.name,
+        CASE WHEN a.number = j.attempt THEN j.state ELSE '' END, j.submitted_s, j.not_before_s,
+        a.started_s, a.ended_s, a.exit_code, a.signal, a.reason, a.gpu_names, a.memory_mib,
+        a.peak_vram_mib, a.user_s, a.system_s, a.max_rss_mib
+    FROM attempts a JOIN jobs j ON j.id = a.job
+"""
+
+
+def runs_of(file: QueueFile, job: int) -> list[Run]:
+    """All attempts of a job, the first one first."""
+    return _runs(file, "WHERE a.job = ? ORDER BY a.number", job)
+
+
+def runs_since(file: QueueFile, since_s: float, group: str | None = None) -> list[Run]:
+    """All attempts that have run since then, or run now, in the order of their jobs."""
+    where = "WHERE (a.ended_s IS NULL OR a.ended_s >= ?)"
+    if group is None:
+        return _runs(file, f"{where} ORDER BY a.job, a.number", since_s)
+    return _runs(file, f"{where} AND j.group_name = ? ORDER BY a.job, a.number", since_s, group)
+
+
+def last_successes(file: QueueFile) -> list[tuple[bytes, float]]:
+    """The commands that have succeeded last, and how many seconds they ran."""
+    rows = file.all(
+        "SELECT j.command, a.ended_s - a.started_s FROM attempts a JOIN jobs j ON j.id = a.job "
+        "WHERE a.exit_code = 0 AND a.reason = '' AND a.ended_s IS NOT NULL "
+        "ORDER BY a.job DESC, a.number DESC LIMIT ?",
+        (_MOST_LEARNED,),
+    )
+    return [(command, max(0.0, runtime_s)) for command, runtime_s in rows]
+
+
+def last_ends_s(file: QueueFile, most: int) -> list[float]:
+    """When the last attempts ended, of those that started last."""
+    rows = file.all(
+        "SELECT ended_s FROM attempts WHERE ended_s IS NOT NULL "
+        "ORDER BY job DESC, number DESC LIMIT ?",
+        (most,),
+    )
+    return sorted(ended_s for (ended_s,) in rows)
+
+
+def needs_of(file: QueueFile, job: int) -> list[tuple[int, bool]]:
+    """The jobs that a job waits for and that haven't ended, and whether they must succeed."""
+    rows = file.all(
+        "SELECT n.needed, n.success FROM needs n JOIN jobs j ON j.id = n.needed "
+        "WHERE n.job = ? AND j.state IN ('queued', 'held', 'running') ORDER BY n.needed",
+        (job,),
+    )
+    return [(needed, bool(success)) for needed, success in rows]
+
+
+def ready_before(file: QueueFile, job: int, priority: int, now_s: float) -> int:
+    """How many jobs that nothing but GPUs keeps from starting have their turn before it."""
+    (number,) = file.one(
+        "SELECT count(*) FROM jobs WHERE state = 'queued' AND blockers = 0 "
+        "AND (not_before_s IS NULL OR not_before_s <= ?) "
+        "AND (priority > ? OR (priority = ? AND id < ?))",
+        (now_s, priority, priority, job),
+    )
+    return int(number)
+
+
+def _runs(file: QueueFile, rest: str, *values: Any) -> list[Run]:
+    return [
+        Run._make((*row[:13], tuple(row[13].split(",")) if row[13] else (), *row[14:]))
+        for row in file.all(f"{_RUNS} {rest}", values)
+    ]

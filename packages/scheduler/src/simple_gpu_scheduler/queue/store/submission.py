@@ -1,0 +1,127 @@
+"""What is submitted, as rows of the queue's file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+
+from simple_gpu_scheduler.errors import UsageError
+from simple_gpu_scheduler.jobs.job import GPU_UNITS
+from simple_gpu_scheduler.queue.records import (
+    CANCELLED,
+    ENDED_STATES,
+    FAILED,
+    HELD,
+    LOST,
+    QUEUED,
+    SUCCEEDED,
+    Context,
+    Request,
+    Submitted,
+)
+from simple_gpu_scheduler.queue.store.dependencies import queue_again
+
+_INSERT = """
+    INSERT INTO jobs (state, command, context, gpus, slots, memory_mib, auto_memory, priority,
+        blockers, not_before_s, timeout_s, tries, name, group_name, key, submitted_s, ended_s,
+        reason, notify, snapshot, requeue, kill_leftovers, later)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+
+class Submission:
+    """Adds jobs of one context, within a transaction."""
+
+    def __init__(self, database: sqlite3.Connection, context: Context, now_s: float) -> None:
+        self._database = database
+        self._context = _context_number(database, context)
+        self._now_s = now_s
+
+    def add(self, request: Request) -> Submitted:
+        """Add a job, if there is none of its key; one that has failed may be queued again.
+
+        Raises:
+            UsageError: a job that is needed isn't there.
+        """
+        if request.key is not None:
+            known = self._database.execute(
+                "SELECT id, state FROM jobs WHERE key = ? ORDER BY id DESC LIMIT 1", (request.key,)
+            ).fetchone()
+            if known is not None:
+                return self._known(*known, retry=request.retry_failed)
+        needs = dict.fromkeys(request.after_any, False) | dict.fromkeys(request.after, True)
+        blockers, broken = self._blockers(needs)
+        state = CANCELLED if broken else HELD if request.held else QUEUED
+        cursor = self._database.execute(
+            _INSERT,
+            (
+                state, request.command, self._context, request.gpus, GPU_UNITS // request.units,
+                request.memory_mib, request.auto_memory, request.priority, blockers,
+                request.not_before_s, request.timeout_s, request.tries, request.name,
+                request.group, request.key, self._now_s, self._now_s if broken else None, broken,
+                request.notify, request.snapshot, request.requeue, request.kill_leftovers,
+                request.not_before_s is not None,
+            ),
+        )  # fmt: skip
+        job = int(cursor.lastrowid or 0)
+        for needed, success in needs.items():
+            self._database.execute("INSERT INTO needs VALUES (?, ?, ?)", (job, needed, success))
+        return Submitted(job, new=True, state=state)
+
+    def _known(self, job: int, state: str, *, retry: bool) -> Submitted:
+        if not retry or state not in (FAILED, CANCELLED, LOST):
+            return Submitted(job, new=False, state=state)
+        queue_again(self._database, [job])
+        return Submitted(job, new=False, state=QUEUED, retried=True)
+
+    def _blockers(self, needs: dict[int, bool]) -> tuple[int, str]:
+        """How many of them haven't ended, and why the job could never start, if so."""
+        blockers = 0
+        for needed, success in needs.items():
+            row = self._database.execute(
+                "SELECT state FROM jobs WHERE id = ?", (needed,)
+            ).fetchone()
+            if row is None:
+                raise UsageError(f"{no_job(self._database, needed)}, which is to be waited for")
+            if row[0] not in ENDED_STATES:
+                blockers += 1
+            elif success and row[0] != SUCCEEDED:
+                return 0, f"job {needed}, which it needs, has {row[0]}"
+        return blockers, ""
+
+
+def no_job(database: sqlite3.Connection, job: int) -> str:
+    """That there is no job of a number, in words."""
+    removed = database.execute(
+        "SELECT 1 FROM sqlite_sequence WHERE name = 'jobs' AND ? BETWEEN 1 AND seq", (job,)
+    ).fetchone()
+    return f"there is no job {job}" + (
+        " any more (sgs clean --finished has removed it)" if removed else ""
+    )
+
+
+def _context_number(database: sqlite3.Connection, context: Context) -> int:
+    content = encoded(context)
+    digest = hashlib.sha256(content).digest()
+    row = database.execute("SELECT id FROM contexts WHERE digest = ?", (digest,)).fetchone()
+    if row is None:
+        cursor = database.execute(
+            "INSERT INTO contexts (digest, content) VALUES (?, ?)", (digest, content)
+        )
+        return int(cursor.lastrowid or 0)
+    return int(row[0])
+
+
+def encoded(context: Context) -> bytes:
+    """A context as it is kept."""
+    texts = [[os.fsdecode(name), os.fsdecode(value)] for name, value in context.environ]
+    return json.dumps([os.fsdecode(context.cwd), context.umask, texts]).encode()
+
+
+def decoded(content: bytes) -> Context:
+    """The context that was kept so."""
+    cwd, umask, texts = json.loads(content)
+    environ = tuple((os.fsencode(name), os.fsencode(value)) for name, value in texts)
+    return Context(os.fsencode(cwd), environ, umask)

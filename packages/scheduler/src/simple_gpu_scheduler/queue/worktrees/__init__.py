@@ -1,0 +1,1 @@
+"""worktrees: say here what this folder is for."""

@@ -1,0 +1,33 @@
+"""What is kept beside the queue's file, texts of scripts and work trees, is used or cleaned up."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from simple_gpu_scheduler.errors import PassingError, SgsError
+from simple_gpu_scheduler.files.disk_space import is_lack
+
+_LOCK = "frozen.lock"
+
+
+@contextmanager
+def in_use(folder: str, *, alone: bool = False) -> Iterator[None]:
+    """Nobody cleans up meanwhile; or, alone, nobody keeps scripts and trees, or makes copies.
+
+    Raises:
+        SgsError: the file that is locked for that can't be opened.
+    """
+    path = os.path.join(folder, _LOCK)
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        kind = PassingError if is_lack(error) else SgsError
+        raise kind(f"{path} can't be opened: {error.strerror}") from None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(fd)

@@ -1,0 +1,1 @@
+"""samplers: say here what this folder is for."""

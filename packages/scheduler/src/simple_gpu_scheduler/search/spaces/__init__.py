@@ -1,0 +1,1 @@
+"""spaces: say here what this folder is for."""

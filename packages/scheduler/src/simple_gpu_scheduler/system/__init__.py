@@ -1,0 +1,1 @@
+"""system: say here what this folder is for."""

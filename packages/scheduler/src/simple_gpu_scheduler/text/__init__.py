@@ -1,0 +1,1 @@
+"""text: say here what this folder is for."""

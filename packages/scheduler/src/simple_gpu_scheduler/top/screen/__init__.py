@@ -1,0 +1,1 @@
+"""screen: say here what this folder is for."""
