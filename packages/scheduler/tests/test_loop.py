@@ -13,20 +13,12 @@ from hypothesis import strategies as st
 
 from simple_gpu_scheduler.errors import HopelessError
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job
+from simple_gpu_scheduler.leases.records import Lease
+from simple_gpu_scheduler.pipe.events import Ended, Finished, Notice, Rejected, Skipped
 from simple_gpu_scheduler.pipe.halt import parse_halt
 from simple_gpu_scheduler.pipe.joblog import DoneJobs
 from simple_gpu_scheduler.pipe.loop import Pipe
-from simple_gpu_scheduler.pipe.ports import Lease
-from simple_gpu_scheduler.policy.model import (
-    Card,
-    Ended,
-    Finished,
-    Notice,
-    PipePolicy,
-    Rejected,
-    Running,
-    Skipped,
-)
+from simple_gpu_scheduler.policy.model import Card, PipePolicy, Running
 from simple_gpu_scheduler.testing.pipe import (
     FakeRunner,
     FakeWait,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from simple_gpu_scheduler.allocation.occupancy import Lineage
-from simple_gpu_scheduler.gpus.records import Gpu, GpuProcess
+from simple_gpu_scheduler.gpus.records import Gpu, GpuProcess, JobProcess, Lineage
 from simple_gpu_scheduler.jobs.job import Job
 from simple_gpu_scheduler.memory.meter import DriverMeter
 from simple_gpu_scheduler.memory.monitor import MemoryCare
+from simple_gpu_scheduler.pipe.events import Ended, Notice
 from simple_gpu_scheduler.pipe.joblog import DoneJobs
 from simple_gpu_scheduler.pipe.loop import Pipe
-from simple_gpu_scheduler.policy.model import Card, Ended, JobProcess, Notice, PipePolicy
+from simple_gpu_scheduler.policy.model import Card, PipePolicy
 from simple_gpu_scheduler.testing.gpus import FakeDevices
 from simple_gpu_scheduler.testing.pipe import (
     FakeRunner,

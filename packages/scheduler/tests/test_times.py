@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.text.times import after_s, parse_time_s, show_time
+from simple_gpu_scheduler.units.times import after_s, parse_time_s, show_time
 
 BERLIN = ZoneInfo("Europe/Berlin")
 SPRING = datetime(2026, 3, 28, 22, 0, tzinfo=BERLIN).timestamp()  # 2:00 is 3:00 that night

@@ -12,7 +12,7 @@ from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.gpus.ids import GpuName, parse_gpu_ids, uuids, visible_ids
 from simple_gpu_scheduler.jobs.directives import apply_directives, apply_queue_directives
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job
-from simple_gpu_scheduler.text.durations import parse_duration_s, short_duration
+from simple_gpu_scheduler.units.durations import parse_duration_s, short_duration
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from simple_gpu_scheduler.executors.worker import WorkerDiedError
 from simple_gpu_scheduler.gpus.environ import LEASE_VARIABLE
 from simple_gpu_scheduler.gpus.selection import chosen_gpus
 from simple_gpu_scheduler.jobs.job import MAX_JOBS_PER_GPU
-from simple_gpu_scheduler.text.sizes import parse_memory_mib
+from simple_gpu_scheduler.units.sizes import parse_memory_mib
 
 __all__ = ["GPUExecutor", "WorkerDiedError"]
 

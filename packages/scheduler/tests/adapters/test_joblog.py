@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.jobs.job import Job
+from simple_gpu_scheduler.pipe.events import Ended
 from simple_gpu_scheduler.pipe.joblog import DoneJobs, Joblog, joblog_row, read_joblog
-from simple_gpu_scheduler.policy.model import Ended, Exit, Running
+from simple_gpu_scheduler.policy.model import Running
+from simple_gpu_scheduler.processes.records import Exit
 
 HEADER = b"Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n"
 

@@ -6,7 +6,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from simple_gpu_scheduler.jobs.job import Line
-from simple_gpu_scheduler.pipe.lines import MAX_COMMAND_BYTES, LineSource
+from simple_gpu_scheduler.jobs.validation import MAX_COMMAND_BYTES
+from simple_gpu_scheduler.pipe.lines import LineSource
 
 
 def read_in_pieces(data: bytes, cuts: list[int], separator: bytes = b"\n") -> list[Line]:

@@ -9,22 +9,19 @@ import pytest
 
 from simple_gpu_scheduler.jobs.job import Job
 from simple_gpu_scheduler.pipe.console import message
-from simple_gpu_scheduler.pipe.json_events import event_record
-from simple_gpu_scheduler.pipe.progress_bar import Bar, progress_text, seconds_left
-from simple_gpu_scheduler.policy.model import (
+from simple_gpu_scheduler.pipe.events import (
     Counts,
     Ended,
-    Exit,
     Finished,
-    Hold,
-    Leftover,
     Notice,
     Progress,
     Rejected,
-    Running,
     Skipped,
-    Start,
 )
+from simple_gpu_scheduler.pipe.json_events import event_record
+from simple_gpu_scheduler.pipe.progress_bar import Bar, progress_text, seconds_left
+from simple_gpu_scheduler.policy.model import Hold, Running, Start
+from simple_gpu_scheduler.processes.records import Exit, Leftover
 
 JOB = Job(4, "echo 'é' \"q\"\nexit 1\n".encode())
 ONE = Running(JOB, ("0", "GPU-8f"), 77, 10.0, 1700000000.0)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from simple_gpu_scheduler.leases.ledger import LeaseRecord
+from simple_gpu_scheduler.leases.records import LeaseRecord
 from simple_gpu_scheduler.processes import tree as process_tree
 from simple_gpu_scheduler.processes.membership import First
 from simple_gpu_scheduler.processes.tree import Member

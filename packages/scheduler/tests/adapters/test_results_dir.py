@@ -11,7 +11,9 @@ import pytest
 from simple_gpu_scheduler.errors import HopelessError, SgsError, UsageError
 from simple_gpu_scheduler.files.folders import open_folder
 from simple_gpu_scheduler.jobs.job import Job
-from simple_gpu_scheduler.policy.model import Ended, Exit, Rejected, Running
+from simple_gpu_scheduler.pipe.events import Ended, Rejected
+from simple_gpu_scheduler.policy.model import Running
+from simple_gpu_scheduler.processes.records import Exit
 from simple_gpu_scheduler.results import writer as results
 from simple_gpu_scheduler.results.writer import ResultsDir
 from simple_gpu_scheduler.results.writer_lock import Mark, writers

@@ -12,8 +12,8 @@ from typing import Protocol
 import pytest
 
 from simple_gpu_scheduler.jobs.job import Job
-from simple_gpu_scheduler.pipe.ports import Runner
-from simple_gpu_scheduler.policy.model import Exit
+from simple_gpu_scheduler.processes.ports import Runner
+from simple_gpu_scheduler.processes.records import Exit
 from simple_gpu_scheduler.processes.runner import ProcessRunner
 from simple_gpu_scheduler.testing.pipe import FakeRunner, ManualClock
 

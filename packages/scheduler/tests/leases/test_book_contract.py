@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from simple_gpu_scheduler.jobs.job import share_units
-from simple_gpu_scheduler.leases.ledger import Want
 from simple_gpu_scheduler.leases.ports import Held, LeaseBook
+from simple_gpu_scheduler.leases.records import Want
 from simple_gpu_scheduler.leases.store import LeaseDir
 from simple_gpu_scheduler.testing.leases import MemoryBook, MemoryMachine
 

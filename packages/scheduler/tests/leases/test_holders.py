@@ -16,7 +16,7 @@ from simple_gpu_scheduler.allocation.monitor import CardWatch
 from simple_gpu_scheduler.gpus.records import Gpu
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job
 from simple_gpu_scheduler.jobs.job import share_units as share
-from simple_gpu_scheduler.leases.ledger import Want
+from simple_gpu_scheduler.leases.records import Want
 from simple_gpu_scheduler.leases.store import LeaseDir, live_leases
 from simple_gpu_scheduler.policy.model import Card, Hold, PipePolicy, Running, Snapshot, Start
 from simple_gpu_scheduler.policy.plan import plan

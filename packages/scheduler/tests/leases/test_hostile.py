@@ -18,7 +18,7 @@ import pytest
 from simple_gpu_scheduler.files.folders import open_folder
 from simple_gpu_scheduler.jobs.job import GPU_UNITS
 from simple_gpu_scheduler.leases.files import LeaseFiles
-from simple_gpu_scheduler.leases.ledger import Want
+from simple_gpu_scheduler.leases.records import Want
 from simple_gpu_scheduler.leases.store import LeaseDir, live_leases
 
 from .conftest import Machine, wait_until

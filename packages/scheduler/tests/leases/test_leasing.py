@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simple_gpu_scheduler.allocation.holders import describe_holders
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, share_units
 from simple_gpu_scheduler.leases.format import (
     lease_content,
@@ -19,20 +20,16 @@ from simple_gpu_scheduler.leases.format import (
     turn_content,
 )
 from simple_gpu_scheduler.leases.ledger import (
-    LeaseRecord,
-    Taken,
-    Ticket,
-    Want,
     ancestors,
     as_ours,
     before,
     believed,
     beyond_capacity,
-    describe_holders,
     meet,
     share_of,
     taken,
 )
+from simple_gpu_scheduler.leases.records import LeaseRecord, Taken, Ticket, Want
 from simple_gpu_scheduler.leases.store import LeaseDir
 
 KEYS = ("GPU-a", "GPU-b", "MIG-c", "3")

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simple_gpu_scheduler.jobs.job import GPU_UNITS
-from simple_gpu_scheduler.leases.ledger import LeaseRecord, Ticket, Want, promises
+from simple_gpu_scheduler.leases.ledger import promises
+from simple_gpu_scheduler.leases.records import LeaseRecord, Ticket, Want
 from simple_gpu_scheduler.leases.waiter_timeout import LIMIT_S, Patience, Wait
 
 NONE: frozenset[str] = frozenset()

@@ -14,7 +14,8 @@ from simple_gpu_scheduler.allocation.holders import (
     who_has,
 )
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, share_units
-from simple_gpu_scheduler.leases.ledger import LeaseRecord, Ticket, Want, before, taken
+from simple_gpu_scheduler.leases.ledger import before, taken
+from simple_gpu_scheduler.leases.records import LeaseRecord, Ticket, Want
 
 KEYS = ("GPU-a", "GPU-b", "MIG-c", "3")
 

@@ -13,8 +13,8 @@ from simple_gpu_scheduler.allocation.occupancy import Occupancy
 from simple_gpu_scheduler.cli.gpus.table import objects, short_names, table
 from simple_gpu_scheduler.gpus.records import Gpu, GpuProcess, Link
 from simple_gpu_scheduler.jobs.job import GPU_UNITS
-from simple_gpu_scheduler.leases.ledger import LeaseRecord
-from simple_gpu_scheduler.results.cells import text_width
+from simple_gpu_scheduler.leases.records import LeaseRecord
+from simple_gpu_scheduler.text.terminal import text_width
 
 NOW_S = time.mktime((2026, 5, 4, 15, 0, 0, 0, 0, -1))
 LEASE = LeaseRecord("x", 1000, "anna", 42, "notebook", NOW_S - 3600, ("GPU-a",), GPU_UNITS)

@@ -8,16 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.allocation.occupancy import (
-    Lineage,
-    is_busy,
-    leases_of,
-    occupancy,
-    strangers,
-)
-from simple_gpu_scheduler.gpus.records import Gpu, GpuProcess
+from simple_gpu_scheduler.allocation.occupancy import is_busy, leases_of, occupancy, strangers
+from simple_gpu_scheduler.gpus.records import Gpu, GpuProcess, Lineage
 from simple_gpu_scheduler.jobs.job import GPU_UNITS
-from simple_gpu_scheduler.leases.ledger import LeaseRecord
+from simple_gpu_scheduler.leases.records import LeaseRecord
 
 
 def lease(

@@ -14,7 +14,7 @@ import fake
 import pytest
 
 from simple_gpu_scheduler.jobs.job import GPU_UNITS
-from simple_gpu_scheduler.leases.ledger import Want
+from simple_gpu_scheduler.leases.records import Want
 from simple_gpu_scheduler.leases.store import LeaseDir
 
 

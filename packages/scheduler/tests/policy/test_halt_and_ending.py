@@ -5,9 +5,10 @@ import signal
 import pytest
 
 from simple_gpu_scheduler.errors import UsageError
+from simple_gpu_scheduler.pipe.events import Counts
 from simple_gpu_scheduler.pipe.halt import Halt, parse_halt, reached
 from simple_gpu_scheduler.pipe.shutdown import Ending
-from simple_gpu_scheduler.policy.model import Counts, Phase
+from simple_gpu_scheduler.policy.model import Phase
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job, share_units
-from simple_gpu_scheduler.memory.estimates import LearnedMemory, template
+from simple_gpu_scheduler.jobs.similarity import template
+from simple_gpu_scheduler.memory.estimates import LearnedMemory
 
 MOST_MIB = 80_000
 

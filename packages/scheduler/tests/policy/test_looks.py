@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simple_gpu_scheduler.gpus.records import JobProcess
 from simple_gpu_scheduler.jobs.job import Job
+from simple_gpu_scheduler.memory.monitor import elsewhere, not_its_gpu
 from simple_gpu_scheduler.memory.polling import LEAST_S, next_look_s
-from simple_gpu_scheduler.memory.wrong_gpu import elsewhere
-from simple_gpu_scheduler.policy.model import JobProcess, Running
-from simple_gpu_scheduler.policy.reasons import not_its_gpu
+from simple_gpu_scheduler.policy.model import Running
 
 
 def running(started_s: float = 0.0, memory_mib: int | None = None) -> Running:

@@ -13,7 +13,7 @@ from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job, share_units
 from simple_gpu_scheduler.policy import dispatch as queue
 from simple_gpu_scheduler.policy import fit
-from simple_gpu_scheduler.policy.holds import holds
+from simple_gpu_scheduler.policy.explain import holds
 from simple_gpu_scheduler.policy.model import Card, Phase, PipePolicy, Plan, Running, Snapshot
 from simple_gpu_scheduler.policy.orders import ORDERS, order_of
 from simple_gpu_scheduler.policy.plan import plan

@@ -25,6 +25,7 @@ from simple_gpu_scheduler.queue import server_lock
 from simple_gpu_scheduler.queue.mailbox import call
 from simple_gpu_scheduler.queue.records import OPEN_STATES, Request
 from simple_gpu_scheduler.queue.server.processes import queue_mark
+from simple_gpu_scheduler.system.proc import is_dying, start_ticks
 
 from .conftest import SGS, Queue
 from .witnesses import Verdict, Witnesses, compiled
@@ -150,7 +151,7 @@ class Rounds:
         """Its process, once that is known; None if it takes too long."""
         for _ in range(300):
             for one, _ in self.queue.store.running():
-                if one.job == job and one.pid and process_tree.start_ticks(one.pid):
+                if one.job == job and one.pid and start_ticks(one.pid):
                     return one.pid
             time.sleep(0.01)  # others may have to end before it runs
         return None
@@ -171,7 +172,7 @@ class Rounds:
 
     def _see_to_a_server(self) -> None:
         servers = self._servers()
-        if not servers or process_tree.is_dying(servers[0]):
+        if not servers or is_dying(servers[0]):
             self.queue.start()
         else:
             call(str(self.queue.folder))

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from simple_gpu_scheduler.processes.tree import start_ticks
 from simple_gpu_scheduler.queue.mailbox import call
 from simple_gpu_scheduler.queue.records import Attempt, Request
 from simple_gpu_scheduler.queue.server import launchers as queue_launchers
 from simple_gpu_scheduler.queue.server.processes import Tree, boot_id
+from simple_gpu_scheduler.system.proc import start_ticks
 
 from .conftest import Queue, wait_until
 

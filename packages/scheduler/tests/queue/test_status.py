@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from simple_gpu_scheduler.cli.queue.table import table
 from simple_gpu_scheduler.queue.records import STATES, Entry
-from simple_gpu_scheduler.results.cells import text_width
-from simple_gpu_scheduler.text.durations import since
 from simple_gpu_scheduler.text.printable import printable
+from simple_gpu_scheduler.text.terminal import text_width
+from simple_gpu_scheduler.units.durations import since
 
 from .conftest import BOUND_S, SGS, Shell
 from .terminal import Terminal, screens

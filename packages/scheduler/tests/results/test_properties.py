@@ -4,7 +4,6 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.results.cells import crop, text_width
 from simple_gpu_scheduler.results.job import Job, Record, parse_job
 from simple_gpu_scheduler.results.parsing import parse_metrics, parse_parameters
 from simple_gpu_scheduler.results.ranking import Sort, choose_sort, is_ranked, order
@@ -17,6 +16,7 @@ from simple_gpu_scheduler.results.table import (
     render,
 )
 from simple_gpu_scheduler.text.printable import printable
+from simple_gpu_scheduler.text.terminal import crop, text_width
 
 numbers = st.integers() | st.floats() | st.booleans()
 scalars = numbers | st.none() | st.text(max_size=8)

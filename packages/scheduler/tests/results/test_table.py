@@ -3,13 +3,14 @@ import math
 
 import pytest
 
-from simple_gpu_scheduler.results.cells import crop, duration, format_value, text_width
+from simple_gpu_scheduler.results.cells import duration, format_value
 from simple_gpu_scheduler.results.job import Job, Record
 from simple_gpu_scheduler.results.parsing import parse_parameters
 from simple_gpu_scheduler.results.ranking import Sort, order
 from simple_gpu_scheduler.results.report import notes, to_json
 from simple_gpu_scheduler.results.table import columns_by_default, fit, make_columns, render
 from simple_gpu_scheduler.text.printable import printable
+from simple_gpu_scheduler.text.terminal import crop, text_width
 
 LOSS = Sort("loss", descending=False)
 

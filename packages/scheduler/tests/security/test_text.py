@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import simple_gpu_scheduler
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.pipe.console import message
-from simple_gpu_scheduler.policy.model import Notice, Rejected
+from simple_gpu_scheduler.pipe.events import Notice, Rejected
 from simple_gpu_scheduler.text.printable import (
     printable,
     printable_bytes,

@@ -15,7 +15,7 @@ from simple_gpu_scheduler.cli.gpus import table as gpus_report
 from simple_gpu_scheduler.cli.queue.jobs import how_it_ended
 from simple_gpu_scheduler.gpus.records import Gpu, GpuProcess
 from simple_gpu_scheduler.jobs.job import GPU_UNITS
-from simple_gpu_scheduler.leases.ledger import LeaseRecord
+from simple_gpu_scheduler.leases.records import LeaseRecord
 from simple_gpu_scheduler.queue.records import STATES, Entry
 from simple_gpu_scheduler.top.screen.board import Board, Words, picture
 from simple_gpu_scheduler.top.screen.details import Known, details

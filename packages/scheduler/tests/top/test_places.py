@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simple_gpu_scheduler.files.tail import TailReader, read_tail
 from simple_gpu_scheduler.queue.records import Context, Request
 from simple_gpu_scheduler.queue.store import pages as queue_view
 from simple_gpu_scheduler.queue.store.jobs import QueueStore
 from simple_gpu_scheduler.queue.store.pages import by_section, by_state
-from simple_gpu_scheduler.system.tail import TailReader, read_tail
 from simple_gpu_scheduler.top.reader import Looker
 from simple_gpu_scheduler.top.screen.scroll import Place, followed, moved, parts, position, within
 from simple_gpu_scheduler.top.screen.state import VIEWS, Wish

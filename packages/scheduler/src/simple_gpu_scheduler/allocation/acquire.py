@@ -9,7 +9,7 @@ from collections.abc import Callable
 from simple_gpu_scheduler.allocation.allocator import LeaseHolder
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.jobs.job import Job
-from simple_gpu_scheduler.pipe.ports import Lease
+from simple_gpu_scheduler.leases.records import Lease
 from simple_gpu_scheduler.policy.model import PipePolicy, Snapshot
 from simple_gpu_scheduler.policy.plan import plan
 from simple_gpu_scheduler.policy.reasons import explain

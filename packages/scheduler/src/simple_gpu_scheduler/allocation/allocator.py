@@ -14,9 +14,8 @@ from typing import NamedTuple
 
 from simple_gpu_scheduler.allocation.availability import LeaseView
 from simple_gpu_scheduler.jobs.job import Job
-from simple_gpu_scheduler.leases.ledger import Ticket, Want
 from simple_gpu_scheduler.leases.ports import Held
-from simple_gpu_scheduler.pipe.ports import Lease
+from simple_gpu_scheduler.leases.records import Lease, Ticket, Want
 from simple_gpu_scheduler.policy import fit
 from simple_gpu_scheduler.policy.model import Card, Hold, Start
 from simple_gpu_scheduler.system.fds import drain

@@ -13,26 +13,24 @@ from simple_gpu_scheduler.allocation.capacity import (
     what_is_left,
     within,
 )
+from simple_gpu_scheduler.allocation.holders import describe_holders
 from simple_gpu_scheduler.errors import HopelessError, SgsError, UsageError
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job
 from simple_gpu_scheduler.leases.ledger import (
-    LeaseRecord,
-    Ticket,
-    Want,
     ancestors,
     as_ours,
     before,
-    describe_holders,
     may_be_within,
     promises,
     share_of,
     taken,
 )
 from simple_gpu_scheduler.leases.ports import LeaseBook
+from simple_gpu_scheduler.leases.records import LeaseRecord, Ticket, Want
 from simple_gpu_scheduler.leases.waiter_timeout import Patience, Wait
 from simple_gpu_scheduler.policy.model import Card
 from simple_gpu_scheduler.policy.reasons import impossible
-from simple_gpu_scheduler.text.durations import since
+from simple_gpu_scheduler.units.durations import since
 
 if TYPE_CHECKING:
     from simple_gpu_scheduler.allocation.monitor import CardWatch

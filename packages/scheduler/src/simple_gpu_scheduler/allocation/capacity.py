@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 
 from simple_gpu_scheduler.jobs.job import GPU_UNITS
-from simple_gpu_scheduler.leases.ledger import LeaseRecord, Taken
+from simple_gpu_scheduler.leases.records import LeaseRecord, Taken
 from simple_gpu_scheduler.policy.model import Card
 
 

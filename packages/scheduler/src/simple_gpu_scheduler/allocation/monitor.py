@@ -24,9 +24,9 @@ from simple_gpu_scheduler.gpus.driver import Devices
 from simple_gpu_scheduler.gpus.processes import lineage
 from simple_gpu_scheduler.gpus.records import Gpu, GpuProcess
 from simple_gpu_scheduler.jobs.job import GPU_UNITS
-from simple_gpu_scheduler.leases.ledger import LeaseRecord
+from simple_gpu_scheduler.leases.records import LeaseRecord
 from simple_gpu_scheduler.policy.model import Card
-from simple_gpu_scheduler.text.sizes import show_memory
+from simple_gpu_scheduler.units.sizes import show_memory
 
 #: Of each card, for the driver and what CUDA itself takes on top of a program's request.
 RESERVE_MIB = 512

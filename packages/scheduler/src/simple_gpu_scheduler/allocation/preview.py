@@ -6,20 +6,19 @@ import os
 from collections.abc import Callable, Collection
 from typing import Any
 
-from simple_gpu_scheduler.allocation.availability import LeaseView
 from simple_gpu_scheduler.allocation.holders import (
     Holders,
     describe_leases,
     describe_tickets,
     who_has,
 )
+from simple_gpu_scheduler.allocation.opening import open_availability
 from simple_gpu_scheduler.gpus.environ import LEASE_VARIABLE
-from simple_gpu_scheduler.gpus.selection import Chosen, watch_cards
+from simple_gpu_scheduler.gpus.selection import Chosen
 from simple_gpu_scheduler.leases.directory import lease_dir
-from simple_gpu_scheduler.leases.ledger import LeaseRecord, Ticket
+from simple_gpu_scheduler.leases.records import LeaseRecord, Ticket
 from simple_gpu_scheduler.leases.store import LeaseDir
 from simple_gpu_scheduler.policy.explain import Known
-from simple_gpu_scheduler.policy.model import Card
 
 
 class Glance:
@@ -50,14 +49,13 @@ class Glance:
             UsageError: nothing could ever be taken.
             SgsError: leases can't be read, or couldn't be kept here.
         """
-        self._view = LeaseView(
+        self._view = open_availability(
+            chosen,
             _SeenOnce(scheduler),
-            [Card(name) for name in chosen.keys],
-            chosen.keys,
-            uuids=chosen.uuids,
             inside=os.environ.get(LEASE_VARIABLE),
-            watch=watch_cards(chosen, avoid_strangers=avoid_strangers, **idle),
             keep_free=keep_free,
+            avoid_strangers=avoid_strangers,
+            **idle,
         )
         leases, _ = self._view.theirs
         if own := {one.token for one in leases if ours(one)}:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.queue.home import QueueHome, home_if_any
 from simple_gpu_scheduler.queue.records import OPEN_STATES
-from simple_gpu_scheduler.results.cells import crop
 from simple_gpu_scheduler.text.printable import printable
+from simple_gpu_scheduler.text.terminal import crop
 
 _WAITING = 5  #: so many of those that wait are shown
 _LAST = "sgs --help shows what else there is."
@@ -59,11 +59,11 @@ def gpus_in_words(found: Sequence[tuple[str, str]] | None) -> str:
 
 def gpus_and_states(home: QueueHome | None) -> list[tuple[str, str]] | None:
     """The machine's, where a driver answers; else the slots that the queue was given."""
-    from simple_gpu_scheduler.cli.gpus.gpus import look
+    from simple_gpu_scheduler.allocation.gpu_status import read_gpu_status
     from simple_gpu_scheduler.cli.gpus.table import short_names
 
     try:
-        seen = look()
+        seen = read_gpu_status()
     except SgsError:
         words = "" if home is None else home.store.setting("gpus")
         return _slots(words.split(",")) if words else None

@@ -11,11 +11,11 @@ from simple_gpu_scheduler.cli.parser import Parser
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.results import ranking, report, table
 from simple_gpu_scheduler.results import reader as results_dir
-from simple_gpu_scheduler.results.cells import crop
 from simple_gpu_scheduler.results.job import Job
 from simple_gpu_scheduler.results.parsing import Value
 from simple_gpu_scheduler.results.ranking import Sort
 from simple_gpu_scheduler.system.fds import show
+from simple_gpu_scheduler.text.terminal import crop
 
 MAX_FAILURES = 5  # failed jobs whose command and last words are shown
 

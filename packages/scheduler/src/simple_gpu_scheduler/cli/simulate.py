@@ -20,8 +20,8 @@ from simple_gpu_scheduler.sim.metrics import Metrics, measure
 from simple_gpu_scheduler.sim.simulate import EXCLUSIVE, Ran, simulate
 from simple_gpu_scheduler.sim.trace import Trace
 from simple_gpu_scheduler.system.fds import say, show
-from simple_gpu_scheduler.text.durations import parse_duration_s
-from simple_gpu_scheduler.text.sizes import parse_memory_mib
+from simple_gpu_scheduler.units.durations import parse_duration_s
+from simple_gpu_scheduler.units.sizes import parse_memory_mib
 
 DESCRIPTION = """\
 Simulate how the jobs of a trace would be run on the GPUs of one machine, under several policies:

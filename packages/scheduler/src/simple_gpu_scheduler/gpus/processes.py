@@ -7,10 +7,7 @@ are empty, and nothing is raised.
 
 from __future__ import annotations
 
-import os
-
-from simple_gpu_scheduler.allocation.occupancy import Lineage
-from simple_gpu_scheduler.gpus.records import GpuProcess
+from simple_gpu_scheduler.gpus.records import GpuProcess, Lineage
 from simple_gpu_scheduler.system.proc import look, real_uid
 from simple_gpu_scheduler.system.users import user_name
 
@@ -20,11 +17,11 @@ _MOST_ANCESTORS = 1000
 
 def gpu_process(pid: int, memory_mib: int | None) -> GpuProcess:
     """The process with its user, name and start."""
-    stat = _read(f"/proc/{pid}/stat")
-    if not stat:
+    found = look(pid)
+    if found is None:
         return GpuProcess(pid, memory_mib=memory_mib)
-    name = stat[stat.index(b"(") + 1 : stat.rindex(b")")].decode(errors="replace")
-    return GpuProcess(pid, _user(pid), name, memory_mib, int(_fields(stat)[19]))
+    name = found.comm.decode(errors="replace")
+    return GpuProcess(pid, _user(pid), name, memory_mib, found.start_ticks)
 
 
 def lineage(pid: int) -> Lineage:
@@ -45,21 +42,3 @@ def lineage(pid: int) -> Lineage:
 def _user(pid: int) -> str:
     uid = real_uid(pid)
     return "" if uid is None else user_name(uid)
-
-
-def _fields(stat: bytes) -> list[bytes]:
-    """The fields from the third on; the name before them may hold anything."""
-    return stat[stat.rindex(b")") + 2 :].split()
-
-
-def _read(path: str) -> bytes:
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except OSError:
-        return b""
-    try:
-        return os.read(descriptor, 8192)
-    except OSError:  # it ended between the two calls
-        return b""
-    finally:
-        os.close(descriptor)

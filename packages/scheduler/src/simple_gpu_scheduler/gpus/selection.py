@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.gpus import hip, nvml
 from simple_gpu_scheduler.gpus import ids as gpu_ids
 
 if TYPE_CHECKING:
-    from simple_gpu_scheduler.allocation.monitor import CardWatch
     from simple_gpu_scheduler.gpus.driver import Devices
 
 
@@ -44,15 +43,6 @@ def chosen_gpus(
         return _named_gpus(words, tell)
     except UsageError as error:
         raise UsageError(str(error).replace("--gpus", option)) from None
-
-
-def watch_cards(chosen: Chosen, **settings: Any) -> CardWatch | None:
-    """What the driver will say of these cards; None where there is none. See `CardWatch`."""
-    if chosen.devices is None:
-        return None
-    from simple_gpu_scheduler.allocation.monitor import CardWatch
-
-    return CardWatch(chosen.devices, chosen.keys, **settings)
 
 
 def _named_gpus(words: Sequence[str], tell: Callable[[str], None]) -> Chosen:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from simple_gpu_scheduler.jobs.job import GPU_UNITS
-from simple_gpu_scheduler.leases.ledger import LeaseRecord, Ticket, Want
+from simple_gpu_scheduler.leases.records import LeaseRecord, Ticket, Want
 
 #: Files of version 1 were locked by flock(2) alone.
 VERSION = 2

@@ -6,70 +6,14 @@ Everything here is arithmetic on records; the locked files are in `leases.store`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import NamedTuple
 
 from simple_gpu_scheduler.jobs.job import GPU_UNITS
+from simple_gpu_scheduler.leases.records import LeaseRecord, Taken, Ticket, Want
 
 _MOST_CLAIM_NS = 60 * 10**9
-
-#: Of those who wait before somebody, and of those who hold what he waits for.
-_MOST_NAMED, _MOST_TOLD = 3, 16
-
-
-class Want(NamedTuple):
-    """What a waiter or a holder asks for: so much of each of `number` GPUs out of `gpus`."""
-
-    gpus: tuple[str, ...]  #: keys: UUIDs where the driver answers, else the names that users gave
-    number: int
-    units: int = GPU_UNITS  #: of each card
-    memory_mib: int | None = None  #: of each card; None: not said
-    #: The driver's numbers of `gpus` (of a slice: its card's), empty where there is none. Those
-    #: who have no driver know the cards by them.
-    numbers: tuple[str, ...] = ()
-
-
-class LeaseRecord(NamedTuple):
-    """A lease as everybody may read it. There is nothing of the command in it."""
-
-    id: str  #: unique, also over time
-    uid: int
-    user: str
-    pid: int  #: of who took it: a scheduler, or the process that runs on the GPUs
-    kind: str  #: job, shell, notebook, python
-    since_s: float  #: wall clock
-    gpus: tuple[str, ...]  #: keys, see `Want`
-    units: int
-    memory_mib: int | None = None
-    parent: str | None = None  #: the token of the lease that this one is a part of
-    numbers: tuple[str, ...] = ()  #: see `Want`
-    turn: int = 0  #: how often it was passed on from one job to the next
-    start_ticks: int = 0  #: when `pid` was started, since boot; 0: not said
-
-    @property
-    def token(self) -> str:
-        """What those within the lease know it by: the next job's turn is none of theirs."""
-        return token(self.id, self.turn)
-
-
-class Ticket(NamedTuple):
-    """Somebody waits. Tickets are served in the order of `since_ns`."""
-
-    id: str
-    uid: int
-    user: str
-    pid: int
-    since_ns: int  #: on the machine's monotonic clock
-    want: Want
-    inside: str | None = None  #: the token of the lease that the waiter is in
-
-
-class Taken(NamedTuple):
-    """What others have of a card."""
-
-    units: int = 0
-    memory_mib: int = 0
 
 
 class Promise(NamedTuple):
@@ -78,11 +22,6 @@ class Promise(NamedTuple):
     ticket: Ticket
     gpus: tuple[str, ...]  #: keys
     is_due: bool  #: leases and those before him leave him all of these now
-
-
-def token(lease_id: str, turn: int) -> str:
-    """One job's part of a lease's life."""
-    return f"{lease_id}:{turn}"
 
 
 def as_ours(
@@ -317,46 +256,3 @@ def before(tickets: Iterable[Ticket], own: Ticket | None) -> list[Ticket]:
     if own is None:
         return ordered
     return [one for one in ordered if (one.since_ns, one.id) < (own.since_ns, own.id)]
-
-
-def describe_holders(
-    gpus: Mapping[str, str],
-    leases: Iterable[LeaseRecord],
-    tickets: Iterable[Ticket],
-    when: Callable[[float], str],
-) -> str:
-    """Whom somebody waits for, in words: "GPU 3 is held by anna (job, pid 41) since 14:02".
-
-    Args:
-        gpus: the keys of the GPUs in question, and how to call them.
-        when: renders a time on the wall clock.
-    """
-    held: dict[tuple[str, str, int], list[LeaseRecord]] = {}
-    for lease in leases:
-        if not gpus.keys().isdisjoint(lease.gpus):
-            held.setdefault((lease.user, lease.kind, lease.pid), []).append(lease)
-    parts = [
-        f"{_names(gpus, {gpu for one in theirs for gpu in one.gpus})} held by {user} "
-        f"({kind}, pid {pid}) since {when(min(one.since_s for one in theirs))}"
-        for (user, kind, pid), theirs in [*held.items()][:_MOST_TOLD]
-    ]
-    if len(held) > _MOST_TOLD:
-        parts.append(f"and {len(held) - _MOST_TOLD} more programs hold them")
-    first = [one for one in tickets if not gpus.keys().isdisjoint(one.want.gpus)]
-    waiters = tuple(dict.fromkeys(f"{one.user} (pid {one.pid})" for one in first))
-    if waiters:
-        have = "has" if len(waiters) == 1 else "have"
-        parts.append(f"{_some(waiters)} {have} waited for longer")
-    return "; ".join(parts)
-
-
-def _some(names: Sequence[str]) -> str:
-    """The first ones by name, and how many more: there may be dozens."""
-    if len(names) <= _MOST_NAMED:
-        return " and ".join((", ".join(names[:-1]), names[-1]) if names[1:] else names)
-    return f"{', '.join(names[:_MOST_NAMED])} and {len(names) - _MOST_NAMED} more"
-
-
-def _names(gpus: Mapping[str, str], keys: Container[str]) -> str:
-    names = [name for key, name in gpus.items() if key in keys]
-    return f"GPU {names[0]} is" if len(names) == 1 else f"GPUs {', '.join(names)} are"

@@ -8,8 +8,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
-from simple_gpu_scheduler.leases.ledger import LeaseRecord, Ticket, Want
-from simple_gpu_scheduler.pipe.ports import Lease
+from simple_gpu_scheduler.leases.records import Lease, LeaseRecord, Ticket, Want
 
 
 class Held(NamedTuple):

@@ -31,10 +31,10 @@ from simple_gpu_scheduler.leases.format import (
     ticket_content,
     turn_content,
 )
-from simple_gpu_scheduler.leases.ledger import LeaseRecord, Ticket, Want, believed, token
+from simple_gpu_scheduler.leases.ledger import believed
 from simple_gpu_scheduler.leases.ports import Held
-from simple_gpu_scheduler.pipe.ports import Lease
-from simple_gpu_scheduler.processes.tree import is_stopped, start_ticks
+from simple_gpu_scheduler.leases.records import Lease, LeaseRecord, Ticket, Want, token
+from simple_gpu_scheduler.system.proc import is_stopped, start_ticks
 from simple_gpu_scheduler.system.users import user_name
 
 _LEASE, _TICKET = ".lease", ".ticket"

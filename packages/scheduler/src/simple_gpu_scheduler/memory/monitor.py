@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from simple_gpu_scheduler.gpus.records import JobProcess
 from simple_gpu_scheduler.jobs.job import Job
 from simple_gpu_scheduler.memory.polling import is_measured, next_look_s
-from simple_gpu_scheduler.memory.wrong_gpu import elsewhere
-from simple_gpu_scheduler.pipe.ports import MemoryMeter
-from simple_gpu_scheduler.policy import reasons
+from simple_gpu_scheduler.memory.ports import MemoryMeter
 from simple_gpu_scheduler.policy.fit import most_memory_mib
-from simple_gpu_scheduler.policy.model import Card, JobProcess, Running
+from simple_gpu_scheduler.policy.model import Card, Running
 
 if TYPE_CHECKING:
     from simple_gpu_scheduler.memory.estimates import LearnedMemory
@@ -78,7 +77,7 @@ class MemoryCare:
             return ""
         known = self._others.get(one.pid, ())
         self._others[one.pid] = tuple(dict.fromkeys((*known, *(each.gpu for each in found))))
-        return "" if known else reasons.not_its_gpu(one, found[0])
+        return "" if known else not_its_gpu(one, found[0])
 
     def _measure(self, pid: int, processes: list[JobProcess]) -> None:
         used_mib: dict[str, int] = {}
@@ -87,3 +86,18 @@ class MemoryCare:
                 used_mib[one.gpu] = used_mib.get(one.gpu, 0) + one.memory_mib
         if used_mib:
             self._peaks_mib[pid] = max(*used_mib.values(), self._peaks_mib.get(pid, 0))
+
+
+def not_its_gpu(one: Running, process: JobProcess) -> str:
+    """That a job uses a GPU that it wasn't given."""
+    own = f"GPU {one.gpus[0]}" if len(one.gpus) == 1 else f"GPUs {', '.join(one.gpus)}"
+    name = f" ({process.name})" if process.name else ""
+    return (
+        f"job {one.job.seq} was given {own}, but its process {process.pid}{name} uses "
+        f"GPU {process.gpu}; does it set CUDA_VISIBLE_DEVICES itself?"
+    )
+
+
+def elsewhere(gpus: Collection[str], processes: Iterable[JobProcess]) -> list[JobProcess]:
+    """Those of a job's processes that use another GPU than these; a slice is part of its card."""
+    return [one for one in processes if one.gpu not in gpus and one.card not in gpus]

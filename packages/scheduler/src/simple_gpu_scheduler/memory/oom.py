@@ -6,6 +6,7 @@ import math
 import re
 
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job
+from simple_gpu_scheduler.policy.reasons import gib
 
 #: What PyTorch, CUDA itself, cuDNN and cuBLAS, JAX and TensorFlow say.
 _SAYS_SO = re.compile(
@@ -36,3 +37,11 @@ def with_more_memory(job: Job, peak_mib: int | None, most_mib: int) -> Job | Non
     if wanted_mib < most_mib:
         return job._replace(memory_mib=wanted_mib)
     return job._replace(memory_mib=None, units=GPU_UNITS)
+
+
+def more_memory(job: Job, again: Job) -> str:
+    """Why a job runs again, and with what."""
+    had = f"job {job.seq} ran out of GPU memory with {gib(job.memory_mib or 0)}"
+    if again.units == GPU_UNITS:
+        return f"{had}; trying again alone on its GPU"
+    return f"{had}; trying again with {gib(again.memory_mib or 0)}"

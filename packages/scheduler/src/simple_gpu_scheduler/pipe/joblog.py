@@ -18,7 +18,7 @@ from typing import BinaryIO
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.files.named_paths import NamedFile, open_own_file
 from simple_gpu_scheduler.files.trust import UnsafeError
-from simple_gpu_scheduler.policy.model import Ended, Event
+from simple_gpu_scheduler.pipe.events import Ended, Event
 from simple_gpu_scheduler.system import ofd_lock as own_locks
 from simple_gpu_scheduler.system.fds import write_whole
 from simple_gpu_scheduler.system.flock import lock_alone

@@ -7,44 +7,38 @@ import signal
 from collections.abc import Sequence
 
 from simple_gpu_scheduler.errors import CrowdedError, HopelessError, PassingError, SgsError
-from simple_gpu_scheduler.jobs import retry
-from simple_gpu_scheduler.jobs.job import Job
+from simple_gpu_scheduler.jobs.job import Job, next_attempt
+from simple_gpu_scheduler.leases.records import Lease
 from simple_gpu_scheduler.memory import oom
 from simple_gpu_scheduler.memory.monitor import MemoryCare
-from simple_gpu_scheduler.pipe.halt import Halt
-from simple_gpu_scheduler.pipe.intake import Intake
-from simple_gpu_scheduler.pipe.ports import (
-    Clock,
-    Done,
-    Lease,
-    Leases,
-    Listener,
-    Runner,
-    Source,
-    Wait,
-)
-from simple_gpu_scheduler.pipe.shutdown import Ending
-from simple_gpu_scheduler.policy import fit, reasons
-from simple_gpu_scheduler.policy.model import (
+from simple_gpu_scheduler.memory.oom import more_memory
+from simple_gpu_scheduler.pipe.events import (
     Counts,
     Ended,
     Event,
-    Exit,
     Finished,
-    Hold,
-    Leftover,
     Notice,
-    Phase,
-    PipePolicy,
     Progress,
     Rejected,
-    Running,
     Skipped,
+)
+from simple_gpu_scheduler.pipe.halt import Halt
+from simple_gpu_scheduler.pipe.intake import Intake
+from simple_gpu_scheduler.pipe.ports import Clock, Done, Leases, Listener, Source
+from simple_gpu_scheduler.pipe.shutdown import Ending
+from simple_gpu_scheduler.policy import fit, reasons
+from simple_gpu_scheduler.policy.model import (
+    Hold,
+    Phase,
+    PipePolicy,
+    Running,
     Snapshot,
     Start,
     Stop,
 )
 from simple_gpu_scheduler.policy.plan import plan
+from simple_gpu_scheduler.processes.ports import Runner, Wait
+from simple_gpu_scheduler.processes.records import Exit, Leftover
 
 #: How often to look whether the rest of a stopped job's process tree has gone.
 _TREE_CHECK_S = 0.1
@@ -374,7 +368,7 @@ class Pipe:
         again = (
             self._after_fault(ended)
             or self._with_more_memory(ended)
-            or retry.next_attempt(ended.running.job)
+            or next_attempt(ended.running.job)
         )
         if again is None or self._ending.phase is not Phase.OPEN:
             self._count("failed", ended)
@@ -401,7 +395,7 @@ class Pipe:
         most_mib = fit.most_memory_mib(self._leases.cards, job.gpus)
         again = oom.with_more_memory(job, ended.peak_vram_mib, most_mib)
         if again is not None:
-            self._report(Notice(reasons.more_memory(job, again)))
+            self._report(Notice(more_memory(job, again)))
         return again
 
     def _reject(self, hold: Hold | None, reason: str) -> None:

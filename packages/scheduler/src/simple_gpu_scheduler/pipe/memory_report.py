@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from simple_gpu_scheduler.pipe.console import notice
-from simple_gpu_scheduler.policy.model import Ended, Event, Finished
-from simple_gpu_scheduler.text.sizes import show_memory
+from simple_gpu_scheduler.pipe.events import Ended, Event, Finished
+from simple_gpu_scheduler.units.sizes import show_memory
 
 
 class MemoryVerdict:

@@ -11,11 +11,12 @@ import os
 import signal
 from types import FrameType
 
-from simple_gpu_scheduler.policy.model import Event, Finished, Progress, Running
+from simple_gpu_scheduler.pipe.events import Event, Finished, Progress
+from simple_gpu_scheduler.policy.model import Running
 from simple_gpu_scheduler.policy.reasons import explain
 from simple_gpu_scheduler.system.fds import say
-from simple_gpu_scheduler.text.durations import short_duration
 from simple_gpu_scheduler.text.printable import printable
+from simple_gpu_scheduler.units.durations import short_duration
 
 _SAVE, _RESTORE, _ERASE_LINE = "\x1b7", "\x1b8", "\x1b[2K"
 _BAR_WIDTH = 20

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import signal
 
+from simple_gpu_scheduler.pipe.events import Counts
 from simple_gpu_scheduler.pipe.halt import Halt, reached
-from simple_gpu_scheduler.policy.model import Counts, Phase
+from simple_gpu_scheduler.policy.model import Phase
 
 _DRAIN = signal.SIGINT, signal.SIGHUP
 _END = signal.SIGTERM, signal.SIGQUIT

@@ -12,7 +12,8 @@ from typing import NamedTuple
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job
 from simple_gpu_scheduler.policy import reasons
 from simple_gpu_scheduler.policy.capacity import Room
-from simple_gpu_scheduler.policy.model import Card, PipePolicy, Snapshot
+from simple_gpu_scheduler.policy.dispatch import hold_for_room
+from simple_gpu_scheduler.policy.model import Card, Hold, PipePolicy, Plan, Snapshot
 from simple_gpu_scheduler.policy.orders import order_of
 from simple_gpu_scheduler.policy.plan import plan
 from simple_gpu_scheduler.policy.topology import MAX_SETS, connection
@@ -161,3 +162,26 @@ def _preferred(
 
 def _names(gpus: Sequence[str]) -> str:
     return f"GPU {gpus[0]}" if len(gpus) == 1 else f"GPUs {','.join(gpus)}"
+
+
+def holds(snapshot: Snapshot, policy: PipePolicy, decided: Plan) -> tuple[Hold, ...]:
+    """Why each job that this plan doesn't start waits; empty once nothing is started any more."""
+    if decided.hold is None:
+        return ()
+    first = decided.hold
+    room = Room(snapshot.cards, (*snapshot.running, *decided.starts))
+    started = {id(start.job) for start in decided.starts}
+    own_reasons = order_of(policy).backfill
+    left = (job for job in snapshot.waiting if id(job) not in started)
+    found: list[Hold] = []
+    for job in left:
+        free = len(room.fitting(job))
+        if job is first.job:
+            found.append(first)
+        elif own_reasons and free < job.gpus:
+            found.append(hold_for_room(job, room, free))
+        elif first.until_s is not None:
+            found.append(Hold(job, free, first.until_s))
+        else:
+            found.append(Hold(job, free, behind=first.job))
+    return tuple(found)

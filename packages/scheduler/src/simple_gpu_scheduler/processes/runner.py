@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from simple_gpu_scheduler.gpus.environ import LEASE_VARIABLE, MODEST, gpu_environ
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job
-from simple_gpu_scheduler.pipe.ports import Lease
-from simple_gpu_scheduler.policy.model import Exit, Leftover
+from simple_gpu_scheduler.leases.records import Lease
 from simple_gpu_scheduler.processes import tree as process_tree
 from simple_gpu_scheduler.processes import tree_signals
 from simple_gpu_scheduler.processes.membership import First
+from simple_gpu_scheduler.processes.records import Exit, Leftover
 from simple_gpu_scheduler.system import proc as process_stat
+from simple_gpu_scheduler.system.proc import boot_ticks
 
 if TYPE_CHECKING:
     from simple_gpu_scheduler.processes.stderr_relay import StderrPump
@@ -71,7 +72,7 @@ class ProcessRunner:
         self._actions: list[_Action] = [(os.POSIX_SPAWN_DUP2, null_fd, 0)]
         if stdout_fd != 1:
             self._actions.append((os.POSIX_SPAWN_DUP2, stdout_fd, 1))
-        self._began_ticks = process_tree.boot_ticks()
+        self._began_ticks = boot_ticks()
         self._children: dict[int, tuple[int, int]] = {}  # and when each was started: between these
         self._ended: dict[int, First] = {}  # of whose trees something may be left
         self._pump: StderrPump | None = None  # once a job asks for memory
@@ -87,14 +88,14 @@ class ProcessRunner:
         if lease is not None:  # onto itself: that makes the job inherit it
             environ[_LEASE] = lease.id.encode()
             actions = [*actions, (os.POSIX_SPAWN_DUP2, lease.fd, lease.fd)]
-        before = process_tree.boot_ticks()
+        before = boot_ticks()
         if self._outputs is not None:
             pid = self._spawn_into(self._outputs, job, environ, actions)
         elif job.memory_mib is not None:
             pid = self._spawn_pumped(job, environ, actions)
         else:
             pid = self._spawn(job.command, environ, actions)
-        self._children[pid] = before, process_tree.boot_ticks()
+        self._children[pid] = before, boot_ticks()
         return pid
 
     def reap(self) -> Exit | None:
@@ -104,7 +105,7 @@ class ProcessRunner:
             if pid == 0:
                 return None
             if pid in self._children:  # else somebody's child from before we were executed
-                self._ended[pid] = First(pid, *self._children.pop(pid), process_tree.boot_ticks())
+                self._ended[pid] = First(pid, *self._children.pop(pid), boot_ticks())
                 code = os.waitstatus_to_exitcode(status)
                 exit_code, number = (None, -code) if code < 0 else (code, None)
                 peak_mib = usage.ru_maxrss / 1024

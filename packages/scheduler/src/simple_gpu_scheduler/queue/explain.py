@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.jobs.job import Job
-from simple_gpu_scheduler.policy.explain import Verdict, explain
-from simple_gpu_scheduler.policy.holds import holds
+from simple_gpu_scheduler.policy.explain import Verdict, explain, holds
 from simple_gpu_scheduler.policy.model import Snapshot
 from simple_gpu_scheduler.policy.plan import plan
 from simple_gpu_scheduler.policy.reasons import explain as hold_in_words
@@ -19,7 +18,7 @@ from simple_gpu_scheduler.queue.records import HELD, RUNNING, Entry
 from simple_gpu_scheduler.queue.store import history as queue_history
 from simple_gpu_scheduler.sim.forecast import LIKELY, QUICK, SLOW, Span, starts_in_s
 from simple_gpu_scheduler.sim.runtimes import Durations, Runtimes
-from simple_gpu_scheduler.text.durations import short_duration, since
+from simple_gpu_scheduler.units.durations import short_duration, since
 
 #: With more jobs before it, a job's start is told from the pace of the queue, not from plans.
 MOST_AHEAD = 128

@@ -8,18 +8,17 @@ from collections.abc import Callable, Iterable
 from simple_gpu_scheduler.allocation.preview import Glance
 from simple_gpu_scheduler.gpus.selection import chosen_gpus
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job
-from simple_gpu_scheduler.leases.ledger import LeaseRecord
+from simple_gpu_scheduler.leases.records import LeaseRecord
 from simple_gpu_scheduler.memory.estimates import LearnedMemory
 from simple_gpu_scheduler.memory.peaks_file import peaks_path, read_peaks
 from simple_gpu_scheduler.policy.explain import Known
 from simple_gpu_scheduler.policy.fit import most_memory_mib
 from simple_gpu_scheduler.policy.model import Card, PipePolicy, Running, Snapshot
 from simple_gpu_scheduler.policy.orders import PACKING_ORDER
-from simple_gpu_scheduler.processes.tree import is_ours, start_ticks, ticks_at
 from simple_gpu_scheduler.queue.home import NOT_ITS_OWN, QueueHome
-from simple_gpu_scheduler.queue.records import RUNNING, Entry
-from simple_gpu_scheduler.queue.server.running import job_of
+from simple_gpu_scheduler.queue.records import RUNNING, Entry, job_of
 from simple_gpu_scheduler.queue.store.settings import ServerSettings
+from simple_gpu_scheduler.system.proc import is_ours, start_ticks, ticks_at
 
 #: Jobs that are planned beyond the one that is asked about: they may pass it.
 _BEHIND = 64

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from simple_gpu_scheduler.jobs.job import GPU_UNITS
+from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job
+from simple_gpu_scheduler.queue.wrapped_command import own_command
 
 #: What a job can be. From the first three it goes on; the others are its end.
 QUEUED, HELD, RUNNING = "queued", "held", "running"
@@ -128,3 +129,18 @@ class End(NamedTuple):
     max_rss_mib: int | None = None  #: of its largest process
     excused: bool = False  #: it was no fault of the job: the attempt doesn't count
     ask: Ask | None = None  #: None: as before
+
+
+def job_of(entry: Entry) -> Job:
+    """The next attempt of a job, as plans see it."""
+    return Job(
+        entry.id,
+        own_command(entry.command),
+        entry.gpus,
+        entry.units,
+        entry.timeout_s,
+        entry.tries,
+        entry.attempt + 1,
+        entry.memory_mib,
+        auto_memory=entry.auto_memory,
+    )

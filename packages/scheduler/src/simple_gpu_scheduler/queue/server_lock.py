@@ -13,8 +13,8 @@ import time
 from typing import Any
 
 from simple_gpu_scheduler.errors import SgsError
-from simple_gpu_scheduler.processes import tree as process_tree
 from simple_gpu_scheduler.system import ofd_lock as own_locks
+from simple_gpu_scheduler.system.proc import is_dying
 
 NAME = "server.lock"
 
@@ -37,7 +37,7 @@ def become_server(folder: str) -> int | None:
     until_s = time.monotonic() + _PATIENCE_S
     while not _take(fd, folder):
         about = _read(fd)
-        serves = about is not None and not process_tree.is_dying(int(about["pid"]))
+        serves = about is not None and not is_dying(int(about["pid"]))
         if serves or time.monotonic() > until_s:
             os.close(fd)
             return None

@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from simple_gpu_scheduler.results.cells import crop, format_value
+from simple_gpu_scheduler.results.cells import format_value
 from simple_gpu_scheduler.results.job import BUILT_IN, Job
 from simple_gpu_scheduler.results.parsing import Value
 from simple_gpu_scheduler.results.ranking import Sort, known_but_no_metric, metric_names
 from simple_gpu_scheduler.text.printable import printable
+from simple_gpu_scheduler.text.terminal import crop
 
 MAX_SHARED = 40  # widest value of those that all jobs share
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from simple_gpu_scheduler.results.cells import crop, duration, format_value, pad, text_width
+from simple_gpu_scheduler.results.cells import duration, format_value
 from simple_gpu_scheduler.results.job import BUILT_IN, Job
 from simple_gpu_scheduler.results.metrics import split
 from simple_gpu_scheduler.results.parsing import Value, is_number
 from simple_gpu_scheduler.results.ranking import Sort, is_ranked
 from simple_gpu_scheduler.text.printable import printable
+from simple_gpu_scheduler.text.terminal import crop, pad, text_width
 
 MAX_TEXT = 40  # widest cell of text
 MIN_TEXT = 12  # and where the terminal is too narrow for that

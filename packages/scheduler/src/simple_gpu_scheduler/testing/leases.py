@@ -10,9 +10,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from simple_gpu_scheduler.leases.ledger import LeaseRecord, Ticket, Want, token
 from simple_gpu_scheduler.leases.ports import Held
-from simple_gpu_scheduler.pipe.ports import Lease
+from simple_gpu_scheduler.leases.records import Lease, LeaseRecord, Ticket, Want, token
 
 
 class MemoryMachine:

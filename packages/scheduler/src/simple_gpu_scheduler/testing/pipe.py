@@ -11,8 +11,11 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 
 from simple_gpu_scheduler.jobs.job import Job, Line
-from simple_gpu_scheduler.pipe.ports import Lease, Woken
-from simple_gpu_scheduler.policy.model import Card, Event, Exit, Hold, Leftover, Start
+from simple_gpu_scheduler.leases.records import Lease
+from simple_gpu_scheduler.pipe.events import Event
+from simple_gpu_scheduler.policy.model import Card, Hold, Start
+from simple_gpu_scheduler.processes.ports import Woken
+from simple_gpu_scheduler.processes.records import Exit, Leftover
 
 
 class ManualClock:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from simple_gpu_scheduler.queue.home import DATABASE, QueueHome
 from simple_gpu_scheduler.queue.records import Entry
 from simple_gpu_scheduler.queue.store import pages as queue_view
+from simple_gpu_scheduler.queue.store.contexts import decoded
 from simple_gpu_scheduler.queue.store.pages import QueueView, by_section, by_state
-from simple_gpu_scheduler.queue.store.submission import decoded
 from simple_gpu_scheduler.top.screen.details import Known
 from simple_gpu_scheduler.top.screen.header import Server
 from simple_gpu_scheduler.top.screen.scroll import Part, followed, parts, position

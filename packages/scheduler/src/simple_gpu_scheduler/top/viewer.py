@@ -15,11 +15,11 @@ from textual.app import App, ComposeResult
 
 from simple_gpu_scheduler.allocation.gpu_status import CardView
 from simple_gpu_scheduler.errors import SgsError
+from simple_gpu_scheduler.files.tail import TailReader
 from simple_gpu_scheduler.leases.directory import lease_dir
 from simple_gpu_scheduler.queue.home import QueueHome
 from simple_gpu_scheduler.queue.records import Entry
 from simple_gpu_scheduler.system.inotify import watch_ends, watch_writes
-from simple_gpu_scheduler.system.tail import TailReader
 from simple_gpu_scheduler.text.printable import printable
 from simple_gpu_scheduler.top.reader import Looker
 from simple_gpu_scheduler.top.refresh import Paced, Watch

@@ -10,8 +10,7 @@ from typing import Any
 
 from simple_gpu_scheduler.allocation.preview import Glance
 from simple_gpu_scheduler.cli.gpus.lease import BUSY
-from simple_gpu_scheduler.cli.parser import Parser
-from simple_gpu_scheduler.cli.run.options import (
+from simple_gpu_scheduler.cli.gpus.options import (
     add_idle_options,
     add_placement_options,
     idle_limits,
@@ -19,8 +18,8 @@ from simple_gpu_scheduler.cli.run.options import (
     joined,
     order_name,
     vram_mib,
-    whole,
 )
+from simple_gpu_scheduler.cli.parser import Parser, whole
 from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.gpus.selection import Chosen, chosen_gpus
 from simple_gpu_scheduler.jobs.job import Job, share_units
@@ -28,8 +27,8 @@ from simple_gpu_scheduler.policy.explain import Explanation, explain
 from simple_gpu_scheduler.policy.model import PipePolicy
 from simple_gpu_scheduler.policy.reasons import impossible
 from simple_gpu_scheduler.system.fds import show, tell
-from simple_gpu_scheduler.text.durations import since
 from simple_gpu_scheduler.text.printable import printable
+from simple_gpu_scheduler.units.durations import since
 
 DESCRIPTION = """\
 Show which GPUs a job of simple_gpu_scheduler would get if it came now, and why; or why it would

@@ -13,7 +13,7 @@ from simple_gpu_scheduler.client import Taken, take
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.processes.runner import IGNORED_BY_PYTHON
 from simple_gpu_scheduler.system.fds import tell
-from simple_gpu_scheduler.text.durations import parse_duration_s
+from simple_gpu_scheduler.units.durations import parse_duration_s
 
 #: EX_TEMPFAIL of sysexits.h: try again later.
 BUSY = 75

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from simple_gpu_scheduler.cli.parser import Parser
-from simple_gpu_scheduler.cli.queue.jobs import entries_of, numbers
+from simple_gpu_scheduler.cli.queue.jobs import entries_of
 from simple_gpu_scheduler.errors import PassingError, SgsError, UsageError
 from simple_gpu_scheduler.queue.home import QueueHome
+from simple_gpu_scheduler.queue.job_ids import numbers
 from simple_gpu_scheduler.queue.records import FAILED, LOST, OPEN_STATES
 from simple_gpu_scheduler.system.fds import show, tell
 

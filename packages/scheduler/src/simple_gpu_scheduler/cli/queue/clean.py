@@ -25,8 +25,8 @@ from simple_gpu_scheduler.queue.worktrees.scripts import remove_scripts
 from simple_gpu_scheduler.queue.worktrees.usage_lock import in_use
 from simple_gpu_scheduler.system.failpoints import step
 from simple_gpu_scheduler.system.fds import show, tell
-from simple_gpu_scheduler.text.durations import parse_duration_s
-from simple_gpu_scheduler.text.sizes import show_memory
+from simple_gpu_scheduler.units.durations import parse_duration_s
+from simple_gpu_scheduler.units.sizes import show_memory
 
 _EPILOG = """\
 Without --finished, what `sgs submit --freeze` keeps is removed for jobs that have ended: the

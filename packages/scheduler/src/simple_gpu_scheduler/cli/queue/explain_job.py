@@ -25,9 +25,9 @@ from simple_gpu_scheduler.queue.wrapped_command import own_command
 from simple_gpu_scheduler.sim.forecast import LIKELY, QUICK, SLOW, Span
 from simple_gpu_scheduler.sim.runtimes import Durations
 from simple_gpu_scheduler.system.fds import show
-from simple_gpu_scheduler.text.durations import short_duration, since
 from simple_gpu_scheduler.text.printable import printable
-from simple_gpu_scheduler.text.sizes import show_memory
+from simple_gpu_scheduler.units.durations import short_duration, since
+from simple_gpu_scheduler.units.sizes import show_memory
 
 _VERBS = {SUCCEEDED: "has", FAILED: "has", CANCELLED: "was", LOST: "was"}
 

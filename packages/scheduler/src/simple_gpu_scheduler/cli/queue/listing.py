@@ -16,8 +16,8 @@ from simple_gpu_scheduler.queue.records import (
     STATES,
     Entry,
 )
-from simple_gpu_scheduler.results.cells import crop
 from simple_gpu_scheduler.text.printable import printable
+from simple_gpu_scheduler.text.terminal import crop
 
 _WAITING = tuple(state for state in OPEN_STATES if state != RUNNING)
 

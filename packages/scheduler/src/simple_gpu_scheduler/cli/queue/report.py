@@ -25,12 +25,12 @@ from simple_gpu_scheduler.queue.usage import (
     parts,
     usage,
 )
-from simple_gpu_scheduler.results.cells import crop, pad, text_width
 from simple_gpu_scheduler.system.fds import show
 from simple_gpu_scheduler.system.users import user_name
-from simple_gpu_scheduler.text.durations import parse_duration_s, short_duration
 from simple_gpu_scheduler.text.printable import printable
-from simple_gpu_scheduler.text.sizes import show_memory
+from simple_gpu_scheduler.text.terminal import crop, pad, text_width
+from simple_gpu_scheduler.units.durations import parse_duration_s, short_duration
+from simple_gpu_scheduler.units.sizes import show_memory
 
 _EPILOG = """\
 It counts jobs that have run in that time; those that run now count so far. A shared GPU counts for

@@ -14,7 +14,7 @@ from simple_gpu_scheduler.policy.orders import PLACEMENTS
 from simple_gpu_scheduler.queue.home import QueueHome
 from simple_gpu_scheduler.queue.store.settings import ServerSettings
 from simple_gpu_scheduler.system.fds import show
-from simple_gpu_scheduler.text.sizes import parse_memory_mib
+from simple_gpu_scheduler.units.sizes import parse_memory_mib
 
 _EPILOG = """\
 status   is there one, on which GPUs, and where is its log (exit status 1 if there is none; --json:
@@ -174,7 +174,7 @@ def _as_bytes(character: str) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from simple_gpu_scheduler.cli.run.options import whole
+    from simple_gpu_scheduler.cli.parser import whole
 
     parser = Parser(
         prog="sgs server",

@@ -12,12 +12,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from simple_gpu_scheduler.cli.queue.jobs import numbers
 from simple_gpu_scheduler.cli.queue.submit_options import Asked, asked_by, parser, request_of
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.jobs.job import Line
-from simple_gpu_scheduler.pipe.lines import LineSource, why_no_command
+from simple_gpu_scheduler.jobs.validation import why_no_command
+from simple_gpu_scheduler.pipe.lines import LineSource
 from simple_gpu_scheduler.queue.home import QueueHome
+from simple_gpu_scheduler.queue.job_ids import numbers
 from simple_gpu_scheduler.queue.kept_environ import kept
 from simple_gpu_scheduler.queue.records import (
     CANCELLED,
@@ -271,7 +272,7 @@ def _tell(asked: Asked, found: Sequence[Submitted]) -> None:
         _say("there is no command; nothing is added")
     _tell_of_known(found) if asked.is_list else _tell_of_one(found[0])
     if asked.request.not_before_s is not None and os.isatty(2):
-        from simple_gpu_scheduler.text.times import show_time
+        from simple_gpu_scheduler.units.times import show_time
 
         _say(f"not before {show_time(asked.request.not_before_s, None)}")
     show(*[str(one.id) for one in found])

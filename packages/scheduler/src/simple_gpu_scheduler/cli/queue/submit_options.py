@@ -8,13 +8,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from simple_gpu_scheduler.cli.parser import Parser
-from simple_gpu_scheduler.cli.queue.jobs import job_ids
 from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, MAX_JOBS_PER_GPU, Job, share_units
-from simple_gpu_scheduler.pipe.lines import why_no_command
+from simple_gpu_scheduler.jobs.validation import why_no_command
+from simple_gpu_scheduler.queue.job_ids import job_ids
 from simple_gpu_scheduler.queue.records import Request
-from simple_gpu_scheduler.text.durations import parse_duration_s
-from simple_gpu_scheduler.text.sizes import parse_memory_mib
+from simple_gpu_scheduler.units.durations import parse_duration_s
+from simple_gpu_scheduler.units.sizes import parse_memory_mib
 
 _EXAMPLES = """\
 examples:
@@ -187,13 +187,13 @@ def _tries(text: str) -> int:
 
 
 def _delay(text: str) -> Callable[[float], float]:
-    from simple_gpu_scheduler.text.times import after_s
+    from simple_gpu_scheduler.units.times import after_s
 
     return lambda now_s: after_s(text, "--delay", now_s)
 
 
 def _at(text: str) -> Callable[[float], float]:
-    from simple_gpu_scheduler.text.times import parse_time_s
+    from simple_gpu_scheduler.units.times import parse_time_s
 
     return lambda now_s: parse_time_s(text, "--at", now_s, None)
 

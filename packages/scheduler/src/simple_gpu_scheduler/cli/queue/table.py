@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from simple_gpu_scheduler.cli.queue.jobs import how_it_ended
 from simple_gpu_scheduler.queue.records import HELD, QUEUED, Entry
 from simple_gpu_scheduler.queue.wrapped_command import own_command
-from simple_gpu_scheduler.results.cells import crop, pad, text_width
-from simple_gpu_scheduler.text.durations import short_duration, since
 from simple_gpu_scheduler.text.printable import printable
+from simple_gpu_scheduler.text.terminal import crop, pad, text_width
+from simple_gpu_scheduler.units.durations import short_duration, since
 
 _TITLES = ("ID", "state", "GPUs", "time", "group", "name", "command")
 _ID, _STATE, _GPUS, _TIME, _GROUP, _NAME, _COMMAND = range(len(_TITLES))

@@ -6,9 +6,10 @@ import argparse
 from collections.abc import Sequence
 
 from simple_gpu_scheduler.cli.parser import Parser
-from simple_gpu_scheduler.cli.queue.jobs import entries_of, how_it_ended, numbers, wait_for_news
+from simple_gpu_scheduler.cli.queue.jobs import entries_of, how_it_ended, wait_for_news
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.queue.home import QueueHome
+from simple_gpu_scheduler.queue.job_ids import numbers
 from simple_gpu_scheduler.queue.records import OPEN_STATES, SUCCEEDED, Entry
 from simple_gpu_scheduler.system.fds import tell
 

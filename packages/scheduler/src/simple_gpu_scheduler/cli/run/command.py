@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from simple_gpu_scheduler.allocation.allocator import LeaseHolder
-from simple_gpu_scheduler.allocation.availability import LeaseView
+from simple_gpu_scheduler.allocation.opening import open_availability, open_monitor
 from simple_gpu_scheduler.cli.run.options import Settings, parse, settings
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.gpus.environ import LEASE_VARIABLE
-from simple_gpu_scheduler.gpus.selection import Chosen, chosen_gpus, watch_cards
-from simple_gpu_scheduler.leases.store import LeaseDir
+from simple_gpu_scheduler.gpus.selection import Chosen, chosen_gpus
 from simple_gpu_scheduler.memory.monitor import MemoryCare
 from simple_gpu_scheduler.pipe.console import Console, notice
 from simple_gpu_scheduler.pipe.joblog import DoneJobs, Joblog, read_joblog
@@ -65,7 +64,7 @@ def _run(args: argparse.Namespace, chosen: Settings, gpus: Chosen) -> int:
     if args.dry_run:
         from simple_gpu_scheduler.cli.run.dry_run import dry_run
 
-        watch = watch_cards(gpus, avoid_strangers=False)
+        watch = open_monitor(gpus, avoid_strangers=False)
         cards = watch.look([]) if watch else [Card(name) for name in gpus.keys]
         return dry_run(source, chosen.template, cards, _done(args), b"\0" if args.null else b"\n")
     shell = _shell(args.shell)
@@ -122,14 +121,12 @@ def _listening(*these: Listener | None) -> list[Listener]:
 
 
 def _leases(args: argparse.Namespace, chosen: Settings, gpus: Chosen) -> LeaseHolder:
-    view = LeaseView(
-        LeaseDir(),
-        [Card(name) for name in gpus.keys],
-        gpus.keys,
-        uuids=gpus.uuids,
+    view = open_availability(
+        gpus,
         inside=os.environ.get(LEASE_VARIABLE),
-        watch=watch_cards(gpus, avoid_strangers=args.gpus is None, **chosen.idle),
         keep_free=chosen.keep_free,
+        avoid_strangers=args.gpus is None,
+        **chosen.idle,
     )
     leases = LeaseHolder(view)
     reason = impossible(chosen.template, len(gpus.keys), leases.cards)

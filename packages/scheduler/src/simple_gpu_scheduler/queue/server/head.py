@@ -10,8 +10,7 @@ from collections.abc import Callable, Container
 
 from simple_gpu_scheduler.jobs.job import Job
 from simple_gpu_scheduler.policy.dispatch import LOOKAHEAD
-from simple_gpu_scheduler.queue.records import Entry
-from simple_gpu_scheduler.queue.server.running import job_of
+from simple_gpu_scheduler.queue.records import Entry, job_of
 from simple_gpu_scheduler.queue.store.jobs import QueueStore
 
 _MOST = 4 * LOOKAHEAD

@@ -10,7 +10,7 @@ from contextlib import suppress
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.gpus.environ import MODEST, gpu_environ
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job
-from simple_gpu_scheduler.pipe.ports import Lease
+from simple_gpu_scheduler.leases.records import Lease
 from simple_gpu_scheduler.processes import tree as process_tree
 from simple_gpu_scheduler.queue.journal import Note
 from simple_gpu_scheduler.queue.launcher.client import Journal, Launcher, journals, start_launcher

@@ -7,15 +7,15 @@ import sys
 import time
 
 from simple_gpu_scheduler.allocation.allocator import LeaseHolder
-from simple_gpu_scheduler.allocation.availability import LeaseView
+from simple_gpu_scheduler.allocation.opening import open_availability
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.files.state_dir import open_queue
-from simple_gpu_scheduler.gpus.selection import Chosen, chosen_gpus, watch_cards
+from simple_gpu_scheduler.gpus.selection import Chosen, chosen_gpus
 from simple_gpu_scheduler.leases.store import LeaseDir
 from simple_gpu_scheduler.memory.estimates import LearnedMemory
 from simple_gpu_scheduler.memory.monitor import MemoryCare
 from simple_gpu_scheduler.memory.peaks_file import peaks_path, read_peaks, write_peaks
-from simple_gpu_scheduler.policy.model import Card, PipePolicy
+from simple_gpu_scheduler.policy.model import PipePolicy
 from simple_gpu_scheduler.policy.orders import PACKING_ORDER
 from simple_gpu_scheduler.queue import server_lock
 from simple_gpu_scheduler.queue.home import DATABASE
@@ -57,19 +57,13 @@ def _server(folder: str, store: QueueStore, wait: QueueWait) -> QueueServer:
     words = store.setting("gpus")
     gpus = chosen_gpus(words.split(",") if words else None, _say)
     settings = ServerSettings.read(store)
-    watch = watch_cards(
+    view = open_availability(
         gpus,
+        LeaseDir(patience_s=_LEASES_LIMIT_S),
+        keep_free=settings.keep_free,
         avoid_strangers=not words,
         idle_memory_mib=settings.idle_memory_mib,
         idle_utilisation_percent=settings.idle_utilisation_percent,
-    )
-    view = LeaseView(
-        LeaseDir(patience_s=_LEASES_LIMIT_S),
-        [Card(name) for name in gpus.keys],
-        gpus.keys,
-        uuids=gpus.uuids,
-        watch=watch,
-        keep_free=settings.keep_free,
     )
     leases = LeaseHolder(view)
     learned = LearnedMemory(read_peaks(peaks_path()))

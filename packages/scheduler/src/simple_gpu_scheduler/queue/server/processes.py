@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from simple_gpu_scheduler.policy.model import Leftover
 from simple_gpu_scheduler.processes import tree as process_tree
 from simple_gpu_scheduler.processes import tree_signals
 from simple_gpu_scheduler.processes.membership import First
+from simple_gpu_scheduler.processes.records import Leftover
 from simple_gpu_scheduler.processes.tree import Member
 from simple_gpu_scheduler.queue.journal import Note
 from simple_gpu_scheduler.queue.records import Attempt
 from simple_gpu_scheduler.system import proc as process_stat
+from simple_gpu_scheduler.system.proc import start_ticks
 
 #: Who has ended under this one, its exit status is nobody's.
 _INIT = 1
@@ -51,7 +52,7 @@ def is_running(one: Attempt | Note) -> bool:
 
 def exactly(one: Attempt) -> Attempt:
     """With the exact time at which its process was started, if that still lives."""
-    ticks = process_tree.start_ticks(one.pid or 0)
+    ticks = start_ticks(one.pid or 0)
     if ticks is None or not _first(one).is_it(ticks):
         return one
     return one._replace(start_ticks=ticks, last_ticks=ticks)

@@ -13,18 +13,17 @@ from collections.abc import Callable, Iterable
 from simple_gpu_scheduler.allocation.allocator import LeaseHolder
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.jobs.job import Job
-from simple_gpu_scheduler.pipe.ports import Lease
+from simple_gpu_scheduler.leases.records import Lease
 from simple_gpu_scheduler.policy.model import Running, Stop
-from simple_gpu_scheduler.processes.tree import age_s, boot_ticks, ticks_at
 from simple_gpu_scheduler.queue.journal import Note
 from simple_gpu_scheduler.queue.outcome import TIMED_OUT, end_of, lost
-from simple_gpu_scheduler.queue.records import Attempt, End, Entry
+from simple_gpu_scheduler.queue.records import Attempt, End, Entry, job_of
 from simple_gpu_scheduler.queue.recovery import Facts, fate
 from simple_gpu_scheduler.queue.server.launchers import Launchers
 from simple_gpu_scheduler.queue.server.observer import Sight
 from simple_gpu_scheduler.queue.server.processes import Tree, exactly, is_running
 from simple_gpu_scheduler.queue.store.jobs import QueueStore
-from simple_gpu_scheduler.queue.wrapped_command import own_command
+from simple_gpu_scheduler.system.proc import age_s, boot_ticks, ticks_at
 
 #: How often to look whether orphans, or the rest of stopped jobs' process trees, have gone.
 _ORPHAN_CHECK_S, _TREE_CHECK_S = 0.5, 0.1
@@ -317,21 +316,6 @@ def _with_process(one: Active) -> Running:
     if one.ours or not attempt.start_ticks:
         return running
     return running._replace(started_s=time.monotonic() - age_s(attempt.start_ticks))
-
-
-def job_of(entry: Entry) -> Job:
-    """The next attempt of a job, as plans see it."""
-    return Job(
-        entry.id,
-        own_command(entry.command),
-        entry.gpus,
-        entry.units,
-        entry.timeout_s,
-        entry.tries,
-        entry.attempt + 1,
-        entry.memory_mib,
-        auto_memory=entry.auto_memory,
-    )
 
 
 def ended_child() -> int | None:

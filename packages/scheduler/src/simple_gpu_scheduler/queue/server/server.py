@@ -14,7 +14,7 @@ from typing import NamedTuple
 from simple_gpu_scheduler.allocation.allocator import LeaseHolder
 from simple_gpu_scheduler.errors import HopelessError, SgsError
 from simple_gpu_scheduler.jobs.job import Job
-from simple_gpu_scheduler.pipe.ports import Lease
+from simple_gpu_scheduler.leases.records import Lease
 from simple_gpu_scheduler.policy import termination as stop_policy
 from simple_gpu_scheduler.policy.model import Hold, Phase, PipePolicy, Plan, Snapshot, Start
 from simple_gpu_scheduler.policy.plan import plan

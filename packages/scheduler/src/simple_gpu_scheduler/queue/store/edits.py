@@ -13,8 +13,8 @@ from simple_gpu_scheduler.queue.records import (
     RUNNING,
     Entry,
 )
+from simple_gpu_scheduler.queue.store.dependencies import set_needs
 from simple_gpu_scheduler.queue.store.jobs import QueueStore
-from simple_gpu_scheduler.queue.store.needs import set_needs
 
 _UPDATE = """
     UPDATE jobs SET priority = ?, gpus = ?, slots = ?, memory_mib = ?, auto_memory = ?,

@@ -27,10 +27,11 @@ from simple_gpu_scheduler.queue.records import (
     Request,
     Submitted,
 )
+from simple_gpu_scheduler.queue.store.contexts import decoded
 from simple_gpu_scheduler.queue.store.database import QueueFile
 from simple_gpu_scheduler.queue.store.dependencies import queue_again
 from simple_gpu_scheduler.queue.store.schema import IS_ENDED, IS_OPEN
-from simple_gpu_scheduler.queue.store.submission import Submission, decoded
+from simple_gpu_scheduler.queue.store.submission import Submission
 from simple_gpu_scheduler.system.failpoints import step
 
 _COLUMNS = (

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from simple_gpu_scheduler.allocation.gpu_status import CardsSeen
 from simple_gpu_scheduler.allocation.occupancy import Occupancy
+from simple_gpu_scheduler.files.tail import Tail
 from simple_gpu_scheduler.gpus.records import Gpu
 from simple_gpu_scheduler.queue.records import (
     CANCELLED,
@@ -19,9 +20,8 @@ from simple_gpu_scheduler.queue.records import (
     RUNNING,
     Entry,
 )
-from simple_gpu_scheduler.results.cells import crop, text_width
-from simple_gpu_scheduler.system.tail import Tail
 from simple_gpu_scheduler.text.printable import printable
+from simple_gpu_scheduler.text.terminal import crop, text_width
 from simple_gpu_scheduler.top.screen.details import Known, details
 from simple_gpu_scheduler.top.screen.gpu_table import Holding, card_lines, jobs_by_place, not_used
 from simple_gpu_scheduler.top.screen.header import (

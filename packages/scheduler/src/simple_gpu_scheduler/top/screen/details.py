@@ -9,7 +9,6 @@ from typing import NamedTuple
 from simple_gpu_scheduler.queue.records import HELD, OPEN_STATES, QUEUED, Entry
 from simple_gpu_scheduler.queue.wrapped_command import own_command
 from simple_gpu_scheduler.text.printable import printable
-from simple_gpu_scheduler.text.sizes import show_memory
 from simple_gpu_scheduler.top.screen.header import Server
 from simple_gpu_scheduler.top.screen.job_table import (
     Shown,
@@ -20,6 +19,7 @@ from simple_gpu_scheduler.top.screen.job_table import (
     style_of,
 )
 from simple_gpu_scheduler.top.screen.spans import Line, Piece, line, wrapped
+from simple_gpu_scheduler.units.sizes import show_memory
 
 _COLUMN = 11
 

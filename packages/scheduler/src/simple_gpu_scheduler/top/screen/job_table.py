@@ -18,10 +18,10 @@ from simple_gpu_scheduler.queue.records import (
     Entry,
 )
 from simple_gpu_scheduler.queue.wrapped_command import own_command
-from simple_gpu_scheduler.results.cells import text_width
-from simple_gpu_scheduler.text.durations import short_duration
 from simple_gpu_scheduler.text.printable import printable
+from simple_gpu_scheduler.text.terminal import text_width
 from simple_gpu_scheduler.top.screen.spans import Line, Piece, cell, fitted, in_style, line
+from simple_gpu_scheduler.units.durations import short_duration
 
 _TITLES = ("ID", "state", "GPUs", "time", "pri", "name", "command")
 _RIGHT = (True, False, False, True, True, False, False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from simple_gpu_scheduler.results.cells import text_width
+from simple_gpu_scheduler.text.terminal import text_width
 from simple_gpu_scheduler.top.screen.spans import Line, Piece, line, wrapped
 
 

@@ -11,7 +11,7 @@ import re
 from datetime import date, datetime, time, timedelta, tzinfo
 
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.text.durations import parse_duration_s
+from simple_gpu_scheduler.units.durations import parse_duration_s
 
 _TIME = r"(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:\.\d+)?)?"
 _ZONE = r"(?P<zone>Z|[-+]\d\d(?::?\d\d)?)"
