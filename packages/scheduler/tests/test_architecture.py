@@ -38,8 +38,8 @@ PURE = {
     "units": "durations sizes times",
     "jobs": "directives job script_header similarity validation",
     "gpus": "driver ids records",
-    "policy": "capacity dispatch explain fit fragmentation model orders placement plan reasons "
-    "reservation termination topology",
+    "policy": "capacity dispatch explain fit fragmentation model orders outcome placement plan "
+    "reasons reservation termination topology",
     "leases": "format ledger ports records waiter_timeout",
     "memory": "estimates meter monitor oom polling ports",
     "processes": "membership ports records",

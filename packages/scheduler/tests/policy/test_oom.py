@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job, share_units
-from simple_gpu_scheduler.memory.oom import says_out_of_memory, with_more_memory
+from simple_gpu_scheduler.memory.oom import says_out_of_memory
+from simple_gpu_scheduler.policy.outcome import with_more_memory
 
 SHARE = share_units(64)
 

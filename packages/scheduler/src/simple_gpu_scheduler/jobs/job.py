@@ -41,10 +41,3 @@ class Line(NamedTuple):
     seq: int
     command: bytes
     reason: str | None = None
-
-
-def next_attempt(job: Job) -> Job | None:
-    """The failed job as it runs again, or None if this was its last attempt."""
-    if job.tries != 0 and job.attempt >= job.tries:
-        return None
-    return job._replace(attempt=job.attempt + 1)

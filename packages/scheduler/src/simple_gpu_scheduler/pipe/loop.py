@@ -7,11 +7,10 @@ import signal
 from collections.abc import Sequence
 
 from simple_gpu_scheduler.errors import CrowdedError, HopelessError, PassingError, SgsError
-from simple_gpu_scheduler.jobs.job import Job, next_attempt
+from simple_gpu_scheduler.jobs.job import Job
 from simple_gpu_scheduler.leases.records import Lease
-from simple_gpu_scheduler.memory import oom
 from simple_gpu_scheduler.memory.monitor import MemoryCare
-from simple_gpu_scheduler.memory.oom import more_memory
+from simple_gpu_scheduler.memory.oom import says_out_of_memory
 from simple_gpu_scheduler.pipe.events import (
     Counts,
     Ended,
@@ -26,7 +25,8 @@ from simple_gpu_scheduler.pipe.halt import Halt
 from simple_gpu_scheduler.pipe.intake import Intake
 from simple_gpu_scheduler.pipe.ports import Clock, Done, Leases, Listener, Source
 from simple_gpu_scheduler.pipe.shutdown import Ending
-from simple_gpu_scheduler.policy import fit, reasons
+from simple_gpu_scheduler.policy import reasons
+from simple_gpu_scheduler.policy.fit import most_memory_mib
 from simple_gpu_scheduler.policy.model import (
     Hold,
     Phase,
@@ -36,6 +36,7 @@ from simple_gpu_scheduler.policy.model import (
     Start,
     Stop,
 )
+from simple_gpu_scheduler.policy.outcome import EndedAttempt, Outcome, Verdict, decide
 from simple_gpu_scheduler.policy.plan import plan
 from simple_gpu_scheduler.processes.ports import Runner, Wait
 from simple_gpu_scheduler.processes.records import Exit, Leftover
@@ -48,6 +49,9 @@ _TRY_AGAIN_S, _SAY_AGAIN_S = 1.0, 600.0
 
 #: Where it is processes: ever more rarely, and while none of ours runs so long at most.
 _LAST_PAUSE_S, _PATIENCE_S = 60.0, 600.0
+
+#: How jobs that are over are counted.
+_ENDS = {Verdict.SUCCEEDED: "succeeded", Verdict.CANCELLED: "aborted"}
 
 #: Errors of starting a process that pass once another one has ended.
 _PASSING = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
@@ -357,46 +361,40 @@ class Pipe:
         if left:
             ended = ended._replace(leftovers=left)
             self._told.update(process.pid for process in left)
-        if ended.aborted:
-            self._count("aborted", ended)
-        elif ended.ok:
-            self._count("succeeded", ended)
+        outcome = decide(self._ended_attempt(ended))
+        if outcome.again is None or self._ending.phase is not Phase.OPEN:
+            self._count(_ENDS.get(outcome.verdict, "failed"), ended)
         else:
-            self._fail(ended)
+            self._run_again(ended, outcome, outcome.again)
 
-    def _fail(self, ended: Ended) -> None:
-        again = (
-            self._after_fault(ended)
-            or self._with_more_memory(ended)
-            or next_attempt(ended.running.job)
-        )
-        if again is None or self._ending.phase is not Phase.OPEN:
-            self._count("failed", ended)
-        else:
-            self._intake.put_back(again)
-            self._report(ended._replace(retry=True))
-
-    def _after_fault(self, ended: Ended) -> Job | None:
-        """The job as it was, if its GPU has failed: that is no fault of the job."""
-        try:
-            fault = self._leases.fault(ended.running.gpus)
-        except SgsError:
-            return None
-        if fault is None:
-            return None
-        self._report(Notice(f"{fault}; not used any more"))
-        return ended.running.job
-
-    def _with_more_memory(self, ended: Ended) -> Job | None:
-        """The job with a larger request, if it ran out of the memory that it had asked for."""
+    def _ended_attempt(self, ended: Ended) -> EndedAttempt:
         job = ended.running.job
-        if job.memory_mib is None or not oom.says_out_of_memory(self._runner.last_words(job)):
-            return None
-        most_mib = fit.most_memory_mib(self._leases.cards, job.gpus)
-        again = oom.with_more_memory(job, ended.peak_vram_mib, most_mib)
-        if again is not None:
-            self._report(Notice(more_memory(job, again)))
-        return again
+        if ended.ok or ended.aborted:
+            return EndedAttempt(job, ended.ok, ended.aborted)
+        return EndedAttempt(
+            job,
+            succeeded=False,
+            gpu_fault=self._gpu_fault(ended.running.gpus),
+            out_of_memory=job.memory_mib is not None
+            and says_out_of_memory(self._runner.last_words(job)),
+            peak_mib=ended.peak_vram_mib,
+            most_mib=most_memory_mib(self._leases.cards, job.gpus),
+        )
+
+    def _gpu_fault(self, gpus: Sequence[str]) -> str:
+        try:
+            fault = self._leases.fault(gpus)
+        except SgsError:
+            return ""
+        if fault is not None:
+            self._report(Notice(f"{fault}; not used any more"))
+        return fault or ""
+
+    def _run_again(self, ended: Ended, outcome: Outcome, again: Job) -> None:
+        if outcome.verdict is Verdict.MORE_MEMORY:
+            self._report(Notice(reasons.more_memory(ended.running.job, again)))
+        self._intake.put_back(again)
+        self._report(ended._replace(retry=True))
 
     def _reject(self, hold: Hold | None, reason: str) -> None:
         """A job that could run once can't any more; those behind it may."""

@@ -92,3 +92,11 @@ def ending(phase: Phase, running: int) -> str:
     if phase is Phase.ENDING:
         return f"ending {jobs}; one more kills them"
     return f"killing {jobs}"
+
+
+def more_memory(job: Job, again: Job) -> str:
+    """Why a job runs again, and with what."""
+    had = f"job {job.seq} ran out of GPU memory with {gib(job.memory_mib or 0)}"
+    if again.units == GPU_UNITS:
+        return f"{had}; trying again alone on its GPU"
+    return f"{had}; trying again with {gib(again.memory_mib or 0)}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from simple_gpu_scheduler.jobs.job import Job
+from simple_gpu_scheduler.policy.outcome import EndedAttempt, Verdict, decide
 from simple_gpu_scheduler.queue.journal import Note
 from simple_gpu_scheduler.queue.records import (
     CANCELLED,
@@ -27,12 +29,25 @@ class Seen(NamedTuple):
     stopped: str = ""  #: why we have stopped it; empty if it ended by itself
     peak_vram_mib: int | None = None  #: most seen on one GPU; None: not measured
     remarks: tuple[str, ...] = ()  #: what its submitter should know
-    fault: str = ""  #: of its GPU, if it has failed
-    more: Ask | None = None  #: it ran out of GPU memory, and is to run again with this
+    gpu_fault: str = ""  #: why one of its GPUs can't be used any more
+    out_of_memory: bool = False  #: its last words say that GPU memory was lacking
+    most_mib: int = 0  #: the most that such a job can have on each of its GPUs
 
 
-def end_of(entry: Entry, attempt: Attempt, note: Note, seen: Seen) -> End:
-    """The end that a launcher has written down."""
+#: What is written down of a job that isn't to run again.
+_STATES = {
+    Verdict.SUCCEEDED: SUCCEEDED,
+    Verdict.FAILED: FAILED,
+    Verdict.CANCELLED: CANCELLED,
+}
+
+
+def end_of(entry: Entry, attempt: Attempt, job: Job, note: Note, seen: Seen) -> End:
+    """The end that a launcher has written down.
+
+    Args:
+        job: as it was started.
+    """
     if note.what == "broken":
         reason = f"can't be started: {note.reason}"
         return End(entry.id, attempt.number, FAILED, note.at_s, reason=reason)
@@ -42,13 +57,13 @@ def end_of(entry: Entry, attempt: Attempt, note: Note, seen: Seen) -> End:
         return End(
             entry.id, attempt.number, state, note.at_s, reason=reason, excused=state == QUEUED
         )
-    excused = bool(seen.fault or seen.more) and _has_failed(note, seen)
-    state = QUEUED if excused else _state(entry, attempt, note, seen)
-    why = (seen.stopped, seen.fault, "out of GPU memory" if seen.more else "", *seen.remarks)
+    outcome = decide(_ended_attempt(entry, attempt, job, note, seen))
+    more = outcome.again if outcome.verdict is Verdict.MORE_MEMORY else None
+    why = (seen.stopped, seen.gpu_fault, "out of GPU memory" if more else "", *seen.remarks)
     return End(
         entry.id,
         attempt.number,
-        state,
+        _STATES.get(outcome.verdict, QUEUED),
         note.at_s,
         note.exit_code,
         note.signal,
@@ -57,8 +72,8 @@ def end_of(entry: Entry, attempt: Attempt, note: Note, seen: Seen) -> End:
         note.user_s,
         note.system_s,
         note.max_rss_mib,
-        excused,
-        seen.more if excused and not seen.fault else None,
+        outcome.verdict.is_excused,
+        None if more is None else Ask(more.memory_mib, more.units),
     )
 
 
@@ -70,15 +85,15 @@ def lost(entry: Entry, attempt: Attempt, ended_s: float, reason: str, stopped: s
     return End(attempt.job, attempt.number, state, ended_s, reason=reason, excused=entry.requeue)
 
 
-def _has_failed(note: Note, seen: Seen) -> bool:
-    """True if it failed by itself."""
-    return note.exit_code != 0 and not seen.stopped
-
-
-def _state(entry: Entry, attempt: Attempt, note: Note, seen: Seen) -> str:
-    if seen.stopped == CANCELLED:
-        return CANCELLED
-    if note.exit_code == 0 and not seen.stopped:
-        return SUCCEEDED
-    again = entry.tries == 0 or attempt.number < entry.tries
-    return QUEUED if again else FAILED
+def _ended_attempt(
+    entry: Entry, attempt: Attempt, job: Job, note: Note, seen: Seen
+) -> EndedAttempt:
+    return EndedAttempt(
+        job._replace(tries=entry.tries, attempt=attempt.number),
+        succeeded=note.exit_code == 0 and not seen.stopped,
+        cancelled=seen.stopped == CANCELLED,
+        gpu_fault=seen.gpu_fault,
+        out_of_memory=seen.out_of_memory,
+        peak_mib=seen.peak_vram_mib,
+        most_mib=seen.most_mib,
+    )

@@ -151,15 +151,17 @@ class ActiveJobs:
 
     def _judge(self, one: Active, note: Note) -> None:
         """How it ended, with what was seen of it."""
-        failed = note.exit_code != 0 and not one.stop
+        failed = one.stop == TIMED_OUT or (note.exit_code != 0 and not one.stop)
         seen = self._sight.of(one.running, one.attempt, failed=failed)._replace(stopped=one.stop)
         left = () if one.stop else self._tree(one).leftovers()
         if left:
             text = f"left processes running: {', '.join(map(str, left))}"
             seen = seen._replace(remarks=(*seen.remarks, text))
         if failed and one.ours:
-            seen = seen._replace(fault=self._fault(one))
-        self._over(one, end_of(one.entry, one.attempt, note, seen), reuse=not left)
+            seen = seen._replace(gpu_fault=self._fault(one))
+        self._over(
+            one, end_of(one.entry, one.attempt, one.running.job, note, seen), reuse=not left
+        )
 
     def _fault(self, one: Active) -> str:
         try:
