@@ -1,13 +1,15 @@
-"""Handmade results directories, and the installed `sgs` in a real process."""
+"""Handmade results directories."""
 
 import fcntl
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from sgs_command import sgs
+
+__all__ = ["results", "sgs"]
 
 RECORD = {
     "command": "python train.py",
@@ -65,27 +67,3 @@ def results(tmp_path):
     made = ResultsDir(tmp_path / "results")
     yield made
     made.abandon()
-
-
-@pytest.fixture
-def sgs():
-    script = Path(sys.executable).parent / "sgs"
-    assert script.exists(), "the package must be installed"
-    environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
-
-    def run(*arguments, **kwargs):
-        kwargs.setdefault("timeout", 60)
-        kwargs.setdefault("env", environment)
-        return subprocess.run(
-            [script, *map(str, arguments)],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            check=False,
-            **kwargs,
-        )
-
-    run.script = script
-    run.environment = environment
-    return run
