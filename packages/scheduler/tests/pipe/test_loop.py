@@ -309,3 +309,17 @@ def test_a_job_that_cannot_be_recorded_ends_no_other(gpus: tuple[str, ...]) -> N
     assert (world.status, sorted(world.started)) == (1, [2, 4, 6])
     rejected = [e for e in world.recorder.events if isinstance(e, Rejected)]
     assert [(e.seq, e.reason) for e in rejected] == [(n, "can't be recorded") for n in (1, 3, 5)]
+
+
+class Slow(FakeRunner):
+    """A machine on which a process takes half a second to start."""
+
+    def start(self, job: Job, gpus: tuple[str, ...], lease: Lease | None = None) -> int:
+        self._clock.advance_to(self._clock.now_s() + 0.5)
+        return super().start(job, gpus, lease)
+
+
+def test_a_job_starts_when_its_process_is_asked_for() -> None:
+    world = World(["sleep 1"], runner=Slow)
+    (ended,) = (event for event in world.recorder.events if isinstance(event, Ended))
+    assert (ended.running.started_s, ended.runtime_s) == (0.0, 1.5)
