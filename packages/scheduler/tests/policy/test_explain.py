@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import itertools
 import re
-import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import worlds
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job, share_units
 from simple_gpu_scheduler.policy.explain import Explanation, Known, explain
 from simple_gpu_scheduler.policy.model import Card, PipePolicy, Snapshot
 from simple_gpu_scheduler.policy.plan import plan
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
-import worlds
 
 people = st.sampled_from(["", "carol (pid 7, python3, 40 GiB)"])
 known_cards = st.builds(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,8 +16,6 @@ from simple_gpu_scheduler.policy.orders import ORDERS, order_of
 from simple_gpu_scheduler.policy.plan import plan
 from simple_gpu_scheduler.policy.reasons import explain, impossible
 from simple_gpu_scheduler.policy.reservation import PASSES_PER_GPU
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 from worlds import policies, snapshots
 
 GIB = 1024

@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pytest
 
+import protections
 from simple_gpu_scheduler.jobs.job import GPU_UNITS
 from simple_gpu_scheduler.leases.files import MOST_BYTES_OF_A_USER
+from users import needs_root
+from waiting import BOUND_S, wait_until
 
-from . import protections
-from .conftest import ALICE, BOB, BOUND_S, CAROL, SWAP, People, needs_root, wait_until
+from .conftest import ALICE, BOB, CAROL, SWAP, People
 
 pytestmark = needs_root
 
@@ -390,15 +392,14 @@ def test_who_fills_the_directory_is_named_and_no_list_ends_for_it(people: People
 
 def test_a_pid_in_somebody_s_lease_hides_nobody_else(people: People, tmp_path: Path) -> None:
     """Bob says that his lease is Alice's process: she is a stranger on the GPU all the same."""
-    sys.path.insert(0, str(Path(__file__).parent.parent / "nvml"))
-    import fake
+    import fake_nvml
 
     begin(people)
     hers = people.start(ALICE, "cat")
     place = people.path / "driver"
     place.mkdir()
-    library = fake.compiled(place)
-    driver = fake.Machine(library, place)
+    library = fake_nvml.compiled(place)
+    driver = fake_nvml.Machine(library, place)
     process = f"process {hers.pid} 40000"
     driver.write(f"card GPU-0\nmemory 80000 40500\nutilisation 90\n{process}\n")
     people.env |= {"LD_LIBRARY_PATH": str(library), "FAKE_NVML_STATE": str(driver.path)}

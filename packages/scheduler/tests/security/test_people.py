@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from . import protections
-from .conftest import ALICE, BOB, People, needs_root, wait_until
+import protections
+from users import needs_root
+from waiting import wait_until
+
+from .conftest import ALICE, BOB, People
 
 pytestmark = needs_root
 
@@ -40,7 +43,7 @@ def test_protections_come_back_whoever_is_killed(number: int) -> None:
     other = protections.OFF if before == protections.ON else protections.ON
     program = f"""if True:
         import sys, time
-        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        sys.path.insert(0, {str(Path(protections.__file__).parent)!r})
         import protections
         with protections.switched({other!r}):
             print(flush=True)

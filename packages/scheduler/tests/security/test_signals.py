@@ -13,7 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import ALICE, BIN, BOB, BOUND_S, People, as_user, needs_root, wait_until
+from users import as_user, needs_root
+from waiting import BOUND_S, wait_until
+
+from .conftest import ALICE, BIN, BOB, People
 
 pytestmark = needs_root
 

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+import fake_nvml
 import simple_gpu_scheduler
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.pipe.console import message
@@ -26,9 +27,6 @@ from simple_gpu_scheduler.text.printable import (
     printable_lines,
     shell_word,
 )
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "nvml"))
-import fake
 
 BIN = Path(sys.executable).parent
 BOUND_S = 60.0
@@ -165,12 +163,6 @@ def assert_harmless(shown: bytes, what: object) -> None:
         assert one not in shown, (what, shown)
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The fake driver, compiled."""
-    return fake.compiled(tmp_path_factory.mktemp("nvml"))
-
-
 class Machine:
     """A queue on slots of evil names, in an evil folder, beside a driver with an evil GPU."""
 
@@ -180,7 +172,7 @@ class Machine:
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("SGS_", "CUDA_"))}
         state, leases = str(self.path / "state"), str(path / "leases")
         self.env = {**clean, "SGS_STATE_DIR": state, "SGS_LEASE_DIR": leases, "LANG": "C.UTF-8"}
-        self.driver = fake.Machine(library, path)
+        self.driver = fake_nvml.Machine(library, path)
 
     def shown(self, *command: str | bytes, typed: bytes | None = None) -> bytes:
         """What a terminal is sent."""
@@ -334,7 +326,7 @@ def test_the_name_of_a_process_is_shown_harmlessly(
         bob.stdout.readline()
         assert Path(f"/proc/{bob.pid}/comm").read_bytes() == name.encode("latin-1") + b"\n"
         one.driver.write(
-            fake.card(
+            fake_nvml.card(
                 "GPU-0", memory="80000 70000", utilisation=90, processes=[(bob.pid, 70000)],
                 name="NVIDIA \x1b[2J\u009b31mcard",
             )

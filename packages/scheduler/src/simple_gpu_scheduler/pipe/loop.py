@@ -245,14 +245,15 @@ class Pipe:
         if job.seq != self._announced:
             self._report(start)
             self._announced = job.seq
+        started_s, started_wall_s = self._clock.now_s(), self._clock.wall_s()
         try:
             pid = self._runner.start(job, gpus, lease)
         except (OSError, SgsError) as error:
             self._leases.finish(job)
             return self._could_not_start(job, error)
         self._crowded_s, self._announced = None, 0
-        self._last_start_s = self._clock.now_s()
-        one = Running(job, gpus, pid, self._last_start_s, self._clock.wall_s())
+        self._last_start_s = started_s
+        one = Running(job, gpus, pid, started_s, started_wall_s)
         self._running[pid] = one
         self._report(one)
         return True
