@@ -13,22 +13,22 @@ import resource
 import statistics
 import tempfile
 
-from simple_gpu_scheduler.allocation.allocator import LeaseHolder
-from simple_gpu_scheduler.allocation.availability import LeaseView
+from simple_gpu_scheduler.allocation.allocator import Allocator
+from simple_gpu_scheduler.allocation.availability import Availability
 from simple_gpu_scheduler.jobs.job import Job
-from simple_gpu_scheduler.leases.store import LeaseDir
+from simple_gpu_scheduler.leases.store import FileLeaseStore
 from simple_gpu_scheduler.policy.model import Card, Start
 
 _CARDS = [Card(str(number)) for number in range(8)]
 
 
-def holder(path: str) -> LeaseHolder:
+def holder(path: str) -> Allocator:
     """One program's leases on eight cards."""
     keys = {card.name: card.name for card in _CARDS}
-    return LeaseHolder(LeaseView(LeaseDir(path), _CARDS, keys))
+    return Allocator(Availability(FileLeaseStore(path), _CARDS, keys))
 
 
-def cpu_us(ours: LeaseHolder, jobs: int, *, reuse: bool) -> float:
+def cpu_us(ours: Allocator, jobs: int, *, reuse: bool) -> float:
     """CPU time of a job, in microseconds."""
     before = resource.getrusage(resource.RUSAGE_SELF)
     for seq in range(jobs):

@@ -10,18 +10,18 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.allocation.allocator import LeaseHolder
-from simple_gpu_scheduler.allocation.availability import LeaseView
-from simple_gpu_scheduler.allocation.monitor import CardWatch
+from simple_gpu_scheduler.allocation.allocator import Allocator
+from simple_gpu_scheduler.allocation.availability import Availability
+from simple_gpu_scheduler.allocation.monitor import GpuMonitor
 from simple_gpu_scheduler.gpus.records import Gpu
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job
 from simple_gpu_scheduler.jobs.job import share_units as share
-from simple_gpu_scheduler.leases.records import Want
-from simple_gpu_scheduler.leases.store import LeaseDir, live_leases
+from simple_gpu_scheduler.leases.records import LeaseRequest
+from simple_gpu_scheduler.leases.store import FileLeaseStore, live_leases
 from simple_gpu_scheduler.policy.model import Card, Hold, PipePolicy, Running, Snapshot, Start
 from simple_gpu_scheduler.policy.plan import plan
 from simple_gpu_scheduler.testing.gpus import FakeDevices
-from simple_gpu_scheduler.testing.leases import MemoryBook, MemoryMachine
+from simple_gpu_scheduler.testing.leases import MemoryLeaseStore, MemoryMachine
 
 SIZES_MIB = {"0": 100, "1": 60, "2": 100}
 CARDS = tuple(SIZES_MIB)
@@ -44,19 +44,19 @@ class Program:
         pid: int,
         cards: tuple[str, ...],
         inside: str | None,
-        watch: CardWatch | None,
+        watch: GpuMonitor | None,
     ) -> None:
         self.pid = pid
         self.world = world
-        self.book = MemoryBook(world.machine, pid=pid)
-        view = LeaseView(
+        self.book = MemoryLeaseStore(world.machine, pid=pid)
+        view = Availability(
             self.book,
             [Card(name, memory_mib=SIZES_MIB[name]) for name in cards],
             {name: name for name in cards},
             inside=inside,
             watch=watch,
         )
-        self.holder = LeaseHolder(view, now_s=lambda: world.now_s)
+        self.holder = Allocator(view, now_s=lambda: world.now_s)
         self.waiting: deque[Job] = deque()
         self.running: dict[int, Running] = {}
         self.served = 0
@@ -69,8 +69,8 @@ class Program:
 
     def step(self) -> None:
         """Start what can be started, as `Pipe.run` does: it looks only if it is woken."""
-        if self.holder.look_again_s is not None:
-            self.holder.look()
+        if self.holder.refresh_in_s is not None:
+            self.holder.refresh()
         while True:
             snapshot = Snapshot(
                 self.world.now_s, self.holder.cards, self.running.values(), self.waiting
@@ -107,7 +107,7 @@ class World:
         self,
         cards: tuple[str, ...] = CARDS,
         inside: str | None = None,
-        watch: CardWatch | None = None,
+        watch: GpuMonitor | None = None,
     ) -> Program:
         program = Program(self, len(self.programs) + 1, cards, inside, watch)
         self.programs.append(program)
@@ -223,7 +223,7 @@ def world_age(world: World, program: Program, seq: int) -> float:
     return world.machine.leases[held.path].since_s
 
 
-def nested_world(watch: CardWatch | None = None) -> tuple[World, Program, str]:
+def nested_world(watch: GpuMonitor | None = None) -> tuple[World, Program, str]:
     """A scheduler with a job on card 0, and the token of that job's lease."""
     world = World()
     outer = world.open(("0",), watch=watch)
@@ -286,7 +286,7 @@ def test_another_user_is_not_within_somebody_s_lease() -> None:
     world, _, inside = nested_world()
     thief = world.open(("0",), inside)
     thief.book.uid = 1001
-    thief.holder.look()
+    thief.holder.refresh()
     thief.submit(Shape(1))
     thief.step()
     assert not thief.running
@@ -295,7 +295,7 @@ def test_another_user_is_not_within_somebody_s_lease() -> None:
 def test_a_lease_is_passed_on_for_a_second_only() -> None:
     """Then the driver is asked again, and what is left of earlier jobs is seen."""
     driver = FakeDevices([Gpu(0, "0")])
-    world, outer, _ = nested_world(CardWatch(driver, {"0": "0"}, avoid_strangers=False))
+    world, outer, _ = nested_world(GpuMonitor(driver, {"0": "0"}, avoid_strangers=False))
     for _ in range(5):
         outer.submit(Shape(1))
     (first,) = world.machine.leases
@@ -344,7 +344,7 @@ def test_memory_is_kept_where_it_will_be_enough_soonest() -> None:
     waiter.submit(Shape(1, 64, 90))
     for program in (first, second, waiter):
         program.step()
-    newcomer.holder.look()
+    newcomer.holder.refresh()
     for _ in range(3):
         newcomer.submit(Shape(1, 64, 30))
     newcomer.step()
@@ -411,13 +411,13 @@ def test_a_small_job_that_passes_leaves_the_large_one_its_place() -> None:
     ours.step()
     (ticket,) = world.machine.tickets.values()
     ours.submit(Shape(1, 64, 10))
-    ours.holder.look()
+    ours.holder.refresh()
     ours.step()
     assert [one.gpus for one in ours.running.values()] == [("1",)]
     assert [one.since_ns for one in world.machine.tickets.values()] == [ticket.since_ns]
 
 
-class ToldBook(MemoryBook):
+class ToldBook(MemoryLeaseStore):
     """A book that has a descriptor on which news come."""
 
     fds: tuple[int, int] = (-1, -1)
@@ -431,25 +431,25 @@ class ToldBook(MemoryBook):
 
 def test_after_news_one_looks_again_as_a_lease_ends_a_little_later() -> None:
     machine = MemoryMachine()
-    other = MemoryBook(machine)
-    other.add_lease(Want(("0",), 1), "job")
+    other = MemoryLeaseStore(machine)
+    other.add_lease(LeaseRequest(("0",), 1), "job")
     book = ToldBook(machine)
-    holder = LeaseHolder(LeaseView(book, [Card("0")], {"0": "0"}))
+    holder = Allocator(Availability(book, [Card("0")], {"0": "0"}))
     holder.settle(Hold(Job(1, b""), 0))
-    assert holder.look_again_s is None, "it sleeps in the kernel"
+    assert holder.refresh_in_s is None, "it sleeps in the kernel"
     os.write(book.fds[1], b"x")
     looks = []
     for _ in range(3):
-        holder.look()
-        looks.append(holder.look_again_s)
+        holder.refresh()
+        looks.append(holder.refresh_in_s)
     assert looks == [0.05, 1.0, None]
     holder.close()
     os.close(book.fds[1])
 
 
 def test_an_abandoned_lease_lives_as_long_as_who_has_inherited_it(tmp_path: Path) -> None:
-    book = LeaseDir(str(tmp_path / "leases"))
-    holder = LeaseHolder(LeaseView(book, [Card("0")], {"0": "0"}))
+    book = FileLeaseStore(str(tmp_path / "leases"))
+    holder = Allocator(Availability(book, [Card("0")], {"0": "0"}))
     job = Job(1, b"")
     lease = holder.take(Start(job, ("0",)))
     assert lease is not None

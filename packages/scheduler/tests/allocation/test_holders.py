@@ -15,7 +15,7 @@ from simple_gpu_scheduler.allocation.holders import (
 )
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, share_units
 from simple_gpu_scheduler.leases.ledger import before, taken
-from simple_gpu_scheduler.leases.records import LeaseRecord, Ticket, Want
+from simple_gpu_scheduler.leases.records import LeaseRecord, LeaseRequest, Ticket
 
 KEYS = ("GPU-a", "GPU-b", "MIG-c", "3")
 
@@ -25,7 +25,7 @@ def lease(name: str, *gpus: str, pid: int = 41, **more: object) -> LeaseRecord:
 
 
 def ticket(since_ns: int, *gpus: str, number: int = 1, units: int = GPU_UNITS) -> Ticket:
-    return Ticket(f"t{since_ns}", 1001, "bob", 42, since_ns, Want(gpus, number, units))
+    return Ticket(f"t{since_ns}", 1001, "bob", 42, since_ns, LeaseRequest(gpus, number, units))
 
 
 some_keys = st.lists(st.sampled_from(KEYS), min_size=1, unique=True).map(tuple)

@@ -29,8 +29,8 @@ from simple_gpu_scheduler.leases.ledger import (
     share_of,
     taken,
 )
-from simple_gpu_scheduler.leases.records import LeaseRecord, Taken, Ticket, Want
-from simple_gpu_scheduler.leases.store import LeaseDir
+from simple_gpu_scheduler.leases.records import GpuShare, LeaseRecord, LeaseRequest, Ticket
+from simple_gpu_scheduler.leases.store import FileLeaseStore
 
 KEYS = ("GPU-a", "GPU-b", "MIG-c", "3")
 HALF = share_units(2)
@@ -43,11 +43,11 @@ def lease(name: str, *gpus: str, units: int = GPU_UNITS, parent: str | None = No
 def ticket(
     since_ns: int, *gpus: str, number: int = 1, units: int = GPU_UNITS, name: str = ""
 ) -> Ticket:
-    want = Want(gpus, number, units)
+    want = LeaseRequest(gpus, number, units)
     return Ticket(name or f"t{since_ns}", 1001, "bert", 42, since_ns, want)
 
 
-def units(found: dict[str, Taken]) -> dict[str, int]:
+def units(found: dict[str, GpuShare]) -> dict[str, int]:
     return {gpu: one.units for gpu, one in found.items()}
 
 
@@ -91,12 +91,12 @@ def test_memory_is_promised_where_it_is_nearest_to_being_enough() -> None:
         return lease(name, gpu, units=slot)._replace(memory_mib=mib)
 
     leases = [small("1", "a", 60_000), small("2", "b", 10_000), small("3", "b", 20_000)]
-    want = Want(("a", "b"), 1, slot, 40_000)
+    want = LeaseRequest(("a", "b"), 1, slot, 40_000)
     waiter = Ticket("t", 1001, "bert", 42, 1, want)
     sizes_mib = {"a": 80_000, "b": 60_000}
-    assert taken(leases, [waiter], sizes_mib=sizes_mib)["b"] == Taken(3 * slot, 70_000)
+    assert taken(leases, [waiter], sizes_mib=sizes_mib)["b"] == GpuShare(3 * slot, 70_000)
     sizes_mib["a"] = 120_000
-    assert taken(leases, [waiter], sizes_mib=sizes_mib)["a"] == Taken(2 * slot, 100_000)
+    assert taken(leases, [waiter], sizes_mib=sizes_mib)["a"] == GpuShare(2 * slot, 100_000)
 
 
 def test_those_who_wait_get_different_cards() -> None:
@@ -172,10 +172,10 @@ def test_a_card_is_one_whoever_sees_the_driver() -> None:
 
 def test_who_wants_what_somebody_has_is_known_by_any_name() -> None:
     held = lease("1", "GPU-a")._replace(numbers=("0",))
-    assert meet(held, Want(("0",), 1))
-    assert meet(held, Want(("GPU-a", "GPU-b"), 1))
-    assert not meet(held, Want(("1", "GPU-b"), 1, numbers=("1", "")))
-    assert not meet(held._replace(numbers=("",)), Want(("GPU-b",), 1, numbers=("",)))
+    assert meet(held, LeaseRequest(("0",), 1))
+    assert meet(held, LeaseRequest(("GPU-a", "GPU-b"), 1))
+    assert not meet(held, LeaseRequest(("1", "GPU-b"), 1, numbers=("1", "")))
+    assert not meet(held._replace(numbers=("",)), LeaseRequest(("GPU-b",), 1, numbers=("",)))
 
 
 def test_a_share_within_a_share_is_that_part_of_it() -> None:
@@ -268,7 +268,7 @@ records = st.builds(
     start_ticks=st.integers(0, 2**60),
 )
 wants = st.builds(
-    Want,
+    LeaseRequest,
     gpus=st.lists(st.sampled_from(KEYS), min_size=1, unique=True).map(tuple),
     number=st.integers(1, 4),
     units=st.sampled_from([1, 2, 64]).map(share_units),
@@ -296,8 +296,8 @@ def test_no_clock_makes_a_lease_that_nobody_would_believe(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("time.time", lambda: -5.0)
-    book = LeaseDir(str(tmp_path / "leases"))
-    held = book.add_lease(Want(("0",), 1), "job")
+    book = FileLeaseStore(str(tmp_path / "leases"))
+    held = book.add_lease(LeaseRequest(("0",), 1), "job")
     assert held is not None
     assert [one.since_s for one in book.leases()] == [0.0]
     book.release(held)
@@ -328,7 +328,7 @@ def test_nothing_is_promised_twice(leases: list[LeaseRecord], tickets: list[Tick
     held = taken(leases)
     one = tickets[:1]
     for gpu, found in taken(leases, one).items():
-        extra = found.units - held.get(gpu, Taken()).units
+        extra = found.units - held.get(gpu, GpuShare()).units
         assert extra in (0, one[0].want.units if one else 0)
     promised = sum(t.units for t in taken(leases, one).values()) - sum(
         t.units for t in held.values()

@@ -9,24 +9,24 @@ from pathlib import Path
 import pytest
 
 from simple_gpu_scheduler.jobs.job import share_units
-from simple_gpu_scheduler.leases.ports import Held, LeaseBook
-from simple_gpu_scheduler.leases.records import Want
-from simple_gpu_scheduler.leases.store import LeaseDir
-from simple_gpu_scheduler.testing.leases import MemoryBook, MemoryMachine
+from simple_gpu_scheduler.leases.ports import Held, LeaseStore
+from simple_gpu_scheduler.leases.records import LeaseRequest
+from simple_gpu_scheduler.leases.store import FileLeaseStore
+from simple_gpu_scheduler.testing.leases import MemoryLeaseStore, MemoryMachine
 
-WANT = Want(("GPU-é", "1"), 2, share_units(2), 1024, ("7", "1"))
+WANT = LeaseRequest(("GPU-é", "1"), 2, share_units(2), 1024, ("7", "1"))
 
 
 @pytest.fixture(params=["files", "fake"])
-def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], LeaseBook]:
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], LeaseStore]:
     """Opens the book once more, as another program would."""
     machine = MemoryMachine()
     if request.param == "fake":
-        return lambda: MemoryBook(machine)
-    return lambda: LeaseDir(str(tmp_path / "leases"))
+        return lambda: MemoryLeaseStore(machine)
+    return lambda: FileLeaseStore(str(tmp_path / "leases"))
 
 
-def test_a_lease_is_seen_by_all_until_it_is_released(opened: Callable[[], LeaseBook]) -> None:
+def test_a_lease_is_seen_by_all_until_it_is_released(opened: Callable[[], LeaseStore]) -> None:
     ours, others = opened(), opened()
     outer = ours.add_lease(WANT, "job")
     held = ours.add_lease(WANT, "notebook", outer.lease.id)
@@ -39,7 +39,7 @@ def test_a_lease_is_seen_by_all_until_it_is_released(opened: Callable[[], LeaseB
     assert others.leases() == ours.leases() == []
 
 
-def test_two_leases_are_two(opened: Callable[[], LeaseBook]) -> None:
+def test_two_leases_are_two(opened: Callable[[], LeaseStore]) -> None:
     book = opened()
     first, second = book.add_lease(WANT, "job"), book.add_lease(WANT, "job")
     assert first.lease.id != second.lease.id
@@ -48,7 +48,7 @@ def test_two_leases_are_two(opened: Callable[[], LeaseBook]) -> None:
     book.release(second)
 
 
-def test_the_next_job_s_lease_has_another_token(opened: Callable[[], LeaseBook]) -> None:
+def test_the_next_job_s_lease_has_another_token(opened: Callable[[], LeaseStore]) -> None:
     ours, others = opened(), opened()
     ours.leases()
     first = ours.add_lease(WANT, "job")
@@ -64,7 +64,7 @@ def test_the_next_job_s_lease_has_another_token(opened: Callable[[], LeaseBook])
     assert others.leases() == []
 
 
-def test_who_waits_is_seen_in_order(opened: Callable[[], LeaseBook]) -> None:
+def test_who_waits_is_seen_in_order(opened: Callable[[], LeaseStore]) -> None:
     ours, others = opened(), opened()
     assert not others.somebody_waits()
     first, ticket = ours.add_ticket(WANT)
@@ -85,7 +85,7 @@ def test_who_waits_is_seen_in_order(opened: Callable[[], LeaseBook]) -> None:
 
 
 def test_what_others_do_is_a_change_and_what_we_do_is_none(
-    opened: Callable[[], LeaseBook],
+    opened: Callable[[], LeaseStore],
 ) -> None:
     ours, others = opened(), opened()
     ours.leases()
@@ -106,7 +106,7 @@ def test_what_others_do_is_a_change_and_what_we_do_is_none(
 
 
 def test_a_lease_is_not_passed_on_if_others_have_come_meanwhile(
-    opened: Callable[[], LeaseBook],
+    opened: Callable[[], LeaseStore],
 ) -> None:
     ours, others = opened(), opened()
     ours.leases()
@@ -117,7 +117,7 @@ def test_a_lease_is_not_passed_on_if_others_have_come_meanwhile(
     assert [one.token for one in others.leases()] == [theirs.lease.id], "ours is over"
 
 
-def test_a_lease_is_not_passed_on_while_others_wait(opened: Callable[[], LeaseBook]) -> None:
+def test_a_lease_is_not_passed_on_while_others_wait(opened: Callable[[], LeaseStore]) -> None:
     ours, others = opened(), opened()
     ours.leases()
     held = ours.add_lease(WANT, "job")
@@ -130,7 +130,7 @@ def test_a_lease_is_not_passed_on_while_others_wait(opened: Callable[[], LeaseBo
 
 
 def test_nobody_gets_a_part_of_a_lease_that_has_gone_to_the_next_job(
-    opened: Callable[[], LeaseBook],
+    opened: Callable[[], LeaseStore],
 ) -> None:
     ours, others = opened(), opened()
     ours.leases()
@@ -148,7 +148,10 @@ def test_nobody_gets_a_part_of_a_lease_that_has_gone_to_the_next_job(
 
 def test_of_a_job_s_last_process_and_the_next_job_only_one_gets_the_cards(tmp_path: Path) -> None:
     """Both at once, without a lock between them, many times over."""
-    ours, others = LeaseDir(str(tmp_path / "leases")), LeaseDir(str(tmp_path / "leases"))
+    ours, others = (
+        FileLeaseStore(str(tmp_path / "leases")),
+        FileLeaseStore(str(tmp_path / "leases")),
+    )
     ours.leases()
     held = ours.add_lease(WANT, "job")
     both_ready = threading.Barrier(2)
@@ -175,7 +178,7 @@ def test_of_a_job_s_last_process_and_the_next_job_only_one_gets_the_cards(tmp_pa
     assert outcomes & {(True, False), (False, True)}, "neither has looked at the other"
 
 
-def test_one_allocates_at_a_time(opened: Callable[[], LeaseBook]) -> None:
+def test_one_allocates_at_a_time(opened: Callable[[], LeaseStore]) -> None:
     ours, others = opened(), opened()
     order = []
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job, share_units
 from simple_gpu_scheduler.jobs.similarity import template
-from simple_gpu_scheduler.memory.estimates import LearnedMemory
+from simple_gpu_scheduler.memory.estimates import MemoryEstimates
 
 MOST_MIB = 80_000
 
@@ -33,7 +33,7 @@ def test_jobs_of_a_sweep_share_a_template(one: bytes, other: bytes, same: bool) 
 
 
 def test_alone_until_it_is_known_then_with_a_margin() -> None:
-    learned = LearnedMemory({})
+    learned = MemoryEstimates({})
     first = job(b"train 1")
     assert learned.asked(first, MOST_MIB) == first
     assert learned.learn(first, 10_000)
@@ -45,14 +45,14 @@ def test_alone_until_it_is_known_then_with_a_margin() -> None:
 
 @pytest.mark.parametrize("units", [GPU_UNITS, share_units(2)])
 def test_what_no_gpu_has_with_the_margin_is_alone_on_its_gpu(units: int) -> None:
-    learned = LearnedMemory({b"train #": 10_000})
+    learned = MemoryEstimates({b"train #": 10_000})
     asked = learned.asked(job(b"train 1", units=units), 11_255)
     assert asked == job(b"train 1")
     assert learned.asked(job(b"train 1", units=units), 11_256).memory_mib == 11_256
 
 
 def test_only_a_higher_peak_is_news() -> None:
-    learned = LearnedMemory({b"train #": 500})
+    learned = MemoryEstimates({b"train #": 500})
     assert not learned.learn(job(b"train 1"), 400)
     assert not learned.learn(job(b"train 1"), None)
     assert not learned.learn(job(b"train 1")._replace(auto_memory=False), 900)
@@ -61,7 +61,7 @@ def test_only_a_higher_peak_is_news() -> None:
 
 
 def test_what_a_line_says_itself_stays() -> None:
-    learned = LearnedMemory({b"train #": 500})
+    learned = MemoryEstimates({b"train #": 500})
     asked = job(b"train 1", memory_mib=9000)
     assert learned.asked(asked, MOST_MIB) == asked
     half = job(b"train 1", units=share_units(2))
@@ -72,7 +72,7 @@ def test_what_a_line_says_itself_stays() -> None:
 def test_a_job_gets_no_less_than_was_measured(
     command: bytes, peak_mib: int, most_mib: int
 ) -> None:
-    learned = LearnedMemory({})
+    learned = MemoryEstimates({})
     learned.learn(job(command), peak_mib)
     asked = learned.asked(job(command), most_mib)
     if asked.memory_mib is None:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from simple_gpu_scheduler.gpus.records import Gpu, GpuProcess, JobProcess, Lineage
 from simple_gpu_scheduler.jobs.job import Job
 from simple_gpu_scheduler.memory.meter import DriverMeter
-from simple_gpu_scheduler.memory.monitor import MemoryCare
+from simple_gpu_scheduler.memory.monitor import MemoryMonitor
 from simple_gpu_scheduler.pipe.events import Ended, Notice
 from simple_gpu_scheduler.pipe.joblog import DoneJobs
 from simple_gpu_scheduler.pipe.loop import Pipe
@@ -65,7 +65,7 @@ class World:
             template=Job(0, b"", memory_mib=memory_mib),
             policy=PipePolicy(),
             done=DoneJobs(),
-            memory=MemoryCare(self.meter, None),
+            memory=MemoryMonitor(self.meter, None),
         ).run()
         self.ends = [event for event in recorder.events if isinstance(event, Ended)]
         self.notices = [event.text for event in recorder.events if isinstance(event, Notice)]

@@ -7,7 +7,7 @@ import pytest
 from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.pipe.events import Counts
 from simple_gpu_scheduler.pipe.halt import Halt, parse_halt, reached
-from simple_gpu_scheduler.pipe.shutdown import Ending
+from simple_gpu_scheduler.pipe.shutdown import Shutdown
 from simple_gpu_scheduler.policy.model import Phase
 
 
@@ -70,25 +70,25 @@ def test_done_counts_both_ends() -> None:
 def test_signals_move_the_run_to_its_end(
     signals: list[signal.Signals], phase: Phase, status: int
 ) -> None:
-    ending = Ending()
+    ending = Shutdown()
     for number in signals:
-        ending.heed(number)
+        ending.on_signal(number)
     assert ending.phase is phase
     assert ending.exit_status(failed=0) == status
 
 
 def test_exit_status_of_a_halt() -> None:
-    ending = Ending(Halt("now", "success", 1))
-    assert not ending.weigh(Counts(failed=2), known=9)
-    assert ending.weigh(Counts(failed=2, succeeded=1), known=9)
-    assert not ending.weigh(Counts(failed=2, succeeded=2), known=9), "it halts only once"
+    ending = Shutdown(Halt("now", "success", 1))
+    assert not ending.check_halt(Counts(failed=2), known=9)
+    assert ending.check_halt(Counts(failed=2, succeeded=1), known=9)
+    assert not ending.check_halt(Counts(failed=2, succeeded=2), known=9), "it halts only once"
     assert ending.phase is Phase.ENDING
     assert ending.exit_status(failed=2) == 0
-    assert Ending(Halt("soon", "fail", 1)).exit_status(failed=1) == 1
+    assert Shutdown(Halt("soon", "fail", 1)).exit_status(failed=1) == 1
 
 
 def test_what_broke_shows_in_the_exit_status() -> None:
-    ending = Ending()
+    ending = Shutdown()
     assert ending.give_up()
     assert not ending.give_up()
     assert ending.phase is Phase.DRAINING

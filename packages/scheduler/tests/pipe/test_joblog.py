@@ -43,10 +43,10 @@ def test_a_row_is_gnu_parallels() -> None:
 def test_what_ends_is_logged_and_what_will_run_again_is_not(tmp_path: Path) -> None:
     path = tmp_path / "a log"
     log = Joblog(str(path), keep=False)
-    log.hear(ended(1))
-    log.hear(ended(2, code=1, retry=True))
-    log.hear(ended(3, code=None, signal=15, aborted=True))
-    log.hear(ended(2, code=1))
+    log.on_event(ended(1))
+    log.on_event(ended(2, code=1, retry=True))
+    log.on_event(ended(3, code=None, signal=15, aborted=True))
+    log.on_event(ended(2, code=1))
     assert [line.split(b"\t")[0] for line in path.read_bytes().splitlines()] == [
         b"Seq",
         b"1",
@@ -72,7 +72,7 @@ def test_resume_runs_exactly_what_is_missing(
     log = Joblog(str(path), keep=True)
     last: dict[int, tuple[bytes, bool]] = {}
     for seq, command, (code, signal) in rows:
-        log.hear(ended(seq, command, code, signal))
+        log.on_event(ended(seq, command, code, signal))
         last[seq] = (command, code == 0)
     done = read_joblog(str(path), rerun_failed=False)
     succeeded = read_joblog(str(path), rerun_failed=True)
@@ -95,7 +95,7 @@ def test_a_torn_last_line_counts_as_missing_and_is_ended(tmp_path: Path) -> None
     done = read_joblog(str(path), rerun_failed=False)
     assert 1 in done
     assert 2 not in done
-    Joblog(str(path), keep=True).hear(ended(3))
+    Joblog(str(path), keep=True).on_event(ended(3))
     assert 3 in read_joblog(str(path), rerun_failed=False)
 
 
@@ -135,7 +135,7 @@ def test_a_file_that_is_no_log_is_left_alone(tmp_path: Path, use: Callable[[str]
 def test_an_earlier_log_is_set_aside(tmp_path: Path) -> None:
     path = tmp_path / "joblog"
     log = Joblog(str(path), keep=False)
-    log.hear(ended(1))
+    log.on_event(ended(1))
     log.close()
     Joblog(str(path), keep=False)
     assert path.read_bytes() == HEADER
@@ -151,18 +151,18 @@ def test_a_row_that_cannot_be_written_is_in_the_message(tmp_path: Path) -> None:
     log = Joblog(str(tmp_path / "joblog"), keep=False)
     log._fd = os.open("/dev/full", os.O_WRONLY)
     with pytest.raises(SgsError, match=r"not logged is: 1 : .* echo hi"):
-        log.hear(ended(1, b"echo hi"))
+        log.on_event(ended(1, b"echo hi"))
 
 
 @pytest.mark.parametrize("keep", [True, False])
 def test_a_log_in_use_is_neither_opened_nor_set_aside(tmp_path: Path, keep: bool) -> None:
     path = tmp_path / "joblog"
     log = Joblog(str(path), keep=True)
-    log.hear(ended(1))
+    log.on_event(ended(1))
     with pytest.raises(UsageError, match="in use by another scheduler"):
         Joblog(str(path), keep=keep)
     assert os.listdir(tmp_path) == ["joblog"]
-    log.hear(ended(2))
+    log.on_event(ended(2))
     log.close()
     Joblog(str(path), keep=keep).close()
 
@@ -191,5 +191,5 @@ def test_without_locks_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(fcntl, "flock", no_locks)
     monkeypatch.setattr(fcntl, "fcntl", no_locks)
     for _ in range(2):
-        Joblog(str(tmp_path / "joblog"), keep=True).hear(ended(1))
+        Joblog(str(tmp_path / "joblog"), keep=True).on_event(ended(1))
     assert len((tmp_path / "joblog").read_bytes().splitlines()) == 3

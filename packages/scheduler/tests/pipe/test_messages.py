@@ -19,7 +19,7 @@ from simple_gpu_scheduler.pipe.events import (
     Skipped,
 )
 from simple_gpu_scheduler.pipe.json_events import event_record
-from simple_gpu_scheduler.pipe.progress_bar import Bar, progress_text, seconds_left
+from simple_gpu_scheduler.pipe.progress_bar import ProgressBar, progress_text, seconds_left
 from simple_gpu_scheduler.policy.model import Hold, Running, Start
 from simple_gpu_scheduler.processes.records import Exit, Leftover
 
@@ -132,10 +132,10 @@ def test_an_empty_input_has_a_full_bar() -> None:
 
 def test_plain_progress_is_a_line_at_most_each_second() -> None:
     read_fd, write_fd = os.pipe()
-    bar = Bar(write_fd, terminal=False, begun_s=0.0)
+    bar = ProgressBar(write_fd, terminal=False, begun_s=0.0)
     for n in range(1, 31):
-        bar.hear(progress(now_s=n / 10, counts=Counts(succeeded=n), known=99))
-    bar.hear(progress(now_s=3.05, counts=Counts(succeeded=99), running=(), known=99))
+        bar.on_event(progress(now_s=n / 10, counts=Counts(succeeded=n), known=99))
+    bar.on_event(progress(now_s=3.05, counts=Counts(succeeded=99), running=(), known=99))
     bar.close()
     os.close(write_fd)
     with os.fdopen(read_fd) as file:

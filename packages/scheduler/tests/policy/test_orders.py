@@ -289,7 +289,7 @@ def test_the_first_job_that_can_start_is_never_passed_over(
     if not snapshot.waiting:
         return
     head = snapshot.waiting[0]
-    free = fit.with_room(
+    free = fit.with_capacity(
         head,
         fit.load(snapshot.cards, snapshot.running),
         fit.free_memory_mib(snapshot.cards, snapshot.running),

@@ -7,7 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job, share_units
-from simple_gpu_scheduler.policy.outcome import EndedAttempt, Verdict, decide, with_more_memory
+from simple_gpu_scheduler.policy.outcome import (
+    AttemptResult,
+    OutcomeKind,
+    decide,
+    with_more_memory,
+)
 
 SHARE = share_units(64)
 
@@ -19,28 +24,44 @@ def job(memory_mib: int | None, units: int = SHARE, tries: int = 1, attempt: int
 @pytest.mark.parametrize(
     ("ended", "verdict", "again"),
     [
-        (EndedAttempt(job(None), True), Verdict.SUCCEEDED, None),
-        (EndedAttempt(job(None), True, cancelled=True), Verdict.CANCELLED, None),
-        (EndedAttempt(job(None), False, cancelled=True, gpu_fault="x"), Verdict.CANCELLED, None),
-        (EndedAttempt(job(None), False), Verdict.FAILED, None),
-        (EndedAttempt(job(None, tries=2), False), Verdict.RETRY, job(None, tries=2, attempt=2)),
-        (EndedAttempt(job(None, tries=2, attempt=2), False), Verdict.FAILED, None),
-        (EndedAttempt(job(None, tries=0), False), Verdict.RETRY, job(None, tries=0, attempt=2)),
-        (EndedAttempt(job(None), False, gpu_fault="x"), Verdict.AFTER_FAULT, job(None)),
+        (AttemptResult(job(None), True), OutcomeKind.SUCCEEDED, None),
+        (AttemptResult(job(None), True, cancelled=True), OutcomeKind.CANCELLED, None),
         (
-            EndedAttempt(job(100), False, out_of_memory=True, most_mib=1000),
-            Verdict.MORE_MEMORY,
+            AttemptResult(job(None), False, cancelled=True, gpu_fault="x"),
+            OutcomeKind.CANCELLED,
+            None,
+        ),
+        (AttemptResult(job(None), False), OutcomeKind.FAILED, None),
+        (
+            AttemptResult(job(None, tries=2), False),
+            OutcomeKind.RETRY,
+            job(None, tries=2, attempt=2),
+        ),
+        (AttemptResult(job(None, tries=2, attempt=2), False), OutcomeKind.FAILED, None),
+        (
+            AttemptResult(job(None, tries=0), False),
+            OutcomeKind.RETRY,
+            job(None, tries=0, attempt=2),
+        ),
+        (AttemptResult(job(None), False, gpu_fault="x"), OutcomeKind.AFTER_FAULT, job(None)),
+        (
+            AttemptResult(job(100), False, out_of_memory=True, most_mib=1000),
+            OutcomeKind.MORE_MEMORY,
             job(150),
         ),
         (
-            EndedAttempt(job(100), False, gpu_fault="x", out_of_memory=True, most_mib=1000),
-            Verdict.AFTER_FAULT,
+            AttemptResult(job(100), False, gpu_fault="x", out_of_memory=True, most_mib=1000),
+            OutcomeKind.AFTER_FAULT,
             job(100),
         ),
-        (EndedAttempt(job(None), False, out_of_memory=True, most_mib=1000), Verdict.FAILED, None),
+        (
+            AttemptResult(job(None), False, out_of_memory=True, most_mib=1000),
+            OutcomeKind.FAILED,
+            None,
+        ),
     ],
 )
-def test_what_becomes_of_it(ended: EndedAttempt, verdict: Verdict, again: Job | None) -> None:
+def test_what_becomes_of_it(ended: AttemptResult, verdict: OutcomeKind, again: Job | None) -> None:
     assert decide(ended) == (verdict, again)
 
 
@@ -73,7 +94,7 @@ def test_a_job_that_always_runs_out_of_memory_comes_to_an_end(
     attempts = 0
     while now is not None:
         before, attempts = now, attempts + 1
-        facts = EndedAttempt(now, False, out_of_memory=True, peak_mib=peak_mib, most_mib=most_mib)
+        facts = AttemptResult(now, False, out_of_memory=True, peak_mib=peak_mib, most_mib=most_mib)
         now = decide(facts).again
         if now is not None and now.memory_mib is not None:
             assert before.memory_mib is not None

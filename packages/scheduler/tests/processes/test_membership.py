@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.processes.membership import First, members
+from simple_gpu_scheduler.processes.membership import FirstProcess, members
 
 INIT, US = 1, 2
 OURS, OTHER = 1000, 2000
@@ -92,14 +92,14 @@ class Machine:
     # what is seen, and what is true
 
     @property
-    def first(self) -> First:
-        return First(self.job, self.started, self.started, self.held)
+    def first(self) -> FirstProcess:
+        return FirstProcess(self.job, self.started, self.started, self.held)
 
     def claims(self, pid: int) -> bool:
         one = self.all[pid]
         return one.marked and one.owner == OURS and not one.has_ended
 
-    def found(self, first: First | None = None) -> set[int]:
+    def found(self, first: FirstProcess | None = None) -> set[int]:
         return members(self.all, first or self.first, self.claims, {INIT, US}.__contains__)
 
     def under(self, pids: set[int]) -> set[int]:
@@ -238,7 +238,7 @@ def test_more_knowledge_never_takes_anybody_away(machine: Machine, earlier: int)
 @settings(max_examples=300)
 @given(machines())
 def test_of_an_unknown_process_the_mark_tells_all(machine: Machine) -> None:
-    unknown = First(0, machine.started)
+    unknown = FirstProcess(0, machine.started)
     found = machine.found(unknown)
     assert found <= machine.found() | machine.under(
         {pid for pid in machine.all if machine.claims(pid)}
@@ -252,13 +252,13 @@ def test_a_child_older_than_its_parent_is_another_s() -> None:
     machine = Machine()
     machine.all[9] = Process(machine.job, 9, machine.started, OURS)
     machine.all[machine.job].start_ticks += 1
-    first = First(machine.job, machine.started, machine.started + 1)
+    first = FirstProcess(machine.job, machine.started, machine.started + 1)
     assert machine.found(first) == {machine.job}
 
 
 def test_another_process_of_the_number_has_its_own_session() -> None:
     machine = Machine()
-    first = First(machine.job, machine.started - 1)
+    first = FirstProcess(machine.job, machine.started - 1)
     machine.forget_mark(machine.job)
     machine.fork(machine.job)
     assert machine.found(first._replace(start_ticks=0)) == set()

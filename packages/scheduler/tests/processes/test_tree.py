@@ -10,12 +10,12 @@ from contextlib import contextmanager
 
 from simple_gpu_scheduler.leases.records import LeaseRecord
 from simple_gpu_scheduler.processes import tree as process_tree
-from simple_gpu_scheduler.processes.membership import First
+from simple_gpu_scheduler.processes.membership import FirstProcess
 from simple_gpu_scheduler.processes.tree import Member
 from simple_gpu_scheduler.queue.preview import holder_lives
 
 #: Of a job whose first process isn't known, so that only what a process carries tells whose it is.
-UNKNOWN = First(0, 0)
+UNKNOWN = FirstProcess(0, 0)
 
 RUN = "run of the test"
 

@@ -15,7 +15,14 @@ from hypothesis import strategies as st
 from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, share_units
 from simple_gpu_scheduler.queue.edits import Edit, Needs, changed, cycle
-from simple_gpu_scheduler.queue.records import OPEN_STATES, Attempt, Context, End, Entry, Request
+from simple_gpu_scheduler.queue.records import (
+    OPEN_STATES,
+    Attempt,
+    AttemptEnd,
+    Context,
+    JobRequest,
+    QueuedJob,
+)
 from simple_gpu_scheduler.queue.store.edits import edit_jobs
 from simple_gpu_scheduler.queue.store.jobs import QueueStore
 
@@ -29,11 +36,11 @@ def store(tmp_path: Path) -> Iterator[QueueStore]:
     one.close()
 
 
-def submit(store: QueueStore, *requests: Request) -> list[int]:
+def submit(store: QueueStore, *requests: JobRequest) -> list[int]:
     return [one.id for one in store.submit(CONTEXT, requests, 1.0)]
 
 
-def get(store: QueueStore, job: int) -> Entry:
+def get(store: QueueStore, job: int) -> QueuedJob:
     entry = store.entry(job)
     assert entry is not None
     return entry
@@ -42,7 +49,7 @@ def get(store: QueueStore, job: int) -> Entry:
 def end(store: QueueStore, job: int, state: str) -> None:
     number = get(store, job).attempt + 1
     store.start([Attempt(job, number, "l", ("0",), 2.0)])
-    store.went_on([], [End(job, number, state, 3.0)])
+    store.went_on([], [AttemptEnd(job, number, state, 3.0)])
 
 
 def check_blockers(store: QueueStore) -> None:
@@ -72,11 +79,11 @@ def test_a_chain_may_be_long() -> None:
 
 
 def test_what_is_not_named_stays(store: QueueStore) -> None:
-    asked = Request(
+    asked = JobRequest(
         b"x", 2, share_units(4), 512, priority=3, not_before_s=9.0, timeout_s=5.0, tries=2,
         name="n", group="g", key="k",
     )  # fmt: skip
-    first, second = submit(store, Request(b"1"), asked)
+    first, second = submit(store, JobRequest(b"1"), asked)
     before = get(store, second)
     edit_jobs(store, [second], Edit(priority=-7))
     assert get(store, second) == before._replace(priority=-7)
@@ -106,14 +113,14 @@ def test_what_is_not_named_stays(store: QueueStore) -> None:
 def test_memory(
     store: QueueStore, units: int, memory_mib: int | None, auto: bool, edit: Edit, expected: tuple
 ) -> None:
-    (job,) = submit(store, Request(b"x", 1, units, memory_mib, auto))
+    (job,) = submit(store, JobRequest(b"x", 1, units, memory_mib, auto))
     entry = changed(get(store, job), edit)
     assert (entry.units, entry.memory_mib, entry.auto_memory) == expected
 
 
 def test_needs_take_the_place_of_the_former(store: QueueStore) -> None:
-    a, b, c = submit(store, Request(b"a"), Request(b"b"), Request(b"c"))
-    (d,) = submit(store, Request(b"d", after=(a,)))
+    a, b, c = submit(store, JobRequest(b"a"), JobRequest(b"b"), JobRequest(b"c"))
+    (d,) = submit(store, JobRequest(b"d", after=(a,)))
     edit_jobs(store, [d], Edit(needs=Needs((b,), (c,))))
     end(store, a, "failed")
     assert get(store, d).state == "queued"
@@ -127,9 +134,9 @@ def test_needs_take_the_place_of_the_former(store: QueueStore) -> None:
 
 
 def test_jobs_that_would_wait_for_each_other_are_refused_as_a_whole(store: QueueStore) -> None:
-    (a,) = submit(store, Request(b"a"))
-    (b,) = submit(store, Request(b"b", after=(a,)))
-    (c,) = submit(store, Request(b"c", after_any=(b,)))
+    (a,) = submit(store, JobRequest(b"a"))
+    (b,) = submit(store, JobRequest(b"b", after=(a,)))
+    (c,) = submit(store, JobRequest(b"c", after_any=(b,)))
     before = store.entries()
     for jobs, needs, named in (
         ([a], Needs((c,)), f"{a} for {c}, {c} for {b}, {b} for {a}"),
@@ -158,7 +165,7 @@ def test_the_count_of_what_is_waited_for_is_right_whatever_is_done(
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = QueueStore(f"{folder}/q")
-        submit(store, *(Request(b"x") for _ in range(5)))
+        submit(store, *(JobRequest(b"x") for _ in range(5)))
         for job, after, after_any, what in steps:
             entry = get(store, job)
             if what == "edit" and entry.state == "queued":

@@ -40,7 +40,7 @@ def test_one_that_begins_and_fails_is_replaced(folder: str, meanwhile: Meanwhile
 def test_one_that_begins_and_serves_is_left_to_it(folder: str, meanwhile: Meanwhile) -> None:
     first = server_lock.become_server(folder)
     assert first is not None
-    meanwhile(lambda: server_lock.tell(first))
+    meanwhile(lambda: server_lock.write_owner(first))
     assert server_lock.become_server(folder) is None
     assert server_lock.server(folder) is not None
     os.close(first)
@@ -49,7 +49,7 @@ def test_one_that_begins_and_serves_is_left_to_it(folder: str, meanwhile: Meanwh
 def test_one_that_serves_is_not_waited_for(folder: str, meanwhile: Meanwhile) -> None:
     first = server_lock.become_server(folder)
     assert first is not None
-    server_lock.tell(first)
+    server_lock.write_owner(first)
     meanwhile(lambda: pytest.fail("it waits"))
     assert server_lock.become_server(folder) is None
     os.close(first)

@@ -4,7 +4,7 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.results.job import Job, Record, parse_job
+from simple_gpu_scheduler.results.job import JobResult, Record, parse_job
 from simple_gpu_scheduler.results.parsing import parse_metrics, parse_parameters
 from simple_gpu_scheduler.results.ranking import Sort, choose_sort, is_ranked, order
 from simple_gpu_scheduler.results.report import failures, notes, to_json
@@ -37,7 +37,7 @@ records = st.builds(
 def job_lists(draw):
     states = draw(st.lists(st.sampled_from(["ok", "failed", "running"]), min_size=1, max_size=8))
     return [
-        Job(seq, state, state, draw(records), draw(values), draw(values))
+        JobResult(seq, state, state, draw(records), draw(values), draw(values))
         for seq, state in enumerate(states, start=1)
     ]
 

@@ -26,7 +26,7 @@ ENDED = Ended(Running(JOB, ("0",), 7, 1.0, 2.0), Exit(7, 0, None), 2.5, True)
 def runs(tmp_path: Path) -> Iterator[ResultsDir]:
     written = ResultsDir(str(tmp_path / "runs"))
     yield written
-    written.hear(Rejected(1, b"true", "", 0.0))
+    written.on_event(Rejected(1, b"true", "", 0.0))
     written.close()
 
 
@@ -126,7 +126,7 @@ def test_the_record_stays_with_its_job_whatever_the_folder_is_called(
     start(runs)
     (tmp_path / "runs/1").rename(tmp_path / "runs/renamed")
     (tmp_path / "runs/1").symlink_to(victim)
-    runs.hear(ENDED)
+    runs.on_event(ENDED)
     assert (tmp_path / "runs/renamed/result.json").exists()
     assert list(victim.iterdir()) == []
 
@@ -148,7 +148,7 @@ def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
         for fd in runs.open(JOB._replace(seq=seq)):
             os.close(fd)
         job = Running(JOB._replace(seq=seq), ("0",), 7, 1.0, 2.0)
-        runs.hear(ENDED._replace(running=job) if seq % 2 else Rejected(seq, b"", "", 0.0))
+        runs.on_event(ENDED._replace(running=job) if seq % 2 else Rejected(seq, b"", "", 0.0))
     (tmp_path / "runs/20").touch()
     with pytest.raises(HopelessError):
         runs.open(JOB._replace(seq=20))

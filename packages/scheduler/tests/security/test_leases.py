@@ -251,9 +251,9 @@ def test_what_one_user_holds_costs_the_others_little(people: People, names: int)
     begin(people)
     people.attack(BOB, HOLD_MANY, str(people.leases), "400", "1000", str(names))
     program = """
-from simple_gpu_scheduler.leases.store import LeaseDir
+from simple_gpu_scheduler.leases.store import FileLeaseStore
 from simple_gpu_scheduler.client import take
-book = LeaseDir()
+book = FileLeaseStore()
 print(sum(len(one.gpus) for one in book.leases()))
 print(sum(len(one.want.gpus) for one in book.tickets()))
 take(on="0", timeout_s=30.0).release()
@@ -327,10 +327,10 @@ print(flush=True)
     people.attack(BOB, plant, str(people.leases))
     program = """
 import os, sys
-from simple_gpu_scheduler.leases.store import LeaseDir
+from simple_gpu_scheduler.leases.store import FileLeaseStore
 opened = []
 sys.addaudithook(lambda event, args: event == "open" and opened.append(args[0]))
-book = LeaseDir()
+book = FileLeaseStore()
 for _ in range(20):
     assert book.leases() == book.tickets() == []
     assert not book.somebody_waits()
@@ -539,8 +539,8 @@ def test_who_waits_first_and_never_takes_it_is_passed_over(people: People) -> No
 #: Comes back for the GPU as soon as he has had it, and says each time that he came first of all.
 COMES_BACK = """
 from simple_gpu_scheduler.leases import store as leases
-add = leases.LeaseDir.add_ticket
-leases.LeaseDir.add_ticket = lambda self, want, since_ns=None, inside=None: add(
+add = leases.FileLeaseStore.add_ticket
+leases.FileLeaseStore.add_ticket = lambda self, want, since_ns=None, inside=None: add(
     self, want, 0, inside)
 from simple_gpu_scheduler.client import take
 import threading, time

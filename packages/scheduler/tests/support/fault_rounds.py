@@ -24,7 +24,7 @@ from queues import SGS, Queue
 from simple_gpu_scheduler.processes import tree as process_tree
 from simple_gpu_scheduler.queue import server_lock
 from simple_gpu_scheduler.queue.mailbox import call
-from simple_gpu_scheduler.queue.records import OPEN_STATES, Request
+from simple_gpu_scheduler.queue.records import OPEN_STATES, JobRequest
 from simple_gpu_scheduler.queue.server.processes import queue_mark
 from witnesses import Verdict, Witnesses, compiled
 
@@ -77,7 +77,7 @@ class Rounds:
         most_ms = 400 if count < 20 else 3
         commands = self.witnesses.commands(count, self._rng, most_ms)
         if not killed and self._rng.random() < 0.3:  # (there is no option for that)
-            asked = [Request(one, requeue=True, group=group) for one in commands]
+            asked = [JobRequest(one, requeue=True, group=group) for one in commands]
             self.accepted += self.queue.submit(*asked)
             return
         lines = b"".join(one + b"\n" for one in commands)
@@ -135,7 +135,7 @@ class Rounds:
 
     def _kill_a_job(self) -> None:
         """One that is sure to run for a while: most have ended before their process is known."""
-        (job,) = self.queue.submit(Request(self.witnesses.command(2000, 3), priority=10))
+        (job,) = self.queue.submit(JobRequest(self.witnesses.command(2000, 3), priority=10))
         self.accepted.append(job)
         self._see_to_a_server()
         pid = self._pid_of(job)

@@ -20,7 +20,7 @@ import pytest
 from simple_gpu_scheduler.queue import server_lock
 from simple_gpu_scheduler.queue.launcher.client import journals
 from simple_gpu_scheduler.queue.mailbox import call
-from simple_gpu_scheduler.queue.records import OPEN_STATES, Context, Entry, Request
+from simple_gpu_scheduler.queue.records import OPEN_STATES, Context, JobRequest, QueuedJob
 from simple_gpu_scheduler.queue.store.jobs import QueueStore
 from waiting import BOUND_S, wait_until
 from witnesses import Witnesses, compiled
@@ -64,20 +64,20 @@ class Queue:
         self._servers.append(self.server)
         return self.server
 
-    def submit(self, *requests: Request | bytes) -> list[int]:
+    def submit(self, *requests: JobRequest | bytes) -> list[int]:
         """Submit, and call the server."""
-        asked = [Request(one) if isinstance(one, bytes) else one for one in requests]
+        asked = [JobRequest(one) if isinstance(one, bytes) else one for one in requests]
         found = self.store.submit(self.context, asked, time.time())
         call(str(self.folder))
         return [one.id for one in found]
 
-    def entry(self, job: int) -> Entry:
+    def entry(self, job: int) -> QueuedJob:
         """The job as it is now."""
         entry = self.store.entry(job)
         assert entry is not None
         return entry
 
-    def wait(self, *jobs: int) -> list[Entry]:
+    def wait(self, *jobs: int) -> list[QueuedJob]:
         """Wait until they have ended."""
         wait_until(
             lambda: all(self.entry(job).state not in OPEN_STATES for job in jobs),

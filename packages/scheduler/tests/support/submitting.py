@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from simple_gpu_scheduler.queue.records import Entry
+from simple_gpu_scheduler.queue.records import QueuedJob
 from simple_gpu_scheduler.queue.store.jobs import QueueStore
 
 SGS = Path(sys.executable).parent / "sgs"
@@ -69,7 +69,7 @@ class User:
         assert said.status == 0, said.err.decode() + log.decode(errors="replace")
         return log
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[QueuedJob]:
         """All jobs."""
         (path,) = self.state.glob("queue/*/queue.sqlite3")
         store = QueueStore(str(path))

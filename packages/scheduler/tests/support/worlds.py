@@ -57,7 +57,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
     now_s = draw(st.floats(0, 1000))
     running: list[Running] = []
     for pid, job in enumerate(draw(st.lists(jobs(len(gpus)), max_size=8)), start=100):
-        free = fit.with_room(job, fit.load(gpus, running), fit.free_memory_mib(gpus, running))
+        free = fit.with_capacity(job, fit.load(gpus, running), fit.free_memory_mib(gpus, running))
         if len(free) >= job.gpus:
             started_s = draw(st.floats(0, now_s))
             stopped_s = draw(st.none() | st.floats(started_s, now_s))

@@ -16,7 +16,7 @@ from simple_gpu_scheduler.cli.gpus import table as gpus_report
 from simple_gpu_scheduler.cli.queue.jobs import how_it_ended
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.queue.home import QueueHome
-from simple_gpu_scheduler.queue.records import Context, Request
+from simple_gpu_scheduler.queue.records import Context, JobRequest
 from simple_gpu_scheduler.top import refresh as news
 from simple_gpu_scheduler.top import viewer
 from simple_gpu_scheduler.top.app import TopApp
@@ -63,7 +63,7 @@ def home() -> Iterator[QueueHome]:
     one = QueueHome()
     one.store.set("gpus", "0,1")
     one.store.set("drained", "1")
-    one.store.submit(CONTEXT, [Request(b"true", name=f"n{n}") for n in range(30)], 1.0)
+    one.store.submit(CONTEXT, [JobRequest(b"true", name=f"n{n}") for n in range(30)], 1.0)
     subprocess.run([SGS, "server", "start"], check=True, timeout=BOUND_S)
     yield one
     subprocess.run([SGS, "server", "stop"], check=True, timeout=BOUND_S)
@@ -190,7 +190,7 @@ def test_without_inotify_it_looks_now_and_then(
     monkeypatch.setattr(viewer, "watch_ends", none_left)
 
     async def test(top: Session) -> None:
-        home.store.submit(CONTEXT, [Request(b"true")], 1.0)
+        home.store.submit(CONTEXT, [JobRequest(b"true")], 1.0)
         await top.until(lambda: top.board.seen.total == 31)
 
     with_app(home, test)
@@ -200,7 +200,7 @@ def test_what_others_do_is_seen(home: QueueHome) -> None:
     async def test(top: Session) -> None:
         home.store.hold([1, 2], held=True)
         await top.until(lambda: top.board.seen.counts.get("held") == 2)
-        home.store.submit(CONTEXT, [Request(b"true", priority=9)], 1.0)
+        home.store.submit(CONTEXT, [JobRequest(b"true", priority=9)], 1.0)
         await top.until(lambda: top.job == 31)
 
     with_app(home, test)

@@ -16,7 +16,7 @@ from simple_gpu_scheduler.cli.queue.jobs import how_it_ended
 from simple_gpu_scheduler.gpus.records import Gpu, GpuProcess
 from simple_gpu_scheduler.jobs.job import GPU_UNITS
 from simple_gpu_scheduler.leases.records import LeaseRecord
-from simple_gpu_scheduler.queue.records import STATES, Entry
+from simple_gpu_scheduler.queue.records import STATES, QueuedJob
 from simple_gpu_scheduler.top.screen.board import Board, Words, picture
 from simple_gpu_scheduler.top.screen.details import Known, details
 from simple_gpu_scheduler.top.screen.gpu_table import (
@@ -63,8 +63,8 @@ awkward = st.text(
 printables = awkward.map(lambda text: "".join(one for one in text if one.isprintable()))
 
 
-def entry(job: int = 1, state: str = "queued", **facts: object) -> Entry:
-    one = Entry(
+def entry(job: int = 1, state: str = "queued", **facts: object) -> QueuedJob:
+    one = QueuedJob(
         id=job, state=state, command=b"python train.py", context=1, gpus=1, units=GPU_UNITS,
         memory_mib=None, auto_memory=False, priority=0, blockers=0, not_before_s=None,
         timeout_s=None, tries=1, name="", group="", key=None, submitted_s=NOW_S - 100, attempt=0,
@@ -143,7 +143,7 @@ def test_the_table() -> None:
         (entry(state="lost", reason="the machine was restarted"), "lost"),
     ],
 )
-def test_states_in_words(one: Entry, text: str) -> None:
+def test_states_in_words(one: QueuedJob, text: str) -> None:
     assert state_text(one, SHOWN._replace(stopping={9})) == text
 
 
@@ -155,7 +155,7 @@ def test_gpus_in_a_cell() -> None:
 
 @given(st.lists(entries | st.none(), max_size=5), st.integers(20, 200), st.integers(0, 30))
 def test_every_line_of_the_table_is_as_wide_as_the_screen(
-    jobs: list[Entry | None], width: int, shift: int
+    jobs: list[QueuedJob | None], width: int, shift: int
 ) -> None:
     _, lines = table(jobs, SHOWN._replace(shift=shift), width, 0)
     assert len(lines) == len(jobs)
@@ -327,7 +327,7 @@ def test_what_is_wrong_comes_first() -> None:
         (entry(state="held"), Known(), Server(), "it is held: h releases it"),
     ],
 )
-def test_why_a_job_waits(one: Entry, known: Known, server: Server, why: str) -> None:
+def test_why_a_job_waits(one: QueuedJob, known: Known, server: Server, why: str) -> None:
     assert f" waits      {why}" in [plain(x) for x in details(one, known, server, SHOWN, 80)]
 
 
@@ -350,7 +350,7 @@ def test_a_job_of_several_lines_and_all_its_facts() -> None:
 
 
 @given(entries, st.integers(20, 120))
-def test_details_fit(one: Entry, width: int) -> None:
+def test_details_fit(one: QueuedJob, width: int) -> None:
     for each in details(one, Known(one.command), Server(), SHOWN, width):
         assert width_of(each) <= width
         assert plain(each).isprintable()

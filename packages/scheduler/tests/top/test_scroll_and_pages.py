@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simple_gpu_scheduler.files.tail import TailReader, read_tail
-from simple_gpu_scheduler.queue.records import Context, Request
+from simple_gpu_scheduler.queue.records import Context, JobRequest
 from simple_gpu_scheduler.queue.store import pages as queue_view
 from simple_gpu_scheduler.queue.store.jobs import QueueStore
 from simple_gpu_scheduler.queue.store.pages import by_section, by_state
@@ -92,10 +92,10 @@ def looker() -> Iterator[Looker]:
     one.close()
 
 
-def _request(number: int) -> Request:
+def _request(number: int) -> JobRequest:
     odd = number % 2
     command = b"echo 100% \xff" if odd else b"python Train_%d" % number
-    return Request(command, name=f"n{number % 7}", group="a%b" if odd else "")
+    return JobRequest(command, name=f"n{number % 7}", group="a%b" if odd else "")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from simple_gpu_scheduler.leases.ledger import counted, promises
+from simple_gpu_scheduler.leases.ledger import counted, reservations
 from simple_gpu_scheduler.leases.records import LeaseRecord, Ticket
 
 
@@ -34,7 +34,7 @@ def who_has(
         for gpu in gpus:
             held.setdefault(gpu, []).append(lease)
     promised: dict[str, list[Ticket]] = {}
-    for one in promises(leases, tickets, inside=inside, sizes_mib=sizes_mib):
+    for one in reservations(leases, tickets, inside=inside, sizes_mib=sizes_mib):
         for gpu in one.gpus:
             promised.setdefault(gpu, []).append(one.ticket)
     return {

@@ -32,7 +32,7 @@ from simple_gpu_scheduler.units.sizes import show_memory
 RESERVE_MIB = 512
 
 
-class CardWatch:
+class GpuMonitor:
     """Our GPUs as the driver sees them."""
 
     def __init__(
@@ -63,7 +63,7 @@ class CardWatch:
         self.strangers: dict[str, str] = {}  #: the same in a sentence, where it is no small use
         self.faults: dict[str, str] = {}  #: why a card can't be used, by its name
 
-    def look(self, leases: Sequence[LeaseRecord]) -> list[Card]:
+    def read(self, leases: Sequence[LeaseRecord]) -> list[Card]:
         """Our cards now; as they were last seen, if the driver doesn't answer."""
         try:
             self._devices.xids()  # first: a card is at fault from then on

@@ -90,9 +90,9 @@ def _slots(names: Sequence[str]) -> list[tuple[str, str]]:
 def _queue(home: QueueHome | None, width: int | None) -> list[str]:
     if home is None:
         return ["Queue  empty"]
-    from simple_gpu_scheduler.cli.queue.listing import Query, lines, look
+    from simple_gpu_scheduler.cli.queue.listing import Query, lines, read_listing
 
-    seen = look(home, Query(OPEN_STATES, None, None, _WAITING))
+    seen = read_listing(home, Query(OPEN_STATES, None, None, _WAITING))
     *jobs, summary = lines(seen._replace(server=""), time.time(), width)
     summary = f"Queue  {summary if seen.counts else 'empty'}"
     return [summary, *([seen.server] if seen.server else []), *([""] if jobs else []), *jobs]

@@ -8,7 +8,7 @@ are empty, and nothing is raised.
 from __future__ import annotations
 
 from simple_gpu_scheduler.gpus.records import GpuProcess, Lineage
-from simple_gpu_scheduler.system.proc import look, real_uid
+from simple_gpu_scheduler.system.proc import find_process, real_uid
 from simple_gpu_scheduler.system.users import user_name
 
 #: A chain of parents is never longer than this, whatever happens while we read it.
@@ -17,7 +17,7 @@ _MOST_ANCESTORS = 1000
 
 def gpu_process(pid: int, memory_mib: int | None) -> GpuProcess:
     """The process with its user, name and start."""
-    found = look(pid)
+    found = find_process(pid)
     if found is None:
         return GpuProcess(pid, memory_mib=memory_mib)
     name = found.comm.decode(errors="replace")
@@ -26,12 +26,12 @@ def gpu_process(pid: int, memory_mib: int | None) -> GpuProcess:
 
 def lineage(pid: int) -> Lineage:
     """The process, its parents up to init, and its session; no pids at all if it is gone."""
-    first = look(pid)
+    first = find_process(pid)
     if first is None:
         return Lineage()
     pids, one = [pid], first
     while one.parent > 0 and len(pids) < _MOST_ANCESTORS:
-        parent = look(one.parent)
+        parent = find_process(one.parent)
         if parent is None:
             break
         pids.append(one.parent)

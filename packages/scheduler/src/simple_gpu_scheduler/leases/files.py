@@ -161,7 +161,7 @@ class LeaseFiles:
                 continue
             if crowded and self._is_nothing(name, named):
                 continue
-            one = self._look(name)
+            one = self._read_name(name)
             if one is not None and one.inode not in named:
                 one = one._replace(name=name.removesuffix(ending))
                 found[one.inode] = one
@@ -193,7 +193,7 @@ class LeaseFiles:
         self._remove_own(name, status)
         return True
 
-    def _look(self, name: str) -> LiveFile | None:
+    def _read_name(self, name: str) -> LiveFile | None:
         """The file, if its owner holds it; one of ours that is over is removed."""
         try:
             # For reading only: closing it wakes none of those who watch for the end of a lease.
@@ -206,13 +206,13 @@ class LeaseFiles:
             self.pass_over(name)
             return None
         try:
-            return self._look_into(name, fd)
+            return self._read_file(name, fd)
         except OSError as error:
             raise unusable(self._folder, error) from None
         finally:
             os.close(fd)
 
-    def _look_into(self, name: str, fd: int) -> LiveFile | None:
+    def _read_file(self, name: str, fd: int) -> LiveFile | None:
         status = os.fstat(fd)
         if stat.S_ISREG(status.st_mode) and status.st_size <= _MOST_BYTES:
             held = own_locks.is_locked(fd)

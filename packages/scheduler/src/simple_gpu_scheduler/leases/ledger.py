@@ -11,12 +11,12 @@ from itertools import zip_longest
 from typing import NamedTuple
 
 from simple_gpu_scheduler.jobs.job import GPU_UNITS
-from simple_gpu_scheduler.leases.records import LeaseRecord, Taken, Ticket, Want
+from simple_gpu_scheduler.leases.records import GpuShare, LeaseRecord, LeaseRequest, Ticket
 
 _MOST_CLAIM_NS = 60 * 10**9
 
 
-class Promise(NamedTuple):
+class Reserved(NamedTuple):
     """What a waiter will get once it is free."""
 
     ticket: Ticket
@@ -33,7 +33,7 @@ def as_ours(
     """Somebody's keys as we call the cards, whether he or we know the driver or not.
 
     Args:
-        numbers: of those cards, see `Want`.
+        numbers: of those cards, see `LeaseRequest`.
         ours: our own keys.
         uuids: by number, where we know the driver: of the card, or of all slices of it.
     """
@@ -48,7 +48,7 @@ def as_ours(
     return tuple(found)
 
 
-def meet(lease: LeaseRecord, want: Want) -> bool:
+def meet(lease: LeaseRecord, want: LeaseRequest) -> bool:
     """Whether somebody wants what somebody has, by whatever names they know it."""
     theirs = {*want.gpus, *want.numbers} - {""}
     return not theirs.isdisjoint((*lease.gpus, *lease.numbers))
@@ -71,7 +71,7 @@ def taken(
     ours: Container[str] = (),
     inside: str | None = None,
     sizes_mib: Mapping[str, int] | None = None,
-) -> dict[str, Taken]:
+) -> dict[str, GpuShare]:
     """What others have taken of each card, by leases and by waiting before us.
 
     A lease within another one is paid for by that one; once that is over, or its job, it counts by
@@ -87,19 +87,19 @@ def taken(
         sizes_mib: what leases may have of each card together, where that is known.
     """
     theirs = _held(leases, inside, besides=ours)
-    for one in promises(leases, tickets, inside=inside, sizes_mib=sizes_mib):
+    for one in reservations(leases, tickets, inside=inside, sizes_mib=sizes_mib):
         for gpu in one.gpus:
             _add(theirs, gpu, one.ticket.want.units, one.ticket.want.memory_mib)
     return theirs
 
 
-def promises(
+def reservations(
     leases: Sequence[LeaseRecord],
     tickets: Iterable[Ticket],
     *,
     inside: str | None = None,
     sizes_mib: Mapping[str, int] | None = None,
-) -> list[Promise]:
+) -> list[Reserved]:
     """What those who wait before us will get, see `taken`."""
     tickets = tuple(tickets)
     if not tickets:
@@ -107,12 +107,12 @@ def promises(
     everybody, sizes = _held(leases, inside), sizes_mib or {}
     by_token = {lease.token: lease for lease in leases}
     own = _own_gpus(by_token, inside)
-    found: list[Promise] = []
+    found: list[Reserved] = []
     for ticket in tickets:
         want = ticket.want
         gpus = _promised(want, everybody, _closed_to(ticket, by_token, own, inside), sizes)
         due = bool(gpus) and all(_lack(want, everybody, sizes, gpu)[0] == 0 for gpu in gpus)
-        found.append(Promise(ticket, tuple(gpus), due))
+        found.append(Reserved(ticket, tuple(gpus), due))
         for gpu in gpus:
             _add(everybody, gpu, want.units, want.memory_mib)
     return found
@@ -120,11 +120,11 @@ def promises(
 
 def _held(
     leases: Sequence[LeaseRecord], inside: str | None, besides: Container[str] = ()
-) -> dict[str, Taken]:
+) -> dict[str, GpuShare]:
     """What leases have of each card; see `taken`."""
     enclosing = {lease.token: lease for lease in leases}.get(inside or "")
     own = () if enclosing is None else enclosing.gpus
-    found: dict[str, Taken] = {}
+    found: dict[str, GpuShare] = {}
     for lease, gpus in counted(leases, inside):
         if lease.token not in besides:
             for gpu in gpus:
@@ -202,13 +202,16 @@ def ancestors(leases: Iterable[LeaseRecord], inside: str | None) -> list[LeaseRe
     return found
 
 
-def _add(found: dict[str, Taken], gpu: str, units: int, memory_mib: int | None) -> None:
-    before = found.get(gpu, Taken())
-    found[gpu] = Taken(before.units + units, before.memory_mib + (memory_mib or 0))
+def _add(found: dict[str, GpuShare], gpu: str, units: int, memory_mib: int | None) -> None:
+    before = found.get(gpu, GpuShare())
+    found[gpu] = GpuShare(before.units + units, before.memory_mib + (memory_mib or 0))
 
 
 def _promised(
-    want: Want, found: Mapping[str, Taken], closed: Container[str], sizes_mib: Mapping[str, int]
+    want: LeaseRequest,
+    found: Mapping[str, GpuShare],
+    closed: Container[str],
+    sizes_mib: Mapping[str, int],
 ) -> list[str]:
     """The cards that a waiter will get: those with room, else those that lack least.
 
@@ -221,10 +224,10 @@ def _promised(
 
 
 def _lack(
-    want: Want, found: Mapping[str, Taken], sizes_mib: Mapping[str, int], gpu: str
+    want: LeaseRequest, found: Mapping[str, GpuShare], sizes_mib: Mapping[str, int], gpu: str
 ) -> tuple[float, float]:
     """What a card lacks of room for a waiter, as a part of the card; then how full it would be."""
-    used = found.get(gpu, Taken())
+    used = found.get(gpu, GpuShare())
     units = (used.units + want.units) / GPU_UNITS - 1
     size_mib = sizes_mib.get(gpu, 0)
     if want.memory_mib is None or not size_mib:

@@ -14,7 +14,7 @@ class Lease(NamedTuple):
     fd: int
 
 
-class Want(NamedTuple):
+class LeaseRequest(NamedTuple):
     """What a waiter or a holder asks for: so much of each of `number` GPUs out of `gpus`."""
 
     gpus: tuple[str, ...]  #: keys: UUIDs where the driver answers, else the names that users gave
@@ -35,11 +35,11 @@ class LeaseRecord(NamedTuple):
     pid: int  #: of who took it: a scheduler, or the process that runs on the GPUs
     kind: str  #: job, shell, notebook, python
     since_s: float  #: wall clock
-    gpus: tuple[str, ...]  #: keys, see `Want`
+    gpus: tuple[str, ...]  #: keys, see `LeaseRequest`
     units: int
     memory_mib: int | None = None
     parent: str | None = None  #: the token of the lease that this one is a part of
-    numbers: tuple[str, ...] = ()  #: see `Want`
+    numbers: tuple[str, ...] = ()  #: see `LeaseRequest`
     turn: int = 0  #: how often it was passed on from one job to the next
     start_ticks: int = 0  #: when `pid` was started, since boot; 0: not said
 
@@ -57,11 +57,11 @@ class Ticket(NamedTuple):
     user: str
     pid: int
     since_ns: int  #: on the machine's monotonic clock
-    want: Want
+    want: LeaseRequest
     inside: str | None = None  #: the token of the lease that the waiter is in
 
 
-class Taken(NamedTuple):
+class GpuShare(NamedTuple):
     """What others have of a card."""
 
     units: int = 0

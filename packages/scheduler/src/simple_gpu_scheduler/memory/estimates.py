@@ -17,7 +17,7 @@ MARGIN = 1.1
 MARGIN_MIB = 256
 
 
-class LearnedMemory:
+class MemoryEstimates:
     """The most memory that jobs of each template were seen to have, in MiB."""
 
     def __init__(self, peaks_mib: Mapping[bytes, int]) -> None:

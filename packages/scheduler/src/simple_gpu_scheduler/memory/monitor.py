@@ -14,16 +14,16 @@ from simple_gpu_scheduler.policy.fit import most_memory_mib
 from simple_gpu_scheduler.policy.model import Card, Running
 
 if TYPE_CHECKING:
-    from simple_gpu_scheduler.memory.estimates import LearnedMemory
+    from simple_gpu_scheduler.memory.estimates import MemoryEstimates
 
 #: Clocks and sleeps don't agree to the last digit.
 _SLACK_S = 0.001
 
 
-class MemoryCare:
+class MemoryMonitor:
     """Keeps what was seen of each running job."""
 
-    def __init__(self, meter: MemoryMeter, learned: LearnedMemory | None) -> None:
+    def __init__(self, meter: MemoryMeter, learned: MemoryEstimates | None) -> None:
         """`learned` is what jobs were seen to need, where that is to be found out."""
         self._meter = meter
         self._learned = learned
@@ -31,7 +31,7 @@ class MemoryCare:
         self._peaks_mib: dict[int, int] = {}
         self._others: dict[int, tuple[str, ...]] = {}  #: GPUs that aren't the job's
 
-    def look(self, running: Mapping[int, Running], now_s: float) -> list[str]:
+    def poll(self, running: Mapping[int, Running], now_s: float) -> list[str]:
         """Look at the jobs, if it is time; returns what the user should know."""
         due_s = next_look_s(running.values(), self._looked_s)
         if due_s is None or now_s + _SLACK_S < due_s:
@@ -44,7 +44,7 @@ class MemoryCare:
         news = [self._see(running[pid], found) for pid, found in by_job.items()]
         return [text for text in news if text]
 
-    def look_in_s(self, running: Mapping[int, Running], now_s: float) -> float | None:
+    def poll_in_s(self, running: Mapping[int, Running], now_s: float) -> float | None:
         """How soon to look again; None if there is nothing to see."""
         due_s = next_look_s(running.values(), self._looked_s)
         return None if due_s is None else due_s - now_s

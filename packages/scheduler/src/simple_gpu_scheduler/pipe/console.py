@@ -31,7 +31,7 @@ class Console:
         #: Scripts read the command as it is; a terminal would do what is in it.
         self._is_escaped = starts_fd is not None and os.isatty(starts_fd)
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Say it.
 
         Raises:

@@ -194,7 +194,7 @@ class Joblog:
         if not (alone and flocked):
             self.others = set(map(user_name, owners)) or {"somebody else"}
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Log a job that came to its end; one that will run again or was ended by us has not.
 
         Raises:

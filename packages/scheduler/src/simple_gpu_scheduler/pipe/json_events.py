@@ -23,7 +23,7 @@ class EventStream:
         self._wall_s = wall_s
         self._broken = False
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Write the event, if programs are told of it.
 
         Raises:

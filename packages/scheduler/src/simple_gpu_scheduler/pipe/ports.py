@@ -81,11 +81,11 @@ class Leases(Protocol):
         ...
 
     @property
-    def look_again_s(self) -> float | None:
+    def refresh_in_s(self) -> float | None:
         """How soon to look again where nothing wakes us; mostly None."""
         ...
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """See what others hold now.
 
         Raises:
@@ -131,7 +131,7 @@ class Leases(Protocol):
 class Listener(Protocol):
     """Is told what happens: the console, the joblog, the progress bar."""
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Take note.
 
         Raises:

@@ -62,7 +62,7 @@ def _running(one: Running, now_s: float) -> str:
     return f"gpu {','.join(one.gpus)}: #{one.job.seq} {short_duration(now_s - one.started_s)}"
 
 
-class Bar:
+class ProgressBar:
     """Implements `ports.Listener`; call `close` at the end, whatever happened."""
 
     def __init__(self, fd: int, *, terminal: bool, begun_s: float) -> None:
@@ -75,7 +75,7 @@ class Bar:
         if terminal:
             signal.signal(signal.SIGTSTP, self._suspend)
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Draw the progress."""
         if isinstance(event, Finished):
             self.close()

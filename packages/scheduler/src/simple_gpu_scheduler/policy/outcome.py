@@ -12,7 +12,7 @@ from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job
 _FACTOR = 1.5
 
 
-class EndedAttempt(NamedTuple):
+class AttemptResult(NamedTuple):
     """What is known of an attempt that has ended."""
 
     job: Job  #: as it was started
@@ -24,7 +24,7 @@ class EndedAttempt(NamedTuple):
     most_mib: int = 0  #: the most that a job of so many GPUs can have on each of them
 
 
-class Verdict(enum.Enum):
+class OutcomeKind(enum.Enum):
     """What becomes of the job."""
 
     SUCCEEDED = "succeeded"
@@ -37,30 +37,30 @@ class Verdict(enum.Enum):
     @property
     def is_excused(self) -> bool:
         """True if the attempt doesn't count: it was no fault of the job."""
-        return self in (Verdict.AFTER_FAULT, Verdict.MORE_MEMORY)
+        return self in (OutcomeKind.AFTER_FAULT, OutcomeKind.MORE_MEMORY)
 
 
 class Outcome(NamedTuple):
     """The decision."""
 
-    verdict: Verdict
+    verdict: OutcomeKind
     again: Job | None = None  #: the job as it is to run again; None: it is over
 
 
-def decide(ended: EndedAttempt) -> Outcome:
+def decide(ended: AttemptResult) -> Outcome:
     """What becomes of the job."""
     if ended.cancelled:
-        return Outcome(Verdict.CANCELLED)
+        return Outcome(OutcomeKind.CANCELLED)
     if ended.succeeded:
-        return Outcome(Verdict.SUCCEEDED)
+        return Outcome(OutcomeKind.SUCCEEDED)
     if ended.gpu_fault:
-        return Outcome(Verdict.AFTER_FAULT, ended.job)
+        return Outcome(OutcomeKind.AFTER_FAULT, ended.job)
     if ended.out_of_memory:
         larger = with_more_memory(ended.job, ended.peak_mib, ended.most_mib)
         if larger is not None:
-            return Outcome(Verdict.MORE_MEMORY, larger)
+            return Outcome(OutcomeKind.MORE_MEMORY, larger)
     again = next_attempt(ended.job)
-    return Outcome(Verdict.FAILED if again is None else Verdict.RETRY, again)
+    return Outcome(OutcomeKind.FAILED if again is None else OutcomeKind.RETRY, again)
 
 
 def next_attempt(job: Job) -> Job | None:

@@ -53,7 +53,7 @@ def _in_order(
     for job in snapshot.waiting:
         if job.memory_mib is not None:
             return _walk(snapshot, policy)
-        free = fit.with_room(job, used)
+        free = fit.with_capacity(job, used)
         if len(free) < job.gpus:
             return tuple(starts), Hold(job, len(free)), None
         gpus = tuple(free[: job.gpus])

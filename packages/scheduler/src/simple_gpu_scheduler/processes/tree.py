@@ -13,14 +13,14 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from simple_gpu_scheduler.processes import membership as belonging
-from simple_gpu_scheduler.processes.membership import First
-from simple_gpu_scheduler.processes.subreaper import Orphans
+from simple_gpu_scheduler.processes.membership import FirstProcess
+from simple_gpu_scheduler.processes.subreaper import Subreapers
 from simple_gpu_scheduler.system.proc import (
     PF_KTHREAD,
     Process,
     all_processes,
     is_ours,
-    read,
+    read_process,
 )
 
 #: Environment variables that every job carries.
@@ -43,7 +43,7 @@ class Member(NamedTuple):
     start_ticks: int
 
 
-def members(first: First, run_id: bytes, seq: int) -> tuple[Member, ...]:
+def members(first: FirstProcess, run_id: bytes, seq: int) -> tuple[Member, ...]:
     """The living processes of the job, parents first; zombies don't count."""
     processes = all_processes()
     marks = (RUN_VARIABLE + b"=" + run_id, SEQ_VARIABLE + b"=%d" % seq)
@@ -51,7 +51,7 @@ def members(first: First, run_id: bytes, seq: int) -> tuple[Member, ...]:
         processes,
         first,
         lambda pid: _carries(pid, processes[pid], *marks) and is_ours(pid),
-        Orphans(processes).may_go_to,
+        Subreapers(processes).may_go_to,
     )
     found.discard(os.getpid())
     living = [pid for pid in found if not processes[pid].has_ended]
@@ -68,9 +68,9 @@ def survivors(run_id: bytes, since_ticks: int) -> dict[int, list[int]]:
     processes = all_processes()
     found = belonging.members(
         processes,
-        First(0, since_ticks),
+        FirstProcess(0, since_ticks),
         lambda pid: _job(pid, processes[pid], run_id) is not None and is_ours(pid),
-        Orphans(processes).may_go_to,
+        Subreapers(processes).may_go_to,
     )
     return _by_job({pid: processes[pid] for pid in found}, run_id)
 
@@ -123,7 +123,7 @@ def _environ(pid: int, one: Process) -> bytes:
                 text = file.read(_MOST_BYTES)
             if text:
                 return b"\0" + text + b"\0"
-            before, one = one, read(pid)
+            before, one = one, read_process(pid)
             if before.environ_end == one.environ_end != 0:  # it has none for good
                 break
             time.sleep(_BETWEEN_LOOKS_S)

@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.jobs.job import Job
-from simple_gpu_scheduler.policy.explain import Verdict, explain, holds
+from simple_gpu_scheduler.policy.explain import GpuVerdict, explain, holds
 from simple_gpu_scheduler.policy.model import Snapshot
 from simple_gpu_scheduler.policy.plan import plan
 from simple_gpu_scheduler.policy.reasons import explain as hold_in_words
 from simple_gpu_scheduler.policy.reasons import impossible
 from simple_gpu_scheduler.queue.home import QueueHome
-from simple_gpu_scheduler.queue.preview import QueueGlance
-from simple_gpu_scheduler.queue.records import HELD, RUNNING, Entry
+from simple_gpu_scheduler.queue.preview import QueuePreview
+from simple_gpu_scheduler.queue.records import HELD, RUNNING, QueuedJob
 from simple_gpu_scheduler.queue.store import history as queue_history
 from simple_gpu_scheduler.sim.forecast import LIKELY, QUICK, SLOW, Span, starts_in_s
 from simple_gpu_scheduler.sim.runtimes import Durations, Runtimes
@@ -32,20 +32,20 @@ class Waits(NamedTuple):
 
     reasons: list[str]  #: sentences without a full stop
     ahead: int = 0  #: jobs that are ready and have their turn before it
-    verdicts: tuple[Verdict, ...] = ()  #: on each GPU, for a job that nothing else keeps
+    verdicts: tuple[GpuVerdict, ...] = ()  #: on each GPU, for a job that nothing else keeps
     starts: Span | None = None  #: in seconds from now
     runs: int = 0  #: that `starts` rests on
     forecast: str = ""  #: the same in words
 
 
-def why_it_waits(home: QueueHome, entry: Entry, now_s: float) -> Waits:
+def why_it_waits(home: QueueHome, entry: QueuedJob, now_s: float) -> Waits:
     """Look at the job, at what it waits for, at the server, and at the GPUs."""
     own = list(_own_reasons(home, entry, now_s))
     of_the_queue = list(_reasons_of_the_queue(home))
     if own:
         return Waits([*own, *of_the_queue])
     try:
-        glance = QueueGlance(home)
+        glance = QueuePreview(home)
         found = _on_gpus(home, glance, entry, now_s)
     except SgsError as error:
         return Waits([*of_the_queue, str(error)])
@@ -55,7 +55,7 @@ def why_it_waits(home: QueueHome, entry: Entry, now_s: float) -> Waits:
     return found._replace(reasons=[*of_the_queue, *found.reasons])
 
 
-def _own_reasons(home: QueueHome, entry: Entry, now_s: float) -> Iterator[str]:
+def _own_reasons(home: QueueHome, entry: QueuedJob, now_s: float) -> Iterator[str]:
     if entry.state == HELD:
         yield f"it is held by you; sgs release {entry.id} lets it go"
     if entry.not_before_s is not None and entry.not_before_s > now_s:
@@ -68,7 +68,7 @@ def _own_reasons(home: QueueHome, entry: Entry, now_s: float) -> Iterator[str]:
         yield f"it waits for the {what} of job {job}, which {_doing(others[job], now_s)}"
 
 
-def _doing(entry: Entry, now_s: float) -> str:
+def _doing(entry: QueuedJob, now_s: float) -> str:
     if entry.state == RUNNING and entry.started_s is not None:
         return f"runs since {since(entry.started_s, now_s)}"
     waits = f", and waits for {entry.blockers} itself" if entry.blockers else ""
@@ -85,7 +85,7 @@ def _reasons_of_the_queue(home: QueueHome) -> Iterator[str]:
         yield f"no server runs{f' ({words})' if words else ''}; sgs server start starts one"
 
 
-def _on_gpus(home: QueueHome, glance: QueueGlance, entry: Entry, now_s: float) -> Waits:
+def _on_gpus(home: QueueHome, glance: QueuePreview, entry: QueuedJob, now_s: float) -> Waits:
     file = home.store.file
     job = glance.job(entry)
     never = impossible(job, len(glance.cards), glance.cards)
@@ -116,7 +116,7 @@ def _first(home: QueueHome, ahead: int, now_s: float) -> Iterator[str]:
     yield f"{jobs} first, by priority and then submission: {', '.join(named)}{more}"
 
 
-def _of_the_plan(job: Job, snapshot: Snapshot, glance: QueueGlance) -> Iterator[str]:
+def _of_the_plan(job: Job, snapshot: Snapshot, glance: QueuePreview) -> Iterator[str]:
     """What the scheduler's own plan has against it now."""
     decided = plan(snapshot, glance.policy)
     for start in decided.starts:
@@ -128,7 +128,7 @@ def _of_the_plan(job: Job, snapshot: Snapshot, glance: QueueGlance) -> Iterator[
 
 
 def _by_plans(
-    job: Job, snapshot: Snapshot, glance: QueueGlance, durations: Durations
+    job: Job, snapshot: Snapshot, glance: QueuePreview, durations: Durations
 ) -> tuple[Span | None, int, str]:
     """When it starts, by the plans to come, if jobs take as long as those before them."""
     jobs = [*(one.job for one in snapshot.running), *snapshot.waiting]

@@ -15,7 +15,7 @@ from simple_gpu_scheduler.files.state_dir import open_queue, queue_place
 from simple_gpu_scheduler.queue import server_lock
 from simple_gpu_scheduler.queue.mailbox import call, to_cancel
 from simple_gpu_scheduler.queue.store.jobs import LACK, QueueStore
-from simple_gpu_scheduler.system.fds import tell
+from simple_gpu_scheduler.system.fds import print_stderr
 from simple_gpu_scheduler.system.proc import is_dying
 
 DATABASE, LOG = "queue.sqlite3", "server.log"
@@ -67,7 +67,7 @@ class QueueHome:
             try:
                 pid = self._start()
             except SgsError as error:
-                tell(f"sgs: {error}; what is in the queue waits for sgs server start")
+                print_stderr(f"sgs: {error}; what is in the queue waits for sgs server start")
                 return
             until_s = time.monotonic() + _START_LIMIT_S
             while not server_lock.is_held(self.folder) and not is_dying(pid):

@@ -5,25 +5,25 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from simple_gpu_scheduler.jobs.job import Job
-from simple_gpu_scheduler.policy.outcome import EndedAttempt, Verdict, decide
-from simple_gpu_scheduler.queue.journal import Note
+from simple_gpu_scheduler.policy.outcome import AttemptResult, OutcomeKind, decide
+from simple_gpu_scheduler.queue.journal import JournalEntry
 from simple_gpu_scheduler.queue.records import (
     CANCELLED,
     FAILED,
     LOST,
     QUEUED,
     SUCCEEDED,
-    Ask,
     Attempt,
-    End,
-    Entry,
+    AttemptEnd,
+    QueuedJob,
+    ResourceRequest,
 )
 
 #: Why we stop a job, beside `CANCELLED`.
 TIMED_OUT = "timed out"
 
 
-class Seen(NamedTuple):
+class Observation(NamedTuple):
     """What was seen of an attempt beside its exit status."""
 
     stopped: str = ""  #: why we have stopped it; empty if it ended by itself
@@ -36,13 +36,15 @@ class Seen(NamedTuple):
 
 #: What is written down of a job that isn't to run again.
 _STATES = {
-    Verdict.SUCCEEDED: SUCCEEDED,
-    Verdict.FAILED: FAILED,
-    Verdict.CANCELLED: CANCELLED,
+    OutcomeKind.SUCCEEDED: SUCCEEDED,
+    OutcomeKind.FAILED: FAILED,
+    OutcomeKind.CANCELLED: CANCELLED,
 }
 
 
-def end_of(entry: Entry, attempt: Attempt, job: Job, note: Note, seen: Seen) -> End:
+def end_of(
+    entry: QueuedJob, attempt: Attempt, job: Job, note: JournalEntry, seen: Observation
+) -> AttemptEnd:
     """The end that a launcher has written down.
 
     Args:
@@ -50,17 +52,17 @@ def end_of(entry: Entry, attempt: Attempt, job: Job, note: Note, seen: Seen) -> 
     """
     if note.what == "broken":
         reason = f"can't be started: {note.reason}"
-        return End(entry.id, attempt.number, FAILED, note.at_s, reason=reason)
+        return AttemptEnd(entry.id, attempt.number, FAILED, note.at_s, reason=reason)
     if note.what == "unbegun":
         state = CANCELLED if seen.stopped == CANCELLED else QUEUED
         reason = seen.stopped or f"can't be started now: {note.reason}"
-        return End(
+        return AttemptEnd(
             entry.id, attempt.number, state, note.at_s, reason=reason, excused=state == QUEUED
         )
     outcome = decide(_ended_attempt(entry, attempt, job, note, seen))
-    more = outcome.again if outcome.verdict is Verdict.MORE_MEMORY else None
+    more = outcome.again if outcome.verdict is OutcomeKind.MORE_MEMORY else None
     why = (seen.stopped, seen.gpu_fault, "out of GPU memory" if more else "", *seen.remarks)
-    return End(
+    return AttemptEnd(
         entry.id,
         attempt.number,
         _STATES.get(outcome.verdict, QUEUED),
@@ -73,22 +75,26 @@ def end_of(entry: Entry, attempt: Attempt, job: Job, note: Note, seen: Seen) -> 
         note.system_s,
         note.max_rss_mib,
         outcome.verdict.is_excused,
-        None if more is None else Ask(more.memory_mib, more.units),
+        None if more is None else ResourceRequest(more.memory_mib, more.units),
     )
 
 
-def lost(entry: Entry, attempt: Attempt, ended_s: float, reason: str, stopped: str = "") -> End:
+def lost(
+    entry: QueuedJob, attempt: Attempt, ended_s: float, reason: str, stopped: str = ""
+) -> AttemptEnd:
     """The end of an attempt of which nobody knows how it ended, or only that we wanted it to."""
     if stopped == CANCELLED:
-        return End(attempt.job, attempt.number, CANCELLED, ended_s, reason=stopped)
+        return AttemptEnd(attempt.job, attempt.number, CANCELLED, ended_s, reason=stopped)
     state = QUEUED if entry.requeue else LOST
-    return End(attempt.job, attempt.number, state, ended_s, reason=reason, excused=entry.requeue)
+    return AttemptEnd(
+        attempt.job, attempt.number, state, ended_s, reason=reason, excused=entry.requeue
+    )
 
 
 def _ended_attempt(
-    entry: Entry, attempt: Attempt, job: Job, note: Note, seen: Seen
-) -> EndedAttempt:
-    return EndedAttempt(
+    entry: QueuedJob, attempt: Attempt, job: Job, note: JournalEntry, seen: Observation
+) -> AttemptResult:
+    return AttemptResult(
         job._replace(tries=entry.tries, attempt=attempt.number),
         succeeded=note.exit_code == 0 and not seen.stopped,
         cancelled=seen.stopped == CANCELLED,

@@ -23,7 +23,7 @@ class Context(NamedTuple):
     umask: int
 
 
-class Request(NamedTuple):
+class JobRequest(NamedTuple):
     """What a submitter asks for."""
 
     command: bytes
@@ -48,7 +48,7 @@ class Request(NamedTuple):
     retry_failed: bool = False  #: if the one of its key has failed, that is queued again
 
 
-class Entry(NamedTuple):
+class QueuedJob(NamedTuple):
     """A job as the queue knows it."""
 
     id: int
@@ -106,14 +106,14 @@ class Attempt(NamedTuple):
     last_ticks: int = 0  #: where `start_ticks` isn't known exactly: it isn't later than this
 
 
-class Ask(NamedTuple):
+class ResourceRequest(NamedTuple):
     """What a job is to ask for from now on."""
 
     memory_mib: int | None  #: of each GPU
     units: int  #: of each GPU
 
 
-class End(NamedTuple):
+class AttemptEnd(NamedTuple):
     """How an attempt ended. With neither exit code nor signal nobody knows."""
 
     job: int
@@ -128,10 +128,10 @@ class End(NamedTuple):
     system_s: float | None = None
     max_rss_mib: int | None = None  #: of its largest process
     excused: bool = False  #: it was no fault of the job: the attempt doesn't count
-    ask: Ask | None = None  #: None: as before
+    ask: ResourceRequest | None = None  #: None: as before
 
 
-def job_of(entry: Entry) -> Job:
+def job_of(entry: QueuedJob) -> Job:
     """The next attempt of a job, as plans see it."""
     return Job(
         entry.id,

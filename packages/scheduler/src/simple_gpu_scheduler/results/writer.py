@@ -82,7 +82,7 @@ class ResultsDir:
         folder = self._jobs.get(job.seq)
         return _end_of(folder, "stderr") + _end_of(folder, "stdout") if folder else b""
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Write how the job ended.
 
         Raises:

@@ -56,7 +56,7 @@ class Mark:
         """Whose schedulers write there beside this one; marks of ours that died are removed."""
         found: set[int] = set()
         for name in _marks(self._folder):
-            mark = _look(self._folder, name)
+            mark = _read_mark(self._folder, name)
             if mark.lives and mark.inode != os.fstat(self._fd).st_ino:
                 found.add(mark.uid)
             elif not mark.lives and mark.uid == self.uid and not name.endswith(_NOT_YET):
@@ -83,7 +83,7 @@ class _Look(NamedTuple):
 
 def writers(folder: Folder) -> Writers:
     """Whose schedulers write to a results directory, or have."""
-    marks = [_look(folder, name) for name in _marks(folder)]
+    marks = [_read_mark(folder, name) for name in _marks(folder)]
     living = {mark.uid for mark in marks if mark.lives}
     return Writers(living, {mark.uid for mark in marks if mark.is_mark})
 
@@ -95,7 +95,7 @@ def _marks(folder: Folder) -> list[str]:
         return []
 
 
-def _look(folder: Folder, name: str) -> _Look:
+def _read_mark(folder: Folder, name: str) -> _Look:
     try:
         fd = os.open(name, os.O_RDONLY | CAREFUL, dir_fd=folder.fd)
     except OSError:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from simple_gpu_scheduler.search.names import RunNames
     from simple_gpu_scheduler.search.spaces.conditions import Condition
     from simple_gpu_scheduler.search.spaces.space import Space
-    from simple_gpu_scheduler.search.template import Piece
+    from simple_gpu_scheduler.search.template import Part
 
     Values = Mapping[str, object]
 
@@ -86,7 +86,7 @@ class Search:
         pieces = [piece.literal + self._render(piece, values) for piece in self.pattern.pieces]
         return "".join(pieces) + self.pattern.tail + self.end
 
-    def _render(self, piece: Piece, values: Values) -> str:
+    def _render(self, piece: Part, values: Values) -> str:
         text = str(values[piece.name]) if piece.is_plain else piece.render(values)
         if self.quote and piece.name in self.space.columns:
             return self.quote(text)

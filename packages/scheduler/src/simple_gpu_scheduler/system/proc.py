@@ -26,15 +26,15 @@ class Process(NamedTuple):
         return self.state in (b"Z", b"X")
 
 
-def look(pid: int) -> Process | None:
+def find_process(pid: int) -> Process | None:
     """The process; None if it is gone."""
     try:
-        return read(pid)
+        return read_process(pid)
     except (OSError, ValueError):
         return None
 
 
-def read(pid: int) -> Process:
+def read_process(pid: int) -> Process:
     """The process.
 
     Raises:
@@ -94,13 +94,13 @@ def is_ours(pid: int) -> bool:
 
 def is_stopped(pid: int) -> bool:
     """True if it was stopped (^Z, or by a debugger); False if that can't be seen."""
-    one = look(pid)
+    one = find_process(pid)
     return one is not None and one.state in (b"T", b"t")
 
 
 def is_dying(pid: int) -> bool:
     """True if it is gone or was killed, though the kernel may not have closed its files yet."""
-    one, told = look(pid), status(pid)
+    one, told = find_process(pid), status(pid)
     if one is None or not told:
         return True
     pending = int(told[b"SigPnd"], 16) | int(told[b"ShdPnd"], 16)
@@ -110,7 +110,7 @@ def is_dying(pid: int) -> bool:
 
 def start_ticks(pid: int) -> int | None:
     """When the process started, since boot; None if it is gone, or only not yet waited for."""
-    one = look(pid)
+    one = find_process(pid)
     return None if one is None or one.has_ended else one.start_ticks
 
 
@@ -140,5 +140,5 @@ def all_processes() -> dict[int, Process]:
     for entry in entries:
         if entry.isdigit():
             with suppress(OSError):  # it ended meanwhile
-                found[int(entry)] = read(int(entry))
+                found[int(entry)] = read_process(int(entry))
     return found

@@ -183,13 +183,13 @@ class FreeLeases:
     """Nobody else is on the machine; implements `ports.Leases`."""
 
     wake_fd = None
-    look_again_s = None
+    refresh_in_s = None
 
     def __init__(self, cards: Sequence[Card]) -> None:
         self.cards: Sequence[Card] = tuple(cards)
         self._next_id = 0
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """There is nobody to see."""
 
     def take(self, start: Start) -> Lease | None:
@@ -219,6 +219,6 @@ class Recorder:
     def __init__(self) -> None:
         self.events: list[Event] = []
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Keep it."""
         self.events.append(event)

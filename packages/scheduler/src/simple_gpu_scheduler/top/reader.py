@@ -6,10 +6,10 @@ import os
 from collections.abc import Sequence
 
 from simple_gpu_scheduler.queue.home import DATABASE, QueueHome
-from simple_gpu_scheduler.queue.records import Entry
+from simple_gpu_scheduler.queue.records import QueuedJob
 from simple_gpu_scheduler.queue.store import pages as queue_view
 from simple_gpu_scheduler.queue.store.contexts import decoded
-from simple_gpu_scheduler.queue.store.pages import QueueView, by_section, by_state
+from simple_gpu_scheduler.queue.store.pages import QueuePages, by_section, by_state
 from simple_gpu_scheduler.top.screen.details import Known
 from simple_gpu_scheduler.top.screen.header import Server
 from simple_gpu_scheduler.top.screen.scroll import Part, followed, parts, position
@@ -26,7 +26,7 @@ class Looker:
             SgsError: it can't be used.
         """
         self.home = QueueHome()
-        self.view = QueueView(os.path.join(self.home.folder, DATABASE))
+        self.view = QueuePages(os.path.join(self.home.folder, DATABASE))
 
     def close(self) -> None:
         """Let the queue go."""
@@ -61,7 +61,7 @@ class Looker:
         at = None if wish.place.job is None else self.view.place(wish.place.job, wish.words)
         return None if at is None else position(sizes, order, *at)
 
-    def _entries(self, wish: Wish, wanted: Sequence[Part]) -> tuple[Entry, ...]:
+    def _entries(self, wish: Wish, wanted: Sequence[Part]) -> tuple[QueuedJob, ...]:
         jobs: list[int] = []
         for section, first, most in wanted:
             jobs += self.view.jobs(section, wish.words, first, most)
@@ -75,21 +75,21 @@ class Looker:
     def _slots(self) -> tuple[str, ...]:
         return tuple(filter(None, self.home.store.setting("gpus").split(",")))
 
-    def _entry(self, job: int | None) -> Entry | None:
+    def _entry(self, job: int | None) -> QueuedJob | None:
         return None if job is None else self.home.store.entry(job)
 
-    def _subject(self, wish: Wish, entries: Sequence[Entry], chosen: int) -> Entry | None:
+    def _subject(self, wish: Wish, entries: Sequence[QueuedJob], chosen: int) -> QueuedJob | None:
         if wish.job is not None:
             return self.home.store.entry(wish.job)
         return entries[chosen] if 0 <= chosen < len(entries) else None
 
-    def _known(self, entry: Entry) -> Known:
+    def _known(self, entry: QueuedJob) -> Known:
         at = self.view.place(entry.id)
         before = at[1] if at is not None and at[0] == queue_view.READY else None
         log = self.home.log_path(entry.id, entry.attempt) if entry.attempt else ""
         return Known(self._cwd(entry), before, log)
 
-    def _cwd(self, entry: Entry) -> bytes:
+    def _cwd(self, entry: QueuedJob) -> bytes:
         """The folder that it runs in; empty if `sgs clean` has removed the job meanwhile."""
         rows = self.home.store.file.all(
             "SELECT content FROM contexts WHERE id = ? AND content != x''", (entry.context,)

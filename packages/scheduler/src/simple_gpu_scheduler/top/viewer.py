@@ -18,7 +18,7 @@ from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.files.tail import TailReader
 from simple_gpu_scheduler.leases.directory import lease_dir
 from simple_gpu_scheduler.queue.home import QueueHome
-from simple_gpu_scheduler.queue.records import Entry
+from simple_gpu_scheduler.queue.records import QueuedJob
 from simple_gpu_scheduler.system.inotify import watch_ends, watch_writes
 from simple_gpu_scheduler.text.printable import printable
 from simple_gpu_scheduler.top.reader import Looker
@@ -164,7 +164,7 @@ class Viewer(App[None]):
         self._log_looks.want()
         self._show()
 
-    def _tell_of_end(self, chosen: Entry | None, left: Entry | None) -> None:
+    def _tell_of_end(self, chosen: QueuedJob | None, left: QueuedJob | None) -> None:
         """The job that was chosen isn't listed any more, because of what became of it."""
         if chosen is not None and left is not None and chosen.id == left.id:
             how = self._words.how(left)
@@ -209,7 +209,7 @@ class Viewer(App[None]):
             self._board = self._board._replace(log=found)
             self._show()
 
-    def _subject(self) -> Entry | None:
+    def _subject(self) -> QueuedJob | None:
         """The job whose log is shown."""
         seen, asked = self._board.seen, self._asked_about()
         if asked is None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simple_gpu_scheduler.cli.queue.table import table
-from simple_gpu_scheduler.queue.records import STATES, Entry
+from simple_gpu_scheduler.queue.records import STATES, QueuedJob
 from simple_gpu_scheduler.text.printable import printable
 from simple_gpu_scheduler.text.terminal import text_width
 from simple_gpu_scheduler.units.durations import since
@@ -16,8 +16,8 @@ from simple_gpu_scheduler.units.durations import since
 AWKWARD = ["a b", 'it\'s "é"', "new\nline", "\x1b[2J", "训练", "-x", "a,b"]
 
 
-def entry(**facts: object) -> Entry:
-    bare = Entry(
+def entry(**facts: object) -> QueuedJob:
+    bare = QueuedJob(
         1, "queued", b"true", 1, 1, 1, None, False, 0, 0, None, None, 1, "", "", None, 1.0, 0,
         None, None, None, None, "", (),
     )  # fmt: skip
@@ -45,7 +45,7 @@ words = st.sampled_from([*AWKWARD, "", "x" * 300])
     ),
     st.integers(1, 200),
 )
-def test_no_line_is_wider_than_the_terminal(rows: list[Entry], width: int) -> None:
+def test_no_line_is_wider_than_the_terminal(rows: list[QueuedJob], width: int) -> None:
     shown = table([*rows, "... 3 more"], 5.0, width)
     assert len(shown) == len(rows) + 2
     assert all(text_width(line) <= width and line.isprintable() for line in shown)

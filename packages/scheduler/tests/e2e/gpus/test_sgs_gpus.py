@@ -14,8 +14,8 @@ import pytest
 
 import fake_nvml
 from simple_gpu_scheduler.jobs.job import GPU_UNITS
-from simple_gpu_scheduler.leases.records import Want
-from simple_gpu_scheduler.leases.store import LeaseDir
+from simple_gpu_scheduler.leases.records import LeaseRequest
+from simple_gpu_scheduler.leases.store import FileLeaseStore
 
 
 @pytest.fixture
@@ -133,10 +133,10 @@ def test_leases_and_strangers(
         fake_nvml.card("GPU-c"),
         fake_nvml.card("GPU-d"),
     )
-    directory = LeaseDir(leases)
+    directory = FileLeaseStore(leases)
     held = [
-        directory.add_lease(Want(("GPU-a",), 1), "job"),
-        directory.add_lease(Want(("GPU-c",), 1, GPU_UNITS // 2), "notebook"),
+        directory.add_lease(LeaseRequest(("GPU-a",), 1), "job"),
+        directory.add_lease(LeaseRequest(("GPU-c",), 1, GPU_UNITS // 2), "notebook"),
     ]
     first, second, third, fourth = json.loads(sgs_gpus("--json").stdout)
     assert [one["state"] for one in (first, second, third, fourth)] == [

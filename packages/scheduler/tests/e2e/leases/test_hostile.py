@@ -19,8 +19,8 @@ from lease_machine import Machine, hold, let_go, open_to_all, waits_for
 from simple_gpu_scheduler.files.folders import open_folder
 from simple_gpu_scheduler.jobs.job import GPU_UNITS
 from simple_gpu_scheduler.leases.files import LeaseFiles
-from simple_gpu_scheduler.leases.records import Want
-from simple_gpu_scheduler.leases.store import LeaseDir, live_leases
+from simple_gpu_scheduler.leases.records import LeaseRequest
+from simple_gpu_scheduler.leases.store import FileLeaseStore, live_leases
 from users import needs_root
 from waiting import wait_until
 
@@ -37,7 +37,7 @@ def python(machine: Machine, program: str, **settings: Any) -> subprocess.Comple
 @pytest.fixture
 def plant(machine: Machine) -> Iterator[Callable[[str, str], None]]:
     """Puts a file that is held into the lease directory."""
-    LeaseDir(str(machine.leases))
+    FileLeaseStore(str(machine.leases))
     held = []
 
     def planted(name: str, content: str) -> None:
@@ -133,7 +133,7 @@ def test_the_name_of_somebody_s_lease_is_no_key_to_it(
 
 
 def test_what_was_killed_while_it_was_added_is_swept(machine: Machine) -> None:
-    book = LeaseDir(str(machine.leases))
+    book = FileLeaseStore(str(machine.leases))
     for name in ("1-2-3.new", "nginx.conf.new", "1-2-4.new"):
         (machine.leases / name).touch()
         os.utime(machine.leases / name, (0, 0))
@@ -339,13 +339,13 @@ def test_a_leased_command_has_fresh_signals(machine: Machine) -> None:
 
 
 def test_an_allocation_is_not_interrupted_in_the_middle(tmp_path: Path) -> None:
-    book = LeaseDir(str(tmp_path / "leases"))
+    book = FileLeaseStore(str(tmp_path / "leases"))
     held = []
 
     def allocate() -> None:
         with book.allocating():
             signal.raise_signal(signal.SIGINT)  # to this thread, whatever others there are
-            held.append(book.add_lease(Want(("0",), 1), "python"))
+            held.append(book.add_lease(LeaseRequest(("0",), 1), "python"))
 
     with pytest.raises(KeyboardInterrupt):
         allocate()
@@ -354,13 +354,13 @@ def test_an_allocation_is_not_interrupted_in_the_middle(tmp_path: Path) -> None:
 
 
 def test_who_has_the_directory_locked_is_told_and_then_it_is_done_without(tmp_path: Path) -> None:
-    book = LeaseDir(str(tmp_path / "leases"), patience_s=0.05)
+    book = FileLeaseStore(str(tmp_path / "leases"), patience_s=0.05)
     fd = os.open(book.path, os.O_RDONLY)
     fcntl.flock(fd, fcntl.LOCK_SH)
     begun_s = time.monotonic()
     with book.allocating():
         assert time.monotonic() - begun_s >= 0.05
-        held = book.add_lease(Want(("0",), 1), "python")
+        held = book.add_lease(LeaseRequest(("0",), 1), "python")
         assert book.confirm()
     (remark,) = book.remarks()
     assert f"(pid {os.getpid()}) has {book.path} locked for 0.05 s now" in remark
@@ -397,12 +397,12 @@ def test_a_lease_is_never_larger_than_what_others_read(machine: Machine) -> None
 def test_opening_the_directory_leaves_the_umask_alone(tmp_path: Path) -> None:
     """It is the whole process's: threads would leave each other a wrong one."""
     path = str(tmp_path / "leases")
-    LeaseDir(path)
+    FileLeaseStore(path)
     enough = threading.Event()
 
     def open_often() -> None:
         while not enough.is_set():
-            LeaseDir(path)
+            FileLeaseStore(path)
 
     def umask() -> str:
         status = Path("/proc/self/status").read_text()
@@ -420,8 +420,8 @@ def test_opening_the_directory_leaves_the_umask_alone(tmp_path: Path) -> None:
 
 
 def test_a_child_that_is_forked_during_an_allocation_locks_nobody_out(tmp_path: Path) -> None:
-    ours = LeaseDir(str(tmp_path / "leases"))
-    others = LeaseDir(str(tmp_path / "leases"), patience_s=0.2)
+    ours = FileLeaseStore(str(tmp_path / "leases"))
+    others = FileLeaseStore(str(tmp_path / "leases"), patience_s=0.2)
     with ours.allocating():
         child = os.fork()
         if not child:
@@ -436,11 +436,11 @@ def test_a_child_that_is_forked_during_an_allocation_locks_nobody_out(tmp_path: 
 
 def test_a_directory_that_is_replaced_is_locked_anew(tmp_path: Path) -> None:
     path = tmp_path / "leases"
-    ours = LeaseDir(str(path))
+    ours = FileLeaseStore(str(path))
     with ours.allocating():
         pass
     path.rename(tmp_path / "old")
-    others = LeaseDir(str(path))
+    others = FileLeaseStore(str(path))
     with others.allocating():
         fd = os.open(path, os.O_RDONLY)
         with pytest.raises(BlockingIOError):

@@ -12,7 +12,7 @@ import pytest
 import fake_nvml
 from queues import Queue
 from simple_gpu_scheduler.jobs.job import share_units
-from simple_gpu_scheduler.queue.records import Request
+from simple_gpu_scheduler.queue.records import JobRequest
 from waiting import BOUND_S
 
 PIPE = str(Path(sys.executable).parent / "simple_gpu_scheduler")
@@ -94,7 +94,7 @@ def by_pipe(queue: Queue, case: Case, environ: dict[str, str]) -> bool:
 def by_queue(queue: Queue, case: Case, environ: dict[str, str]) -> bool:
     queue.env |= environ
     queue.store.set("gpus", "")
-    asked = Request(script(case).encode(), gpus=case.gpus, tries=case.tries)
+    asked = JobRequest(script(case).encode(), gpus=case.gpus, tries=case.tries)
     if case.vram_mib is not None:
         asked = asked._replace(memory_mib=case.vram_mib, units=share_units(64))
     (job,) = queue.submit(asked._replace(timeout_s=case.timeout_s))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from simple_gpu_scheduler.queue.records import Context, Request
+from simple_gpu_scheduler.queue.records import Context, JobRequest
 from simple_gpu_scheduler.queue.store.jobs import QueueStore
 from submitting import SGS, User
 from waiting import wait_until
@@ -329,7 +329,7 @@ def test_a_file_that_others_read_is_written_anew_and_they_see_a_whole_one(tmp_pa
     for one in (store, others):
         one.file.all("PRAGMA secure_delete = OFF")  # as SQLite does where nothing else was chosen
     environ = tuple((f"V{n}".encode(), f"{SECRET}{n}".encode() * 50) for n in range(50))
-    requests = [Request(f"{SECRET} {'x' * n}".encode()) for n in range(300)]
+    requests = [JobRequest(f"{SECRET} {'x' * n}".encode()) for n in range(300)]
     store.submit(Context(b"/", environ, 0o022), requests, 1.0)
     others.cancel(range(1, 301), 2.0)
     others.file.all("UPDATE jobs SET reason = 'longer than before'")
@@ -348,7 +348,7 @@ def test_a_file_that_others_read_is_written_anew_and_they_see_a_whole_one(tmp_pa
     for one in tmp_path.iterdir():
         assert SECRET.encode() not in one.read_bytes()
         assert json.dumps(SECRET)[1:-1].encode() not in one.read_bytes()
-    assert store.submit(Context(b"/", (), 0o022), [Request(b"x")], 1.0)[0].id == 301
+    assert store.submit(Context(b"/", (), 0o022), [JobRequest(b"x")], 1.0)[0].id == 301
     store.close()
     others.close()
 

@@ -11,9 +11,9 @@ import pytest
 
 from queues import Queue
 from simple_gpu_scheduler.queue.mailbox import call
-from simple_gpu_scheduler.queue.records import Attempt, Request
+from simple_gpu_scheduler.queue.records import Attempt, JobRequest
 from simple_gpu_scheduler.queue.server import launchers as queue_launchers
-from simple_gpu_scheduler.queue.server.processes import Tree, boot_id
+from simple_gpu_scheduler.queue.server.processes import JobTree, boot_id
 from simple_gpu_scheduler.system.proc import start_ticks
 from waiting import wait_until
 
@@ -76,7 +76,7 @@ def test_what_a_job_leaves_behind_is_told(queue: Queue) -> None:
 
 def test_what_a_job_leaves_behind_is_ended_by_choice(queue: Queue) -> None:
     queue.start()
-    (job,) = queue.submit(Request(STUBBORN + b"until [ -s stray ]; do :; done",
+    (job,) = queue.submit(JobRequest(STUBBORN + b"until [ -s stray ]; do :; done",
                                   kill_leftovers=True))  # fmt: skip
     (end,) = queue.wait(job)
     assert (end.state, end.exit_code) == ("succeeded", 0)
@@ -85,7 +85,7 @@ def test_what_a_job_leaves_behind_is_ended_by_choice(queue: Queue) -> None:
 
 def test_a_timeout_is_known_though_the_server_was_killed_meanwhile(queue: Queue) -> None:
     server = queue.start()
-    (job,) = queue.submit(Request(b"trap 'echo term; ' TERM; touch up; " + WAIT + b"; exit 3",
+    (job,) = queue.submit(JobRequest(b"trap 'echo term; ' TERM; touch up; " + WAIT + b"; exit 3",
                                   timeout_s=0.3))  # fmt: skip
     wait_until(lambda: queue.log(job).endswith(b"term\n"), "it was told to end")
     server.kill()
@@ -102,9 +102,9 @@ def test_a_number_that_is_another_process_s_by_now_is_not_signalled(queue: Queue
         ticks = start_ticks(other.pid)
         assert ticks is not None
         attempt = Attempt(1, 1, "l", (), 1.0, other.pid, ticks, boot_id())
-        assert Tree("mark", attempt).members() == ((other.pid, ticks),)
-        assert Tree("mark", attempt._replace(boot="another")).members() == ()
-        before = Tree("mark", attempt._replace(start_ticks=ticks - 1))
+        assert JobTree("mark", attempt).members() == ((other.pid, ticks),)
+        assert JobTree("mark", attempt._replace(boot="another")).members() == ()
+        before = JobTree("mark", attempt._replace(start_ticks=ticks - 1))
         assert before.members() == ()
         before.signal(signal.SIGKILL)
         assert other.poll() is None
@@ -114,7 +114,7 @@ def test_a_number_that_is_another_process_s_by_now_is_not_signalled(queue: Queue
 def test_a_job_that_is_lost_runs_again_by_choice(queue: Queue) -> None:
     server = queue.start()
     command = b"echo $SGS_ATTEMPT; [ $SGS_ATTEMPT = 2 ] || sleep 60"
-    (job,) = queue.submit(Request(command, requeue=True))
+    (job,) = queue.submit(JobRequest(command, requeue=True))
     wait_until(lambda: queue.log(job) and queue.store.running()[0][0].pid, "it runs")
     pid = queue.store.running()[0][0].pid
     assert pid is not None
@@ -132,9 +132,9 @@ def test_a_job_that_is_lost_runs_again_by_choice(queue: Queue) -> None:
 def test_who_wants_to_be_told_is_told_whatever_the_end(queue: Queue) -> None:
     about = b'"$SGS_JOB $SGS_STATE $SGS_EXIT_CODE $SGS_NAME $SGS_GROUP" "$SGS_LOG" "$SGS_COMMAND"'
     tell = b'printf "%s\\n" ' + about + b' > "told $SGS_JOB"'
-    fails = Request(b"exit 3 # '\xc3\xa4\"", notify=tell, name="a b", group="g", tries=2)
-    killed = Request(b"kill -9 $$", notify=tell)
-    held = Request(b"true", notify=tell, held=True)
+    fails = JobRequest(b"exit 3 # '\xc3\xa4\"", notify=tell, name="a b", group="g", tries=2)
+    killed = JobRequest(b"kill -9 $$", notify=tell)
+    held = JobRequest(b"true", notify=tell, held=True)
     jobs = queue.submit(fails, killed, held)
     queue.start()
     queue.wait(*jobs[:2])
@@ -149,7 +149,7 @@ def test_who_wants_to_be_told_is_told_whatever_the_end(queue: Queue) -> None:
 
 
 def test_who_was_not_told_yet_is_told_by_the_next_server(queue: Queue) -> None:
-    (job,) = queue.submit(Request(b"true", held=True, notify=b"touch told"))
+    (job,) = queue.submit(JobRequest(b"true", held=True, notify=b"touch told"))
     cancel(queue, job)
     queue.start()
     wait_until(lambda: (queue.path / "told").exists(), "it is told")

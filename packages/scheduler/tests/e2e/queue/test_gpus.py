@@ -11,7 +11,7 @@ import fake_nvml
 from queues import Queue
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, share_units
 from simple_gpu_scheduler.memory.peaks_file import read_peaks
-from simple_gpu_scheduler.queue.records import Request
+from simple_gpu_scheduler.queue.records import JobRequest
 from waiting import wait_until
 
 FREE = "memory 80000 500\nutilisation 0\n"
@@ -48,8 +48,8 @@ def cards(queue: Queue, library: Path) -> Cards:
     return Cards(queue, library)
 
 
-def auto(command: bytes) -> Request:
-    return Request(command, auto_memory=True)
+def auto(command: bytes) -> JobRequest:
+    return JobRequest(command, auto_memory=True)
 
 
 def test_what_a_sweep_needs_is_found_out_and_kept(queue: Queue, cards: Cards) -> None:
@@ -73,7 +73,7 @@ def test_what_a_sweep_needs_is_found_out_and_kept(queue: Queue, cards: Cards) ->
 def test_out_of_memory_runs_again_with_more_then_alone_and_counts_for_nothing(
     queue: Queue, cards: Cards
 ) -> None:
-    (job,) = queue.submit(Request(OOM, units=SHARED, memory_mib=40_000))
+    (job,) = queue.submit(JobRequest(OOM, units=SHARED, memory_mib=40_000))
     queue.start()
     (end,) = queue.wait(job)
     assert (end.state, end.attempt, end.exit_code) == ("failed", 3, 1)
@@ -86,10 +86,10 @@ def test_jobs_that_share_are_told_to_be_modest_unless_they_said_otherwise(
     queue: Queue, cards: Cards
 ) -> None:
     show = b"echo ${XLA_PYTHON_CLIENT_PREALLOCATE-unset} ${TF_FORCE_GPU_ALLOW_GROWTH-unset}"
-    whole, shares = queue.submit(show, Request(show, units=SHARED, memory_mib=1000))
+    whole, shares = queue.submit(show, JobRequest(show, units=SHARED, memory_mib=1000))
     said = (*queue.context.environ, (b"XLA_PYTHON_CLIENT_PREALLOCATE", b"true"))
     queue.context = queue.context._replace(environ=said)
-    (said_so,) = queue.submit(Request(show, units=SHARED, memory_mib=1000))
+    (said_so,) = queue.submit(JobRequest(show, units=SHARED, memory_mib=1000))
     queue.start()
     queue.wait(whole, shares, said_so)
     logs = [queue.log(job) for job in (whole, shares, said_so)]
@@ -113,7 +113,11 @@ def test_a_job_on_a_card_that_fails_runs_again_elsewhere(queue: Queue, cards: Ca
 def test_a_job_that_asks_for_more_than_there_is_fails_and_the_rest_runs(
     queue: Queue, cards: Cards
 ) -> None:
-    asked = [Request(b"true", gpus=2), Request(b"true", units=SHARED, memory_mib=90_000), b"true"]
+    asked = [
+        JobRequest(b"true", gpus=2),
+        JobRequest(b"true", units=SHARED, memory_mib=90_000),
+        b"true",
+    ]
     jobs = queue.submit(*asked)
     queue.start()
     first, second, third = queue.wait(*jobs)

@@ -11,7 +11,7 @@ import pytest
 
 from queues import Queue
 from simple_gpu_scheduler.queue.mailbox import call
-from simple_gpu_scheduler.queue.records import OPEN_STATES, Request
+from simple_gpu_scheduler.queue.records import OPEN_STATES, JobRequest
 from waiting import wait_until
 
 
@@ -57,7 +57,7 @@ def test_how_a_job_ended_is_known(
 def test_a_folder_that_is_gone_fails_the_job_alone(queue: Queue) -> None:
     queue.start()
     gone = queue.context._replace(cwd=b"/no/such/folder")
-    job = queue.store.submit(gone, [Request(b"true")], time.time())[0].id
+    job = queue.store.submit(gone, [JobRequest(b"true")], time.time())[0].id
     (other,) = queue.submit(b"true")
     first, second = queue.wait(job, other)
     assert (first.state, first.reason) == ("failed", "can't be started: No such file or directory")
@@ -66,8 +66,8 @@ def test_a_folder_that_is_gone_fails_the_job_alone(queue: Queue) -> None:
 
 def test_several_gpus_priority_and_needs(queue: Queue) -> None:
     write = b"echo $SGS_JOB >> order; sleep 0.02"
-    a, b = queue.submit(Request(write, gpus=4), Request(write, gpus=4, priority=1))
-    (c,) = queue.submit(Request(b"echo $CUDA_VISIBLE_DEVICES", gpus=2, after=(a,)))
+    a, b = queue.submit(JobRequest(write, gpus=4), JobRequest(write, gpus=4, priority=1))
+    (c,) = queue.submit(JobRequest(b"echo $CUDA_VISIBLE_DEVICES", gpus=2, after=(a,)))
     queue.start()
     queue.wait(a, b, c)
     assert (queue.path / "order").read_text().split() == [str(b), str(a)]
@@ -76,8 +76,8 @@ def test_several_gpus_priority_and_needs(queue: Queue) -> None:
 
 def test_a_timeout_ends_the_tree_and_a_failed_job_runs_again(queue: Queue) -> None:
     queue.start()
-    late = Request(b"sleep 50 & wait", timeout_s=0.2)
-    again = Request(b"echo try; [ $SGS_ATTEMPT = 3 ]", tries=5)
+    late = JobRequest(b"sleep 50 & wait", timeout_s=0.2)
+    again = JobRequest(b"echo try; [ $SGS_ATTEMPT = 3 ]", tries=5)
     first, second = queue.wait(*queue.submit(late, again))
     assert (first.state, first.signal, first.reason) == ("failed", signal.SIGTERM, "timed out")
     assert (second.state, second.attempt) == ("succeeded", 3)
@@ -85,7 +85,7 @@ def test_a_timeout_ends_the_tree_and_a_failed_job_runs_again(queue: Queue) -> No
 
 def test_cancel_ends_what_runs_and_what_waits(queue: Queue) -> None:
     queue.start()
-    (runs,) = queue.submit(Request(b"echo up; exec sleep 50", gpus=4))
+    (runs,) = queue.submit(JobRequest(b"echo up; exec sleep 50", gpus=4))
     (waits,) = queue.submit(b"true")
     wait_until(lambda: queue.entry(runs).state == "running" and queue.log(runs), "it runs")
     queue.store.cancel([runs, waits], time.time())
@@ -96,7 +96,7 @@ def test_cancel_ends_what_runs_and_what_waits(queue: Queue) -> None:
 def test_a_job_that_is_to_start_later_starts_then(queue: Queue) -> None:
     queue.start()
     at_s = time.time() + 0.5
-    (entry,) = queue.wait(*queue.submit(Request(b"true", not_before_s=at_s)))
+    (entry,) = queue.wait(*queue.submit(JobRequest(b"true", not_before_s=at_s)))
     assert entry.started_s is not None
     assert entry.started_s >= at_s
 
@@ -116,7 +116,7 @@ def test_the_true_exit_status_though_the_server_was_dead(queue: Queue) -> None:
 
 def test_a_server_goes_on_with_jobs_that_run(queue: Queue) -> None:
     server = queue.start()
-    (job,) = queue.submit(Request(b"echo up; while [ ! -e go ]; do sleep 0.01; done", gpus=4))
+    (job,) = queue.submit(JobRequest(b"echo up; while [ ! -e go ]; do sleep 0.01; done", gpus=4))
     wait_until(lambda: queue.entry(job).state == "running" and queue.log(job), "it runs")
     server.kill()
     server.wait()
@@ -144,7 +144,7 @@ def test_a_killed_launcher_s_jobs_come_to_the_server(queue: Queue) -> None:
 
 def test_after_a_restart_of_the_machine_what_ran_is_lost_and_the_rest_runs(queue: Queue) -> None:
     server = queue.start()
-    (job,) = queue.submit(Request(b"echo up; exec sleep 60", gpus=4))
+    (job,) = queue.submit(JobRequest(b"echo up; exec sleep 60", gpus=4))
     (other,) = queue.submit(b"true")
     wait_until(lambda: queue.entry(job).state == "running" and queue.log(job), "it runs")
     wait_until(lambda: queue.store.running()[0][0].pid, "that is written down")
@@ -179,7 +179,7 @@ def test_whoever_is_killed_nothing_is_lost_twice_or_wrong(queue: Queue, seed: in
     rng = random.Random(seed)
     jobs = 120
     command = b"echo $SGS_JOB.$SGS_ATTEMPT $CUDA_VISIBLE_DEVICES >> begun; sleep 0.0%d; exit %d"
-    asked = [Request(command % (rng.randrange(9), number % 4)) for number in range(jobs)]
+    asked = [JobRequest(command % (rng.randrange(9), number % 4)) for number in range(jobs)]
     submitted = queue.submit(*asked)
     queue.start()
     kills = 0

@@ -19,7 +19,7 @@ import pytest
 
 import fake_nvml
 from fake_nvml import library
-from simple_gpu_scheduler.queue.records import OPEN_STATES, Entry
+from simple_gpu_scheduler.queue.records import OPEN_STATES, QueuedJob
 from simple_gpu_scheduler.queue.store.jobs import QueueStore
 from waiting import BOUND_S
 
@@ -134,7 +134,7 @@ class Site:
     def submit(self, *words: str | bytes) -> int:
         return int(self.sgs("submit", *words).split()[0])
 
-    def entry(self, job: int) -> Entry:
+    def entry(self, job: int) -> QueuedJob:
         entry = self.store.entry(job)
         assert entry is not None
         return entry

@@ -328,9 +328,9 @@ def _context(site: Site) -> object:
 
 
 def _request() -> object:
-    from simple_gpu_scheduler.queue.records import Request
+    from simple_gpu_scheduler.queue.records import JobRequest
 
-    return Request(b"true")
+    return JobRequest(b"true")
 
 
 @pytest.mark.parametrize("stream", ["stdin", "stdout", "stderr"])

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from lease_machine import Machine, open_to_all
-from simple_gpu_scheduler.leases.store import LeaseDir
+from simple_gpu_scheduler.leases.store import FileLeaseStore
 from users import as_user
 from waiting import BOUND_S, wait_until
 
@@ -85,7 +85,7 @@ def test_no_card_is_double_used_whoever_is_killed(
     """
     rng = random.Random(7)
     open_to_all(tmp_path)
-    LeaseDir(str(machine.leases))
+    FileLeaseStore(str(machine.leases))
     lock = os.open(machine.leases, os.O_RDONLY)
     if locked_by_others:
         fcntl.flock(lock, fcntl.LOCK_SH)

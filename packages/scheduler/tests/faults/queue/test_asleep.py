@@ -12,7 +12,7 @@ import pytest
 
 from queues import SGS, Queue, Shell
 from simple_gpu_scheduler.queue.mailbox import call
-from simple_gpu_scheduler.queue.records import Request
+from simple_gpu_scheduler.queue.records import JobRequest
 from waiting import wait_until
 from witnesses import Witnesses
 
@@ -67,7 +67,7 @@ def test_half_an_order_is_none(queue: Queue, witnesses: Witnesses) -> None:
     os.kill(launcher, signal.SIGSTOP)
     environ = tuple((b"V%d" % n, b"x" * 100_000) for n in range(12))
     large = queue.context._replace(environ=(*queue.context.environ, *environ))
-    asked = [Request(witnesses.command(2000, status)) for status in (0, 3)]
+    asked = [JobRequest(witnesses.command(2000, status)) for status in (0, 3)]
     jobs = [one.id for one in queue.store.submit(large, asked, time.time())]
     call(str(queue.folder))
     (other,) = queue.submit(witnesses.command(0, 5))

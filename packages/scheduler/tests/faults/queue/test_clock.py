@@ -10,7 +10,7 @@ import pytest
 
 from queues import Queue
 from simple_gpu_scheduler.queue.mailbox import call
-from simple_gpu_scheduler.queue.records import Request
+from simple_gpu_scheduler.queue.records import JobRequest
 from waiting import wait_until
 
 HOUR_S = 3600
@@ -73,7 +73,7 @@ def test_a_timeout_is_no_matter_of_the_clock(clocked: Queue, by_s: int) -> None:
     clocked.start()
     wait = b"echo up; until [ -e go ]; do sleep 0.02; done; exit 3"
     long, short = clocked.submit(
-        Request(wait, timeout_s=float(HOUR_S)), Request(wait, timeout_s=5.0)
+        JobRequest(wait, timeout_s=float(HOUR_S)), JobRequest(wait, timeout_s=5.0)
     )
     wait_until(lambda: all(clocked.log(job) for job in (long, short)), "they run")
     wait_until(lambda: all(one.pid for one, _ in clocked.store.running()), "it is written down")
@@ -91,8 +91,8 @@ def test_a_job_that_is_to_start_at_a_time_goes_by_the_clock(clocked: Queue) -> N
     clocked.start()
     at_s = time.time() + HOUR_S
     later, now, much_later = clocked.submit(
-        Request(b"exit 3", not_before_s=at_s), b"exit 4",
-        Request(b"exit 5", not_before_s=at_s + 5 * HOUR_S),
+        JobRequest(b"exit 3", not_before_s=at_s), b"exit 4",
+        JobRequest(b"exit 5", not_before_s=at_s + 5 * HOUR_S),
     )  # fmt: skip
     assert clocked.wait(now)[0].exit_code == 4
     assert clocked.entry(later).state == "queued"

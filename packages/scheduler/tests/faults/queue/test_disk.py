@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from simple_gpu_scheduler.errors import SgsError
-from simple_gpu_scheduler.queue.journal import read_notes
+from simple_gpu_scheduler.queue.journal import read_entries
 from simple_gpu_scheduler.queue.mailbox import call
-from simple_gpu_scheduler.queue.records import Request
+from simple_gpu_scheduler.queue.records import JobRequest
 from small_disk import Disk, needs_mount
 from waiting import wait_until
 from witnesses import Witnesses
@@ -22,7 +22,7 @@ pytestmark = needs_mount
 def test_what_has_no_room_is_not_accepted_and_that_is_said(disk: Disk) -> None:
     disk.submit(b"true")
     disk.fill()
-    big = Request(b"echo " + b"x" * 100_000)
+    big = JobRequest(b"echo " + b"x" * 100_000)
     with pytest.raises(SgsError, match="the disk is full; nothing was accepted"):
         disk.submit(*[big] * 10)
     count = len(disk.store.entries())
@@ -93,7 +93,7 @@ def test_half_a_promise_is_none(disk: Disk, witnesses: Witnesses) -> None:
     wait_until(lambda: not disk.leases(), "they can't be started: their GPUs are given back")
     disk.free()
     wait_until(lambda: len(witnesses.begun()) == 5, "they run")
-    notes = read_notes(journal.read_bytes())[0]
+    notes = read_entries(journal.read_bytes())[0]
     assert {one.job for one in notes if one.what == "begins"} == {1, *jobs}
     server.kill()
     server.wait()
@@ -107,7 +107,7 @@ def test_half_a_promise_is_none(disk: Disk, witnesses: Witnesses) -> None:
 def test_a_server_that_can_t_write_its_log_goes_on(disk: Disk, witnesses: Witnesses) -> None:
     disk.server_log = Path("/dev/full")
     server = disk.start()
-    late = Request(b"sleep 60", timeout_s=0.1)  # why it was ended is to be in the log
+    late = JobRequest(b"sleep 60", timeout_s=0.1)  # why it was ended is to be in the log
     first, second = disk.wait(*disk.submit(late, witnesses.command(1, 3)))
     assert (first.reason, second.exit_code) == ("timed out", 3)
     assert server.poll() is None

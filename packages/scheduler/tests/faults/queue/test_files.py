@@ -14,7 +14,7 @@ import pytest
 
 from queues import Queue, Shell
 from simple_gpu_scheduler.errors import SgsError
-from simple_gpu_scheduler.queue.records import Context, Request
+from simple_gpu_scheduler.queue.records import Context, JobRequest
 from simple_gpu_scheduler.queue.store.jobs import QueueStore
 
 FIXTURES = sorted(Path(__file__).with_name("fixtures").glob("version-*.sql"))
@@ -55,7 +55,7 @@ def check(store: QueueStore) -> None:
     assert (attempt.job, attempt.launcher, attempt.boot, stop) == (5, "17-abc", "a boot", None)
     assert store.setting("gpus") == "0,1"
     assert not store.to_notify()
-    assert [one.id for one in store.submit(Context(b"/", (), 0), [Request(b"x")], 1.0)] == [10]
+    assert [one.id for one in store.submit(Context(b"/", (), 0), [JobRequest(b"x")], 1.0)] == [10]
 
 
 @pytest.mark.parametrize("fixture", FIXTURES, ids=lambda one: one.stem)

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from queues import Queue
 from simple_gpu_scheduler.processes import tree as process_tree
-from simple_gpu_scheduler.queue.journal import Note, read_notes
-from simple_gpu_scheduler.queue.records import Attempt, Request
-from simple_gpu_scheduler.queue.recovery import Facts, fate
+from simple_gpu_scheduler.queue.journal import JournalEntry, read_entries
+from simple_gpu_scheduler.queue.records import Attempt, JobRequest
+from simple_gpu_scheduler.queue.recovery import Evidence, verdict
 from simple_gpu_scheduler.queue.server.processes import queue_mark
 from waiting import wait_until
 from witnesses import Witnesses
@@ -30,12 +30,12 @@ JOURNAL = b"".join(json.dumps(line).encode() + b"\n" for line in LINES)
 ATTEMPTS = [Attempt(job, 1 + (job == 4), "dead", ("0",), 1.0, boot="b") for job in (1, 2, 3, 4)]
 
 
-def facts(data: bytes, boot: str) -> Facts:
-    notes: dict[tuple[int, int], dict[str, Note]] = {}
-    for note in read_notes(data)[0]:
+def facts(data: bytes, boot: str) -> Evidence:
+    notes: dict[tuple[int, int], dict[str, JournalEntry]] = {}
+    for note in read_entries(data)[0]:
         notes.setdefault((note.job, note.attempt), {})[note.what] = note
     empty: frozenset[str] = frozenset()
-    return Facts(boot, empty, empty, notes, lambda _: False, lambda _: None)
+    return Evidence(boot, empty, empty, notes, lambda _: False, lambda _: None)
 
 
 @pytest.mark.parametrize("boot", ["b", "another"])
@@ -44,7 +44,7 @@ def test_a_journal_that_ends_anywhere(boot: str) -> None:
     ends = {1: (5, None), 2: (None, 9)}
     for size in range(len(JOURNAL) + 1):
         for attempt in ATTEMPTS:
-            found = fate(attempt, facts(JOURNAL[:size], boot))
+            found = verdict(attempt, facts(JOURNAL[:size], boot))
             begins = json.dumps(["begins", attempt.job, attempt.number]).encode() + b"\n"
             may_have_run = boot != attempt.boot or begins in JOURNAL[:size]
             assert (found.what == "unstart") == (not may_have_run)
@@ -58,7 +58,7 @@ def test_a_journal_with_anything_in_it(first: int, last: int, odd: bytes) -> Non
     """Blocks that never came to the disk, or others' blocks: nothing is made up."""
     data = JOURNAL[: min(first, last)] + odd + JOURNAL[max(first, last) :]
     for attempt in ATTEMPTS:
-        found = fate(attempt, facts(data, "another"))
+        found = verdict(attempt, facts(data, "another"))
         assert found.what in ("lost", "ended", "broken")
 
 
@@ -72,7 +72,7 @@ ODD = [
 
 @pytest.mark.parametrize("odd", ODD)
 def test_no_line_is_too_odd(odd: bytes) -> None:
-    notes, _ = read_notes(odd + b"\n" + JOURNAL)
+    notes, _ = read_entries(odd + b"\n" + JOURNAL)
     assert [one.what for one in notes] == [line[0] for line in LINES]
 
 
@@ -95,10 +95,10 @@ def test_after_each_restart_all_that_waits_runs_and_by_choice_what_ran(
     queue: Queue, witnesses: Witnesses
 ) -> None:
     queue.start()
-    again = Request(witnesses.command(-1, 3), gpus=2, requeue=True)
-    waits = Request(witnesses.command(1, 7), gpus=4)
+    again = JobRequest(witnesses.command(-1, 3), gpus=2, requeue=True)
+    waits = JobRequest(witnesses.command(1, 7), gpus=4)
     once, more, *waiting = queue.submit(
-        Request(witnesses.command(-1, 0), gpus=2), again, waits, waits
+        JobRequest(witnesses.command(-1, 0), gpus=2), again, waits, waits
     )
     rng = random.Random(2)
     for number in (1, 2, 3):

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from queues import Queue
-from simple_gpu_scheduler.queue.records import Request
+from simple_gpu_scheduler.queue.records import JobRequest
 from users import as_user
 from waiting import wait_until
 from witnesses import compiled
@@ -103,9 +103,9 @@ def test_queues_and_a_pipe_on_the_same_gpus(place: Place, uid: int | None) -> No
     try:
         jobs = [
             one.submit(
-                *(Request(place.command(name, rng.randrange(40))) for _ in range(25)),
-                Request(place.command(name, 5), gpus=4),
-                Request(place.command(name, 5), gpus=3),
+                *(JobRequest(place.command(name, rng.randrange(40))) for _ in range(25)),
+                JobRequest(place.command(name, 5), gpus=4),
+                JobRequest(place.command(name, 5), gpus=3),
             )
             for name, one in zip("ab", queues, strict=True)
         ]

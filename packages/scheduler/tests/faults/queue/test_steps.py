@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from queues import Queue, Shell
-from simple_gpu_scheduler.queue.records import Request
+from simple_gpu_scheduler.queue.records import JobRequest
 from waiting import wait_until
 from witnesses import Witnesses
 
@@ -31,11 +31,11 @@ BEFORE_ANYTHING_BEGINS = ("locked journal", "served", "told")
 GPUS = 4
 
 
-def jobs(witnesses: Witnesses) -> list[Request]:
+def jobs(witnesses: Witnesses) -> list[JobRequest]:
     """Some that fail, some that run again, some that last, and who is to be told."""
     told = f"echo $SGS_JOB $SGS_EXIT_CODE >> '{witnesses.folder}/told'".encode()
-    first = [Request(witnesses.command(300, status), tries=2) for status in (3, 0, 143, 7)]
-    rest = [Request(one, notify=told) for one in witnesses.commands(6, random.Random(1))]
+    first = [JobRequest(witnesses.command(300, status), tries=2) for status in (3, 0, 143, 7)]
+    rest = [JobRequest(one, notify=told) for one in witnesses.commands(6, random.Random(1))]
     return [*first, *rest]
 
 

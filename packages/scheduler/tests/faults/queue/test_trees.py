@@ -12,7 +12,7 @@ import pytest
 from queues import Queue
 from simple_gpu_scheduler.leases.store import live_leases
 from simple_gpu_scheduler.queue.mailbox import call
-from simple_gpu_scheduler.queue.records import Request
+from simple_gpu_scheduler.queue.records import JobRequest
 from waiting import wait_until
 
 #: One whose parent is gone and whose session is its own; one without its environment; one with
@@ -46,7 +46,7 @@ def is_alive(pid: int) -> bool:
 def test_all_of_a_job_ends(queue: Queue, end: str, killed: bool) -> None:
     server = queue.start()
     rest = b"until [ -e go ]; do sleep 0.02; done" if end == "kill leftovers" else b"sleep 60"
-    asked = Request(
+    asked = JobRequest(
         b"".join(STRAYS.values()) + rest,
         timeout_s=3.0 if end == "timeout" else None,
         kill_leftovers=end == "kill leftovers",

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.jobs.job import share_units
-from simple_gpu_scheduler.queue.records import Attempt, Context, End, Request, Submitted
+from simple_gpu_scheduler.queue.records import Attempt, AttemptEnd, Context, JobRequest, Submitted
 from simple_gpu_scheduler.queue.store.jobs import QueueStore
 
 AWKWARD = 'it\'s "é" $HOME\n\\ \udcff;'.encode(errors="surrogateescape")
@@ -30,7 +30,7 @@ def store(tmp_path: Path) -> Iterator[QueueStore]:
     one.close()
 
 
-def submit(store: QueueStore, *requests: Request, now_s: float = 1.0) -> list[int]:
+def submit(store: QueueStore, *requests: JobRequest, now_s: float = 1.0) -> list[int]:
     return [one.id for one in store.submit(CONTEXT, requests, now_s)]
 
 
@@ -39,7 +39,7 @@ def run(store: QueueStore, job: int, state: str, code: int | None = 0) -> None:
     entry = store.entry(job)
     assert entry is not None
     store.start([Attempt(job, entry.attempt + 1, "l", ("0",), 2.0)])
-    store.went_on([], [End(job, entry.attempt + 1, state, 3.0, code)])
+    store.went_on([], [AttemptEnd(job, entry.attempt + 1, state, 3.0, code)])
 
 
 def states(store: QueueStore) -> dict[int, str]:
@@ -47,7 +47,7 @@ def states(store: QueueStore) -> dict[int, str]:
 
 
 def test_what_was_submitted_comes_back_as_it_was(store: QueueStore) -> None:
-    asked = Request(
+    asked = JobRequest(
         AWKWARD, 2, share_units(4), 512, True, -3, not_before_s=7.5, timeout_s=60.5, tries=3,
         name="né", group="g g", key="k",
     )  # fmt: skip
@@ -62,14 +62,14 @@ def test_what_was_submitted_comes_back_as_it_was(store: QueueStore) -> None:
 
 
 def test_those_of_higher_priority_come_first_then_those_submitted_first(store: QueueStore) -> None:
-    jobs = submit(store, *(Request(b"x", priority=p) for p in (0, 5, 0, 5, -1)))
+    jobs = submit(store, *(JobRequest(b"x", priority=p) for p in (0, 5, 0, 5, -1)))
     ready = [one.id for one in store.ready(1.0, 10)]
     assert ready == [jobs[1], jobs[3], jobs[0], jobs[2], jobs[4]]
     assert [one.id for one in store.ready(1.0, 2)] == ready[:2]
 
 
 def test_a_job_that_is_to_start_later_is_ready_then(store: QueueStore) -> None:
-    (job,) = submit(store, Request(b"x", not_before_s=10.0))
+    (job,) = submit(store, JobRequest(b"x", not_before_s=10.0))
     assert store.ready(9.9, 5) == []
     assert store.next_time_s() == 10.0
     assert [one.id for one in store.ready(10.0, 5)] == [job]
@@ -77,8 +77,8 @@ def test_a_job_that_is_to_start_later_is_ready_then(store: QueueStore) -> None:
 
 
 def test_needs_hold_a_job_back_until_all_are_over(store: QueueStore) -> None:
-    first, second = submit(store, Request(b"1"), Request(b"2"))
-    (third,) = submit(store, Request(b"3", after=(first,), after_any=(second,)))
+    first, second = submit(store, JobRequest(b"1"), JobRequest(b"2"))
+    (third,) = submit(store, JobRequest(b"3", after=(first,), after_any=(second,)))
     run(store, first, "succeeded")
     assert third not in [one.id for one in store.ready(9.0, 9)]
     run(store, second, "failed", 1)
@@ -88,10 +88,10 @@ def test_needs_hold_a_job_back_until_all_are_over(store: QueueStore) -> None:
 def test_a_job_that_needs_one_that_failed_never_runs_nor_do_those_that_need_it(
     store: QueueStore,
 ) -> None:
-    (first,) = submit(store, Request(b"1"))
-    (second,) = submit(store, Request(b"2", after=(first,)))
-    (third,) = submit(store, Request(b"3", after=(second,)))
-    (fourth,) = submit(store, Request(b"4", after_any=(second,)))
+    (first,) = submit(store, JobRequest(b"1"))
+    (second,) = submit(store, JobRequest(b"2", after=(first,)))
+    (third,) = submit(store, JobRequest(b"3", after=(second,)))
+    (fourth,) = submit(store, JobRequest(b"4", after_any=(second,)))
     run(store, first, "failed", 1)
     assert states(store) == {
         first: "failed", second: "cancelled", third: "cancelled", fourth: "queued"
@@ -99,16 +99,16 @@ def test_a_job_that_needs_one_that_failed_never_runs_nor_do_those_that_need_it(
     entry = store.entry(third)
     assert entry is not None
     assert entry.reason == f"job {second}, which it needs, has cancelled"
-    late = store.submit(CONTEXT, [Request(b"5", after=(first,))], 9.0)[0]
+    late = store.submit(CONTEXT, [JobRequest(b"5", after=(first,))], 9.0)[0]
     assert late.state == "cancelled"
 
 
 def test_a_job_ends_once_though_somebody_cancels_it_meanwhile(store: QueueStore) -> None:
     """Else who waits for it and for another one would start before that has ended."""
-    first, second = submit(store, Request(b"1", gpus=99), Request(b"2"))
-    (third,) = submit(store, Request(b"3", after_any=(first, second)))
+    first, second = submit(store, JobRequest(b"1", gpus=99), JobRequest(b"2"))
+    (third,) = submit(store, JobRequest(b"3", after_any=(first, second)))
     store.cancel([first], 2.0)
-    store.went_on([], [End(first, 0, "failed", 3.0, reason="there are no 99 GPUs")])
+    store.went_on([], [AttemptEnd(first, 0, "failed", 3.0, reason="there are no 99 GPUs")])
     assert states(store)[first] == "cancelled"
     assert third not in [one.id for one in store.ready(9.0, 9)]
     run(store, second, "failed", 1)
@@ -117,22 +117,22 @@ def test_a_job_ends_once_though_somebody_cancels_it_meanwhile(store: QueueStore)
 
 def test_one_that_is_not_there_can_not_be_needed_and_nothing_is_added(store: QueueStore) -> None:
     with pytest.raises(UsageError, match="there is no job 99"):
-        submit(store, Request(b"1"), Request(b"2", after=(99,)))
+        submit(store, JobRequest(b"1"), JobRequest(b"2", after=(99,)))
     assert store.entries() == []
 
 
 def test_a_key_is_submitted_once(store: QueueStore) -> None:
-    (job,) = submit(store, Request(b"1", key="k"))
-    again = store.submit(CONTEXT, [Request(b"other", key="k"), Request(b"2", key="l")], 2.0)
+    (job,) = submit(store, JobRequest(b"1", key="k"))
+    again = store.submit(CONTEXT, [JobRequest(b"other", key="k"), JobRequest(b"2", key="l")], 2.0)
     assert again == [
         Submitted(job, new=False, state="queued"), Submitted(job + 1, new=True, state="queued")
     ]  # fmt: skip
     run(store, job, "succeeded")
-    assert store.submit(CONTEXT, [Request(b"1", key="k")], 3.0)[0].state == "succeeded"
+    assert store.submit(CONTEXT, [JobRequest(b"1", key="k")], 3.0)[0].state == "succeeded"
 
 
 def test_hold_release_cancel_and_retry(store: QueueStore) -> None:
-    a, b, c = submit(store, Request(b"1"), Request(b"2", held=True), Request(b"3"))
+    a, b, c = submit(store, JobRequest(b"1"), JobRequest(b"2", held=True), JobRequest(b"3"))
     assert store.hold([a, b, 99], held=True) == [a]
     assert store.ready(9.0, 9)[0].id == c
     assert store.hold([a, b], held=False) == [a, b]
@@ -145,7 +145,7 @@ def test_hold_release_cancel_and_retry(store: QueueStore) -> None:
 
 
 def test_an_attempt_that_never_began_is_no_attempt(store: QueueStore) -> None:
-    (job,) = submit(store, Request(b"1"))
+    (job,) = submit(store, JobRequest(b"1"))
     store.start([Attempt(job, 1, "l", ("0",), 2.0, boot="b")])
     assert [(one.job, one.number, one.boot) for one, _ in store.running()] == [(job, 1, "b")]
     store.unstart([job])
@@ -155,9 +155,9 @@ def test_an_attempt_that_never_began_is_no_attempt(store: QueueStore) -> None:
 
 
 def test_a_context_is_kept_once(store: QueueStore) -> None:
-    submit(store, Request(b"1"))
-    submit(store, Request(b"2"))
-    store.submit(CONTEXT._replace(umask=0), [Request(b"3")], 1.0)
+    submit(store, JobRequest(b"1"))
+    submit(store, JobRequest(b"2"))
+    store.submit(CONTEXT._replace(umask=0), [JobRequest(b"3")], 1.0)
     assert [one.context for one in store.entries()] == [1, 1, 2]
 
 
@@ -170,7 +170,7 @@ def test_ids_are_never_used_again(
     for what in happens:
         store = QueueStore(path)
         if what == "submit":
-            seen += submit(store, Request(b"x"))
+            seen += submit(store, JobRequest(b"x"))
         elif seen and what == "cancel":
             store.cancel(seen[-1:], 1.0)
         elif seen and states(store)[seen[-1]] == "queued":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from simple_gpu_scheduler.allocation.gpu_status import read_gpu_status
 from simple_gpu_scheduler.cli.parser import Parser
-from simple_gpu_scheduler.system.fds import show
+from simple_gpu_scheduler.system.fds import print_lines
 
 if TYPE_CHECKING:
     pass
@@ -66,9 +66,9 @@ def main(argv: list[str] | None = None) -> int:
     found = read_gpu_status()
     if args.json:
         objects = ",\n ".join(json.dumps(one) for one in gpus_report.objects(found))
-        show(*f"[{objects}]".splitlines())
+        print_lines(*f"[{objects}]".splitlines())
     else:
-        show(*gpus_report.table(found, time.time(), _terminal_columns()))
+        print_lines(*gpus_report.table(found, time.time(), _terminal_columns()))
     return 0
 
 

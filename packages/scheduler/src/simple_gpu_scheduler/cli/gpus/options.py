@@ -29,7 +29,7 @@ def order_name(args: argparse.Namespace) -> str:
 
 
 def idle_limits(args: argparse.Namespace) -> dict[str, int]:
-    """What strangers may have on a GPU that is yet taken, see `CardWatch`."""
+    """What strangers may have on a GPU that is yet taken, see `GpuMonitor`."""
     return {
         "idle_memory_mib": parse_memory_mib(args.idle_memory, "--idle-memory"),
         "idle_utilisation_percent": args.idle_utilisation,

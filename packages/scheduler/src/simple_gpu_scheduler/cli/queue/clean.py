@@ -13,7 +13,7 @@ from simple_gpu_scheduler.cli.parser import Parser
 from simple_gpu_scheduler.cli.queue.jobs import entries_of
 from simple_gpu_scheduler.errors import PassingError, SgsError, UsageError
 from simple_gpu_scheduler.queue.home import QueueHome
-from simple_gpu_scheduler.queue.records import ENDED_STATES, SUCCEEDED, Entry
+from simple_gpu_scheduler.queue.records import ENDED_STATES, SUCCEEDED, QueuedJob
 from simple_gpu_scheduler.queue.store import cleaning as queue_cleaning
 from simple_gpu_scheduler.queue.worktrees.cleaning import (
     copies,
@@ -24,7 +24,7 @@ from simple_gpu_scheduler.queue.worktrees.cleaning import (
 from simple_gpu_scheduler.queue.worktrees.scripts import remove_scripts
 from simple_gpu_scheduler.queue.worktrees.usage_lock import in_use
 from simple_gpu_scheduler.system.failpoints import step
-from simple_gpu_scheduler.system.fds import show, tell
+from simple_gpu_scheduler.system.fds import print_lines, print_stderr
 from simple_gpu_scheduler.units.durations import parse_duration_s
 from simple_gpu_scheduler.units.sizes import show_memory
 
@@ -71,12 +71,12 @@ def main(argv: Sequence[str]) -> int:
             _sweep(home)
         found = _remove_copies(home, args, ended_by_s)
     if args.json:
-        show(json.dumps({_plural(name): count for name, count in found.items()}))
+        print_lines(json.dumps({_plural(name): count for name, count in found.items()}))
     else:
         told = (
             f"{count} {name if count == 1 else _plural(name)}" for name, count in found.items()
         )
-        show(f"removed: {', '.join(told)}")
+        print_lines(f"removed: {', '.join(told)}")
     if args.finished or unfinished:
         _scrub(home)
     return 0 if any(found.values()) else 1
@@ -167,7 +167,7 @@ def _scrub(home: QueueHome) -> None:
     queue_cleaning.scrub(file)
 
 
-def _meant(home: QueueHome, args: argparse.Namespace) -> list[Entry]:
+def _meant(home: QueueHome, args: argparse.Namespace) -> list[QueuedJob]:
     if not args.all:
         return entries_of(home, args.jobs, args.group)
     if args.jobs or args.group is not None:
@@ -185,14 +185,14 @@ def _needed(home: QueueHome, cleaned: Collection[int]) -> set[str]:
     }
 
 
-def _tell_of_open(meant: Sequence[Entry]) -> None:
+def _tell_of_open(meant: Sequence[QueuedJob]) -> None:
     going_on = sum(1 for one in meant if one.state not in ENDED_STATES)
     if going_on:
         _say(f"left alone: {going_on} not ended")
 
 
 def _say(text: str) -> None:
-    tell(f"sgs clean: {text}")
+    print_stderr(f"sgs clean: {text}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -14,7 +14,7 @@ from simple_gpu_scheduler.queue.edits import Edit, Needs
 from simple_gpu_scheduler.queue.home import QueueHome
 from simple_gpu_scheduler.queue.job_ids import job_ids, numbers
 from simple_gpu_scheduler.queue.store.edits import edit_jobs
-from simple_gpu_scheduler.system.fds import show
+from simple_gpu_scheduler.system.fds import print_lines
 from simple_gpu_scheduler.units.durations import parse_duration_s
 from simple_gpu_scheduler.units.sizes import parse_memory_mib
 
@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
     jobs = [one.id for one in entries_of(home, args.jobs, args.group)]
     found = edit_jobs(home.store, jobs, edit)
     home.wake()
-    show(f"changed: {numbers(found)}")
+    print_lines(f"changed: {numbers(found)}")
     return 0
 
 

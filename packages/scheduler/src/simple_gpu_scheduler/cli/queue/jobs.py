@@ -9,14 +9,14 @@ from typing import Any
 from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.queue.home import QueueHome
 from simple_gpu_scheduler.queue.job_ids import job_ids
-from simple_gpu_scheduler.queue.records import Entry
+from simple_gpu_scheduler.queue.records import QueuedJob
 from simple_gpu_scheduler.queue.wrapped_command import own_command
 
 #: Between two tries to start a server that can't begin.
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 2.0, 60.0
 
 
-def entries_of(home: QueueHome, words: Sequence[str], group: str | None) -> list[Entry]:
+def entries_of(home: QueueHome, words: Sequence[str], group: str | None) -> list[QueuedJob]:
     """The jobs that are meant.
 
     Raises:
@@ -49,9 +49,9 @@ def wait_for_news(home: QueueHome, is_over: Callable[[], bool], also: str | None
     Args:
         also: another folder in which a change is news.
     """
-    from simple_gpu_scheduler.queue.changes import QueueNews
+    from simple_gpu_scheduler.queue.changes import QueueChanges
 
-    with QueueNews([home.folder, *([also] if also else [])]) as news:
+    with QueueChanges([home.folder, *([also] if also else [])]) as news:
         pause_s, next_s = _FIRST_PAUSE_S, 0.0
         while not is_over():
             if home.server_pid() is not None:
@@ -64,7 +64,7 @@ def wait_for_news(home: QueueHome, is_over: Callable[[], bool], also: str | None
                 pause_s, next_s = min(2 * pause_s, _LAST_PAUSE_S), time.monotonic() + pause_s
 
 
-def as_object(entry: Entry) -> dict[str, Any]:
+def as_object(entry: QueuedJob) -> dict[str, Any]:
     """What --json prints of a job."""
     return {
         "id": entry.id,
@@ -88,7 +88,7 @@ def as_object(entry: Entry) -> dict[str, Any]:
     }
 
 
-def how_it_ended(entry: Entry) -> str:
+def how_it_ended(entry: QueuedJob) -> str:
     """`exit 3`, `SIGKILL`, a reason; empty where the state says it all."""
     from simple_gpu_scheduler.text.terminal import signal_name
 

@@ -25,7 +25,7 @@ from simple_gpu_scheduler.queue.usage import (
     parts,
     usage,
 )
-from simple_gpu_scheduler.system.fds import show
+from simple_gpu_scheduler.system.fds import print_lines
 from simple_gpu_scheduler.system.users import user_name
 from simple_gpu_scheduler.text.printable import printable
 from simple_gpu_scheduler.text.terminal import crop, pad, text_width
@@ -81,9 +81,9 @@ def main(argv: Sequence[str]) -> int:
     }
     total = usage(runs, period)
     if args.json:
-        show(*json.dumps(_object(args.by, period, total, rows), indent=1).splitlines())
+        print_lines(*json.dumps(_object(args.by, period, total, rows), indent=1).splitlines())
     else:
-        show(*_text(args.by, period, total, rows))
+        print_lines(*_text(args.by, period, total, rows))
     if args.figure:
         _draw(args.figure, runs, period)
     return 0

@@ -25,7 +25,7 @@ from simple_gpu_scheduler.queue.records import (
     FAILED,
     LOST,
     Context,
-    Request,
+    JobRequest,
     Submitted,
 )
 from simple_gpu_scheduler.queue.wrapped_command import (
@@ -35,10 +35,10 @@ from simple_gpu_scheduler.queue.wrapped_command import (
     freeze_code,
     frozen,
 )
-from simple_gpu_scheduler.system.fds import show, tell
+from simple_gpu_scheduler.system.fds import print_lines, print_stderr
 
 _SEPARATOR = "--"
-_Submit = Callable[[QueueHome, Context, Iterable[Request]], list[Submitted]]
+_Submit = Callable[[QueueHome, Context, Iterable[JobRequest]], list[Submitted]]
 
 
 class _Work(NamedTuple):
@@ -78,12 +78,12 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _submit(home: QueueHome, context: Context, requests: Iterable[Request]) -> list[Submitted]:
+def _submit(home: QueueHome, context: Context, requests: Iterable[JobRequest]) -> list[Submitted]:
     return home.store.submit(context, requests, time.time())
 
 
 def _submit_script(
-    home: QueueHome, context: Context, requests: Iterable[Request], text: bytes, submit: _Submit
+    home: QueueHome, context: Context, requests: Iterable[JobRequest], text: bytes, submit: _Submit
 ) -> list[Submitted]:
     """Submit a script whose text is kept."""
     from simple_gpu_scheduler.queue.worktrees.scripts import keep_script
@@ -95,7 +95,7 @@ def _submit_script(
 
 
 def _submit_frozen(
-    home: QueueHome, context: Context, requests: Iterable[Request]
+    home: QueueHome, context: Context, requests: Iterable[JobRequest]
 ) -> list[Submitted]:
     """Submit jobs that run in copies of the work tree."""
     from simple_gpu_scheduler.queue.worktrees.git import names_a_repository
@@ -238,7 +238,7 @@ def _lines(fd: int, *, null: bool) -> Iterator[Line]:
                 yield line
 
 
-def _requests(asked: Asked, work: _Work) -> Iterator[Request]:
+def _requests(asked: Asked, work: _Work) -> Iterator[JobRequest]:
     for line in work.lines:
         try:
             if line.reason:
@@ -275,7 +275,7 @@ def _tell(asked: Asked, found: Sequence[Submitted]) -> None:
         from simple_gpu_scheduler.units.times import show_time
 
         _say(f"not before {show_time(asked.request.not_before_s, None)}")
-    show(*[str(one.id) for one in found])
+    print_lines(*[str(one.id) for one in found])
     sys.stdout.flush()
 
 
@@ -304,4 +304,4 @@ def _tell_of_known(found: Sequence[Submitted]) -> None:
 
 
 def _say(text: str) -> None:
-    tell(f"sgs submit: {text}")
+    print_stderr(f"sgs submit: {text}")

@@ -33,7 +33,7 @@ class Settings(NamedTuple):
     policy: PipePolicy
     halt: Halt | None
     keep_free: int
-    idle: dict[str, int]  #: what strangers may have on a GPU that is yet taken, see `CardWatch`
+    idle: dict[str, int]  #: what strangers may have on a GPU that is yet taken, see `GpuMonitor`
 
 
 def settings(args: argparse.Namespace) -> Settings:

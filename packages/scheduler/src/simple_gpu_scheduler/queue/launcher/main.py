@@ -146,7 +146,7 @@ class Launcher:
                 elif fd == self._listening.fileno():
                     self._welcome()
                 else:
-                    self._heed()
+                    self._on_signal()
             if self._unwritten or self._to_say:
                 self._catch_up()
         os.unlink(self._path)
@@ -173,7 +173,7 @@ class Launcher:
         _step("served")
         self._tell()
 
-    def _heed(self) -> None:
+    def _on_signal(self) -> None:
         orders = self._orders
         if orders is None:
             return

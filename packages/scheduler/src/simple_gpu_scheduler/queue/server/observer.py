@@ -8,24 +8,24 @@ from contextlib import suppress
 
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.jobs.job import Job
-from simple_gpu_scheduler.memory.monitor import MemoryCare
+from simple_gpu_scheduler.memory.monitor import MemoryMonitor
 from simple_gpu_scheduler.memory.oom import says_out_of_memory
 from simple_gpu_scheduler.policy.fit import most_memory_mib
 from simple_gpu_scheduler.policy.model import Card, Running
-from simple_gpu_scheduler.queue.outcome import Seen
+from simple_gpu_scheduler.queue.outcome import Observation
 from simple_gpu_scheduler.queue.records import Attempt
 from simple_gpu_scheduler.queue.server.processes import log_path
 
 _LAST_BYTES = 1 << 14
 
 
-class Sight:
+class Observer:
     """Looks at jobs that run, where there is a driver, and at the logs of those that failed."""
 
     def __init__(
         self,
         folder: str,
-        care: MemoryCare | None,
+        care: MemoryMonitor | None,
         cards: Callable[[], Sequence[Card]],
         keep: Callable[[], None],
     ) -> None:
@@ -36,21 +36,21 @@ class Sight:
         self._keep = keep
         self.has_learned = False  #: what jobs ask for may have changed
 
-    def look_in_s(self, running: Mapping[int, Running]) -> float | None:
+    def poll_in_s(self, running: Mapping[int, Running]) -> float | None:
         """How soon to look at these again; None: there is nothing to see."""
         if self._care is None or not running:
             return None
-        return self._care.look_in_s(running, time.monotonic())
+        return self._care.poll_in_s(running, time.monotonic())
 
-    def look(self, running: Mapping[int, Running]) -> list[str]:
+    def poll(self, running: Mapping[int, Running]) -> list[str]:
         """Look at these, if it is time; returns what the log should have."""
-        return [] if self._care is None else self._care.look(running, time.monotonic())
+        return [] if self._care is None else self._care.poll(running, time.monotonic())
 
     def asked(self, job: Job) -> Job:
         """The job with what it is known to need."""
         return job if self._care is None else self._care.asked(job, self._cards())
 
-    def of(self, one: Running, attempt: Attempt, *, failed: bool) -> Seen:
+    def of(self, one: Running, attempt: Attempt, *, failed: bool) -> Observation:
         """What was seen of an attempt that has ended; to be asked once."""
         peak_mib: int | None = None
         remarks: tuple[str, ...] = ()
@@ -61,8 +61,8 @@ class Sight:
                 self.has_learned = True
                 self._keep_what_was_learned()
         if not failed or one.job.memory_mib is None:
-            return Seen("", peak_mib, remarks)
-        return Seen(
+            return Observation("", peak_mib, remarks)
+        return Observation(
             "",
             peak_mib,
             remarks,

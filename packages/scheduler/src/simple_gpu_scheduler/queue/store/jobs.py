@@ -21,10 +21,10 @@ from simple_gpu_scheduler.queue.records import (
     RUNNING,
     SUCCEEDED,
     Attempt,
+    AttemptEnd,
     Context,
-    End,
-    Entry,
-    Request,
+    JobRequest,
+    QueuedJob,
     Submitted,
 )
 from simple_gpu_scheduler.queue.store.contexts import decoded
@@ -86,7 +86,7 @@ class QueueStore:
         return self._file.transaction()
 
     def submit(
-        self, context: Context, requests: Iterable[Request], now_s: float
+        self, context: Context, requests: Iterable[JobRequest], now_s: float
     ) -> list[Submitted]:
         """Add jobs, all or none; when this returns they are on the disk.
 
@@ -101,7 +101,7 @@ class QueueStore:
         step("accepted")
         return found
 
-    def ready(self, now_s: float, most: int) -> list[Entry]:
+    def ready(self, now_s: float, most: int) -> list[QueuedJob]:
         """The first jobs that nothing but GPUs keeps from starting, in the order of their turn."""
         due = "state = 'queued' AND later = 1 AND not_before_s <= ?"
         if self._file.all(
@@ -123,7 +123,7 @@ class QueueStore:
         )
         return None if at_s is None else float(at_s)
 
-    def entry(self, job: int) -> Entry | None:
+    def entry(self, job: int) -> QueuedJob | None:
         """The job of that number."""
         return next(iter(self._entries("WHERE id = ?", (job,))), None)
 
@@ -136,7 +136,7 @@ class QueueStore:
         jobs: Sequence[int] | None = None,
         most: int = -1,
         order: str = "id",
-    ) -> list[Entry]:
+    ) -> list[QueuedJob]:
         """Jobs of those states, groups, names and numbers only; one of `ORDERS` says the order."""
         where, values = _where(states, group, name, jobs)
         return self._entries(f"WHERE {where} ORDER BY {ORDERS[order]} LIMIT ?", (*values, most))
@@ -176,7 +176,7 @@ class QueueStore:
                 [(a.number, a.started_s, _names(a), a.job) for a in attempts],
             )
 
-    def went_on(self, begun: Sequence[Attempt], ends: Sequence[End]) -> bool:
+    def went_on(self, begun: Sequence[Attempt], ends: Sequence[AttemptEnd]) -> bool:
         """These attempts run, as these processes; and these are over, at once with all of it.
 
         Returns:
@@ -212,7 +212,7 @@ class QueueStore:
         with self._file.transaction():
             self._database.execute("UPDATE jobs SET stop = ? WHERE id = ?", (why, job))
 
-    def to_notify(self) -> list[Entry]:
+    def to_notify(self) -> list[QueuedJob]:
         """Jobs that have ended for good, and whose submitter wants to be told."""
         return self._entries(
             f"INDEXED BY jobs_to_notify WHERE notify IS NOT NULL AND notified = 0 AND {IS_ENDED}"
@@ -257,7 +257,7 @@ class QueueStore:
                 (name, value),
             )
 
-    def cancel(self, jobs: Sequence[int], now_s: float) -> list[Entry]:
+    def cancel(self, jobs: Sequence[int], now_s: float) -> list[QueuedJob]:
         """End jobs that haven't started, mark those that run to be stopped; returns what was open.
 
         Those that need one of them are cancelled, too.
@@ -274,7 +274,7 @@ class QueueStore:
                         "UPDATE jobs SET stop = 'cancelled' WHERE id = ?", (one.id,)
                     )
                 else:
-                    self._end(End(one.id, one.attempt, CANCELLED, now_s))
+                    self._end(AttemptEnd(one.id, one.attempt, CANCELLED, now_s))
         return found
 
     def hold(self, jobs: Sequence[int], *, held: bool) -> list[int]:
@@ -298,7 +298,7 @@ class QueueStore:
 
     # how it is done
 
-    def _end(self, end: End) -> bool:
+    def _end(self, end: AttemptEnd) -> bool:
         """An attempt is over; a job that never started has none (number 0).
 
         True if jobs may start now that could not before: itself, or those that needed it.
@@ -329,7 +329,7 @@ class QueueStore:
             )
         return end.state not in ENDED_STATES or self._let_go(end)
 
-    def _let_go(self, end: End) -> bool:
+    def _let_go(self, end: AttemptEnd) -> bool:
         """Those who wait for the job wait no more: they may start, or never will."""
         rows = self._database.execute(
             "SELECT n.job, n.success FROM needs n JOIN jobs j ON j.id = n.job "
@@ -339,26 +339,26 @@ class QueueStore:
         for job, success in rows:
             if success and end.state != SUCCEEDED:
                 reason = f"job {end.job}, which it needs, has {end.state}"
-                self._end(End(job, 0, CANCELLED, end.ended_s, reason=reason))
+                self._end(AttemptEnd(job, 0, CANCELLED, end.ended_s, reason=reason))
             else:
                 self._database.execute(
                     "UPDATE jobs SET blockers = blockers - 1 WHERE id = ?", (job,)
                 )
         return bool(rows)
 
-    def _entries(self, rest: str, values: Sequence[Any] = ()) -> list[Entry]:
+    def _entries(self, rest: str, values: Sequence[Any] = ()) -> list[QueuedJob]:
         return [
             _entry(row) for row in self._file.all(f"SELECT {_COLUMNS} FROM jobs {rest}", values)
         ]
 
 
-def _entry(row: Sequence[Any]) -> Entry:
+def _entry(row: Sequence[Any]) -> QueuedJob:
     values = list(row)
     values[5] = GPU_UNITS // values[5]
     values[7] = bool(values[7])
     values[23] = _split(values[23])
     values[27], values[28] = bool(values[27]), bool(values[28])
-    return Entry(*values)
+    return QueuedJob(*values)
 
 
 def _where(

@@ -15,7 +15,7 @@ from simple_gpu_scheduler.queue.records import (
     QUEUED,
     SUCCEEDED,
     Context,
-    Request,
+    JobRequest,
     Submitted,
 )
 from simple_gpu_scheduler.queue.store.contexts import context_number
@@ -37,7 +37,7 @@ class Submission:
         self._context = context_number(database, context)
         self._now_s = now_s
 
-    def add(self, request: Request) -> Submitted:
+    def add(self, request: JobRequest) -> Submitted:
         """Add a job, if there is none of its key; one that has failed may be queued again.
 
         Raises:

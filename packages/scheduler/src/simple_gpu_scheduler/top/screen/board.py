@@ -18,7 +18,7 @@ from simple_gpu_scheduler.queue.records import (
     OPEN_STATES,
     QUEUED,
     RUNNING,
-    Entry,
+    QueuedJob,
 )
 from simple_gpu_scheduler.text.printable import printable
 from simple_gpu_scheduler.text.terminal import crop, text_width
@@ -58,7 +58,7 @@ Cards = Sequence[tuple[Gpu, Occupancy]]
 class Words(NamedTuple):
     """What other commands say in the same words."""
 
-    how: Callable[[Entry], str]  #: a job ended
+    how: Callable[[QueuedJob], str]  #: a job ended
     gpu_names: Callable[[Sequence[Gpu]], list[str]]
     gpu_table: Callable[[Cards, float, int | None], list[str]]
 
@@ -87,7 +87,7 @@ class Board(NamedTuple):
     said: Piece | None = None  #: what was just done
 
     @property
-    def chosen(self) -> Entry | None:
+    def chosen(self) -> QueuedJob | None:
         """The job under the cursor."""
         return None if self.seen is None else self.seen.entry(self.place.cursor)
 
@@ -131,7 +131,7 @@ def picture(board: Board, words: Words, now_s: float, width: int, lines: int) ->
     )
 
 
-def log_body(log: Log | None, entry: Entry) -> Sequence[str]:
+def log_body(log: Log | None, entry: QueuedJob) -> Sequence[str]:
     """The lines of a job's log, or what to say where there are none."""
     if log is None or not log.of.endswith(f"/{entry.id}.{entry.attempt}.log"):
         return [""]  # it will be read at once
@@ -219,7 +219,7 @@ def _filter_line(text: str, width: int) -> Line:
 
 
 def cancel_question(
-    marked: Collection[int], entry: Entry | None, shown: Shown
+    marked: Collection[int], entry: QueuedJob | None, shown: Shown
 ) -> tuple[str, list[str]] | None:
     """What to ask before cancelling, and what to tell with it; None where nothing is open.
 

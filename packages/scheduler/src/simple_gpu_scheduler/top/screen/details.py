@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from simple_gpu_scheduler.queue.records import HELD, OPEN_STATES, QUEUED, Entry
+from simple_gpu_scheduler.queue.records import HELD, OPEN_STATES, QUEUED, QueuedJob
 from simple_gpu_scheduler.queue.wrapped_command import own_command
 from simple_gpu_scheduler.text.printable import printable
 from simple_gpu_scheduler.top.screen.header import Server
@@ -32,7 +32,9 @@ class Known(NamedTuple):
     log: str = ""  #: path
 
 
-def details(entry: Entry, known: Known, server: Server, shown: Shown, width: int) -> list[Line]:
+def details(
+    entry: QueuedJob, known: Known, server: Server, shown: Shown, width: int
+) -> list[Line]:
     """The lines, none wider than that."""
     found: list[Line] = []
     for title, text, style in _facts(entry, known, server, shown):
@@ -43,7 +45,7 @@ def details(entry: Entry, known: Known, server: Server, shown: Shown, width: int
     return found
 
 
-def why_it_waits(entry: Entry, known: Known, server: Server, now_s: float) -> str:
+def why_it_waits(entry: QueuedJob, known: Known, server: Server, now_s: float) -> str:
     """Why a job that waits hasn't started; empty for others."""
     if entry.state == HELD:
         return "it is held: h releases it"
@@ -63,7 +65,7 @@ def why_it_waits(entry: Entry, known: Known, server: Server, now_s: float) -> st
 
 
 def _facts(
-    entry: Entry, known: Known, server: Server, shown: Shown
+    entry: QueuedJob, known: Known, server: Server, shown: Shown
 ) -> Iterator[tuple[str, str, str]]:
     how = printable(shown.how(entry))
     yield "state", f"{state_text(entry, shown)}", style_of(entry)
@@ -85,7 +87,7 @@ def _facts(
         yield "log", printable(known.log), ""
 
 
-def _asked(entry: Entry) -> str:
+def _asked(entry: QueuedJob) -> str:
     text = gpus_text(entry)
     if entry.memory_mib is not None:
         text += f", {show_memory(entry.memory_mib)} of each"
@@ -96,7 +98,7 @@ def _asked(entry: Entry) -> str:
     return f"{text}, priority {entry.priority}"
 
 
-def _times(entry: Entry, shown: Shown) -> Iterator[tuple[str, str, str]]:
+def _times(entry: QueuedJob, shown: Shown) -> Iterator[tuple[str, str, str]]:
     yield "submitted", _moment(entry.submitted_s), ""
     if entry.started_s is not None and entry.attempt:
         tries = "" if entry.tries == 1 else f" of {entry.tries or 'any number'}"

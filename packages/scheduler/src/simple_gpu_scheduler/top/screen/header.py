@@ -17,7 +17,7 @@ from simple_gpu_scheduler.queue.records import (
     QUEUED,
     RUNNING,
     SUCCEEDED,
-    Entry,
+    QueuedJob,
 )
 from simple_gpu_scheduler.top.screen.job_table import (
     Shown,
@@ -92,7 +92,7 @@ def header(
 
 
 def log_title(
-    entry: Entry | None, shown: Shown, said: Piece | None, width: int, *, full: bool = False
+    entry: QueuedJob | None, shown: Shown, said: Piece | None, width: int, *, full: bool = False
 ) -> Line:
     """The line over the log: whose it is; and at the right what was just done.
 
