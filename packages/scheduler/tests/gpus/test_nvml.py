@@ -174,13 +174,13 @@ def test_the_kernel_knows_the_numa_node(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    from simple_gpu_scheduler.gpus import nvml_device as nvml_card
+    from simple_gpu_scheduler.gpus import nvml_device
 
     def open_below(path: str, mode: str) -> object:
         assert path == "/sys/bus/pci/devices/0000:17:00.0/numa_node"
         return open(tmp_path / "numa_node", mode)
 
-    monkeypatch.setattr(nvml_card, "open", open_below, raising=False)
+    monkeypatch.setattr(nvml_device, "open", open_below, raising=False)
     loaded.write(fake_nvml.card("GPU-a", pci="00000000:17:00.0", numa=5))
     for text, node in [("0\n", 0), ("1\n", 1), ("-1\n", None)]:
         (tmp_path / "numa_node").write_text(text)

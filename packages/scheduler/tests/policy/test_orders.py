@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job, share_units
-from simple_gpu_scheduler.policy import dispatch as queue
-from simple_gpu_scheduler.policy import fit
+from simple_gpu_scheduler.policy import dispatch, fit
 from simple_gpu_scheduler.policy.explain import holds
 from simple_gpu_scheduler.policy.model import Card, Phase, PipePolicy, Plan, Running, Snapshot
 from simple_gpu_scheduler.policy.orders import ORDERS, order_of
@@ -277,7 +276,7 @@ def test_the_quick_way_of_a_plain_queue_is_the_general_one(
 ) -> None:
     policy = PipePolicy(placement=placement)
     quick = plan(snapshot, policy)
-    assert (quick.starts, quick.hold) == queue.walk(snapshot, policy)[:2]
+    assert (quick.starts, quick.hold) == dispatch.walk(snapshot, policy)[:2]
 
 
 @given(snapshots(), policies)

@@ -14,7 +14,7 @@ from simple_gpu_scheduler.jobs.job import Job
 from simple_gpu_scheduler.pipe.events import Ended, Rejected
 from simple_gpu_scheduler.policy.model import Running
 from simple_gpu_scheduler.processes.records import Exit
-from simple_gpu_scheduler.results import writer as results
+from simple_gpu_scheduler.results import writer
 from simple_gpu_scheduler.results.writer import ResultsDir
 from simple_gpu_scheduler.results.writer_lock import Mark, writers
 
@@ -49,7 +49,7 @@ def after(
             act()
         return done
 
-    monkeypatch.setattr(results.os, name, and_then)
+    monkeypatch.setattr(writer.os, name, and_then)
 
 
 def start(runs: ResultsDir) -> None:
@@ -135,7 +135,7 @@ def test_a_full_disk_ends_the_list(runs: ResultsDir, monkeypatch: pytest.MonkeyP
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(results.os, "mkdir", full)
+    monkeypatch.setattr(writer.os, "mkdir", full)
     with pytest.raises(SgsError, match="No space left on device") as raised:
         runs.open(JOB)
     assert not isinstance(raised.value, HopelessError)
@@ -187,7 +187,7 @@ def test_a_directory_in_use_leaves_nothing_open(
     before = os.listdir("/proc/self/fd"), os.listdir(tmp_path / "runs")
     for taken_by_others in (False, True):
         if taken_by_others:
-            monkeypatch.setattr(results, "lock_owners", lambda fd: {61002})
+            monkeypatch.setattr(writer, "lock_owners", lambda fd: {61002})
         with pytest.raises(UsageError, match="in use by another scheduler"):
             ResultsDir(str(tmp_path / "runs"))
         assert (os.listdir("/proc/self/fd"), os.listdir(tmp_path / "runs")) == before

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from simple_gpu_scheduler.system import flock as file_locks
-from simple_gpu_scheduler.system import lock_holders
+from simple_gpu_scheduler.system import flock, lock_holders
 from simple_gpu_scheduler.system.flock import is_on_this_machine, lock_alone
 from simple_gpu_scheduler.system.lock_holders import lock_owners
 
@@ -39,7 +38,7 @@ def test_one_that_only_looks_is_waited_for(
     fds: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fcntl.flock(fds[0], fcntl.LOCK_SH)
-    monkeypatch.setattr(file_locks.time, "sleep", lambda _: fcntl.flock(fds[0], fcntl.LOCK_UN))
+    monkeypatch.setattr(flock.time, "sleep", lambda _: fcntl.flock(fds[0], fcntl.LOCK_UN))
     assert lock_alone(fds[1])
 
 
@@ -60,10 +59,10 @@ def test_a_lock_on_another_file_system_is_another_one(
 def test_file_systems_of_the_network_may_have_locks_that_we_do_not_see(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: bytes, ours: bool
 ) -> None:
-    monkeypatch.setattr(file_locks, "_file_system", lambda path: kind)
+    monkeypatch.setattr(flock, "_file_system", lambda path: kind)
     assert is_on_this_machine(str(tmp_path)) is ours
 
 
 def test_the_file_system_of_a_path(tmp_path: Path) -> None:
-    assert file_locks._file_system("/proc/self/fd") == b"proc"
-    assert file_locks._file_system(str(tmp_path)) not in (b"", b"proc")
+    assert flock._file_system("/proc/self/fd") == b"proc"
+    assert flock._file_system(str(tmp_path)) not in (b"", b"proc")

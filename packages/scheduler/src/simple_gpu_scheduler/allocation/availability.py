@@ -118,7 +118,7 @@ class Availability:
     def read_leases(
         self, ours: Collection[str], ticket: Ticket | None, busy: Collection[str]
     ) -> None:
-        """See what others hold now; see `look`."""
+        """See what others hold now; see `refresh`."""
         self._reckon(self._leases(), ours, ticket, busy)
 
     @property

@@ -1,4 +1,4 @@
-"""Who has what of each card: what `leasing.taken` sums up, one by one. Pure."""
+"""Who has what of each card: what `leases.ledger.taken` sums up, one by one. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def who_has(
     inside: str | None = None,
     sizes_mib: Mapping[str, int] | None = None,
 ) -> dict[str, Holders]:
-    """Who has what, by the cards' keys; see `leasing.taken`.
+    """Who has what, by the cards' keys; see `leases.ledger.taken`.
 
     Args:
         tickets: those before us, in their order.

@@ -9,8 +9,7 @@ import sys
 
 from simple_gpu_scheduler.cli.parser import Parser
 from simple_gpu_scheduler.errors import SgsError, UsageError
-from simple_gpu_scheduler.results import ranking, report, table
-from simple_gpu_scheduler.results import reader as results_dir
+from simple_gpu_scheduler.results import ranking, reader, report, table
 from simple_gpu_scheduler.results.job import JobResult
 from simple_gpu_scheduler.results.parsing import Value
 from simple_gpu_scheduler.results.ranking import Sort
@@ -92,7 +91,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(sys.argv[1:] if argv is None else argv)
     if sys.stdout is None:
         raise SgsError("stdout is closed: there is nowhere to print the results")
-    jobs = results_dir.read_jobs(args.directory)
+    jobs = reader.read_jobs(args.directory)
     sort = ranking.choose_sort(jobs, args.sort, args.descending)
     ordered = ranking.order(jobs, sort)
     shown = ordered
@@ -152,7 +151,7 @@ def _wrap(lines: list[str], width: int | None) -> list[str]:
 def _failures(directory: str, jobs: list[JobResult], width: int | None) -> list[str]:
     failed = [job for job in jobs if job.state == "failed"]
     first = failed[:MAX_FAILURES]
-    last_words = {job.seq: results_dir.last_words(directory, job.seq) for job in first}
+    last_words = {job.seq: reader.last_words(directory, job.seq) for job in first}
     lines = report.failures(first, last_words)
     if len(failed) > len(first):
         lines.append(f"and {len(failed) - len(first)} more failed jobs")

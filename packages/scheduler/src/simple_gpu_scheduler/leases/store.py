@@ -129,7 +129,7 @@ class FileLeaseStore:
 
     def add_lease(self, want: LeaseRequest, kind: str, parent: str | None = None) -> Held | None:
         """See `leases.ports.LeaseStore`."""
-        name, now_s = _new_id(), max(0.0, round(time.time(), 3))  # as `lease_format` reads it
+        name, now_s = _new_id(), max(0.0, round(time.time(), 3))  # as `leases.format` reads it
         record = LeaseRecord(
             id=name,
             uid=self.uid,

@@ -14,7 +14,7 @@ from simple_gpu_scheduler.processes import tree as process_tree
 from simple_gpu_scheduler.processes import tree_signals
 from simple_gpu_scheduler.processes.membership import FirstProcess
 from simple_gpu_scheduler.processes.records import Exit, Leftover
-from simple_gpu_scheduler.system import proc as process_stat
+from simple_gpu_scheduler.system import proc
 from simple_gpu_scheduler.system.proc import boot_ticks
 
 if TYPE_CHECKING:
@@ -129,13 +129,13 @@ class ProcessRunner:
         members = self._members(pid, seq) if look else ()
         if not members or not thorough:
             self._ended.pop(pid, None)  # nobody asks again
-        return tuple(Leftover(one.pid, process_stat.name(one.pid)) for one in members)
+        return tuple(Leftover(one.pid, proc.name(one.pid)) for one in members)
 
     def survivors(self) -> dict[int, tuple[Leftover, ...]]:
         """What ended jobs left behind, by job, wherever it is; see `ports.Runner`."""
         found = process_tree.survivors(self._run_id, self._began_ticks)
         return {
-            seq: tuple(Leftover(pid, process_stat.name(pid)) for pid in pids)
+            seq: tuple(Leftover(pid, proc.name(pid)) for pid in pids)
             for seq, pids in found.items()
         }
 

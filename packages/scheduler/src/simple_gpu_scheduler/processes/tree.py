@@ -1,7 +1,7 @@
 """Find every process of a job, also those that left its session.
 
-Who belongs is decided by `policy.belonging`; this reads /proc (proc(5)) for it. A job's processes
-carry its mark in their environment: `SGS_RUN` and `SGS_SEQ`, which children inherit.
+`membership` decides who belongs; this reads /proc (proc(5)) for it. A job's processes carry its
+mark in their environment: `SGS_RUN` and `SGS_SEQ`, which children inherit.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 from typing import NamedTuple
 
-from simple_gpu_scheduler.processes import membership as belonging
+from simple_gpu_scheduler.processes import membership
 from simple_gpu_scheduler.processes.membership import FirstProcess
 from simple_gpu_scheduler.processes.subreaper import Subreapers
 from simple_gpu_scheduler.system.proc import (
@@ -47,7 +47,7 @@ def members(first: FirstProcess, run_id: bytes, seq: int) -> tuple[Member, ...]:
     """The living processes of the job, parents first; zombies don't count."""
     processes = all_processes()
     marks = (RUN_VARIABLE + b"=" + run_id, SEQ_VARIABLE + b"=%d" % seq)
-    found = belonging.members(
+    found = membership.members(
         processes,
         first,
         lambda pid: _carries(pid, processes[pid], *marks) and is_ours(pid),
@@ -66,7 +66,7 @@ def survivors(run_id: bytes, since_ticks: int) -> dict[int, list[int]]:
         since_ticks: when the run began.
     """
     processes = all_processes()
-    found = belonging.members(
+    found = membership.members(
         processes,
         FirstProcess(0, since_ticks),
         lambda pid: _job(pid, processes[pid], run_id) is not None and is_ours(pid),

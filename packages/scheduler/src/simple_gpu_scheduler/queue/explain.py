@@ -15,7 +15,7 @@ from simple_gpu_scheduler.policy.reasons import impossible
 from simple_gpu_scheduler.queue.home import QueueHome
 from simple_gpu_scheduler.queue.preview import QueuePreview
 from simple_gpu_scheduler.queue.records import HELD, RUNNING, QueuedJob
-from simple_gpu_scheduler.queue.store import history as queue_history
+from simple_gpu_scheduler.queue.store import history
 from simple_gpu_scheduler.sim.forecast import LIKELY, QUICK, SLOW, Span, starts_in_s
 from simple_gpu_scheduler.sim.runtimes import Durations, Runtimes
 from simple_gpu_scheduler.units.durations import short_duration, since
@@ -61,7 +61,7 @@ def _own_reasons(home: QueueHome, entry: QueuedJob, now_s: float) -> Iterator[st
     if entry.not_before_s is not None and entry.not_before_s > now_s:
         in_words = short_duration(entry.not_before_s - now_s)
         yield f"it is to start at {since(entry.not_before_s, now_s)} or later, in {in_words}"
-    needs = queue_history.needs_of(home.store.file, entry.id)
+    needs = history.needs_of(home.store.file, entry.id)
     others = {one.id: one for one in home.store.entries(jobs=[job for job, _ in needs])}
     for job, success in needs:
         what = "success" if success else "end"
@@ -93,13 +93,13 @@ def _on_gpus(home: QueueHome, glance: QueuePreview, entry: QueuedJob, now_s: flo
         return Waits([f"it can never run here: it {never}"])
     known = glance.known(lambda then_s: since(then_s, now_s))
     verdicts = explain(job, glance.cards, glance.policy, known).verdicts
-    ahead = queue_history.ready_before(file, job.seq, entry.priority, now_s)
+    ahead = history.ready_before(file, job.seq, entry.priority, now_s)
     if ahead > MOST_AHEAD:
-        ends_s = queue_history.last_ends_s(file, _PACE_OF)
+        ends_s = history.last_ends_s(file, _PACE_OF)
         return Waits([f"{ahead:,} jobs go first"], ahead, verdicts, *_by_pace(ahead, ends_s))
     snapshot = glance.snapshot(now_s, ahead)
     reasons = [*_first(home, ahead, now_s), *_of_the_plan(job, snapshot, glance)]
-    durations = Durations(queue_history.last_successes(file))
+    durations = Durations(history.last_successes(file))
     return Waits(reasons, ahead, verdicts, *_by_plans(job, snapshot, glance, durations))
 
 

@@ -1,7 +1,7 @@
 """One server for each queue: its lock, and what stands in the locked file about it.
 
 The lock goes with its process, however that ends, and who only asks for it never holds it
-(`own_locks`), so that nobody is kept from becoming the server by those who look whether there is
+(`ofd_lock`), so that nobody is kept from becoming the server by those who look whether there is
 one.
 """
 
@@ -13,7 +13,7 @@ import time
 from typing import Any
 
 from simple_gpu_scheduler.errors import SgsError
-from simple_gpu_scheduler.system import ofd_lock as own_locks
+from simple_gpu_scheduler.system import ofd_lock
 from simple_gpu_scheduler.system.proc import is_dying
 
 NAME = "server.lock"
@@ -92,7 +92,7 @@ def _read(folder: str) -> tuple[bool, dict[str, Any] | None]:
     except FileNotFoundError:
         return False, None
     try:
-        return (True, _read_owner(fd)) if own_locks.is_locked(fd) else (False, None)
+        return (True, _read_owner(fd)) if ofd_lock.is_locked(fd) else (False, None)
     except OSError:
         return False, None
     finally:
@@ -101,7 +101,7 @@ def _read(folder: str) -> tuple[bool, dict[str, Any] | None]:
 
 def _take(fd: int, folder: str) -> bool:
     try:
-        return own_locks.lock(fd)
+        return ofd_lock.lock(fd)
     except OSError as error:
         raise SgsError(
             f"the queue can't be served: the file system of {folder} has no locks "

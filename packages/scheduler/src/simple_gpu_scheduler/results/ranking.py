@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.results import metrics as names
+from simple_gpu_scheduler.results import metrics
 from simple_gpu_scheduler.results.job import BUILT_IN, JobResult
 from simple_gpu_scheduler.results.parsing import is_number
 from simple_gpu_scheduler.text.printable import printable
@@ -55,10 +55,10 @@ def choose_sort(
 def guess_metric(jobs: Iterable[JobResult]) -> Sort | None:
     """Choose by name: validation before test, and accuracy and its like before the losses."""
     measured = {name for job in jobs if job.state == "ok" for name in _measured(job)}
-    known = {name: kind for name in measured if (kind := names.kind(name)) is not None}
+    known = {name: kind for name in measured if (kind := metrics.kind(name)) is not None}
     if not known:
         return None
-    best = min(known, key=lambda name: (names.split(name), known[name].place, len(name), name))
+    best = min(known, key=lambda name: (metrics.split(name), known[name].place, len(name), name))
     return Sort(best, descending=known[best].higher_is_better, guessed=True)
 
 
@@ -67,7 +67,7 @@ def known_but_no_metric(jobs: Iterable[JobResult]) -> tuple[str | None, str | No
     repeated = elsewhere = None
     for job in jobs:
         for name, value in job.metrics.items():
-            if names.kind(name) is None or not is_number(value):
+            if metrics.kind(name) is None or not is_number(value):
                 continue
             if job.state == "ok":
                 repeated = name
@@ -86,10 +86,10 @@ def _measured(job: JobResult) -> list[str]:
 
 
 def _higher_is_better(name: str, jobs: Iterable[JobResult]) -> bool:
-    kind = names.kind(name)
+    kind = metrics.kind(name)
     if kind is not None:
         return kind.higher_is_better
-    if names.is_a_cost(name):
+    if metrics.is_a_cost(name):
         return False
     return not any(name in job.parameters for job in jobs)
 

@@ -1,6 +1,6 @@
 """Who writes to a results directory: each scheduler has a file there, which it keeps locked.
 
-Only its owner can hold the lock (`own_locks`), and it is taken before anybody else can open the
+Only its owner can hold the lock (`ofd_lock`), and it is taken before anybody else can open the
 file, to keep us from having it. Anybody could lock the directory itself. The lock goes with its
 process, however that ends. The file says of which directory it is, as others may give it a name
 elsewhere.
@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from simple_gpu_scheduler.files.folders import CAREFUL, Folder
-from simple_gpu_scheduler.system import ofd_lock as own_locks
+from simple_gpu_scheduler.system import ofd_lock
 from simple_gpu_scheduler.system.fds import write_whole
 
 _PREFIX, _NOT_YET = ".scheduler-", ".new"
@@ -36,7 +36,7 @@ class Mark:
         self._fd = folder.create(hidden)
         try:
             with suppress(OSError):  # without locks nobody can know
-                own_locks.lock(self._fd)
+                ofd_lock.lock(self._fd)
             write_whole(self._fd, _text(folder))
             os.fchmod(self._fd, _FOR_ALL_TO_READ)
             self.uid = os.fstat(self._fd).st_uid  #: as whose our files are shown there
@@ -103,7 +103,7 @@ def _read_mark(folder: Folder, name: str) -> _Look:
     try:
         status = os.fstat(fd)
         is_mark = stat.S_ISREG(status.st_mode) and os.pread(fd, 64, 0) == _text(folder)
-        lives = is_mark and own_locks.is_locked(fd)
+        lives = is_mark and ofd_lock.is_locked(fd)
         return _Look(status.st_uid, status.st_ino, lives, is_mark)
     except OSError:
         return _Look()

@@ -322,7 +322,7 @@ def _ended(process: subprocess.Popen[bytes]) -> tuple[int, bytes]:
 
 def test_a_file_that_others_read_is_written_anew_and_they_see_a_whole_one(tmp_path: Path) -> None:
     """Old places of rows are found by nobody but who looks at the bytes: none of them stays."""
-    from simple_gpu_scheduler.queue.store import cleaning as queue_cleaning
+    from simple_gpu_scheduler.queue.store import cleaning
 
     path = tmp_path / "queue.sqlite3"
     store, others = QueueStore(str(path), lazy=True), QueueStore(str(path))
@@ -344,7 +344,7 @@ def test_a_file_that_others_read_is_written_anew_and_they_see_a_whole_one(tmp_pa
         assert reader.execute("SELECT count(*) FROM jobs").fetchone() == (250,)
         reader.execute("COMMIT")
         thread.join()
-    assert not queue_cleaning.is_unfinished(others.file)
+    assert not cleaning.is_unfinished(others.file)
     for one in tmp_path.iterdir():
         assert SECRET.encode() not in one.read_bytes()
         assert json.dumps(SECRET)[1:-1].encode() not in one.read_bytes()
@@ -354,10 +354,10 @@ def test_a_file_that_others_read_is_written_anew_and_they_see_a_whole_one(tmp_pa
 
 
 def _clean(path: Path) -> None:
-    from simple_gpu_scheduler.queue.store import cleaning as queue_cleaning
+    from simple_gpu_scheduler.queue.store import cleaning
 
     store = QueueStore(str(path))
-    queue_cleaning.remove_jobs(store.file, None, 3.0)
-    queue_cleaning.remove_environments(store.file)
-    queue_cleaning.scrub(store.file)
+    cleaning.remove_jobs(store.file, None, 3.0)
+    cleaning.remove_environments(store.file)
+    cleaning.scrub(store.file)
     store.close()

@@ -12,7 +12,7 @@ import pytest
 from queues import Queue
 from simple_gpu_scheduler.queue.mailbox import call
 from simple_gpu_scheduler.queue.records import Attempt, JobRequest
-from simple_gpu_scheduler.queue.server import launchers as queue_launchers
+from simple_gpu_scheduler.queue.server import launchers
 from simple_gpu_scheduler.queue.server.processes import JobTree, boot_id
 from simple_gpu_scheduler.system.proc import start_ticks
 from waiting import wait_until
@@ -159,7 +159,7 @@ def test_a_launcher_that_has_done_enough_is_followed_by_another(
     queue: Queue, tmp_path: Path
 ) -> None:
     """Its last job runs on; its journal goes once all of it stands in the queue's file."""
-    patch = f"import {queue_launchers.__name__} as m; m._MOST_JOBS = 2"
+    patch = f"import {launchers.__name__} as m; m._MOST_JOBS = 2"
     (tmp_path / "sitecustomize.py").write_text(patch)
     queue.env |= {"PYTHONPATH": str(tmp_path)}
     queue.start()

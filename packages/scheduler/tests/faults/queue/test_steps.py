@@ -1,7 +1,7 @@
 """Each step of the protocol at which somebody may die: no job is lost, started twice or wrong.
 
-The hook in `die_at` kills the process that first comes to the step. An end that nobody knows is
-honest, and allowed only where it says so.
+The hook in `failpoints` kills the process that first comes to the step. An end that nobody knows
+is honest, and allowed only where it says so.
 """
 
 from __future__ import annotations

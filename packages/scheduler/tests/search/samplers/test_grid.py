@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.search import template as patterns
+from simple_gpu_scheduler.search import template
 from simple_gpu_scheduler.search.arguments import parse
 from simple_gpu_scheduler.search.samplers import grid as module
 from simple_gpu_scheduler.search.samplers.grid import Grid
@@ -25,7 +25,7 @@ def grid(lists, text):
     pairs = zip(NAMES, lists, strict=False)
     argv = [token for name, values in pairs for token in ("-p", name, *values)]
     space = build(parse(["cmd", *argv]))
-    return Grid(space, patterns.parse(text), lambda piece, values: piece.render(values), "\n")
+    return Grid(space, template.parse(text), lambda piece, values: piece.render(values), "\n")
 
 
 @st.composite
@@ -82,7 +82,7 @@ def test_an_axis_larger_than_memory_is_made_as_it_goes():
         render.calls += 1
         return piece.render(values)
 
-    made = Grid(space, patterns.parse("{a} {b}"), counted, "\n")
+    made = Grid(space, template.parse("{a} {b}"), counted, "\n")
     assert next(made.ordered(10**12)).startswith("1 1\n1 2\n")
     assert list(made.picked([10**12 + 41])) == ["2 42\n"]
     assert render.calls < 20_000

@@ -20,7 +20,7 @@ from simple_gpu_scheduler.queue.records import (
     SUCCEEDED,
     QueuedJob,
 )
-from simple_gpu_scheduler.queue.store import history as queue_history
+from simple_gpu_scheduler.queue.store import history
 from simple_gpu_scheduler.queue.wrapped_command import own_command
 from simple_gpu_scheduler.sim.forecast import LIKELY, QUICK, SLOW, Span
 from simple_gpu_scheduler.sim.runtimes import Durations
@@ -51,7 +51,7 @@ def explain_job(word: str, *, as_json: bool) -> int:
     if len(entries) > 1:
         raise UsageError(f"{word!r} are {len(entries)} jobs; expected the number of one")
     (entry,) = entries
-    runs = queue_history.runs_of(home.store.file, entry.id)
+    runs = history.runs_of(home.store.file, entry.id)
     waits, ends = Waits([]), _Ends()
     if entry.state == RUNNING:
         ends = _when_it_ends(home, entry, now_s)
@@ -66,7 +66,7 @@ def explain_job(word: str, *, as_json: bool) -> int:
 
 def _when_it_ends(home: QueueHome, entry: QueuedJob, now_s: float) -> _Ends:
     elapsed_s = max(0.0, now_s - (entry.started_s or now_s))
-    runtimes = Durations(queue_history.last_successes(home.store.file)).of(entry.command)
+    runtimes = Durations(history.last_successes(home.store.file)).of(entry.command)
     if runtimes is None or not runtimes.alike:
         return _Ends(forecast="nobody knows when it will end: no job like it has succeeded yet")
     likely, quick, slow = (

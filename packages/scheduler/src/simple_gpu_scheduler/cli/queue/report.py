@@ -13,7 +13,7 @@ from simple_gpu_scheduler.cli.figure import pyplot, save
 from simple_gpu_scheduler.cli.parser import Parser
 from simple_gpu_scheduler.queue.attempts import Run
 from simple_gpu_scheduler.queue.home import home_if_any
-from simple_gpu_scheduler.queue.store import history as queue_history
+from simple_gpu_scheduler.queue.store import history
 from simple_gpu_scheduler.queue.usage import (
     BY,
     Period,
@@ -71,7 +71,7 @@ def main(argv: Sequence[str]) -> int:
     until_s = time.time()
     since_s = 0.0 if args.all else until_s - parse_duration_s(args.since, "--since")
     home = home_if_any()
-    runs = queue_history.runs_since(home.store.file, since_s, args.group) if home else []
+    runs = history.runs_since(home.store.file, since_s, args.group) if home else []
     if args.all:
         since_s = min((min(run.submitted_s, run.started_s) for run in runs), default=until_s)
     period = Period(since_s, until_s)

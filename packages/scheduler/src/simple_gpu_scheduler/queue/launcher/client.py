@@ -20,7 +20,7 @@ from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.files.folders import open_folder
 from simple_gpu_scheduler.queue.journal import JournalEntry, read_entries
 from simple_gpu_scheduler.queue.records import Context
-from simple_gpu_scheduler.system import failpoints as die_at
+from simple_gpu_scheduler.system import failpoints
 from simple_gpu_scheduler.system.flock import is_held
 
 _PROGRAM = str(Path(__file__).with_name("main.py"))
@@ -218,7 +218,7 @@ def start_launcher(folder: str) -> LauncherClient:
     except OSError as error:
         why = error.strerror
         raise SgsError(f"the process that starts jobs can't be started ({why})") from None
-    die_at.step("launching")
+    failpoints.step("launching")
     try:
         _wait_for(os.path.join(folder, name + _SOCKET), pid, log)
         return LauncherClient(folder, name, pid)
@@ -228,7 +228,7 @@ def start_launcher(folder: str) -> LauncherClient:
 
 
 def _spawn(folder: str, name: str, log: str) -> int:
-    chosen = {one: os.environ[one] for one in (die_at.VARIABLE,) if one in os.environ}
+    chosen = {one: os.environ[one] for one in (failpoints.VARIABLE,) if one in os.environ}
     return os.posix_spawn(
         sys.executable,
         [sys.executable, "-I", "-S", _PROGRAM, folder, name],

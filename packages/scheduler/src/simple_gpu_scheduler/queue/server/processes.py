@@ -12,7 +12,7 @@ from simple_gpu_scheduler.processes.records import Leftover
 from simple_gpu_scheduler.processes.tree import Member
 from simple_gpu_scheduler.queue.journal import JournalEntry
 from simple_gpu_scheduler.queue.records import Attempt
-from simple_gpu_scheduler.system import proc as process_stat
+from simple_gpu_scheduler.system import proc
 from simple_gpu_scheduler.system.proc import start_ticks
 
 #: Who has ended under this one, its exit status is nobody's.
@@ -44,7 +44,7 @@ def is_running(one: Attempt | JournalEntry) -> bool:
 
     One that has ended counts as long as we are to see how, or its launcher is that was killed.
     """
-    found = process_stat.find_process(one.pid) if one.pid else None
+    found = proc.find_process(one.pid) if one.pid else None
     if found is None or not _first(one).is_it(found.start_ticks):
         return False
     return not found.has_ended or found.parent != _INIT or os.getpid() == _INIT
@@ -86,7 +86,7 @@ class JobTree(NamedTuple):
         """What lives of its process group; most jobs leave nothing, and that is seen at once."""
         if not self.attempt.pid or not tree_signals.has_group(self.attempt.pid):
             return ()
-        return tuple(Leftover(one.pid, process_stat.name(one.pid)) for one in self.members())
+        return tuple(Leftover(one.pid, proc.name(one.pid)) for one in self.members())
 
     def first(self) -> Member | None:
         """The first of those that live."""

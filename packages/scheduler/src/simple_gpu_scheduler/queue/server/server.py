@@ -15,7 +15,7 @@ from simple_gpu_scheduler.allocation.allocator import Allocator
 from simple_gpu_scheduler.errors import HopelessError, SgsError
 from simple_gpu_scheduler.jobs.job import Job
 from simple_gpu_scheduler.leases.records import Lease
-from simple_gpu_scheduler.policy import termination as stop_policy
+from simple_gpu_scheduler.policy import termination
 from simple_gpu_scheduler.policy.model import Hold, Phase, PipePolicy, Plan, Snapshot, Start
 from simple_gpu_scheduler.policy.plan import plan
 from simple_gpu_scheduler.policy.reasons import impossible
@@ -271,7 +271,7 @@ class QueueServer:
             others += self._active.running(ours=True)
         if others:
             snapshot = Snapshot(time.monotonic(), (), others, ())
-            more, then_s = stop_policy.due(snapshot, self._policy.grace_s)
+            more, then_s = termination.due(snapshot, self._policy.grace_s)
             stops = (*stops, *more)
             next_s = min((s for s in (next_s, then_s) if s is not None), default=None)
         for one in stops:
