@@ -13,14 +13,14 @@ from simple_gpu_scheduler.system.proc import find_process
 
 ASKS = """
 import os, sys
-from simple_gpu_scheduler.processes.subreaper import Orphans
+from simple_gpu_scheduler.processes.subreaper import Subreapers
 from simple_gpu_scheduler.system.proc import find_process
 one = os.getppid()
 known = {}
 while one > 0:
     known[one] = find_process(one)
     one = known[one].parent
-print(Orphans(known).may_go_to(os.getppid()))
+print(Subreapers(known).may_go_to(os.getppid()))
 """
 
 #: Asks for orphans or doesn't, and starts one that wants to know.

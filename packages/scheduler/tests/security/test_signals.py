@@ -202,7 +202,7 @@ def newcomer(pid):
 
 def is_alive(pid):
     "Also False if it was killed, and the kernel hasn't ended it yet."
-    from simple_gpu_scheduler.processes.tree import is_dying
+    from simple_gpu_scheduler.system.proc import is_dying
     return not is_dying(pid)
 """
 

@@ -29,7 +29,7 @@ def made(fixture: Path, path: Path) -> None:
 
 
 def test_there_is_a_file_of_each_earlier_version(tmp_path: Path) -> None:
-    """A step more in queue_schema.py needs one more: the dump of a file of the version before."""
+    """A migration more needs one more: the dump of a file of the version before."""
     QueueStore(str(tmp_path / "new")).close()
     with closing(sqlite3.connect(tmp_path / "new")) as database:
         (version,) = database.execute(LATEST).fetchone()
@@ -98,9 +98,9 @@ def test_a_server_goes_on_with_a_queue_of_an_earlier_version(fixture: Path, queu
 PROGRAM = """
 import sys
 from simple_gpu_scheduler.queue.store.jobs import QueueStore
-from simple_gpu_scheduler.queue.records import Context, Request
+from simple_gpu_scheduler.queue.records import Context, JobRequest
 store = QueueStore(sys.argv[1])
-store.submit(Context(b"/", (), 0), [Request(b"x")], 1.0)
+store.submit(Context(b"/", (), 0), [JobRequest(b"x")], 1.0)
 """
 
 

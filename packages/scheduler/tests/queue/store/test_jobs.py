@@ -73,7 +73,26 @@ def test_a_job_that_is_to_start_later_is_ready_then(store: QueueStore) -> None:
     assert store.ready(9.9, 5) == []
     assert store.next_time_s() == 10.0
     assert [one.id for one in store.ready(10.0, 5)] == [job]
+    assert store.next_time_s() == 10.0  # a query writes nothing
+    store.release_due(10.0)
     assert store.next_time_s() is None
+    assert [one.id for one in store.ready(10.0, 5)] == [job]
+
+
+def test_who_is_due_has_his_turn_among_those_that_are_ready(store: QueueStore) -> None:
+    first, due, urgent, later = submit(
+        store,
+        JobRequest(b"x"),
+        JobRequest(b"x", not_before_s=5.0),
+        JobRequest(b"x", not_before_s=5.0, priority=1),
+        JobRequest(b"x", not_before_s=11.0),
+    )
+    ready = [job.id for job in store.ready(10.0, 5)]
+    assert ready == [urgent, first, due]
+    assert [job.id for job in store.ready(10.0, 2)] == ready[:2]
+    store.release_due(10.0)
+    assert [job.id for job in store.ready(10.0, 5)] == ready
+    assert later not in ready
 
 
 def test_needs_hold_a_job_back_until_all_are_over(store: QueueStore) -> None:
@@ -184,9 +203,9 @@ def test_accepted_means_that_a_kill_loses_nothing(tmp_path: Path) -> None:
     program = """if True:
         import os, signal, sys
         from simple_gpu_scheduler.queue.store.jobs import QueueStore
-        from simple_gpu_scheduler.queue.records import Context, Request
+        from simple_gpu_scheduler.queue.records import Context, JobRequest
         store = QueueStore(sys.argv[1])
-        found = store.submit(Context(b"/", (), 0), [Request(b"x")] * 3, 1.0)
+        found = store.submit(Context(b"/", (), 0), [JobRequest(b"x")] * 3, 1.0)
         print(*[one.id for one in found], flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
     """

@@ -53,6 +53,7 @@ class QueueHead:
 
     def _read(self, active: Container[int]) -> None:
         now_s = time.time()
+        self._store.release_due(now_s)
         found = self._store.ready(now_s, _MOST)
         self._has_more = len(found) == _MOST
         asked = [(one, self._asked(job_of(one))) for one in found if one.id not in active]
