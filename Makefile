@@ -21,7 +21,7 @@ help:
 	@echo 'make data           get the data sets of the methods'
 	@echo 'make results        run their experiments through the scheduler; writes RESULTS.md'
 	@echo 'make bench-methods  race them against their references; writes BENCHMARKS.md'
-	@echo 'make docs           a page of each method, in build/docs'
+	@echo 'make docs           build the site of all packages in build/docs'
 	@echo 'make clean          remove $(VENV) and what tools have cached'
 
 demo: $(VENV)/installed
@@ -58,7 +58,8 @@ bench-methods: data
 	$(BIN)/python packages/methods/benchmarks/run.py
 
 docs: $(VENV)/developed
-	$(BIN)/sphinx-build --quiet --fail-on-warning packages/methods/docs build/docs
+	$(BIN)/sphinx-build --quiet --fail-on-warning -c docs . build/docs
+	@echo 'the site: build/docs/index.html'
 
 $(VENV)/created:
 	@command -v $(PYTHON) >/dev/null \
