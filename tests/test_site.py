@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import iclr2020
+from simple_gpu_scheduler.queue.records import STATES
 
 ROOT = Path(__file__).parent.parent
 PUBLIC = ["client", "executor", "testing"]
@@ -127,6 +128,28 @@ def test_formulas_are_drawn_by_the_browser_itself(site: Path) -> None:
     assert "<mtd" in (
         site / "packages/methods/docs/pages/iclr2020.flows.normalizing.html"
     ).read_text("utf-8"), "lines of a formula are aligned"
+
+
+def test_a_formula_that_cannot_be_drawn_ends_the_build(tmp_path: Path) -> None:
+    (tmp_path / "index.md").write_text("# Page\n\n```{math}\na \\unheardof b\n```\n")
+    only = ["-D", "root_doc=index", "-D", "include_patterns=index.md"]
+    command = [sys.executable, "-m", "sphinx", "--quiet", "-c", ROOT / "docs", *only]
+    done = subprocess.run(
+        [*command, tmp_path, tmp_path / "html"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert r"unknown command \unheardof in the formula a \unheardof b" in done.stderr
+
+
+def test_the_glossary_has_every_state_of_a_job() -> None:
+    glossary = (ROOT / "docs/glossary.md").read_text()
+    assert [state for state in STATES if f"**{state}**" not in glossary] == []
+
+
+def test_a_term_stands_in_the_glossary_once() -> None:
+    terms = re.findall(r"\*\*([^*]+)\*\*", (ROOT / "docs/glossary.md").read_text())
+    assert len(terms) > 40
+    assert sorted(terms) == sorted(set(terms))
 
 
 def test_the_address_of_the_folder_leads_to_the_first_page(site: Path) -> None:
