@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -159,3 +160,11 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 def test_a_folder_can_be_taken_in_at_a_glance(place: Path) -> None:
     modules = [path for path in place.glob("*.py") if path.name != "__init__.py"]
     assert len(modules) <= MOST_MODULES, f"{place.relative_to(PACKAGE)} holds {len(modules)}"
+
+
+def test_the_page_shows_every_folder() -> None:
+    page = (Path(__file__).parents[3] / "ARCHITECTURE.md").read_text()
+    drawing = page.partition("A folder imports only")[2].partition("## The way of a job")[0]
+    for names in LAYERS:
+        for name in names.split():
+            assert re.search(rf"\b{name}\b", drawing), f"ARCHITECTURE.md doesn't show {name}"
