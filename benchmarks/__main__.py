@@ -4,33 +4,41 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shlex
-import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from . import hypersearch, machine, scheduler
-from .bench import QUICK, Bench, Sizes
-from .build import HERE, build_tools
-from .errors import BenchmarkError, RunFailed
-from .guard import TOLERANCE, Tally
-from .peers import FLOOR, OURS, Peer, all_peers, default_ours
-from .progress import Progress
-from .report import Section, as_json, document
+from .harness import machine
+from .harness.bench import QUICK, Bench, Sizes
+from .harness.build import HERE, build_tools
+from .harness.command import (
+    advice,
+    comma_separated,
+    go_realtime,
+    memory_folder,
+    positive,
+    run,
+)
+from .harness.errors import BenchmarkError, RunFailed
+from .harness.guard import TOLERANCE
+from .harness.peers import FLOOR, OURS, Peer, all_peers, default_ours
+from .harness.progress import Progress
+from .harness.report import Section, as_json, document
+from .pipe import figures as pipe
+from .search import figures as search
 
 SECTIONS: dict[str, Callable[[Bench], Section]] = {
-    "throughput": scheduler.throughput,
-    "turnaround": scheduler.turnaround,
-    "backlog": scheduler.backlog,
-    "idle": scheduler.idle,
-    "startup": scheduler.startup,
-    "features": scheduler.features,
-    "grid": hypersearch.grid,
-    "biggrid": hypersearch.big_grid,
+    "throughput": pipe.throughput,
+    "turnaround": pipe.turnaround,
+    "backlog": pipe.backlog,
+    "idle": pipe.idle,
+    "startup": pipe.startup,
+    "features": pipe.features,
+    "grid": search.grid,
+    "biggrid": search.big_grid,
 }
 
 EPILOG = """
@@ -45,26 +53,6 @@ The exit status is 0 unless a command of ours failed (1), the usage is wrong (2)
 be measured (3). A missed target or a missing peer is no failure.
 `make bench-peers` installs the peers.
 """
-
-
-def comma_separated(known: Sequence[str] | None = None) -> Callable[[str], list[str]]:
-    def parse(text: str) -> list[str]:
-        names = [name.strip() for name in text.split(",") if name.strip()]
-        for name in names:
-            if known is not None and name not in known:
-                raise argparse.ArgumentTypeError(
-                    f"unknown name {name!r}; one of {', '.join(known)}"
-                )
-        return names
-
-    return parse
-
-
-def positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
 
 
 def parser() -> argparse.ArgumentParser:
@@ -131,28 +119,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run(parser().parse_args(arguments), measure)
 
 
-def run(
-    options: argparse.Namespace, measure: Callable[[argparse.Namespace, Progress], int]
-) -> int:
-    """Measure, with errors and interrupts in words; returns the exit status."""
-    signal.signal(signal.SIGTERM, interrupt)  # so that what was started is stopped
-    progress = Progress()
-    try:
-        return measure(options, progress)
-    except BenchmarkError as error:
-        progress.clear()
-        print(f"benchmarks: {error}", file=sys.stderr)
-        return 3
-    except KeyboardInterrupt:
-        progress.clear()
-        print("benchmarks: interrupted", file=sys.stderr)
-        return 130
-
-
-def interrupt(_signal: int, _frame: object) -> None:
-    raise KeyboardInterrupt
-
-
 def measure(options: argparse.Namespace, progress: Progress) -> int:
     with (
         tempfile.TemporaryDirectory(prefix="bench-", dir=memory_folder()) as scratch,
@@ -174,12 +140,6 @@ def measure(options: argparse.Namespace, progress: Progress) -> int:
     return 1 if bench.failures else 0
 
 
-def memory_folder() -> Path | None:
-    """Where stamps are kept: in memory, so that no disk is measured, if the system has that."""
-    folder = Path("/dev/shm")
-    return folder if folder.is_dir() else None
-
-
 def partial(options: argparse.Namespace) -> bool:
     return bool(options.quick or options.only or options.peers)
 
@@ -197,14 +157,6 @@ def set_up(options: argparse.Namespace, progress: Progress, scratch: Path, disk:
     bench = Bench(tools, ours, peers, scratch, disk, sizes, options.full, progress)
     warm_up(bench)
     return bench
-
-
-def go_realtime() -> None:
-    """Puts this process, and so all that it starts, before everything with normal priority."""
-    try:
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
-    except PermissionError:
-        raise BenchmarkError("--realtime needs root (or CAP_SYS_NICE)") from None
 
 
 def chosen(peers: list[Peer], names: list[str] | None) -> list[Peer]:
@@ -255,11 +207,6 @@ def all_facts(bench: Bench, options: argparse.Namespace) -> list[tuple[str, str]
             f"{tally.kept_disturbed} were kept though disturbed" + advice(tally),
         ),
     ]
-
-
-def advice(tally: Tally) -> str:
-    busy = tally.kept_disturbed > tally.measured / 4
-    return ". **The machine was busy: differences of times mean little here**" if busy else ""
 
 
 def repetitions(sizes: Sizes) -> str:

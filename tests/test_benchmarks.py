@@ -16,7 +16,7 @@ from simple_gpu_scheduler.sim.simulate import simulate
 from simple_gpu_scheduler.sim.trace import Task, with_load
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from benchmarks import placement_bounds as bounds
+from benchmarks.placement import bounds
 
 ROOT = Path(__file__).parent.parent
 

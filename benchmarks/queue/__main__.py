@@ -13,28 +13,30 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from . import machine, queue_size, queue_speed
-from .__main__ import advice, comma_separated, memory_folder, positive, run
-from .bench import QUICK as QUICK_SIZES
-from .bench import Bench, Sizes
-from .build import HERE, build_tools
-from .errors import BenchmarkError
-from .guard import TOLERANCE
-from .peers import FLOOR, OURS, all_peers, default_ours
-from .progress import Progress
-from .queue_bench import QUICK, QueueBench, QueueSizes
-from .queue_peers import QueuePeer, ours, queue_peers
-from .report import Section, as_json, document
-from .stats import percentile
+from benchmarks.harness import machine
+from benchmarks.harness.bench import QUICK as QUICK_SIZES
+from benchmarks.harness.bench import Bench, Sizes
+from benchmarks.harness.build import HERE, build_tools
+from benchmarks.harness.command import advice, comma_separated, memory_folder, positive, run
+from benchmarks.harness.errors import BenchmarkError
+from benchmarks.harness.guard import TOLERANCE
+from benchmarks.harness.peers import FLOOR, OURS, all_peers, default_ours
+from benchmarks.harness.progress import Progress
+from benchmarks.harness.report import Section, as_json, document
+from benchmarks.harness.stats import percentile
+
+from . import size, speed
+from .bench import QUICK, QueueBench, QueueSizes
+from .peers import QueuePeer, ours, queue_peers
 
 SECTIONS: dict[str, Callable[[QueueBench], Section]] = {
-    "throughput": queue_speed.throughput,
-    "books": queue_speed.books,
-    "submit": queue_speed.submit,
-    "bulk": queue_speed.bulk,
-    "grown": queue_size.grown,
-    "server": queue_size.server,
-    "published": queue_speed.published,
+    "throughput": speed.throughput,
+    "books": speed.books,
+    "submit": speed.submit,
+    "bulk": speed.bulk,
+    "grown": size.grown,
+    "server": size.server,
+    "published": speed.published,
 }
 
 EPILOG = """

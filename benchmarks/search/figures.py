@@ -12,11 +12,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from .bench import Bench
-from .errors import RunFailed
-from .peers import INSTALL, ORIGINAL, ORIGINAL_BIN, OURS
-from .process import MILLISECOND, Run
-from .report import Column, Row, Section
+from benchmarks.harness.bench import Bench
+from benchmarks.harness.errors import RunFailed
+from benchmarks.harness.peers import INSTALL, ORIGINAL, ORIGINAL_BIN, OURS
+from benchmarks.harness.process import MILLISECOND, Run
+from benchmarks.harness.report import Column, Row, Section
 
 TIMEOUT_S = 180.0
 BLOCK = 1 << 20
