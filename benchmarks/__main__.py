@@ -12,19 +12,22 @@ from dataclasses import replace
 from pathlib import Path
 
 from .harness import machine
+from .harness.against import install_all
 from .harness.bench import QUICK, Bench, Sizes
 from .harness.build import HERE, build_tools
 from .harness.command import (
+    add_ours,
     advice,
     comma_separated,
     go_realtime,
     memory_folder,
     positive,
     run,
+    words_for_ours,
 )
 from .harness.errors import BenchmarkError, RunFailed
 from .harness.guard import TOLERANCE
-from .harness.peers import FLOOR, OURS, Peer, all_peers, default_ours
+from .harness.peers import FLOOR, OURS, Peer, all_peers, earlier_peer
 from .harness.progress import Progress
 from .harness.report import Section, as_json, document
 from .pipe import figures as pipe
@@ -47,6 +50,7 @@ examples:
   python -m benchmarks --quick                  a smoke test of under a minute; writes no file
   python -m benchmarks --only throughput,idle   two sections
   python -m benchmarks --peers xargs --only turnaround --repeats 9
+  python -m benchmarks --only startup --against v0.2 --against HEAD   before and after
   python -m benchmarks --json samples.json      every single sample too
 
 The exit status is 0 unless a command of ours failed (1), the usage is wrong (2), or nothing could
@@ -104,13 +108,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="write the report to FILE (RESULTS.md if all is measured)",
     )
-    add(
-        "--ours",
-        type=Path,
-        metavar="DIR",
-        default=default_ours(),
-        help="the folder with our commands",
-    )
+    add_ours(result)
     return result
 
 
@@ -141,7 +139,7 @@ def measure(options: argparse.Namespace, progress: Progress) -> int:
 
 
 def partial(options: argparse.Namespace) -> bool:
-    return bool(options.quick or options.only or options.peers)
+    return bool(options.quick or options.only or options.peers or options.against)
 
 
 def set_up(options: argparse.Namespace, progress: Progress, scratch: Path, disk: Path) -> Bench:
@@ -153,8 +151,10 @@ def set_up(options: argparse.Namespace, progress: Progress, scratch: Path, disk:
     if options.repeats:
         sizes = replace(sizes, repeats=options.repeats)
     ours = options.ours.absolute()
+    earlier = install_all(options.against)
     peers = chosen(all_peers(tools, ours), options.peers)
-    bench = Bench(tools, ours, peers, scratch, disk, sizes, options.full, progress)
+    peers[2:2] = map(earlier_peer, earlier)  # below the floor and ours
+    bench = Bench(tools, ours, peers, scratch, disk, sizes, options.full, progress, earlier)
     warm_up(bench)
     return bench
 
@@ -224,9 +224,7 @@ def command_line(options: argparse.Namespace) -> str:
             words += [f"--{name}", ",".join(getattr(options, name))]
     if options.repeats:
         words += ["--repeats", str(options.repeats)]
-    if options.ours != default_ours():
-        words += ["--ours", "DIR"]
-    return shlex.join(words)
+    return shlex.join([*words, *words_for_ours(options)])
 
 
 if __name__ == "__main__":

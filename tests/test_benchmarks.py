@@ -49,6 +49,21 @@ def test_a_quick_benchmark_of_the_queue_runs() -> None:
     assert "not measured" not in done.stdout.split("## No-op")[0]
 
 
+@pytest.mark.parametrize("command", ["benchmarks", "benchmarks.queue"])
+def test_a_commit_that_is_none_is_refused_before_anything_is_measured(command: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", command, "--quick", "--against", "no-such-commit"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "--against" in done.stderr
+    assert "no-such-commit" in done.stderr
+
+
 def test_the_readme_quotes_the_committed_results() -> None:
     quoted = (ROOT / "README.md").read_text().split("## Speed")[1].split("\n## ")[0]
     rows = [line for line in quoted.splitlines() if line.startswith("|")]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from .errors import BenchmarkError
 from .guard import Tally
+from .peers import default_ours
 from .progress import Progress
 
 
@@ -32,6 +33,30 @@ def positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError("must be at least 1")
     return value
+
+
+def add_ours(parser: argparse.ArgumentParser) -> None:
+    """The options that say which of our own packages are measured."""
+    parser.add_argument(
+        "--ours",
+        type=Path,
+        metavar="DIR",
+        default=default_ours(),
+        help="measure the commands in DIR (default: those beside this interpreter)",
+    )
+    parser.add_argument(
+        "--against",
+        action="append",
+        default=[],
+        metavar="COMMIT",
+        help="also measure our package as it was at COMMIT; may be given more than once",
+    )
+
+
+def words_for_ours(options: argparse.Namespace) -> list[str]:
+    """These options again, without the paths of this machine."""
+    words = ["--ours", "DIR"] if options.ours != default_ours() else []
+    return [*words, *(word for commit in options.against for word in ("--against", commit))]
 
 
 def run(

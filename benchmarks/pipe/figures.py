@@ -307,7 +307,8 @@ def startup(bench: Bench) -> Section:
         lambda peer: one_job(bench, peer),
         bench.sizes.repeats,
     )
-    in_python = [row for row in rows if row.key in (OURS, ORIGINAL)]
+    ours = {OURS, ORIGINAL, *(one.commit for one in bench.earlier)}
+    in_python = [row for row in rows if row.key in ours]
     relate(in_python, "wall", rows, "python", "beyond", difference)
     return Section(
         "startup",

@@ -14,20 +14,29 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.harness import machine
+from benchmarks.harness.against import install_all
 from benchmarks.harness.bench import QUICK as QUICK_SIZES
 from benchmarks.harness.bench import Bench, Sizes
 from benchmarks.harness.build import HERE, build_tools
-from benchmarks.harness.command import advice, comma_separated, memory_folder, positive, run
+from benchmarks.harness.command import (
+    add_ours,
+    advice,
+    comma_separated,
+    memory_folder,
+    positive,
+    run,
+    words_for_ours,
+)
 from benchmarks.harness.errors import BenchmarkError
 from benchmarks.harness.guard import TOLERANCE
-from benchmarks.harness.peers import FLOOR, OURS, all_peers, default_ours
+from benchmarks.harness.peers import FLOOR, OURS, all_peers
 from benchmarks.harness.progress import Progress
 from benchmarks.harness.report import Section, as_json, document
 from benchmarks.harness.stats import percentile
 
 from . import size, speed
 from .bench import QUICK, QueueBench, QueueSizes
-from .peers import QueuePeer, ours, queue_peers
+from .peers import QueuePeer, earlier_queue, ours, queue_peers
 
 SECTIONS: dict[str, Callable[[QueueBench], Section]] = {
     "throughput": speed.throughput,
@@ -90,13 +99,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="write the report to FILE (QUEUE.md if all is measured)",
     )
-    add(
-        "--ours",
-        type=Path,
-        metavar="DIR",
-        default=default_ours(),
-        help="the folder with our commands",
-    )
+    add_ours(result)
     return result
 
 
@@ -117,7 +120,7 @@ def measure(options: argparse.Namespace, progress: Progress) -> int:
     progress.clear()
     text = document(facts, sections, "Benchmark results of the queue", "sgs")
     sys.stdout.write(text)
-    partial = options.quick or options.only or options.peers
+    partial = options.quick or options.only or options.peers or options.against
     output = options.output or (None if partial else HERE / "QUEUE.md")
     if output is not None:
         output.write_text(text)
@@ -147,7 +150,7 @@ def set_up(
     return QueueBench(
         bench,
         our_queue,
-        [our_queue, *chosen(options.peers)],
+        [our_queue, *map(earlier_queue, install_all(options.against)), *chosen(options.peers)],
         pipes,
         QUICK if options.quick else QueueSizes(),
     )
@@ -210,9 +213,7 @@ def command_line(options: argparse.Namespace) -> str:
             words += [f"--{name}", ",".join(getattr(options, name))]
     if options.repeats:
         words += ["--repeats", str(options.repeats)]
-    if options.ours != default_ours():
-        words += ["--ours", "DIR"]
-    return shlex.join(words)
+    return shlex.join([*words, *words_for_ours(options)])
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ import shutil
 import socket
 import urllib.request
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks.harness.against import Earlier
 from benchmarks.harness.build import HERE, compile_library
 from benchmarks.harness.peers import INSTALL, SLOTS, first_line, package_version, pip_version
 
@@ -344,6 +345,12 @@ def ours(folder: Path) -> QueuePeer:
         version=pip_version("simple-gpu-scheduler", folder / "python"),
         install="pip install ./packages/scheduler",
     )
+
+
+def earlier_queue(earlier: Earlier) -> QueuePeer:
+    """Our queue as it was at a commit."""
+    title = f"sgs, commit {earlier.commit}"
+    return replace(ours(earlier.folder), key=earlier.commit, title=title)
 
 
 def queue_peers() -> list[QueuePeer]:

@@ -167,6 +167,8 @@ def compared(bench: Bench, key: str, space: Space, repeats: int, with_original: 
         bench.ours, OURS, "**simple_hypersearch**", space, "pip install ./packages/scheduler"
     )
     original = generators(ORIGINAL_BIN, ORIGINAL, "0.1.4:", space, INSTALL)
+    for one in bench.earlier:
+        ours += generators(one.folder, one.commit, f"commit {one.commit}:", space, INSTALL)
     subjects = [*ours, *(original if with_original else []), *others(space)]
     rows = bench.interleave(key, subjects, lambda generator: printed(bench, generator), repeats)
     if not with_original:
