@@ -47,7 +47,7 @@ bench-queue: $(VENV)/installed
 	$(BIN)/python -m benchmarks.queue
 
 bench-peers:
-	PYTHON=$(PYTHON) sh benchmarks/install-peers.sh
+	PYTHON=$(PYTHON) sh benchmarks/harness/install-peers.sh
 
 data: $(VENV)/developed
 	$(BIN)/python -m iclr2020.data install

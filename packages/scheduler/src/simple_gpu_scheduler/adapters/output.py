@@ -1,0 +1,3 @@
+"""Moved to `system.fds`; programs of version 0.2 that run on import it late."""
+
+from simple_gpu_scheduler.adapters import old_classes as old_classes
