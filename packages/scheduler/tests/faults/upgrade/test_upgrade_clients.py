@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ..top.conftest import Terminal  # noqa: TID252
+from ...e2e.top.conftest import Terminal  # noqa: TID252
 from .driver import with_driver
 from .installation import BOUND_S, Place, wait_until
 

@@ -1,7 +1,7 @@
 """The version before the folders by domain, kept as a small archive.
 
 A shallow clone and a source archive have no history, so the tests can't take it from git.
-Write the archive again, in a full clone: python packages/scheduler/tests/faults/archive.py
+Write the archive again, in a full clone: python packages/scheduler/tests/faults/upgrade/archive.py
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ COMMIT = "dd3678256c5fda88030239d488c619142b01f650"
 SOURCES = "packages/scheduler/src"
 PACKAGE = "simple_gpu_scheduler"
 ARCHIVE = Path(__file__).parent / "data" / f"{PACKAGE}-{COMMIT[:7]}.tar.xz"
-ROOT = Path(__file__).parents[4]
+ROOT = Path(__file__).parents[5]
 
 
 def git(*words: str) -> subprocess.CompletedProcess[bytes]:

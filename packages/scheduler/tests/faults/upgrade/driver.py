@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-from .installation import Place
+import fake_nvml
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "nvml"))
-import fake
+from .installation import Place
 
 
 def with_driver(place: Place, folder: Path) -> None:
     """Let the commands of this user see two GPUs of 80 GB."""
-    machine = fake.Machine(fake.compiled(folder), folder)
-    machine.write(*(fake.card(f"GPU-{n}", memory="81559 400") for n in range(2)))
+    machine = fake_nvml.Machine(fake_nvml.compiled(folder), folder)
+    machine.write(*(fake_nvml.card(f"GPU-{n}", memory="81559 400") for n in range(2)))
     names = ("LD_LIBRARY_PATH", "FAKE_NVML_STATE")
     place.env |= {name: machine.environ()[name] for name in names}
