@@ -15,7 +15,7 @@ from .driver import with_driver
 from .installation import BOUND_S, Place, wait_until
 
 PROGRAM = """
-import os, time
+import os, sys, time
 from simple_gpu_scheduler.executor import GPUExecutor
 
 def gpu(error):
@@ -32,13 +32,20 @@ def use(pool):
     assert str(pool.submit(gpu, "no").exception(60)) == "no"
     return {one.result(60) for one in [pool.submit(wait, "go"), pool.submit(wait, "go")]}
 
-with GPUExecutor(2, tell=print) as pool:
-    first = pool.submit(gpu, "").result(60)
-    open("up", "w").close()
-    wait("upgraded")
-    open("go", "w").close()
-    found = use(pool)
-    assert first in found and len(found) == 2, found
+def use_over_the_upgrade():
+    with GPUExecutor(2, tell=print) as pool:
+        first = pool.submit(gpu, "").result(60)
+        open("up", "w").close()
+        wait("upgraded")
+        open("go", "w").close()
+        found = use(pool)
+        assert first in found and len(found) == 2, found
+
+if sys.argv[1:] == ["begun"]:
+    use_over_the_upgrade()
+open("up", "w").close()
+wait("upgraded")
+open("go", "w").close()
 with GPUExecutor(2, vram="10G", tell=print) as pool:
     use(pool)
 print("well")
@@ -114,11 +121,14 @@ def test_an_old_submission_accepts_the_lines_that_come_after_an_upgrade(
     assert place.ran() == ["frozen", "frozen"]
 
 
-def test_an_old_executor_starts_workers_after_an_upgrade(place: Place, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["begun", "imported"])
+def test_an_old_executor_starts_workers_after_an_upgrade(
+    place: Place, tmp_path: Path, how: str
+) -> None:
     with_driver(place, tmp_path)
     (place.folder / "program.py").write_text(PROGRAM)
     program = subprocess.Popen(
-        [place.installed.python, "program.py"], cwd=place.folder, env=place.env, text=True,
+        [place.installed.python, "program.py", how], cwd=place.folder, env=place.env, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     wait_until(lambda: (place.folder / "up").exists() or program.poll() is not None, "a worker")

@@ -1,4 +1,0 @@
-"""Moved to `queue.worktrees.scripts`; programs of version 0.2 that run on import it late."""
-
-from simple_gpu_scheduler.adapters import old_classes as old_classes
-from simple_gpu_scheduler.queue.worktrees.scripts import keep_script as keep_script
