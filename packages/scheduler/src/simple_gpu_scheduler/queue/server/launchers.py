@@ -192,7 +192,7 @@ class Launchers:
         notes: dict[AttemptKey, dict[str, JournalEntry]] = {}
         for journal in known:
             for note in journal.read_all():
-                notes.setdefault((note.job, note.attempt), {})[note.what] = note
+                notes.setdefault((note.job, note.attempt), {})[note.kind] = note
         return Evidence(
             self.boot,
             frozenset(one.name for one in alive if one.answers),

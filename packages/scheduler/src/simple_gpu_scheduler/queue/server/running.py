@@ -28,7 +28,7 @@ from simple_gpu_scheduler.system.proc import age_s, boot_ticks, ticks_at
 #: How often to look whether orphans, or the rest of stopped jobs' process trees, have gone.
 _ORPHAN_CHECK_S, _TREE_CHECK_S = 0.5, 0.1
 
-_UNSEEN = "its launcher was killed, and nobody saw how it ended"
+_UNSEEN = "its launcher was killed, so its exit status is unknown"
 
 
 class RunningJob:
@@ -113,10 +113,10 @@ class RunningJobs:
         one = self._jobs.get(note.job)
         if one is None or one.attempt.number != note.attempt:
             return
-        if note.what == "runs":
+        if note.kind == "runs":
             self._runs(one, note)
-        elif note.what in ("ended", "broken", "unbegun"):
-            if note.what == "unbegun":
+        elif note.kind in ("ended", "broken", "unbegun"):
+            if note.kind == "unbegun":
                 self.lack, self.lacks_anew = note.reason, True
             self._ended(one, note)
 
@@ -281,18 +281,18 @@ class RunningJobs:
     def _decide(self, one: RunningJob, facts: Evidence) -> None:
         """What became of an attempt whose launcher is gone, or was another server's."""
         found = verdict(one.attempt, facts)
-        runs = facts.notes.get((one.entry.id, one.attempt.number), {}).get("runs")
+        runs = facts.entries.get((one.entry.id, one.attempt.number), {}).get("runs")
         if runs is not None and one.attempt.boot == facts.boot:
             self.on_entry(runs)
-        if found.what == "unstart":
+        if found.action == "unstart":
             self._unstart(one)
-        elif found.what in ("ended", "broken") and found.note is not None:
-            self._ended(one, found.note)
-        elif found.what == "lost":
+        elif found.action in ("ended", "broken") and found.entry is not None:
+            self._ended(one, found.entry)
+        elif found.action == "lost":
             self._lose(one, found.reason)
-        elif found.what == "adopt" and found.note is not None:
+        elif found.action == "adopt" and found.entry is not None:
             one.orphan = True
-            self.on_entry(found.note)
+            self.on_entry(found.entry)
             self._lives(one)
         if one.stop and one.entry.id in self._jobs and not one.running.stopped_s:
             self.signal(Stop(one.running, signal.SIGTERM))

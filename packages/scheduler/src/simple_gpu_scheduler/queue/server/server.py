@@ -356,10 +356,10 @@ class QueueServer:
         if self._leases.wake_fd is not None:
             fds.append(self._leases.wake_fd)
         woken = self._wait.sleep(limit_s, fds)
-        self._stopped = woken.ended or b"stop" in woken.words
-        if jobs := list(cancelled(woken.words)):
+        self._stopped = woken.ended or b"stop" in woken.messages
+        if jobs := list(cancelled(woken.messages)):
             self._cancel(jobs)
-        if woken.words and not self._stopped and not self._store.file.is_in_place():
+        if woken.messages and not self._stopped and not self._store.file.is_in_place():
             self._say(f"the queue's file was moved away from {self._store.file.path}")
             self._stopped = self.is_to_begin_anew = True
         if woken.fds & {self._leases.wake_fd} or self._leases.refresh_in_s is not None:
@@ -369,7 +369,7 @@ class QueueServer:
         )
         if see_starts:
             self._started_s = None
-        self._hear(woken.fds, everybody=see_starts or b"look" in woken.words)
+        self._hear(woken.fds, everybody=see_starts or b"look" in woken.messages)
         if see_starts:
             self._active.note_processes()
         if woken.children:

@@ -332,10 +332,10 @@ class QueueStore:
             self._database.execute(
                 "UPDATE jobs SET tries = tries + 1 WHERE id = ? AND tries > 0", (end.job,)
             )
-        if end.ask is not None:
+        if end.request is not None:
             self._database.execute(
                 "UPDATE jobs SET memory_mib = ?, slots = ?, auto_memory = 0 WHERE id = ?",
-                (end.ask.memory_mib, GPU_UNITS // end.ask.units, end.job),
+                (end.request.memory_mib, GPU_UNITS // end.request.units, end.job),
             )
         return end.state not in ENDED_STATES or self._let_go(end)
 
