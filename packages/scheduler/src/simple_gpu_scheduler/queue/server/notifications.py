@@ -40,7 +40,7 @@ class Notifier:
             told = [one.id for one in meant if self._run(one)]
             if told:
                 step("notifying")
-                self._store.notified(told)
+                self._store.mark_notified(told)
         except SgsError as error:
             self._say(f"error: submitters can't be notified: {error}")
             return True  # as it is when the server has something to write again

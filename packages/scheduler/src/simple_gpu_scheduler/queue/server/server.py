@@ -177,14 +177,14 @@ class QueueServer:
         taken: list[_Taken] = []
         lack = self._active.lack
         try:
-            with self._store.together():
+            with self._store.transaction():
                 if lack != self._kept_lack:
                     self._store.set(LACK, lack)
                 if unbegun:
                     self._store.unstart(unbegun)
                 if ends or begun:
                     step("heard")
-                    self._window.is_stale |= self._store.went_on(begun, ends)
+                    self._window.is_stale |= self._store.record(begun, ends)
                 decided = self._plan()
                 all_taken = self._take(decided.starts, taken)
                 self._store.start([one.attempt for one in taken])
