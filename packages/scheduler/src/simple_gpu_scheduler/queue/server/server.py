@@ -1,41 +1,28 @@
 """The queue's server: starts ready jobs where GPUs are free, and records how jobs end.
 
-A turn observes, plans and applies. Everything that the file must have is written as one
-transaction in `_write_and_take`: one sync serves many starts and ends.
+Each turn observes, plans and applies; `planner` plans and writes. Then the server sleeps until a
+message, a signal, a launcher or a changed lease wakes it.
 """
 
 from __future__ import annotations
 
 import ctypes
 import time
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable
 
 from simple_gpu_scheduler.allocation.allocator import Allocator
-from simple_gpu_scheduler.errors import HopelessError, SgsError
-from simple_gpu_scheduler.jobs.job import Job
-from simple_gpu_scheduler.leases.records import Lease
+from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.policy import termination
-from simple_gpu_scheduler.policy.model import Hold, Phase, PipePolicy, Plan, Snapshot, Start
-from simple_gpu_scheduler.policy.plan import plan
-from simple_gpu_scheduler.policy.reasons import impossible
+from simple_gpu_scheduler.policy.model import PipePolicy, Plan, Snapshot
 from simple_gpu_scheduler.queue.mailbox import Mailbox, cancelled
-from simple_gpu_scheduler.queue.records import (
-    CANCELLED,
-    FAILED,
-    OPEN_STATES,
-    Attempt,
-    AttemptEnd,
-    QueuedJob,
-)
-from simple_gpu_scheduler.queue.server.head import QueueHead
 from simple_gpu_scheduler.queue.server.launchers import Launchers
 from simple_gpu_scheduler.queue.server.notifications import Notifier
 from simple_gpu_scheduler.queue.server.observer import Observer
 from simple_gpu_scheduler.queue.server.pause import TRY_AGAIN_S, StartPause
+from simple_gpu_scheduler.queue.server.planner import Decision, Planner
 from simple_gpu_scheduler.queue.server.processes import ended_child, reap
 from simple_gpu_scheduler.queue.server.running import RunningJobs
-from simple_gpu_scheduler.queue.store.jobs import LACK, QueueStore
+from simple_gpu_scheduler.queue.store.jobs import QueueStore
 from simple_gpu_scheduler.system.failpoints import step
 
 #: What was written is on the disk after so long at most.
@@ -48,15 +35,6 @@ _CLOCK_LIMIT_S = 30.0
 _READ_STARTS_S = 0.05
 
 _PR_SET_CHILD_SUBREAPER = 36
-
-
-class _Taken(NamedTuple):
-    """A job that has its lease, and is about to start."""
-
-    entry: QueuedJob
-    attempt: Attempt
-    job: Job
-    lease: Lease
 
 
 class QueueServer:
@@ -78,24 +56,22 @@ class QueueServer:
         self._store = store
         self._allocator = allocator
         self._mailbox = mailbox
-        self._policy = policy
-        self._log = log
         self._launchers = launchers
         self._notifier = notifier
-        self._observer = observer
-        self._running = RunningJobs(store, allocator, launchers, observer, log)
-        self._head = QueueHead(store, observer.with_estimate, self._impossible)
+        self._grace_s = policy.grace_s
+        self._log = log
         self._pause = StartPause(log)
-        self._rejected: list[AttemptEnd] = []  # ends of jobs that are never started
-        self._keep_free = keep_free
+        self._running = RunningJobs(store, allocator, launchers, observer, log)
+        self._planner = Planner(
+            store, allocator, launchers, observer, self._running, self._pause, policy, keep_free
+        )
         self._stopped = False
+        self._must_notify = False
         self.is_to_begin_anew = False  #: True if another file has taken the place of the queue's
-        self._must_notify = True
         # On the monotonic clock; None: not at all.
         self._notify_again_s: float | None = None
         self._unsynced_since_s: float | None = None
         self._started_s: float | None = None  # the last start whose process wasn't read yet
-        self._recorded_lack = store.setting(LACK)
 
     def run(self) -> None:
         """Serve until a message or a signal ends the server. Running jobs continue."""
@@ -120,19 +96,22 @@ class QueueServer:
         while True:
             self._update_pause()
             try:
-                decided, taken, all_taken = self._write_and_take()
+                decision = self._planner.write_and_take()
             except SgsError as error:
                 self._pause.begin(error)
                 return self._apply_without_writing()
-            for start in taken:
+            self._on_written(decision)
+            for start in decision.taken:
                 self._running.start(start.entry, start.attempt, start.job, start.lease)
                 step("ordered")
-            if taken:
+            if decision.taken:
                 self._started_s = time.monotonic()
             for remark in self._allocator.remarks():
                 self._log(remark)
-            wake_s = self._stop_due_jobs(decided)
-            if all_taken and self._settle(decided.hold) and not self._has_unwritten:
+            wake_s = self._stop_due_jobs(decision.plan)
+            if decision.is_out_of_date or not self._planner.settle(decision.plan.hold):
+                continue
+            if not self._planner.has_unwritten:
                 return wake_s
 
     def _update_pause(self) -> None:
@@ -149,168 +128,38 @@ class QueueServer:
     def _apply_without_writing(self) -> float | None:
         """Do what can't wait until the disk has room: stop jobs, and give GPUs back."""
         self._notify_again_s = None
-        self._settle(None)
+        self._planner.settle(None)
         return self._stop_due_jobs(None)
 
-    @property
-    def _has_unwritten(self) -> bool:
-        """True if something is to be written."""
-        running = self._running
-        return bool(running.ends or running.begun or running.unbegun or self._rejected)
-
-    # observe and plan
-
-    def _write_and_take(self) -> tuple[Plan, list[_Taken], bool]:
-        """Write what has ended, plan, take leases, and write what starts: in one transaction.
-
-        Raises:
-            SgsError: it can't be written; then nothing was, and no lease is kept.
-        """
-        ended, rejected = list(self._running.ends), list(self._rejected)
-        ends = [*ended, *rejected]
-        begun, unbegun = list(self._running.begun), list(self._running.unbegun)
-        taken: list[_Taken] = []
-        lack = self._running.lack
-        try:
-            with self._store.transaction():
-                if lack != self._recorded_lack:
-                    self._store.set(LACK, lack)
-                if unbegun:
-                    self._store.unstart(unbegun)
-                if ends or begun:
-                    step("heard")
-                    self._head.is_stale |= self._store.record(begun, ends)
-                decided = self._plan()
-                all_taken = self._take(decided.starts, taken)
-                self._store.start([start.attempt for start in taken])
-        except BaseException:
-            for start in taken:
-                self._allocator.finish(start.job, reuse=False)
-            self._head.is_stale = True
-            raise
-        step("written")
-        self._recorded_lack = lack
-        del self._running.unbegun[: len(unbegun)]
-        self._on_written(len(ended), len(rejected), len(begun), wrote=bool(taken or unbegun))
-        return decided, taken, all_taken
-
-    def _plan(self) -> Plan:
-        self._head.is_stale |= self._running.requeued or self._observer.has_learned
-        self._running.requeued = self._observer.has_learned = False
-        if self._head.refresh(self._running):
-            self._running.request_stops(self._store.to_be_stopped())
-            self._must_notify = True
-        for entry, why in self._head.rejected:
-            self._reject(entry, why)
-        self._head.rejected = []
-        phase = Phase.DRAINING if self._head.drained else Phase.OPEN
-        running = self._running.running(ours=True)
-        waiting = [] if self._pause.is_on() else self._head.jobs
-        now_s = time.monotonic()
-        return plan(
-            Snapshot(now_s, self._allocator.cards, running, waiting, None, phase), self._policy
-        )
-
-    def _on_written(self, ended: int, rejected: int, begun: int, *, wrote: bool) -> None:
-        """Forget what is written, and notify submitters."""
-        if ended or rejected or begun or wrote:
+    def _on_written(self, decision: Decision) -> None:
+        """Plan the next sync, and notify submitters."""
+        if decision.wrote:
             self._unsynced_since_s = self._unsynced_since_s or time.monotonic()
-        del self._running.ends[:ended]
-        del self._running.begun[:begun]
-        del self._rejected[:rejected]
-        if ended or rejected or self._must_notify:
+        if decision.may_notify or self._must_notify:
             self._must_notify = not self._notifier.poll()
             self._notify_again_s = time.monotonic() + TRY_AGAIN_S if self._must_notify else None
 
-    def _impossible(self, job: Job) -> str | None:
-        """Say why a job can never start; None if it can."""
-        gpus = self._allocator.cards
-        kept = f" ({self._keep_free} to be kept free)" if self._keep_free else ""
-        why = impossible(job, len(gpus) - self._keep_free) or impossible(job, len(gpus), gpus)
-        return None if why is None else why + kept
-
-    def _reject(self, entry: QueuedJob, why: str) -> None:
-        """End a job that can never start."""
-        self._rejected.append(AttemptEnd(entry.id, 0, FAILED, time.time(), reason=why))
-
-    # apply
-
-    def _take(self, starts: Sequence[Start], taken: list[_Taken]) -> bool:
-        """Take the leases of planned starts, and add them to `taken`.
-
-        Returns:
-            False if others were faster, so that the plan is out of date.
-        """
-        if not starts:
-            return True
-        try:
-            launcher = self._launchers.name  # first, as this may fail
-            for start in starts:
-                lease = self._allocator.take(start)
-                if lease is None:
-                    return False
-                taken.append(self._taken(start, lease, launcher))
-                step("leased")
-        except SgsError as error:  # ends are to be written all the same
-            self._pause.begin(error)
-        return True
-
-    def _taken(self, start: Start, lease: Lease, launcher: str) -> _Taken:
-        job, gpus = start
-        entry = self._head.take(job.seq)
-        attempt = Attempt(
-            entry.id, entry.attempt + 1, launcher, gpus, time.time(),
-            boot=self._launchers.boot, memory_mib=job.memory_mib,
-        )  # fmt: skip
-        return _Taken(entry, attempt, job, lease)
-
-    def _stop_due_jobs(self, decided: Plan | None) -> float | None:
+    def _stop_due_jobs(self, plan: Plan | None) -> float | None:
         """Signal jobs at their timeouts, and those that don't end after a signal.
 
         Args:
-            decided: has the stops of jobs with leases of ours; None: there is no plan.
+            plan: has the stops of jobs with leases of ours; None: there is no plan.
 
         Returns:
             When the next job is due, on the monotonic clock.
         """
         jobs = self._running.running(ours=False)
-        stops, next_s = ((), None) if decided is None else (decided.stops, decided.wake_s)
-        if decided is None:
+        stops, next_s = ((), None) if plan is None else (plan.stops, plan.wake_s)
+        if plan is None:
             jobs += self._running.running(ours=True)
         if jobs:
             snapshot = Snapshot(time.monotonic(), (), jobs, ())
-            more, then_s = termination.due(snapshot, self._policy.grace_s)
+            more, then_s = termination.due(snapshot, self._grace_s)
             stops = (*stops, *more)
             next_s = min((s for s in (next_s, then_s) if s is not None), default=None)
         for stop in stops:
             self._running.signal(stop)
         return next_s
-
-    def _settle(self, hold: Hold | None) -> bool:
-        """Give back unused leases, and wait in line for the held job; False: plan again."""
-        try:
-            return self._allocator.settle(hold) is None
-        except HopelessError as error:
-            assert hold is not None
-            entry = self._head.take(hold.job.seq)
-            self._reject(entry, str(error))
-            return False
-        except SgsError as error:
-            self._pause.begin(error)
-            return True
-
-    def _cancel(self, jobs: Sequence[int]) -> None:
-        """Cancel jobs for a command that had no room to write it. We write it before any start."""
-        self._running.request_stops((job, CANCELLED) for job in jobs)
-        others = [job for job in jobs if job not in self._running]
-        try:
-            entries = self._store.entries(jobs=others, states=OPEN_STATES)
-        except SgsError as error:
-            self._pause.begin(error)
-            return
-        now_s = time.time()
-        self._rejected += [AttemptEnd(entry.id, 0, CANCELLED, now_s) for entry in entries]
-        self._head.is_stale = True
 
     def _sync(self) -> None:
         """Put what was written on the disk, a short time after it was written."""
@@ -324,7 +173,7 @@ class QueueServer:
             self._pause.begin(error)
             return
         self._unsynced_since_s = None
-        if not self._has_unwritten:
+        if not self._planner.has_unwritten:
             self._launchers.remove_dead_journals(self._running.launchers())
         self._launchers.retire_if_old()
 
@@ -340,8 +189,8 @@ class QueueServer:
         now_s = time.monotonic()
         limits_s = [None if time_s is None else time_s - now_s for time_s in times_s]
         limits_s += [self._allocator.refresh_in_s, self._running.poll_in_s]
-        if self._head.later_s is not None:
-            limits_s.append(min(self._head.later_s - time.time(), _CLOCK_LIMIT_S))
+        if self._planner.later_s is not None:
+            limits_s.append(min(self._planner.later_s - time.time(), _CLOCK_LIMIT_S))
         return min((limit_s for limit_s in limits_s if limit_s is not None), default=None)
 
     def _sleep(self, limit_s: float | None) -> None:
@@ -352,7 +201,7 @@ class QueueServer:
         mail = self._mailbox.sleep(limit_s, fds)
         self._stopped = mail.ended or b"stop" in mail.messages
         if jobs := list(cancelled(mail.messages)):
-            self._cancel(jobs)
+            self._planner.cancel(jobs)
         if mail.messages and not self._stopped and not self._store.file.is_in_place():
             self._log(f"the queue's file was moved away from {self._store.file.path}")
             self._stopped = self.is_to_begin_anew = True
