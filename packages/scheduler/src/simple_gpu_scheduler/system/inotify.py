@@ -7,7 +7,6 @@ leases is no event: those who wait don't wake each other.
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections.abc import Iterable
 
@@ -33,18 +32,19 @@ def watch_writes(folders: Iterable[str]) -> int:
 
 
 def _watch(folders: Iterable[str], mask: int) -> int:
+    import ctypes  # imported here, as that takes 3 ms and few programs wait
+
     libc = ctypes.CDLL(None, use_errno=True)
     fd: int = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
     if fd < 0:
-        raise _error()
+        raise _error(ctypes.get_errno())
     for folder in folders:
         if libc.inotify_add_watch(fd, os.fsencode(folder), mask) < 0:
-            error = _error()
+            error = _error(ctypes.get_errno())
             os.close(fd)
             raise error
     return fd
 
 
-def _error() -> OSError:
-    number = ctypes.get_errno()
+def _error(number: int) -> OSError:
     return OSError(number, os.strerror(number))

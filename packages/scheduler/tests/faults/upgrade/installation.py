@@ -69,8 +69,13 @@ class Installation:
         shutil.rmtree(aside)
 
     def remove(self) -> None:
-        """Remove the package from under the processes that run."""
-        shutil.rmtree(self.package)
+        """Remove the package from under the processes that run.
+
+        It is moved away first, as they may still write compiled files there.
+        """
+        aside = self._site / f"~{archive.PACKAGE[1:]}"
+        self.package.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 class Place:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from simple_gpu_scheduler.allocation.allocator import Allocator
 from simple_gpu_scheduler.allocation.opening import open_availability, open_monitor
+from simple_gpu_scheduler.cli.run.late_imports import LateImports
 from simple_gpu_scheduler.cli.run.options import Settings, parse, settings
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.gpus.environ import LEASE_VARIABLE
@@ -97,7 +98,13 @@ def _run_jobs(
         runner=_runner(args, shell, results),
         wait=KernelWait(0),
         clock=clock,
-        listeners=[_console(args), *_verdicts(args), *records, *_listening(results, bar)],
+        listeners=[
+            _console(args),
+            *_verdicts(args),
+            *records,
+            *_listening(results, bar),
+            LateImports(),
+        ],
         template=chosen.template,
         policy=chosen.policy,
         halt=chosen.halt,
