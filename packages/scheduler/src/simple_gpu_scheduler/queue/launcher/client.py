@@ -1,4 +1,4 @@
-"""The server's side of a launcher: orders go through its socket, news come from its journal."""
+"""The server's side of a launcher: sends orders through its socket, and reads its journal."""
 
 from __future__ import annotations
 
@@ -29,19 +29,22 @@ _JOURNAL, _SOCKET = ".journal", ".sock"
 _START_LIMIT_S = 30.0
 _SEND_LIMIT_S = 5.0
 _PATIENCE_S = 5.0
-_LOOK_AGAIN_S = 0.005
+_POLL_S = 0.005
 
 
 class LauncherClient:
-    """A launcher that lives, and takes orders from us."""
+    """A living launcher that takes orders from us."""
 
     def __init__(self, folder: str, name: str, pid: int | None) -> None:
-        """Become its server; waits until it has done what the server before us asked for.
+        """Connect, and wait until it has carried out the orders of the server before us.
 
-        That is known once it `answers`; one that was stopped does so only when it goes on.
+        It has done so once it `answers`. A launcher that was stopped (SIGSTOP) answers only after
+        SIGCONT; we don't wait for that.
 
         Args:
-            pid: of a child of ours; None for one that an earlier server has started.
+            folder: the queue's.
+            name: of its journal and socket.
+            pid: of a child of ours; None if an earlier server has started it.
 
         Raises:
             SgsError: it has ended, or can't be reached.
@@ -49,97 +52,109 @@ class LauncherClient:
         self._folder = folder
         self.name = name
         self.pid = pid
-        self.jobs = 0  #: that we have told it to start
+        self.jobs = 0  #: the number of jobs that we have ordered
         try:
             self.journal = Journal(folder, name)
         except OSError as error:
             raise _unreachable(folder, name, error) from None
         self._socket = _connect(folder, name)
-        self._settings: dict[Hashable, int] = {}  # that it knows, by numbers
+        self._settings: dict[Hashable, int] = {}  # the numbers of settings that it knows
         self._hung_up = False
-        self._rest = b""  # of a note that it tells
+        self._incomplete = b""  # the beginning of an entry that came through the socket
         self.answers = _is_readable(self._socket, _START_LIMIT_S if pid else _PATIENCE_S)
         if pid and not self.answers:
             raise SgsError(f"the launcher {name} in {folder} doesn't answer")
 
     @property
     def wake_fd(self) -> int:
-        """Readable when there is news in the journal, or it is gone."""
+        """A descriptor that can be read when there is news, or the launcher is gone."""
         return self._socket.fileno()
 
     @property
     def settings(self) -> int:
-        """How many it has to remember."""
+        """The number of settings that it has to remember."""
         return len(self._settings)
 
     def set(self, key: Hashable, context: Context, environ: Mapping[bytes, bytes]) -> int:
-        """Tell it where jobs run, unless it knows that; returns the number of the setting.
+        """Send a setting (where jobs run) unless the launcher knows it; returns its number.
 
         Raises:
-            OSError: it is gone.
+            OSError: it is gone, or doesn't read.
         """
         number = self._settings.get(key)
         if number is None:
             number = self._settings[key] = len(self._settings)
-            texts = [[os.fsdecode(name), os.fsdecode(value)] for name, value in environ.items()]
-            self._send(["set", number, os.fsdecode(context.cwd), context.umask, texts])
+            variables = [
+                [os.fsdecode(name), os.fsdecode(value)] for name, value in environ.items()
+            ]
+            self._send(["set", number, os.fsdecode(context.cwd), context.umask, variables])
         return number
 
     def start(
         self, job: int, attempt: int, command: bytes, setting: int, lease: str, lease_fd: int
     ) -> None:
-        """Tell it to start a job.
+        """Order the start of an attempt.
+
+        Args:
+            setting: the number that `set` has returned.
+            lease: the id of the lease.
+            lease_fd: the descriptor of the lease, which the job inherits.
 
         Raises:
-            OSError: it is gone; whether it has heard that, its journal tells.
+            OSError: it is gone, or doesn't read. Its journal says whether it has the order.
         """
         self.jobs += 1
         self._send(["start", job, attempt, os.fsdecode(command), setting, lease], lease_fd)
 
     def retire(self) -> None:
-        """Have it end once its jobs have."""
+        """Let it end after its last job."""
         with suppress(OSError):
             self._send(["retire"])
 
     def reconnect(self) -> None:
-        """It doesn't listen: whether it has heard the last orders it will say when it answers.
+        """Connect anew to a launcher that doesn't read, and retire it.
+
+        Once it answers again, its journal says which of our orders it has carried out.
 
         Raises:
             SgsError: it is gone.
         """
-        again = _connect(self._folder, self.name)
-        self._socket.close()  # what isn't a whole order there is none
-        self._socket, self._rest = again, b""
+        connection = _connect(self._folder, self.name)
+        self._socket.close()  # the launcher ignores an incomplete order
+        self._socket, self._incomplete = connection, b""
         self.answers = False
         self.retire()
 
     def news(self) -> list[JournalEntry]:
-        """What was written down since the last time, or had no room to be."""
-        told = b""
+        """Return the entries since the last call, also those that the journal has no room for."""
+        data = b""
         try:
-            told = self._socket.recv(1 << 16)
-            self._hung_up = self._hung_up or not told
-            self.answers = self.answers or bool(told)
+            data = self._socket.recv(1 << 16)
+            self._hung_up = self._hung_up or not data
+            self.answers = self.answers or bool(data)
         except BlockingIOError:
             pass
         except ConnectionResetError:
             self._hung_up = True
-        return [*self.journal.read(), *self._said(told)]
+        return [*self.journal.read(), *self._entries_in(data)]
 
-    def _said(self, told: bytes) -> list[JournalEntry]:
-        """The notes in what it told; mostly there are but dots, for news in the journal."""
-        if not self._rest and not told.strip(b"."):
+    def _entries_in(self, data: bytes) -> list[JournalEntry]:
+        """Return the entries that came through the socket.
+
+        Mostly there are only dots: each says that there is news in the journal.
+        """
+        if not self._incomplete and not data.strip(b"."):
             return []
-        *lines, rest = (one.lstrip(b".") for one in (self._rest + told).split(b"\n"))
-        self._rest = rest
+        *lines, incomplete = (line.lstrip(b".") for line in (self._incomplete + data).split(b"\n"))
+        self._incomplete = incomplete
         return read_entries(b"".join(line + b"\n" for line in lines))[0]
 
     def is_gone(self) -> bool:
-        """True if it has ended; then `news` once more tells all that it knew."""
+        """True if it has ended. One more call of `news` then returns its last entries."""
         return self._hung_up and not self.journal.is_held()
 
     def close(self) -> None:
-        """Say nothing more to it; its journal stays open."""
+        """Close the connection; the journal stays open."""
         self._socket.close()
 
     def _send(self, order: list[Any], fd: int | None = None) -> None:
@@ -158,58 +173,58 @@ class LauncherClient:
 
 
 class Journal:
-    """What a launcher writes, living or dead."""
+    """The journal of a launcher that lives or lived."""
 
     def __init__(self, folder: str, name: str) -> None:
         self.name = name
         self._path = os.path.join(folder, name)
         self._fd = os.open(self._path + _JOURNAL, os.O_RDONLY | os.O_CLOEXEC)
-        self._rest = b""
+        self._incomplete = b""
 
     def read(self) -> list[JournalEntry]:
-        """What is new."""
-        data = self._rest
+        """Return the entries since the last call."""
+        data = self._incomplete
         while more := os.read(self._fd, 1 << 16):
             data += more
-        notes, self._rest = read_entries(data)
-        return notes
+        entries, self._incomplete = read_entries(data)
+        return entries
 
     def read_all(self) -> list[JournalEntry]:
-        """All, from the beginning."""
+        """Return all entries."""
         data = b""
         while more := os.pread(self._fd, 1 << 20, len(data)):
             data += more
         return read_entries(data)[0]
 
     def is_held(self) -> bool:
-        """True as long as the launcher lives."""
+        """True if the launcher lives."""
         held = is_held(self._fd)
         if not held:
             fcntl.flock(self._fd, fcntl.LOCK_UN)
         return held
 
     def close(self) -> None:
-        """Look no more."""
+        """Close the journal."""
         os.close(self._fd)
 
     def remove(self) -> None:
-        """All that it told is in the database."""
-        for ending in (_SOCKET, _JOURNAL):  # what is found again is the last to go
+        """Remove the files of a dead launcher, once all its entries are in the queue's file."""
+        for ending in (_SOCKET, _JOURNAL):  # the journal last, as `journals` finds nothing else
             with suppress(OSError):
                 os.unlink(self._path + ending)
 
 
 def journals(folder: str) -> list[Journal]:
-    """Of all launchers that there are or were."""
+    """Return the journals of all launchers, living or dead."""
     names = [name.removesuffix(_JOURNAL) for name in os.listdir(folder) if name.endswith(_JOURNAL)]
     return [Journal(folder, name) for name in sorted(names)]
 
 
 def start_launcher(folder: str) -> LauncherClient:
-    """Start a launcher.
+    """Start a launcher, and connect to it.
 
     Raises:
-        SgsError: it doesn't come up.
+        SgsError: it can't be started, or doesn't answer.
     """
     name = f"{os.getpid()}-{time.time_ns():x}"
     log = os.path.join(folder, "launcher.log")
@@ -223,16 +238,16 @@ def start_launcher(folder: str) -> LauncherClient:
         _wait_for(os.path.join(folder, name + _SOCKET), pid, log)
         return LauncherClient(folder, name, pid)
     except SgsError:
-        os.kill(pid, signal.SIGKILL)  # nobody has waited for it: the number is still its own
+        os.kill(pid, signal.SIGKILL)  # it wasn't reaped, so the number is still its own
         raise
 
 
 def _spawn(folder: str, name: str, log: str) -> int:
-    chosen = {one: os.environ[one] for one in (failpoints.VARIABLE,) if one in os.environ}
+    test_environ = {key: os.environ[key] for key in (failpoints.VARIABLE,) if key in os.environ}
     return os.posix_spawn(
         sys.executable,
         [sys.executable, "-I", "-S", _PROGRAM, folder, name],
-        {"PATH": os.defpath, "LANG": "C.UTF-8", **chosen},
+        {"PATH": os.defpath, "LANG": "C.UTF-8", **test_environ},
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
@@ -243,17 +258,24 @@ def _spawn(folder: str, name: str, log: str) -> int:
 
 
 def _wait_for(path: str, pid: int, log: str) -> None:
-    """Until the launcher listens there."""
+    """Wait until the launcher listens at the path.
+
+    Raises:
+        SgsError: it ends, or takes too long.
+    """
     until_s = time.monotonic() + _START_LIMIT_S
     while not os.path.exists(path):
         ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if ended or time.monotonic() > until_s:
             raise SgsError(f"the process that starts jobs doesn't come up; see {log}")
-        time.sleep(_LOOK_AGAIN_S)
+        time.sleep(_POLL_S)
 
 
 def _is_readable(connection: socket.socket, limit_s: float) -> bool:
-    """Whether it says something: by its first byte it has done all that it was told before."""
+    """True if the launcher sends something in time.
+
+    Its first byte means that it has carried out all earlier orders.
+    """
     poll = select.poll()
     poll.register(connection, select.POLLIN)
     return bool(poll.poll(limit_s * 1000))

@@ -1,11 +1,14 @@
-"""The process that starts the queue's jobs and sees how they end, whatever becomes of the server.
+"""The launcher's program: `python -I -S main.py FOLDER NAME`. It imports nothing of ours.
 
-A file to be executed, which imports nothing of ours: FOLDER NAME. It holds FOLDER/NAME.journal
-locked as long as it lives, and writes there what it is about to start, what runs, and how that
-ended, each as a line of JSON in one write. It takes orders from one server at a time, at
-FOLDER/NAME.sock, and ends once it has neither a server nor a job. A start is written down before
-it is made, so that no attempt is ever made twice; what a dead launcher's journal doesn't have was
-never started.
+It is one file, as it runs by its path: it starts fast, needs little memory, and runs on if the
+package is upgraded or removed.
+
+It holds a lock on FOLDER/NAME.journal as long as it lives. It writes there what it is about to
+start, what runs, and how that ended: each is a line of JSON, in one write. It takes orders from
+one server at a time at FOLDER/NAME.sock, and ends once it has neither a server nor a job.
+
+Each attempt is written to the journal before it is started, so that none is ever made twice. An
+attempt that isn't in the journal of a dead launcher was never started.
 """
 
 from __future__ import annotations
@@ -24,52 +27,52 @@ from contextlib import suppress
 from typing import Any
 
 _SHELL = "/bin/sh"
-_OURS_ALONE, _SOCKET_OURS_ALONE = 0o077, 0o177
+_UMASK, _SOCKET_UMASK = 0o077, 0o177
 _LENGTH = struct.Struct("!I")
 _UNLOCKED = struct.pack("hhqqi", fcntl.F_UNLCK, os.SEEK_SET, 0, 0, 0)  # see `ofd_lock`
 _MOST_FDS = 64
-#: Leases are above, where no redirection of a script is in their way, and what else we need below.
+#: Descriptors of leases are at least this, so that a script's redirections don't overwrite them.
 _LEAST_FD = min(100, os.sysconf("SC_OPEN_MAX") // 2)
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _TRY_AGAIN_MS, _PAUSE_S = 1000, 0.05
-#: There is no process, memory, descriptor, or room on the disk: nothing is wrong with the job.
+#: Errors that may pass: no process, memory, descriptor or room is left. The job isn't at fault.
 _PASSING = (
     errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG
 )  # fmt: skip
 
-#: Who has started us will come by then, or was killed.
+#: The server that has started us connects in this time, or was killed.
 _UNSERVED_LIMIT_S = 120.0
 _DIE_AT = os.environ["SGS_DIE_AT"].split(":", 1) if "SGS_DIE_AT" in os.environ else None
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 
-#: The server decides about these, not a terminal.
+#: We ignore the signals that end processes: only the server ends jobs, not a terminal.
 _ENDING = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT)
 
-#: We ignore these (the last two, Python does), and a spawned child would inherit that.
+#: Ignored signals (the last two by Python). Jobs would inherit that, so they are reset for them.
 _IGNORED = (*_ENDING, signal.SIGPIPE, signal.SIGXFSZ)
 
 
 class _Job:
-    """A job that is to run, or does."""
+    """A job that is to be started, or runs."""
 
     def __init__(self, order: list[Any], lease_fd: int | None) -> None:
         _, self.number, self.attempt, self.command, self.setting, self.lease = order
         self.lease_fd = lease_fd
-        self.named = b"%d, %d" % (self.number, self.attempt)  #: in the journal
-        self.promised = False  #: that it begins stands in the journal
-        self.seen = False  #: it has ended, and that stands in the journal, or is to
+        self.key = b"%d, %d" % (self.number, self.attempt)  #: in the journal
+        self.has_begun = False  #: True if `begins` is in the journal
+        self.has_exited = False  #: True if `exits` is in the journal, or waits for room there
 
 
 class _Orders:
-    """What comes from a server: frames of JSON, some with a descriptor."""
+    """The orders of a server: frames of JSON, some with a descriptor."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
         self._data = bytearray()
-        self._fds: list[int | None] = []  # None: the kernel had none left for us
+        self._fds: list[int | None] = []  # None: the kernel had no descriptor left for us
 
     def read(self) -> bool:
-        """Read what is there; False at the end."""
+        """Read all data there is; False if the server has closed the connection."""
         try:
             data, fds, flags, _ = socket.recv_fds(self.connection, 1 << 20, _MOST_FDS)
         except BlockingIOError:
@@ -77,13 +80,13 @@ class _Orders:
         except ConnectionResetError:
             return False
         self._data += data
-        self._fds += [_high(fd) for fd in fds]
+        self._fds += [_moved_up(fd) for fd in fds]
         if flags & socket.MSG_CTRUNC:
             self._fds.append(None)
         return bool(data)
 
     def next(self) -> list[Any] | None:
-        """The next whole frame; None if there is none."""
+        """Return the next complete order; None if there is none."""
         if len(self._data) < _LENGTH.size:
             return None
         (length,) = _LENGTH.unpack_from(self._data)
@@ -95,11 +98,11 @@ class _Orders:
         return order
 
     def take_fd(self) -> int | None:
-        """The descriptor that came with the frame; None if there was none left for it."""
+        """Return the descriptor that came with the order; None if the kernel had none left."""
         return self._fds.pop(0) if self._fds else None
 
     def close(self) -> None:
-        """The server is gone: a frame that is not whole is none."""
+        """Close the connection; an incomplete order is ignored."""
         self.connection.close()
         for fd in self._fds:
             if fd is not None:
@@ -131,24 +134,25 @@ class Launcher:
         self._poll.register(self._wake_fd, select.POLLIN)
         self._served = False
         self._unserved_until_s = time.monotonic() + _UNSERVED_LIMIT_S
-        self._retired = False  # another one takes the starts from now on
-        self._unwritten = bytearray()  # of the journal: the disk is full
-        self._to_say: list[bytes] = []  # the same, and what never was begun, for the server
-        self._said = 0  # how many of them it was told
+        self._retired = False  # another launcher takes the starts from now on
+        self._unwritten = bytearray()  # entries for which the journal has no room
+        # Entries for the server that are not in the journal: it is full, or they never began.
+        self._to_send: list[bytes] = []
+        self._sent = 0  # how many of them this server has
 
     def run(self) -> None:
-        """Until nobody needs us."""
+        """Serve until there is neither a server nor a job."""
         while self._is_needed():
-            looks_again = self._unwritten or self._to_say or not self._served
-            for fd, _ in self._poll.poll(_TRY_AGAIN_MS if looks_again else None):
+            has_to_retry = self._unwritten or self._to_send or not self._served
+            for fd, _ in self._poll.poll(_TRY_AGAIN_MS if has_to_retry else None):
                 if fd == self._wake_fd:
                     self._reap()
                 elif fd == self._listening.fileno():
-                    self._welcome()
+                    self._accept()
                 else:
-                    self._on_signal()
-            if self._unwritten or self._to_say:
-                self._catch_up()
+                    self._read_orders()
+            if self._unwritten or self._to_send:
+                self._retry()
         os.unlink(self._path)
 
     def _is_needed(self) -> bool:
@@ -157,11 +161,11 @@ class Launcher:
         has_server = self._orders is not None and not self._retired
         return bool(self._jobs or self._unwritten or has_server)
 
-    def _welcome(self) -> None:
-        """Listen to a server, once we have done what the one before it asked for."""
+    def _accept(self) -> None:
+        """Accept a server. The orders of the one before it are carried out."""
         try:
             connection = self._listening.accept()[0]
-        except OSError:  # no descriptor or memory is left: it waits, and those who run may end
+        except OSError:  # no descriptor or memory is left: the server waits until jobs end
             time.sleep(_PAUSE_S)
             return
         self._orders = _Orders(connection)
@@ -169,11 +173,11 @@ class Launcher:
         self._poll.unregister(self._listening)
         self._poll.register(self._orders.connection, select.POLLIN)
         self._served = True
-        self._said = 0
+        self._sent = 0
         _step("served")
-        self._tell()
+        self._report()
 
-    def _on_signal(self) -> None:
+    def _read_orders(self) -> None:
         orders = self._orders
         if orders is None:
             return
@@ -200,33 +204,35 @@ class Launcher:
                 raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
             log_fd = os.open(self._logs % (job.number, job.attempt), _APPEND, 0o600)
             try:
-                self._promise(job)
-                job.promised = True
+                self._write_begins(job)
+                job.has_begun = True
                 _step("begins")
                 first = _ticks()
                 pid = self._spawn(job, job.lease_fd, log_fd)
             finally:
                 os.close(log_fd)
         except (OSError, ValueError) as error:
-            self._let_go(job)
-            self._could_not_start(job, error)
+            self._release_lease(job)
+            self._report_failed_start(job, error)
             return
         _step("spawned")
-        self._jobs[pid] = job  # the server will look by itself
-        self._note(b"runs", job, b", %d, %d, %d, %.6f" % (pid, first, _ticks(), time.time()))
+        self._jobs[pid] = job
+        # This is not reported: the server reads the journal by itself a little after its order.
+        facts = b", %d, %d, %d, %.6f" % (pid, first, _ticks(), time.time())
+        self._write_entry(b"runs", job, facts)
         _step("runs")
 
-    def _could_not_start(self, job: _Job, error: OSError | ValueError) -> None:
-        """The job is at fault, or there is no room now: then the server will try again."""
+    def _report_failed_start(self, job: _Job, error: OSError | ValueError) -> None:
+        """Report that the job can't be started, or can't be started now."""
         why = getattr(error, "strerror", None) or str(error)
         passes = getattr(error, "errno", None) in _PASSING
-        what = b"unbegun" if passes else b"broken"
+        kind = b"unbegun" if passes else b"broken"
         facts = b", %s, %.6f" % (json.dumps(why).encode(), time.time())
-        if job.promised or not passes:
-            self._note(what, job, facts)
-        else:  # of what the journal doesn't have every server knows that it never began
-            self._to_say.append(_line(what, job, facts))
-        self._tell()
+        if job.has_begun or not passes:
+            self._write_entry(kind, job, facts)
+        else:  # it isn't in the journal, so the next server knows that it never began
+            self._to_send.append(_line(kind, job, facts))
+        self._report()
 
     def _spawn(self, job: _Job, lease_fd: int, log_fd: int) -> int:
         cwd, umask, environ = self._settings[job.setting]
@@ -236,12 +242,12 @@ class Launcher:
             return os.posix_spawn(
                 _SHELL,
                 (_SHELL, b"-c", os.fsencode(job.command)),
-                environ | _about(job),
+                environ | _variables(job),
                 file_actions=(
                     (os.POSIX_SPAWN_DUP2, self._null_fd, 0),
                     (os.POSIX_SPAWN_DUP2, log_fd, 1),
                     (os.POSIX_SPAWN_DUP2, log_fd, 2),
-                    # Onto itself: that makes the job inherit it.
+                    # A duplicate onto itself makes the job inherit the descriptor.
                     (os.POSIX_SPAWN_DUP2, lease_fd, lease_fd),
                 ),
                 setsid=True,
@@ -249,59 +255,66 @@ class Launcher:
                 setsigdef=_IGNORED,
             )
         finally:
-            os.umask(_OURS_ALONE)
+            os.umask(_UMASK)
             os.chdir("/")
 
     def _reap(self) -> None:
+        """Record the ends of children, and reap them.
+
+        `exits` is written before a child is reaped. If we are killed in between, the server
+        becomes its parent and can still read its exit status. While the disk is full, no child
+        whose `exits` waits for room is reaped.
+        """
         with suppress(BlockingIOError):
             os.read(self._wake_fd, 4096)
         ended = False
-        while self._jobs and (seen := self._ended_child()) is not None:
-            # How it ended is written down before it is forgotten by the kernel: if we are killed
-            # in between, the server becomes its parent and sees it, too. A full disk has time.
-            job = self._jobs.get(seen.si_pid)
+        while self._jobs and (info := self._ended_child()) is not None:
+            job = self._jobs.get(info.si_pid)
             if job is not None:
-                code = seen.si_status if seen.si_code == os.CLD_EXITED else -seen.si_status
-                if not self._see(job, code):
+                code = info.si_status if info.si_code == os.CLD_EXITED else -info.si_status
+                if not self._write_exits(job, code):
                     continue
-            _, _, usage = os.wait4(seen.si_pid, 0)
+            _, _, usage = os.wait4(info.si_pid, 0)
             if job is not None:
                 _step("reaped")
-                self._end(job, seen.si_pid, code, usage)
+                self._end(job, info.si_pid, code, usage)
                 ended = True
         if ended:
-            self._tell()
+            self._report()
 
     def _ended_child(self) -> Any:
-        """One that has ended, of those that we haven't seen if we can't wait for them yet."""
-        how = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        """Return a child that has ended and can be handled now; None if there is none."""
+        options = os.WEXITED | os.WNOHANG | os.WNOWAIT
         if not self._unwritten:
-            return os.waitid(os.P_ALL, 0, how)
-        found = (os.waitid(os.P_PID, pid, how) for pid, job in self._jobs.items() if not job.seen)
-        return next((one for one in found if one is not None), None)
+            return os.waitid(os.P_ALL, 0, options)
+        for pid, job in self._jobs.items():
+            if not job.has_exited and (info := os.waitid(os.P_PID, pid, options)) is not None:
+                return info
+        return None
 
-    def _see(self, job: _Job, code: int) -> bool:
-        """It has ended; False if that is still to be written down."""
+    def _write_exits(self, job: _Job, code: int) -> bool:
+        """Write that a job has ended; False if there is no room yet."""
         _step("seen")
-        if job.seen:
+        if job.has_exited:
             return not self._unwritten
-        job.seen = True
-        written = self._note(b"exits", job, b", %d, %.6f" % (code, time.time()))
+        job.has_exited = True
+        written = self._write_entry(b"exits", job, b", %d, %.6f" % (code, time.time()))
         _step("exits")
         if not written:
-            self._let_go(job)
-            self._tell()
+            self._release_lease(job)
+            self._report()
         return written
 
     def _end(self, job: _Job, pid: int, code: int, usage: Any) -> None:
         del self._jobs[pid]
         used = usage.ru_utime, usage.ru_stime, usage.ru_maxrss // 1024
-        self._note(b"ended", job, b", %d, %.6f, %.3f, %.3f, %d" % (code, time.time(), *used))
+        facts = b", %d, %.6f, %.3f, %.3f, %d" % (code, time.time(), *used)
+        self._write_entry(b"ended", job, facts)
         _step("ended")
-        self._let_go(job)
+        self._release_lease(job)
 
-    def _let_go(self, job: _Job) -> None:
-        """Give up the lease; without a server nobody else would end it for a stray child."""
+    def _release_lease(self, job: _Job) -> None:
+        """Close the lease. Without a server also end it, as a leftover may hold it open."""
         if job.lease_fd is not None:
             if self._orders is None:
                 with suppress(OSError):
@@ -310,17 +323,19 @@ class Launcher:
             os.close(job.lease_fd)
             job.lease_fd = None
 
-    def _note(self, what: bytes, job: _Job, facts: bytes = b"") -> bool:
-        """Write a line of JSON; False if it is still to be written, the disk being full."""
-        self._unwritten += _line(what, job, facts)
+    # the journal
+
+    def _write_entry(self, kind: bytes, job: _Job, facts: bytes) -> bool:
+        """Write an entry to the journal; False if it has to wait, as the disk is full."""
+        self._unwritten += _line(kind, job, facts)
         if self._write():
             return True
-        # The server is told at once; it need not know what is still to be reaped.
-        self._to_say.append(_line(b"ended" if what == b"exits" else what, job, facts))
+        # The server gets it at once. It need not know that the child isn't reaped yet.
+        self._to_send.append(_line(b"ended" if kind == b"exits" else kind, job, facts))
         return False
 
-    def _promise(self, job: _Job) -> None:
-        """Write down that it begins, or nothing at all.
+    def _write_begins(self, job: _Job) -> None:
+        """Write that an attempt begins: a whole line, or nothing at all.
 
         Raises:
             OSError: the disk is full.
@@ -340,52 +355,53 @@ class Launcher:
             return False
         return True
 
-    def _catch_up(self) -> None:
-        """There may be room on the disk again, and in what the server has yet to read."""
+    def _retry(self) -> None:
+        """Write and send what had no room on the disk, or in the server's socket."""
         if self._write():
             self._reap()
-        self._tell()
-        if not self._unwritten and (self._orders is None or self._said == len(self._to_say)):
-            self._to_say, self._said = [], 0
+        self._report()
+        if not self._unwritten and (self._orders is None or self._sent == len(self._to_send)):
+            self._to_send, self._sent = [], 0
 
-    def _tell(self) -> None:
-        """That there is news in the journal; a server that has enough of that unread will look.
+    def _report(self) -> None:
+        """Send the entries that the journal lacks, and a dot: it means that there is news.
 
-        What the journal has no room for it is told itself.
+        If the socket is full, enough dots wait there, and the server will read the journal.
         """
         if self._orders is None:
             return
         with suppress(OSError):
-            for line in self._to_say[self._said :]:
-                self._say(line)
-                self._said += 1
-            self._say(b".")
+            for line in self._to_send[self._sent :]:
+                self._send(line)
+                self._sent += 1
+            self._send(b".")
 
-    def _say(self, text: bytes) -> None:
+    def _send(self, text: bytes) -> None:
         assert self._orders is not None
         self._orders.connection.send(text, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 
 
-def _line(what: bytes, job: _Job, facts: bytes = b"") -> bytes:
-    return b'["%s", %s%s]\n' % (what, job.named, facts)
+def _line(kind: bytes, job: _Job, facts: bytes = b"") -> bytes:
+    """Return an entry of the journal."""
+    return b'["%s", %s%s]\n' % (kind, job.key, facts)
 
 
 def _listen(path: str) -> socket.socket:
-    """Listen at the path, which is there once we do."""
+    """Listen at the path. The file appears there once we listen."""
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     folder, name = os.path.split(path)
     os.chdir(folder)  # the address has room for 107 bytes
-    os.umask(_SOCKET_OURS_ALONE)
+    os.umask(_SOCKET_UMASK)
     listening.bind(f"{name}.new")
-    os.umask(_OURS_ALONE)
+    os.umask(_UMASK)
     listening.listen()
     os.rename(f"{name}.new", name)
     os.chdir("/")
     return listening
 
 
-def _about(job: _Job) -> dict[bytes, bytes]:
-    """What a job's environment has beside its setting."""
+def _variables(job: _Job) -> dict[bytes, bytes]:
+    """Return the variables of a job's environment that are not in its setting."""
     number = b"%d" % job.number
     return {
         b"SGS_LEASE": job.lease.encode(),
@@ -395,25 +411,26 @@ def _about(job: _Job) -> dict[bytes, bytes]:
     }
 
 
-def _high(fd: int) -> int | None:
-    """The descriptor under a high number; None if there is none left, and it is closed."""
+def _moved_up(fd: int) -> int | None:
+    """Move a descriptor to a high number; None if there is none left (ulimit -n)."""
     try:
         return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _LEAST_FD)
-    except OSError:  # so many are allowed (ulimit -n)
+    except OSError:
         return None
     finally:
         os.close(fd)
 
 
 def _ticks() -> int:
-    """The clock by which the kernel says when a process was started (proc(5), stat): to look there
-    would cost more than all else that we do, just as the process is being made.
+    """Return the time since boot by the clock of the kernel's start times (proc(5), stat).
+
+    To read a process's start time there would cost more than everything else at its start.
     """
     return int(time.clock_gettime(time.CLOCK_BOOTTIME) * _TICKS_PER_S)
 
 
 def _step(name: str) -> None:
-    """Where a test may want us to die: SGS_DIE_AT is the name and a file that says we have."""
+    """Die here if a test wants it: SGS_DIE_AT names a step, and a file to create first."""
     if _DIE_AT is not None and _DIE_AT[0] == name:
         with suppress(FileExistsError):
             os.close(os.open(_DIE_AT[1], os.O_CREAT | os.O_EXCL))
@@ -421,14 +438,14 @@ def _step(name: str) -> None:
 
 
 def main() -> None:
-    """Run as a process of its own."""
-    os.umask(_OURS_ALONE)
+    """Run as a process of its own: FOLDER NAME."""
+    os.umask(_UMASK)
     for number in _ENDING:
         signal.signal(number, signal.SIG_IGN)
     folder, name = sys.argv[1:]
     try:
         launcher = Launcher(folder, name)
-    except OSError as error:  # no room: what we have made would take of it, too
+    except OSError as error:  # there is no room, and the journal would take some of it
         with suppress(OSError):
             os.unlink(os.path.join(folder, f"{name}.journal"))
         sys.exit(f"{time.strftime('%F %T')} {name} can't begin: {error.strerror}")
