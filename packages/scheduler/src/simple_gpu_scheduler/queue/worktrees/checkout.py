@@ -1,7 +1,7 @@
-"""A job's own copy of a snapshot: made before it starts, kept for retries, gone by `sgs clean`.
+"""Makes a job's own copy of a snapshot before it starts. Retries use it again.
 
-The copy is a repository as well, at the commit that the work tree was based on, so that a job can
-say which that was; it is nobody's work tree but the job's.
+The copy is also a repository, at the commit that the work tree was based on, so that the job can
+print which commit that was. `sgs clean` removes the copy.
 """
 
 from __future__ import annotations
@@ -28,15 +28,17 @@ _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456
 
 
 def checkout(folder: str, snapshot: str, job: int) -> str:
-    """See that a job has its copy; returns the folder in it that the job is to run in.
+    """Make a job's copy if there is none; returns the folder in it in which the job runs.
 
-    Whoever is killed meanwhile, and whoever else does the same: the copy is whole or not there.
+    The copy is complete or not there, even if this is killed, or runs twice at the same time.
 
     Args:
         folder: the queue's.
+        snapshot: as `take_snapshot` has returned it.
+        job: the job's number.
 
     Raises:
-        SgsError: it can't be made.
+        SgsError: the copy can't be made.
     """
     commit, _, sub = snapshot.partition("/")
     copies = os.path.join(os.fsencode(folder), COPIES)
@@ -54,10 +56,10 @@ def checkout(folder: str, snapshot: str, job: int) -> str:
 
 
 def remove_tree(path: bytes) -> None:
-    """Remove a folder of ours, also where a job took away the right to.
+    """Remove a folder of ours, even if a job has removed the write permission.
 
     Raises:
-        OSError: it can't be.
+        OSError: it can't be removed.
     """
     with suppress(FileNotFoundError):
         try:
@@ -69,88 +71,100 @@ def remove_tree(path: bytes) -> None:
 
 
 def _make(store: bytes, commit: str, copy: bytes) -> None:
-    mine, fd = _begin(copy)
+    temporary, fd = _make_temporary(copy)
     try:
-        _fill(store, commit, mine)
-        os.rename(mine, copy)
+        _fill(store, commit, temporary)
+        os.rename(temporary, copy)
     except BaseException as error:
-        remove_tree(mine)
-        if not isinstance(error, OSError) or not os.path.isdir(copy):  # somebody was faster
+        remove_tree(temporary)
+        if not isinstance(error, OSError) or not os.path.isdir(copy):  # another was faster
             raise
     finally:
         os.close(fd)
 
 
-def _begin(copy: bytes) -> tuple[bytes, int]:
-    """A new folder, locked by whoever fills it; what those have left who were killed goes."""
+def _make_temporary(copy: bytes) -> tuple[bytes, int]:
+    """Make a temporary folder for a copy; returns it with a descriptor that locks it.
+
+    Temporary folders without a lock are removed: whoever made them was killed.
+    """
     folder, name = os.path.split(copy)
     with _locked(folder):
         for other in os.listdir(folder):
             if other.startswith(name + b"."):
-                _remove_torn(os.path.join(folder, other))
-        mine = mkdtemp(prefix=name + b".", dir=folder)
-        fd = os.open(mine, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                _remove_if_unlocked(os.path.join(folder, other))
+        temporary = mkdtemp(prefix=name + b".", dir=folder)
+        fd = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(fd, fcntl.LOCK_EX)
-    return mine, fd
+    return temporary, fd
 
 
-def _remove_torn(path: bytes) -> None:
+def _remove_if_unlocked(path: bytes) -> None:
+    # Without a lock at once, somebody fills the folder; without a folder, it was just renamed.
     with suppress(FileNotFoundError, BlockingIOError), _locked(path, fcntl.LOCK_NB):
-        remove_tree(path)  # else somebody is at it, or has just done with it
+        remove_tree(path)
 
 
 @contextmanager
-def _locked(folder: bytes, how: int = 0) -> Iterator[None]:
+def _locked(folder: bytes, flags: int = 0) -> Iterator[None]:
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | how)
+        fcntl.flock(fd, fcntl.LOCK_EX | flags)
         yield
     finally:
         os.close(fd)
 
 
-def _fill(store: bytes, commit: str, mine: bytes) -> None:
-    about = _about(store, commit)
-    _make_repository(store, about, mine, commit)
-    git(["read-tree", "--reset", "-u", commit], cwd=mine)
-    top = os.fsencode(about["top"])
-    for link in map(os.fsencode, about["links"]):
-        path = os.path.join(mine, link.rstrip(b"/"))
+def _fill(store: bytes, commit: str, copy: bytes) -> None:
+    """Write the files of a snapshot, and links to what git ignores in the user's work tree."""
+    description = _read_description(store, commit)
+    _make_repository(store, description, copy, commit)
+    git(["read-tree", "--reset", "-u", commit], cwd=copy)
+    top = os.fsencode(description["top"])
+    for link in map(os.fsencode, description["links"]):
+        path = os.path.join(copy, link.rstrip(b"/"))
         if not os.path.lexists(path):
             os.makedirs(os.path.dirname(path), exist_ok=True)
             os.symlink(os.path.join(top, link.rstrip(b"/")), path)
 
 
-def _about(store: bytes, commit: str) -> dict[str, Any]:
+def _read_description(store: bytes, commit: str) -> dict[str, Any]:
+    """Return what `take_snapshot` has written in the commit's message."""
     try:
         text = bare_git(["cat-file", "commit", commit], store=store)
     except (SgsError, FileNotFoundError):
         raise SgsError(
             "the snapshot isn't there any more (was it removed by sgs clean?)"
         ) from None
-    about: dict[str, Any] = json.loads(text.partition(b"\n\n")[2])
-    return about
+    description: dict[str, Any] = json.loads(text.partition(b"\n\n")[2])
+    return description
 
 
-def _make_repository(store: bytes, about: dict[str, Any], mine: bytes, commit: str) -> None:
-    own = os.path.join(mine, b".git")
+def _make_repository(store: bytes, description: dict[str, Any], copy: bytes, commit: str) -> None:
+    """Make the copy a repository that reads its objects from the store and the user's repository.
+
+    Its HEAD is the commit that the work tree was based on, if both use the same kind of hashes.
+    """
+    git_dir = os.path.join(copy, b".git")
     for name in (b"refs", b"objects/info"):
-        os.makedirs(os.path.join(own, name))
-    head = about["head"] if about["head"] and len(about["head"]) == len(commit) else None
-    places = [os.path.join(store, b"objects"), os.fsencode(about["objects"])]
+        os.makedirs(os.path.join(git_dir, name))
+    head: str | None = description["head"]
+    if head is not None and len(head) != len(commit):
+        head = None
+    places = [os.path.join(store, b"objects"), os.fsencode(description["objects"])]
     texts = {
         b"HEAD": head.encode() + b"\n" if head else b"ref: refs/heads/main\n",
         b"config": _CONFIG,
         b"objects/info/alternates": b"".join(map(_quoted, places[: 2 if head else 1])),
     }
     for name, text in texts.items():
-        with open(os.path.join(own, name), "wb") as file:
+        with open(os.path.join(git_dir, name), "wb") as file:
             file.write(text)
-    keep_bytes(own)
+    keep_bytes(git_dir)
 
 
 def _quoted(path: bytes) -> bytes:
-    """A line of a file of alternates, where git understands C's way to write odd bytes."""
+    """Return a line of the file of alternates. Unusual bytes are quoted as in C."""
     if _PLAIN.issuperset(path):
         return path + b"\n"
     return b'"' + b"".join(b"\\%03o" % byte for byte in path) + b'"\n'

@@ -1,7 +1,7 @@
 """`python -m ...checkout_main FOLDER SNAPSHOT JOB`: make a job's copy of its work tree.
 
-Prints the folder in it that the job is to run in, with a slash at its end (a shell drops newlines
-there); exit status 1 if it can't be made.
+Prints the folder in it in which the job runs, with a slash at the end, as a shell drops newlines
+there. The exit status is 1 if the copy can't be made.
 """
 
 from __future__ import annotations

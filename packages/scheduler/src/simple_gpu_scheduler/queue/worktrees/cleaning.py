@@ -1,4 +1,4 @@
-"""Copies and snapshots that no job needs any more go."""
+"""Removes copies and snapshots that no job needs."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from simple_gpu_scheduler.queue.worktrees.snapshot import REFS, STORE
 
 
 def copy_of(folder: str, job: int) -> str | None:
-    """The copy that a job runs in, or ran in, from its top; None if there is none."""
+    """Return the top folder of a job's copy; None if it has none."""
     path = os.path.join(folder, os.fsdecode(COPIES), str(job))
     return path if os.path.isdir(path) else None
 
 
 def remove_copy(folder: str, job: int) -> bool:
-    """Remove a job's copy, and what was left of those that came to nothing; True if it had one.
+    """Remove a job's copy, and incomplete ones; True if there was any.
 
     Raises:
-        SgsError: it can't be removed.
+        SgsError: a copy can't be removed.
     """
     copies = os.path.join(os.fsencode(folder), COPIES)
-    found = False
+    removed = False
     try:
         for name in os.listdir(copies) if os.path.isdir(copies) else ():
             if name.partition(b".")[0] == b"%d" % job:
                 remove_tree(os.path.join(copies, name))
-                found = True
+                removed = True
     except OSError as error:
         raise SgsError(f"the copy of job {job} can't be removed: {error}") from None
-    return found
+    return removed
 
 
 def copies(folder: str) -> set[int]:
-    """The jobs of which there are copies, or what was left of some that came to nothing."""
+    """Return the jobs that have copies, complete or not."""
     try:
         names = os.listdir(os.path.join(os.fsencode(folder), COPIES))
     except FileNotFoundError:
@@ -47,37 +47,37 @@ def copies(folder: str) -> set[int]:
 
 
 def remove_snapshots(folder: str, needed: Collection[str]) -> int:
-    """Remove all snapshots but those that are needed; returns how many went.
+    """Remove all snapshots but those that are needed; returns the number of removed ones.
 
-    Nobody else may use the store meanwhile.
+    Nobody else may use the store meanwhile: hold `in_use(folder, alone=True)`.
     """
     store = os.path.join(os.fsencode(folder), STORE)
     if not os.path.isdir(store):
         return 0
     kept = {snapshot.partition("/")[0] for snapshot in needed}
     listed = bare_git(["for-each-ref", "--format=%(refname)", REFS], store=store).decode().split()
-    gone = [ref for ref in listed if ref.removeprefix(REFS) not in kept]
-    if gone:
-        _keep_references(store, kept)
-        orders = "".join(f"delete {ref}\n" for ref in gone)
-        bare_git(["update-ref", "--stdin"], store=store, data=orders.encode())
-    _remove_torn(store, indexes=bool(gone))
+    unneeded = [ref for ref in listed if ref.removeprefix(REFS) not in kept]
+    if unneeded:
+        _restore_references(store, kept)
+        commands = "".join(f"delete {ref}\n" for ref in unneeded)
+        bare_git(["update-ref", "--stdin"], store=store, data=commands.encode())
+    _remove_temporary(store, indexes=bool(unneeded))
     bare_git(["prune", "--expire=now"], store=store)
-    return len(gone)
+    return len(unneeded)
 
 
-def _remove_torn(store: bytes, *, indexes: bool) -> None:
-    """What those have left who were killed while they took a snapshot; their objects are pruned.
+def _remove_temporary(store: bytes, *, indexes: bool) -> None:
+    """Remove temporary files of processes that were killed while they took a snapshot.
 
     Args:
-        indexes: also those of work trees; they tell of objects that won't be there.
+        indexes: also remove the indexes of work trees, as they name objects that will be pruned.
     """
     folder, own = os.path.split(store)
     objects = os.path.join(store, b"objects")
-    torn = [
+    temporary = [
         os.path.join(objects, name) for name in os.listdir(objects) if name.startswith(b"tmp_")
     ]
-    torn += [
+    temporary += [
         os.path.join(folder, name)
         for name in os.listdir(folder)
         if name.startswith(own) and name != own
@@ -85,20 +85,23 @@ def _remove_torn(store: bytes, *, indexes: bool) -> None:
     for name in os.listdir(store):
         path = os.path.join(store, name)
         if name.startswith(b"index-") and (indexes or os.path.isdir(path)):
-            torn.append(path)
-    for path in torn:
+            temporary.append(path)
+    for path in temporary:
         _remove(path)
 
 
-def _keep_references(store: bytes, kept: Collection[str]) -> None:
-    """A loss of power may have taken references, never what they name."""
+def _restore_references(store: bytes, kept: Collection[str]) -> None:
+    """Write the needed references again: a power failure may have lost them, but not the objects.
+
+    Without them the objects would be pruned.
+    """
     for commit in kept:
-        with suppress(SgsError):  # it was removed before
+        with suppress(SgsError):  # the snapshot was removed before
             bare_git(["update-ref", REFS + commit, commit], store=store)
 
 
 def _remove(path: bytes) -> None:
-    """Remove whatever it is."""
+    """Remove a file or a folder."""
     if os.path.isdir(path):
         remove_tree(path)
     else:

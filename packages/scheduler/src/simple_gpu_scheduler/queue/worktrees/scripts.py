@@ -1,4 +1,4 @@
-"""Texts of scripts, kept by content beside the queue's file: who edits a script changes no job."""
+"""Keeps the texts of submitted scripts, so that editing a script changes no job."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _MOST_BYTES = 1 << 24
 
 
 def read_script(path: str) -> bytes:
-    """The text of a script.
+    """Return the text of a script.
 
     Raises:
-        UsageError: it can't be read, or is no text.
+        UsageError: it can't be read, is empty, or is no text.
     """
     try:
         with open(path, "rb") as file:
@@ -30,21 +30,20 @@ def read_script(path: str) -> bytes:
         reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(f"the script {path!r} can't be read: {reason}") from None
     if not text or b"\0" in text or len(text) > _MOST_BYTES:
-        what = "is empty" if not text else "is no text, or a very long one"
-        raise UsageError(f"{path!r} {what}; as a command: sgs submit -- {shell_word(path)}")
+        problem = "is empty" if not text else "is no text, or a very long one"
+        raise UsageError(f"{path!r} {problem}; as a command: sgs submit -- {shell_word(path)}")
     return text
 
 
 def keep_script(folder: str, text: bytes) -> bytes:
-    """Keep a text, on the disk when this returns; returns shell code that runs it with `$@`.
+    """Keep a text; returns shell code that runs it with `$@`. Then it is on the disk.
 
-    Whoever the first line names as interpreter is called with it, so that nothing has to be
-    executable there.
-
-    It stays until a job names it, as long as it is `in_use`.
+    The code calls the interpreter of the first line, so the file needn't be executable. Hold
+    `in_use` until a job names the text, else `sgs clean` may remove it.
 
     Args:
         folder: the queue's.
+        text: of the script.
 
     Raises:
         SgsError: it can't be written.
@@ -61,38 +60,41 @@ def keep_script(folder: str, text: bytes) -> bytes:
         raise SgsError(
             f"the script can't be kept in {scripts}: {error.strerror}; nothing was accepted"
         ) from None
-    words = [*map(os.fsdecode, interpreter(text)), path]
-    return os.fsencode(f'exec {shlex.join(words)} "$@"')
+    command = [*map(os.fsdecode, interpreter(text)), path]
+    return os.fsencode(f'exec {shlex.join(command)} "$@"')
 
 
 def remove_scripts(folder: str, needed: Collection[str]) -> int:
-    """Remove the texts that aren't needed, by their names; returns how many went.
+    """Remove all texts but the needed ones; returns the number of removed ones.
 
-    Nobody may keep one meanwhile.
+    Nobody else may keep a text meanwhile: hold `in_use(folder, alone=True)`.
+
+    Raises:
+        SgsError: a text can't be removed.
     """
     scripts = os.path.join(folder, _FOLDER)
     try:
-        gone = [name for name in os.listdir(scripts) if name not in needed]
-        for name in gone:
+        unneeded = [name for name in os.listdir(scripts) if name not in needed]
+        for name in unneeded:
             os.unlink(os.path.join(scripts, name))
     except FileNotFoundError:
         return 0
     except OSError as error:
         raise SgsError(f"scripts in {scripts} can't be removed: {error.strerror}") from None
-    return sum("." not in name for name in gone)  # the others were never whole
+    return sum("." not in name for name in unneeded)  # names with a dot are incomplete files
 
 
 def _write(path: str, text: bytes) -> None:
-    """Either whole or not at all, whoever else writes the same."""
-    mine = f"{path}.{os.getpid()}"
-    fd = os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o700)
+    """Write a file completely or not at all, even if another process writes the same one."""
+    temporary = f"{path}.{os.getpid()}"
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o700)
     try:
         with os.fdopen(fd, "wb") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(mine, path)
+        os.replace(temporary, path)
     except OSError:
         with suppress(OSError):
-            os.unlink(mine)
+            os.unlink(temporary)
         raise

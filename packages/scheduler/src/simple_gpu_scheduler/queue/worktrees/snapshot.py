@@ -1,13 +1,12 @@
-"""A git work tree as it is now, kept by content in a store of our own beside the queue's file.
+"""Takes snapshots of git work trees, and keeps them in a store beside the queue's file.
 
-All that git doesn't ignore goes into the store, tracked or not, as the bytes that are there: no
-filter of git's changes them, so that large files which are pointers stay pointers. What is in
-submodules and other repositories within the tree goes in as well. The user's repository is only
-read. What git ignores (data, environments, results) isn't kept: where the copy will need it, it
-gets links to it.
+A snapshot has all files that git doesn't ignore, tracked or not, also those of submodules and
+other repositories within the tree. Their bytes are stored as they are: no filter of git changes
+them, so a pointer to a large file stays a pointer. Files that git ignores (data, environments,
+results) are not stored; the copy gets links to them. The user's repository is only read.
 
-A snapshot is `COMMIT` or `COMMIT/SUB%20FOLDER`: a commit of the store, which is the same for the
-same state, and the folder within the tree that was submitted from.
+The name of a snapshot is `COMMIT` or `COMMIT/SUB%20FOLDER`: a commit of the store, which is the
+same for the same files, and the folder in which the job was submitted.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ from simple_gpu_scheduler.units.sizes import show_memory
 STORE = b"snapshots.git"
 REFS = "refs/snapshots/"
 
-#: So much of what isn't tracked may have been left there by mistake.
+#: From so many MiB on, untracked files may be there by mistake.
 _LARGE_MIB = 100
 
 _NOBODY = {
@@ -48,25 +47,25 @@ _NOBODY = {
 }  # fmt: skip
 
 
-class _Found(NamedTuple):
-    """Paths within a work tree."""
+class _Files(NamedTuple):
+    """The files of a work tree, as paths from its top."""
 
     tracked: list[bytes]
     untracked: list[bytes]
-    ignored: list[bytes]  #: folders as a whole where all in them is
+    ignored: list[bytes]  #: a folder stands for its files if all of them are ignored
 
 
 def take_snapshot(folder: str, cwd: bytes, warn: Callable[[str], None] = lambda text: None) -> str:
-    """Keep the work tree that a folder is in, on the disk when this returns; returns its name.
+    """Take a snapshot of the work tree around a folder; returns its name. Then it is on the disk.
 
     Args:
         folder: the queue's.
-        cwd: somewhere in the work tree.
-        warn: is told of what may not be meant.
+        cwd: a folder in the work tree.
+        warn: called with a text if the snapshot may be larger than meant.
 
     Raises:
         UsageError: the folder is in no work tree.
-        SgsError: it can't be kept.
+        SgsError: the snapshot can't be kept.
     """
     try:
         top = git(["rev-parse", "--show-toplevel"], cwd=cwd).removesuffix(b"\n")
@@ -83,75 +82,76 @@ def take_snapshot(folder: str, cwd: bytes, warn: Callable[[str], None] = lambda 
             f"--freeze needs a git work tree, and the repository of {os.fsdecode(cwd)!r} has its "
             f"work tree elsewhere, in {os.fsdecode(top)!r} (core.worktree)"
         )
-    ours = os.fsencode(folder)
-    found = _without(_found(top, top), os.path.relpath(os.path.realpath(ours), top))
-    _warn_of_large(top, found.untracked, warn)
+    queue_folder = os.fsencode(folder)
+    files = _list_files(top, top)
+    files = _without_ours(files, os.path.relpath(os.path.realpath(queue_folder), top))
+    _warn_of_large(top, files.untracked, warn)
     try:
-        commit = _keep(ours, top, found)
+        commit = _store(queue_folder, top, files)
     except OSError as error:
         raise SgsError(f"the work tree can't be kept: {error.strerror}") from None
     return commit if sub == b"." else f"{commit}/{quote_from_bytes(sub)}"
 
 
 def open_store(folder: bytes) -> bytes:
-    """The store, which is created if need be."""
+    """Return the path of the store; create it if there is none."""
     store = os.path.join(folder, STORE)
     if not os.path.isdir(store):
-        with TemporaryDirectory(dir=folder, prefix=STORE) as mine:
-            git(["init", "-q", "--bare", "--template=", "new"], cwd=mine)
-            keep_bytes(os.path.join(mine, b"new"))
-            os.chmod(os.path.join(mine, b"new"), stat.S_IRWXU)  # whatever our umask
-            _move(os.path.join(mine, b"new"), store)
+        with TemporaryDirectory(dir=folder, prefix=STORE) as temporary:
+            git(["init", "-q", "--bare", "--template=", "new"], cwd=temporary)
+            keep_bytes(os.path.join(temporary, b"new"))
+            os.chmod(os.path.join(temporary, b"new"), stat.S_IRWXU)  # whatever our umask is
+            _move(os.path.join(temporary, b"new"), store)
     return store
 
 
-def _move(ours: bytes, store: bytes) -> None:
+def _move(new: bytes, store: bytes) -> None:
     try:
-        os.rename(ours, store)
+        os.rename(new, store)
     except OSError:
-        if not os.path.isdir(store):  # else somebody was faster
+        if not os.path.isdir(store):  # else another process was faster
             raise
 
 
-# what is there
+# list the files
 
 
-def _found(top: bytes, tree: bytes) -> _Found:
-    """What git lists of a work tree, and of those within it, as paths from the top."""
-    listed = ["ls-files", "-z", "--exclude-standard"]
+def _list_files(top: bytes, tree: bytes) -> _Files:
+    """List the files of a work tree, and of repositories within it, as paths from the top."""
+    command = ["ls-files", "-z", "--exclude-standard"]
     tracked = dict.fromkeys(paths(git(["ls-files", "-z", "--cached"], cwd=tree)))
-    untracked = paths(git([*listed, "--others"], cwd=tree))
-    ignored = paths(git([*listed, "--others", "--ignored", "--directory"], cwd=tree))
-    found = _Found([], [], [])
-    for kind, names in zip(found, (tracked, untracked, ignored), strict=True):
+    untracked = paths(git([*command, "--others"], cwd=tree))
+    ignored = paths(git([*command, "--others", "--ignored", "--directory"], cwd=tree))
+    files = _Files([], [], [])
+    for kind, names in zip(files, (tracked, untracked, ignored), strict=True):
         for name in names:
             path = os.path.join(tree, name)
-            if kind is found.ignored or not _is_folder(path):
+            if kind is files.ignored or not _is_folder(path):
                 kind.append(os.path.relpath(path, top))
             elif os.path.lexists(os.path.join(path, b".git")):
-                for own, its in zip(found, _found(top, path), strict=True):
-                    own += its
-    return found
+                for outer, inner in zip(files, _list_files(top, path), strict=True):
+                    outer += inner
+    return files
 
 
 def _is_folder(path: bytes) -> bool:
     return os.path.isdir(path) and not os.path.islink(path.rstrip(b"/"))
 
 
-def _without(found: _Found, ours: bytes) -> _Found:
-    """Leave out the queue itself, should it be in the tree, and what Python makes by itself."""
-    within = ours + b"/"
+def _without_ours(files: _Files, queue_folder: bytes) -> _Files:
+    """Leave out the queue's folder, which may be in the tree, and files that Python compiles."""
+    prefix = queue_folder + b"/"
     tracked, untracked = (
-        [path for path in kind if not path.startswith(within)] for kind in found[:2]
+        [path for path in kind if not path.startswith(prefix)] for kind in files[:2]
     )
     ignored = [
         path
-        for path in found.ignored
-        if not path.startswith(within)
+        for path in files.ignored
+        if not path.startswith(prefix)
         and os.path.basename(path) != b"__pycache__"
         and not path.endswith(b".pyc")
     ]
-    return _Found(tracked, untracked, ignored)
+    return _Files(tracked, untracked, ignored)
 
 
 def _warn_of_large(top: bytes, untracked: list[bytes], warn: Callable[[str], None]) -> None:
@@ -172,34 +172,41 @@ def _sizes(top: bytes, names: list[bytes]) -> Iterator[tuple[bytes, int]]:
             yield name, os.lstat(os.path.join(top, name)).st_size
 
 
-# how it is kept
+# store them
 
 
-def _keep(folder: bytes, top: bytes, found: _Found) -> str:
+def _store(folder: bytes, top: bytes, files: _Files) -> str:
+    """Make a commit of the files; returns its name. Its message says what else the copy needs."""
     store = open_store(folder)
-    with TemporaryDirectory(dir=store, prefix=b"index-") as mine:
-        tree = _written_tree(store, top, [*found.tracked, *found.untracked], mine)
-    about = {"top": os.fsdecode(top), "links": [os.fsdecode(path) for path in found.ignored]}
-    message = json.dumps(about | _origin(top), indent=1).encode()
-    written = bare_git(["commit-tree", tree], store=store, environ=_NOBODY, data=message)
-    commit = written.decode().strip()
+    with TemporaryDirectory(dir=store, prefix=b"index-") as temporary:
+        tree = _write_tree(store, top, [*files.tracked, *files.untracked], temporary)
+    description = {
+        "top": os.fsdecode(top), "links": [os.fsdecode(path) for path in files.ignored]
+    }  # fmt: skip
+    message = json.dumps(description | _origin(top), indent=1).encode()
+    output = bare_git(["commit-tree", tree], store=store, environ=_NOBODY, data=message)
+    commit = output.decode().strip()
     if not bare_git(["for-each-ref", REFS + commit], store=store):
         sync_all(os.fsdecode(store))
         bare_git(["update-ref", REFS + commit, commit], store=store)
     return commit
 
 
-def _written_tree(store: bytes, top: bytes, names: list[bytes], mine: bytes) -> str:
-    """The tree of these files. What they were the last time is in a index of the store."""
-    index = os.path.join(mine, b"index")
-    kept = os.path.join(store, b"index-" + hashlib.sha256(top).hexdigest().encode())
+def _write_tree(store: bytes, top: bytes, names: list[bytes], temporary: bytes) -> str:
+    """Write the files as a tree of the store; returns its name.
+
+    The store keeps an index for each work tree. So only files that have changed since the last
+    snapshot are read.
+    """
+    index = os.path.join(temporary, b"index")
+    last_index = os.path.join(store, b"index-" + hashlib.sha256(top).hexdigest().encode())
     with suppress(FileNotFoundError):
-        shutil.copy2(kept, index)  # git compares its time with that of the files
+        shutil.copy2(last_index, index)  # with its time, which git compares with the files' times
     environ = {b"GIT_DIR": store, b"GIT_WORK_TREE": top, b"GIT_INDEX_FILE": index}
-    gone = set(paths(git(["ls-files", "-z"], cwd=top, environ=environ))).difference(names)
+    removed = set(paths(git(["ls-files", "-z"], cwd=top, environ=environ))).difference(names)
     update = ["update-index", "-z"]
-    if gone:
-        git([*update, "--force-remove", "--stdin"], cwd=top, environ=environ, data=_z(gone))
+    if removed:
+        git([*update, "--force-remove", "--stdin"], cwd=top, environ=environ, data=_z(removed))
     git(
         [*update, "--add", "--remove", "--replace", "--stdin"],
         cwd=top,
@@ -207,22 +214,23 @@ def _written_tree(store: bytes, top: bytes, names: list[bytes], mine: bytes) -> 
         data=_z(names),
     )
     tree = git(["write-tree"], cwd=top, environ=environ).decode().strip()
-    with suppress(FileNotFoundError):  # an empty tree
-        os.replace(index, kept)
+    with suppress(FileNotFoundError):  # an empty tree has no index
+        os.replace(index, last_index)
     return tree
 
 
 def _z(names: set[bytes] | list[bytes]) -> bytes:
+    """Return names as git reads them with `-z`."""
     return b"".join(name + b"\0" for name in names)
 
 
 def _origin(top: bytes) -> dict[str, str | None]:
-    """The commit that the work tree is based on, and where its objects are."""
+    """Return the commit that the work tree is based on, and the folder of its objects."""
     try:
         head = git(["rev-parse", "--verify", "-q", "HEAD^{commit}"], cwd=top).decode().strip()
     except MissingError:
         raise
     except SgsError:
-        head = None  # there is none yet
+        head = None  # the repository has no commit yet
     objects = git(["rev-parse", "--git-path", "objects"], cwd=top).removesuffix(b"\n")
     return {"head": head, "objects": os.fsdecode(os.path.join(top, objects))}

@@ -1,4 +1,4 @@
-"""What is kept beside the queue's file, texts of scripts and work trees, is used or cleaned up."""
+"""A lock on the scripts, snapshots and copies beside the queue's file."""
 
 from __future__ import annotations
 
@@ -15,10 +15,15 @@ _LOCK = "frozen.lock"
 
 @contextmanager
 def in_use(folder: str, *, alone: bool = False) -> Iterator[None]:
-    """Nobody cleans up meanwhile; or, alone, nobody keeps scripts and trees, or makes copies.
+    """Hold the lock: nobody cleans up meanwhile.
+
+    Args:
+        folder: the queue's.
+        alone: nobody else holds it meanwhile, so that the caller can clean up.
 
     Raises:
-        SgsError: the file that is locked for that can't be opened.
+        PassingError: there is no room for the lock's file.
+        SgsError: the lock's file can't be opened.
     """
     path = os.path.join(folder, _LOCK)
     try:
