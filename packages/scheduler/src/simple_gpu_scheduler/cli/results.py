@@ -19,24 +19,28 @@ from simple_gpu_scheduler.text.terminal import crop
 MAX_FAILURES = 5  # failed jobs whose command and last words are shown
 
 DESCRIPTION = """\
-Print what the jobs of `simple_gpu_scheduler --results DIR` achieved, best first.
+Print a table of the jobs of `simple_gpu_scheduler --results DIR`, best first.
 
-A job's metrics are the last line of its stdout that is a JSON object, for example
-{"val_loss": 0.31, "epochs": 20}; where no line is one, the name=number and name: number in
-its last 4 KiB, the last of each name. Its parameters are the --name value, --name=value and
-name=value of its command, but for the values that the shell computes: $(..), `..` and $NAME.
-A value that also stands in the command is a parameter, not a metric.
-No more than the last 64 KiB of an output are read."""
+The metrics of a job are read from the end (64 KiB) of its stdout:
+- the last line that is a JSON object, such as {"val_loss": 0.31, "epochs": 20}
+- if there is none, each name=number and name: number in the last 4 KiB; of equal names the last
+The parameters of a job are the --name value, --name=value and name=value of its command. Values
+that the shell computes, as $(..), `..` and $NAME, are left out. A value that also stands in the
+command is a parameter, not a metric."""
 
 EPILOG = """\
-Without --sort the metric is guessed from its name: validation before test, accuracy and the
-like (highest first) before losses and errors (lowest first); a printed parameter is none. NaN,
-infinite and missing values come last, then the failed jobs, then those that a signal to the
-scheduler or --halt ended early, then those with no result: running, or lost if their scheduler
-is gone, as after kill -9. All of these have no rank.
-Built-in columns, which are also names for --sort: job, runtime, cpu, memory (MiB), attempt;
-and for --columns: rank, gpu, status, command. They hide a job's own value of the same name,
-except in --json.
+Without --sort the metric is guessed from its name. Validation comes before test. Accuracy and the
+like (highest first) come before losses and errors (lowest first).
+
+The order of the jobs, of which only the first have a rank:
+  1. succeeded, with a number for the metric
+  2. succeeded, without the metric or with NaN or an infinite value
+  3. failed
+  4. ended early by a signal to the scheduler or by --halt
+  5. without a result: lost, if their scheduler is gone (as after kill -9), or running
+
+Built-in columns: job, runtime, cpu, memory (MiB) and attempt, which --sort takes too; and rank,
+gpu, status and command. They hide a job's own value of the same name, except in --json.
 
 examples:
   sgs results runs/sweep
@@ -51,25 +55,41 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
         prog="sgs results",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     add = parser.add_argument
-    add("directory", metavar="DIR", help="what --results of simple_gpu_scheduler was given")
-    add("--sort", metavar="METRIC", help="rank by this metric, parameter or built-in column")
+    add("directory", metavar="DIR", help="folder that was given to simple_gpu_scheduler --results")
+    add(
+        "--sort",
+        metavar="METRIC",
+        help="rank by this metric, parameter or built-in column (default: a metric that is "
+        "guessed from its name)",
+    )
     way = parser.add_mutually_exclusive_group()
     way.add_argument(
-        "--ascending", dest="descending", action="store_false", default=None, help="lowest first"
+        "--ascending",
+        dest="descending",
+        action="store_false",
+        default=None,
+        help="rank the lowest value first (default: guessed from the name)",
     )
     way.add_argument(
-        "--descending", dest="descending", action="store_true", default=None, help="highest first"
+        "--descending",
+        dest="descending",
+        action="store_true",
+        default=None,
+        help="rank the highest value first (default: guessed from the name)",
     )
-    add("--top", metavar="N", type=_count, help="show the best N only")
+    add("--top", metavar="N", type=_count, help="show only the best N jobs (default: all jobs)")
     form = parser.add_mutually_exclusive_group()
     form.add_argument(
-        "--columns", metavar="A,B,..", type=_names, help="show exactly these columns"
+        "--columns",
+        metavar="A,B,..",
+        type=_names,
+        help="show exactly these columns (default: those that differ between the jobs)",
     )
-    form.add_argument("--json", action="store_true", help="print a list of objects instead")
+    form.add_argument(
+        "--json", action="store_true", help="print a list of JSON objects instead of a table"
+    )
     return parser.parse_args(argv)
 
 

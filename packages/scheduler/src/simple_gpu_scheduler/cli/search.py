@@ -29,15 +29,16 @@ Print COMMAND once for each combination of the values, with {NAME} replaced by t
                            uniform:LOW:HIGH[:STEP]   loguniform:LOW:HIGH[:FACTOR]
                            int:LOW:HIGH[:STEP]       logint:LOW:HIGH[:FACTOR]
                            normal:MEAN:SD            (=int:1:9 is the text int:1:9)
-  --sampling-mode MODE     shuffled_grid (default), grid (the last -p varies fastest),
-                           random (default if a distribution has no step) or sobol
-  --n-samples N            print at most N commands; random and sobol need it
-  --seed S                 a whole number that makes the order and the draws repeatable
-  --link NAME NAME...      vary these together: first values, second values, ...
+  --sampling-mode MODE     order of the commands: shuffled_grid (default), grid (the last -p
+                           varies fastest), random (default if a distribution has no step)
+                           or sobol
+  --n-samples N            print at most N commands (default: all); random and sobol need it
+  --seed S                 whole number that makes the order and the draws repeatable
+  --link NAME NAME...      vary these parameters together: first values, second values, ...
   --exclude EXPR           leave out combinations for which EXPR is true (repeatable)
-  --name, --name=PREFIX    make {name} a run name such as lr=0.1_bs=32, after PREFIX_
+  --name, --name=PREFIX    set {name} to a run name such as lr=0.1_bs=32, or PREFIX_lr=0.1_bs=32
   --quote                  quote every value for the shell
-  -0, --null               end commands by NUL instead of a newline
+  -0, --null               end each command by NUL instead of a newline
   --count                  print only the number of commands
   --version                print the version
   -h, --help               print this help

@@ -24,23 +24,27 @@ from simple_gpu_scheduler.units.durations import parse_duration_s
 from simple_gpu_scheduler.units.sizes import parse_memory_mib
 
 DESCRIPTION = """\
-Simulate how the jobs of a trace would be run on the GPUs of one machine, under several policies:
-the very plans of the scheduler, under a virtual clock. Nothing is run."""
+Simulate how a machine would run the jobs of a trace under several scheduling policies. The plans
+are those of the scheduler itself, under a virtual clock. Nothing is run."""
 
 EPILOG = f"""\
-Policies: {EXCLUSIVE} gives each job whole GPUs, first come, first served; under the others jobs
-that say how much memory they need share GPUs.
-  fifo        first come, first served; the least loaded GPUs first
-  backfill    later jobs start meanwhile: those that don't delay the first that waits, and at
-              most {PASSES_PER_GPU} others for each GPU that it asks for
-  best-fit    as fifo, on the GPUs where the job leaves least free
-  frag        as fifo, on the GPUs whose free rest stays most useful
-  backfill-best-fit, backfill-frag   both; {PACKING_ORDER} is the choice for jobs with memory
+policies:
+  {EXCLUSIVE}     first come, first served; each job gets whole GPUs
+  fifo               first come, first served; the least loaded GPUs first
+  backfill           as fifo, but later jobs may start before the first one that waits: those that
+                     don't delay it, and at most {PASSES_PER_GPU} others for each GPU that it needs
+  best-fit           as fifo, on the GPUs where the job leaves the least memory free
+  frag               as fifo, on the GPUs whose free rest stays the most useful
+  backfill-best-fit  backfill and best-fit
+  backfill-frag      backfill and frag
+Under all but {EXCLUSIVE}, jobs that say how much memory they need share GPUs. For such jobs the
+scheduler uses {PACKING_ORDER}.
 
-Trace files have columns submit_s, runtime_s, gpus and memory_mib (of each GPU; empty: the whole),
-or are the pod list of the cluster-trace-gpu-v2023 (openb). Jobs that share a GPU are taken to run
-as long as alone. A job is late if it starts later than it would under {EXCLUSIVE}, by more than
-the longest job runs. Where none is late none starves.
+A trace file has the columns submit_s, runtime_s, gpus and memory_mib (on each GPU; empty: a whole
+GPU). Or it is the pod list of the cluster-trace-gpu-v2023 (openb).
+
+A shared GPU is assumed not to slow its jobs down. A job is late if it starts later than under
+{EXCLUSIVE} by more than the run time of the longest job. If none is late, none starves.
 
 examples:
   sgs simulate --synthetic 1000 --gpus 8 --memory 80G
@@ -56,8 +60,6 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
         prog="sgs simulate",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     _add_jobs(parser)
     _add_machine(parser)
@@ -67,35 +69,86 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
 def _add_jobs(parser: argparse.ArgumentParser) -> None:
     jobs = parser.add_argument_group("jobs")
     source = jobs.add_mutually_exclusive_group(required=True)
-    source.add_argument("--trace", metavar="FILE", help="jobs from a file of columns")
-    source.add_argument("--synthetic", metavar="N", type=_count, help="N jobs drawn at random")
+    source.add_argument("--trace", metavar="FILE", help="read the jobs from this file")
+    source.add_argument("--synthetic", metavar="N", type=_count, help="draw N jobs at random")
     add = jobs.add_argument
-    add("--format", choices=csv_trace.FORMATS, default="auto", help="of the file (default: auto)")
-    add("--mix", choices=synthetic.MIXES, default="mixed", help="of drawn jobs (default: mixed)")
-    add("--seed", metavar="S", type=int, default=0, help="of drawn jobs (default: 0)")
     add(
-        "--slice", metavar="A:B", type=_slice, default=(0, None), help="jobs A to B-1 of the trace"
+        "--format",
+        choices=csv_trace.FORMATS,
+        default="auto",
+        help="format of the trace file (default auto: recognised by its columns)",
     )
-    add("--limit", metavar="N", type=_count, help="the first N jobs only")
-    add("--longest", metavar="T", type=_seconds, help="leave out jobs that run longer")
+    add(
+        "--mix",
+        choices=synthetic.MIXES,
+        default="mixed",
+        help="kind of jobs that --synthetic draws (default mixed)",
+    )
+    add(
+        "--seed",
+        metavar="S",
+        type=int,
+        default=0,
+        help="whole number that makes the jobs of --synthetic repeatable (default 0)",
+    )
+    add(
+        "--slice",
+        metavar="A:B",
+        type=_slice,
+        default=(0, None),
+        help="use only jobs A to B-1 of the trace, counted from 0 (default: all)",
+    )
+    add("--limit", metavar="N", type=_count, help="use only the first N jobs (default: all)")
+    add(
+        "--longest",
+        metavar="DURATION",
+        type=_seconds,
+        help="leave out jobs that run longer than this, such as 12h or 1d (default: none)",
+    )
     add(
         "--load",
         metavar="X",
         type=_load,
-        help="submit the jobs so fast that they ask for X times the GPU time there is; inf: all "
-        "at once (default: as in the file; 1.5 for drawn jobs)",
+        help="submit the jobs so fast that they ask for X times the GPU time that there is "
+        "(default: as in the file; 1.5 with --synthetic); inf: submit all at once",
     )
 
 
 def _add_machine(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("machine and policies").add_argument
-    add("--gpus", metavar="N", type=_count, default=8, help="how many (default: 8)")
-    add("--memory", metavar="SIZE", type=_memory_mib, default="80G", help="of each (default: 80G)")
-    add("--policies", metavar="A,B,..", type=_policies, default=DEFAULT_POLICIES)
-    add("--runtimes-known", action="store_true", help="policies know how long each job will run")
+    add(
+        "--gpus",
+        metavar="N",
+        type=_count,
+        default=8,
+        help="number of GPUs of the machine (default 8)",
+    )
+    add(
+        "--memory",
+        metavar="SIZE",
+        type=_memory_mib,
+        default="80G",
+        help="memory of each GPU (default 80G)",
+    )
+    add(
+        "--policies",
+        metavar="A,B,..",
+        type=_policies,
+        default=DEFAULT_POLICIES,
+        help="policies to compare, see below (default: all)",
+    )
+    add(
+        "--runtimes-known",
+        action="store_true",
+        help="let the policies know how long each job will run (default: they don't)",
+    )
     output = parser.add_argument_group("output").add_argument
-    output("--json", action="store_true", help="print an object instead of a table")
-    output("--figure", metavar="FILE", help="draw how long jobs waited (needs matplotlib)")
+    output("--json", action="store_true", help="print a JSON object instead of a table")
+    output(
+        "--figure",
+        metavar="FILE",
+        help="draw how long jobs waited into FILE, such as waits.png (needs matplotlib)",
+    )
 
 
 def _count(text: str) -> int:

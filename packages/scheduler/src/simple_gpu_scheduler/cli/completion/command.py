@@ -93,11 +93,9 @@ def _counted(home: QueueHome, column: str) -> Iterator[tuple[str, str]]:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="sgs completion",
-        allow_abbrev=False,
         description="Print a script that makes a shell complete sgs, simple_gpu_scheduler and "
         "simple_hypersearch.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("shell", choices=_SHELLS)
     return parser

@@ -31,32 +31,46 @@ from simple_gpu_scheduler.text.printable import printable
 from simple_gpu_scheduler.units.durations import since
 
 DESCRIPTION = """\
-Show which GPUs a job of simple_gpu_scheduler would get if it came now, and why; or why it would
-wait, and for whom. The answer is the scheduler's own plan; no GPU is taken, nobody's turn changes.
+Show which GPUs a job of simple_gpu_scheduler would get now, and why. If it would wait: why, and
+for whom. The scheduler itself plans the answer. It takes no GPU, and changes nobody's turn.
 
-Each GPU has a line with what speaks for or against it; * marks those that the job would get.
+Each GPU has a line that says why the job would get it, or why not. * marks the GPUs that it would
+get.
 
-With the number of a job of the queue: why it waits and when it will probably start, how long it
-will probably run, or how it ended."""
+With the number of a job of the queue, it shows why the job waits and when it will probably start,
+how long it will probably run, or how it ended."""
 
 EPILOG = """\
---json prints an object: starts (true or false), gpus (those that the job would get), summary, and
-cards ([{gpu, chosen, fits, reason}]; fits: it has room for the job). Of a job of the queue: id,
-state, command, how (it ended), reasons (why it waits), ahead (jobs before it), cards, starts_in
-and ends_in ({likely_s, soonest_s, latest_s}), forecast (the same in words), forecast_runs (that it
-rests on) and attempts ([{number, state, exit_code, signal, reason, gpus, started, ended, vram_mib,
-peak_vram_mib, user_s, system_s, max_rss_mib}]).
+--json prints an object with these keys:
+  starts      true if the job would start now
+  gpus        the GPUs that it would get
+  summary     the answer in words
+  cards       for each GPU {gpu, chosen, fits, reason}; fits: it has room for the job
+
+For a job of the queue, the keys are:
+  id, state, command
+  how             how it ended
+  reasons, ahead  why it waits; the number of jobs before it
+  cards           as above
+  starts_in, ends_in   {likely_s, soonest_s, latest_s}
+  forecast        the same in words
+  forecast_runs   the number of earlier runs on which the forecast rests
+  attempts        for each {number, state, exit_code, signal, reason, gpus, started, ended,
+                  vram_mib, peak_vram_mib, user_s, system_s, max_rss_mib}
 
 examples:
   sgs explain 7                      job 7 of the queue
   sgs explain                        a job that needs one whole GPU
-  sgs explain --gpus 2               two GPUs: which are connected best?
-  sgs explain --vram 30G --pack      30 GiB of one, on a GPU that is in use already
-  sgs explain --on 0,1               these very GPUs, both
-  sgs explain --on 0,1,2 --gpus 1    one of these
+  sgs explain --gpus 2               a job that needs two GPUs: which are connected best?
+  sgs explain --vram 30G --pack      a job that needs 30 GiB, on a GPU that is in use already
+  sgs explain --on 0,1               a job that needs both GPU 0 and GPU 1
+  sgs explain --on 0,1,2 --gpus 1    a job that needs one of these three GPUs
 
-exit status: 0 it would start now, 75 it would wait, 2 usage, or it could never run here, 1 leases
-can't be had, or all GPUs have failed; of a job of the queue 0."""
+exit status:
+  0   the job would start now; or it is a job of the queue
+  1   the leases can't be read, or all GPUs have failed
+  2   wrong usage, or the job could never run here
+  75  the job would wait"""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -133,26 +147,24 @@ def _say(text: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="sgs explain",
-        allow_abbrev=False,
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--gpus",
         type=whole(1, 4096),
         metavar="N",
-        help="GPUs that the job needs (default 1, or all of --on)",
+        help="number of GPUs that the job needs (default 1; with --on: all that are named)",
     )
     parser.add_argument(
         "--on",
         metavar="ID,...",
-        help="of these GPUs, as 0,1 or by UUID; default: all of the machine, within "
-        "CUDA_VISIBLE_DEVICES if that is set",
+        help="ids of the GPUs that the job may use, such as 0,1, or UUIDs (default: all GPUs of "
+        "the machine, within CUDA_VISIBLE_DEVICES if that is set)",
     )
-    group = parser.add_argument_group("as for simple_gpu_scheduler")
+    group = parser.add_argument_group("options of simple_gpu_scheduler")
     add_placement_options(group)
-    add_idle_options(group)
-    parser.add_argument("--json", action="store_true", help="print an object instead")
-    parser.add_argument("job", nargs="?", metavar="ID", help="a job of the queue")
+    add_idle_options(group, "--on")
+    parser.add_argument("--json", action="store_true", help="print a JSON object instead of text")
+    parser.add_argument("job", nargs="?", metavar="ID", help="number of a job of the queue")
     return parser

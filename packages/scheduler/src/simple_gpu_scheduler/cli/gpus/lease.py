@@ -21,17 +21,21 @@ BUSY = 75
 _EXAMPLES = """\
 examples:
   sgs lease -- bash                         a shell on a GPU of its own
-  sgs lease --gpus 2 -- torchrun train.py   two GPUs, waiting until two are free
-  sgs lease --on 0,3 -- python train.py     these very GPUs
-  sgs lease --on 0,3 --gpus 1 -- bash       one of these
+  sgs lease --gpus 2 -- torchrun train.py   any two GPUs, once two are free
+  sgs lease --on 0,3 -- python train.py     both GPU 0 and GPU 3
+  sgs lease --on 0,3 --gpus 1 -- bash       one of GPU 0 and GPU 3
   sgs lease --no-wait -- jupyter lab || echo "no GPU is free"
 
-The command takes this process's place (same pid) and holds the lease until it and the processes
-that inherit from it have ended. It sees its GPUs in CUDA_VISIBLE_DEVICES; a scheduler started in
-it uses them.
+The command replaces this process and keeps its pid. It holds the lease until it and all of its
+child processes have ended. It finds its GPUs in CUDA_VISIBLE_DEVICES. A scheduler that you start
+in it uses these GPUs.
 
-exit status: the command's; 75 the GPUs were not free (--no-wait, --timeout), 126 the command can't
-be run, 127 there is no such command, 2 usage, 1 leases can't be had.
+exit status: that of the command, or
+  1    the lease can't be taken
+  2    wrong usage
+  75   the GPUs were not free (--no-wait, --timeout)
+  126  the command can't be run
+  127  there is no such command
 """
 
 
@@ -86,32 +90,46 @@ def _say(text: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="sgs lease",
-        allow_abbrev=False,
         description="Run a command on GPUs that nobody else gets meanwhile.",
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--gpus",
         type=int,
         metavar="N",
-        help="how many, whichever are free (default 1; with --on: all of these)",
+        help="number of GPUs to lease (default 1; with --on: all that are named)",
     )
-    parser.add_argument("--on", metavar="ID,...", help="of these GPUs, as 0,1 or by UUID")
     parser.add_argument(
-        "--vram", metavar="SIZE", help="so much memory of each, such as 10G: others may share it"
+        "--on",
+        metavar="ID,...",
+        help="ids of the GPUs to choose from, such as 0,1, or UUIDs (default: all GPUs of the "
+        "machine, within CUDA_VISIBLE_DEVICES if that is set)",
+    )
+    parser.add_argument(
+        "--vram",
+        metavar="SIZE",
+        help="GPU memory to lease on each GPU, such as 10G; others may use the rest "
+        "(default: whole GPUs)",
     )
     waiting = parser.add_mutually_exclusive_group()
-    waiting.add_argument("--wait", action="store_true", help="until they are free (the default)")
-    waiting.add_argument("--no-wait", action="store_true", help="give up at once (status 75)")
     waiting.add_argument(
-        "--timeout", metavar="DURATION", help="give up after so long: 90, 30m, 2h; 0: at once"
+        "--wait", action="store_true", help="wait until the GPUs are free (the default)"
+    )
+    waiting.add_argument(
+        "--no-wait", action="store_true", help="give up at once, with status 75, if none are free"
+    )
+    waiting.add_argument(
+        "--timeout",
+        metavar="DURATION",
+        help="give up, with status 75, after this time: 90 (seconds), 30m, 2h; 0: at once",
     )
     parser.add_argument(
         "--kind",
         choices=("shell", "job", "notebook"),
         default="shell",
-        help="what others see that it is for (default shell)",
+        help="what the GPUs are used for, as others see it in sgs gpus (default shell)",
     )
-    parser.add_argument("command", nargs="*", metavar="-- command")
+    parser.add_argument(
+        "command", nargs="*", metavar="-- command", help="command to run, with its arguments"
+    )
     return parser

@@ -37,25 +37,25 @@ def idle_limits(args: argparse.Namespace) -> dict[str, int]:
 
 
 def add_placement_options(group: argparse._ArgumentGroup) -> None:
-    """Which GPUs a job gets, and how many are left alone."""
+    """Add options for which GPUs a job gets, and how many are left to others."""
     group.add_argument(
         "--jobs-per-gpu",
         type=whole(1, MAX_JOBS_PER_GPU),
         metavar="K",
-        help="jobs on one GPU (default 1)",
+        help="number of jobs that share one GPU (default 1; with --vram as many as fit)",
     )
     group.add_argument(
         "--vram",
         metavar="SIZE",
-        help="memory that a job needs on each of its GPUs, such as 10G: jobs share a GPU as long "
-        "as there is so much free; auto: find it out from the first jobs of a sweep",
+        help="GPU memory that a job needs on each of its GPUs, such as 10G: jobs share a GPU as "
+        "long as that much is free (default: whole GPUs); auto: measure the first jobs of a sweep",
     )
     group.add_argument(
         "--keep-free",
         type=whole(0, 4096),
         default=0,
         metavar="N",
-        help="take no GPU if that would leave others fewer than N free ones",
+        help="number of free GPUs to leave to others (default 0)",
     )
     either = group.add_mutually_exclusive_group()
     either.add_argument(
@@ -64,32 +64,37 @@ def add_placement_options(group: argparse._ArgumentGroup) -> None:
         action="store_const",
         const="pack",
         default="default",
-        help="fill GPUs that have jobs already before empty ones",
+        help="prefer GPUs that are in use already to empty ones",
     )
     either.add_argument(
         "--spread",
         dest="placement",
         action="store_const",
         const="spread",
-        help="prefer the emptiest GPUs",
+        help="prefer the emptiest GPUs (the default without --vram)",
     )
 
 
-def add_idle_options(group: argparse._ArgumentGroup) -> None:
-    """What others may have on a GPU that is taken yet."""
+def add_idle_options(group: argparse._ArgumentGroup, naming: str) -> None:
+    """Add the limits below which foreign processes leave a GPU free.
+
+    Args:
+        naming: the option that names GPUs. GPUs that it names are used in any case.
+    """
     group.add_argument(
         "--idle-memory",
         default="1G",
         metavar="SIZE",
-        help="without --gpus: GPUs are not taken where processes without a lease have so much "
-        "memory (default 1G)",
+        help=f"without {naming}: use no GPU on which foreign processes (those without a lease) "
+        "have this much memory or more (default 1G)",
     )
     group.add_argument(
         "--idle-utilisation",
         type=whole(0, 101),
         default=10,
         metavar="PERCENT",
-        help="or where they keep the GPU so busy (default 10)",
+        help=f"without {naming}: use no GPU that foreign processes keep busy for this percentage "
+        "of the time or more (default 10)",
     )
 
 

@@ -110,11 +110,9 @@ def _jobs(home: QueueHome, args: argparse.Namespace) -> list[int]:
 def _parser(verb: _Verb) -> argparse.ArgumentParser:
     parser = Parser(
         prog=f"sgs {verb.name}",
-        allow_abbrev=False,
         description=verb.what,
         epilog=f"examples:\n  sgs {verb.name} 3\n  sgs {verb.name} 3-7 9\n"
         f"  sgs {verb.name} --group lr\n\nexit status: 0, or 1 if there was nothing to do.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--group", metavar="G", help="all jobs of this group")
     if verb is _RETRY:

@@ -198,10 +198,8 @@ def _say(text: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="sgs clean",
-        allow_abbrev=False,
         description="Remove what was kept for jobs that have ended.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("--finished", action="store_true",

@@ -103,10 +103,8 @@ def _needs(args: argparse.Namespace) -> Needs | None:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="sgs edit",
-        allow_abbrev=False,
         description="Change jobs of the queue that have not started.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("--group", metavar="G", help="all jobs of this group")

@@ -71,11 +71,9 @@ class _Follower:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="sgs logs",
-        allow_abbrev=False,
         description="Print what a job has printed, stdout and stderr as they came.",
         epilog="examples:\n  sgs logs 3\n  sgs logs 3 -f       until it ends\n"
         "  sgs logs 3 --attempt 1",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("-f", "--follow", action="store_true", help="until the job has ended")
     parser.add_argument("--attempt", type=int, metavar="N", help="this one (default: the last)")

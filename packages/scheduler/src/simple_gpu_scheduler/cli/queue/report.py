@@ -192,10 +192,8 @@ def _draw_steps(axes: Any, steps: Sequence[Step], label: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="sgs report",
-        allow_abbrev=False,
         description="Show what the jobs of the queue used, and how they fared.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("--group", metavar="G", help="only jobs of this group")

@@ -180,10 +180,8 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = Parser(
         prog="sgs server",
-        allow_abbrev=False,
         description="The process that starts the queue's jobs: one for each user and machine.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("what", choices=_WHATS)

@@ -90,10 +90,8 @@ def _number(text: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="sgs status",
-        allow_abbrev=False,
         description="Show the jobs of the queue: those that run or wait, or more.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("--all", action="store_true", help="also those that have ended, and all of them")

@@ -202,10 +202,8 @@ def parser() -> argparse.ArgumentParser:
     """The parser; what is an error is one of usage."""
     found = Parser(
         prog="sgs submit",
-        allow_abbrev=False,
         description="Put jobs into the queue of this user and machine, which no crash loses.",
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_needs(found.add_argument_group("what it needs").add_argument)
     _add_times(found.add_argument_group("when").add_argument)

@@ -70,10 +70,8 @@ def _status(entry: QueuedJob) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="sgs wait",
-        allow_abbrev=False,
         description="Wait until jobs of the queue have ended.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--group", metavar="G", help="all jobs of this group")
     parser.add_argument("jobs", nargs="*", metavar="ID")
