@@ -1,4 +1,4 @@
-"""`sgs results`: a table of what the jobs of a results directory printed, best first."""
+"""`sgs results`: a table of the metrics that the jobs of a directory printed, best first."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from simple_gpu_scheduler.results.ranking import Sort
 from simple_gpu_scheduler.system.fds import print_lines
 from simple_gpu_scheduler.text.terminal import crop
 
-MAX_FAILURES = 5  # failed jobs whose command and last words are shown
+MAX_FAILURES = 5  # failed jobs whose command and last line of stderr are shown
 
 DESCRIPTION = """\
 Print a table of the jobs of `simple_gpu_scheduler --results DIR`, best first.
@@ -50,12 +50,12 @@ examples:
 
 
 def parse_args(argv: list[str]) -> argparse.Namespace:
-    """Read the command line of the subcommand."""
-    parser = Parser(
-        prog="sgs results",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-    )
+    """Read the command line of the subcommand.
+
+    Raises:
+        UsageError: an option or its value is wrong.
+    """
+    parser = Parser(prog="sgs results", description=DESCRIPTION, epilog=EPILOG)
     add = parser.add_argument
     add("directory", metavar="DIR", help="folder that was given to simple_gpu_scheduler --results")
     add(
@@ -64,15 +64,15 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
         help="rank by this metric, parameter or built-in column (default: a metric that is "
         "guessed from its name)",
     )
-    way = parser.add_mutually_exclusive_group()
-    way.add_argument(
+    direction = parser.add_mutually_exclusive_group()
+    direction.add_argument(
         "--ascending",
         dest="descending",
         action="store_false",
         default=None,
         help="rank the lowest value first (default: guessed from the name)",
     )
-    way.add_argument(
+    direction.add_argument(
         "--descending",
         dest="descending",
         action="store_true",
@@ -80,14 +80,14 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
         help="rank the highest value first (default: guessed from the name)",
     )
     add("--top", metavar="N", type=_count, help="show only the best N jobs (default: all jobs)")
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument(
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument(
         "--columns",
         metavar="A,B,..",
         type=_names,
         help="show exactly these columns (default: those that differ between the jobs)",
     )
-    form.add_argument(
+    output.add_argument(
         "--json", action="store_true", help="print a list of JSON objects instead of a table"
     )
     return parser.parse_args(argv)
@@ -107,7 +107,12 @@ def _names(text: str) -> list[str]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print the results of a directory."""
+    """Print the results of a directory.
+
+    Raises:
+        UsageError: the directory can't be read, or a name of a metric or column is unknown.
+        SgsError: there are no results, or stdout is closed.
+    """
     args = parse_args(sys.argv[1:] if argv is None else argv)
     if sys.stdout is None:
         raise SgsError("stdout is closed: there is nowhere to print the results")
@@ -128,7 +133,7 @@ def main(argv: list[str] | None = None) -> int:
 def _print_json(shown: list[JobResult], sort: Sort | None) -> None:
     ranked = (i if ranking.is_ranked(job, sort) else None for i, job in enumerate(shown, start=1))
     objects = [report.to_json(job, rank) for job, rank in zip(shown, ranked, strict=True)]
-    text = ",\n ".join(json.dumps(o, allow_nan=False) for o in objects)
+    text = ",\n ".join(json.dumps(job, allow_nan=False) for job in objects)
     print_lines(*f"[{text}]".splitlines())
 
 
@@ -142,7 +147,7 @@ def _print_table(
         names, shared = table.columns_by_default(ordered, sort)
         columns = table.make_columns(shown, names, sort)
     else:
-        _check_known(args.columns, ordered)
+        _check_column_names(args.columns, ordered)
         limit = table.MAX_TEXT if width else None
         columns = table.make_columns(shown, args.columns, sort, limit)
     columns, dropped = table.fit(columns, width)
@@ -153,7 +158,7 @@ def _print_table(
     print_lines(*lines)
 
 
-def _check_known(names: list[str], jobs: list[JobResult]) -> None:
+def _check_column_names(names: list[str], jobs: list[JobResult]) -> None:
     known = table.column_names(jobs)
     for name in names:
         if name not in known:
@@ -171,8 +176,8 @@ def _wrap(lines: list[str], width: int | None) -> list[str]:
 def _failures(directory: str, jobs: list[JobResult], width: int | None) -> list[str]:
     failed = [job for job in jobs if job.state == "failed"]
     first = failed[:MAX_FAILURES]
-    last_words = {job.seq: reader.last_words(directory, job.seq) for job in first}
-    lines = report.failures(first, last_words)
-    if len(failed) > len(first):
-        lines.append(f"and {len(failed) - len(first)} more failed jobs")
+    last_lines = {job.seq: reader.last_error_line(directory, job.seq) for job in first}
+    lines = report.failures(first, last_lines)
+    if more := len(failed) - len(first):
+        lines.append(f"and {more} more failed job{'' if more == 1 else 's'}")
     return ["", *(crop(line, width) if width else line for line in lines)] if lines else []
