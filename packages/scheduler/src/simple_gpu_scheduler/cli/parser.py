@@ -69,8 +69,8 @@ def parser_of(command: Callable[[Sequence[str]], object]) -> argparse.ArgumentPa
     Parser._is_searched = True
     try:
         command([])
-    except _ParserFound as found:
-        parser: argparse.ArgumentParser = found.args[0]
+    except _ParserFound as error:
+        parser: argparse.ArgumentParser = error.args[0]
         return parser
     finally:
         Parser._is_searched = False
@@ -81,7 +81,7 @@ _MOST = 10**9
 
 
 def whole(least: int, most: int = _MOST) -> Callable[[str], int]:
-    """Return a function that reads a whole number between `least` and `most`."""
+    """Return a function that reads a whole number from `least` to `most`, for `type=`."""
 
     def read(text: str) -> int:
         if text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most:

@@ -48,11 +48,7 @@ examples:
 
 def parse_args(argv: list[str]) -> argparse.Namespace:
     """Read the command line of the subcommand."""
-    parser = Parser(
-        prog="sgs gpus",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-    )
+    parser = Parser(prog="sgs gpus", description=DESCRIPTION, epilog=EPILOG)
     parser.add_argument(
         "--json", action="store_true", help="print a list of JSON objects instead of a table"
     )
@@ -68,17 +64,17 @@ def main(argv: list[str] | None = None) -> int:
     from simple_gpu_scheduler.cli.gpus import table as gpus_report
 
     args = parse_args(sys.argv[1:] if argv is None else argv)
-    found = read_gpu_status()
+    gpus = read_gpu_status()
     if args.json:
-        objects = ",\n ".join(json.dumps(one) for one in gpus_report.objects(found))
+        objects = ",\n ".join(json.dumps(gpu) for gpu in gpus_report.objects(gpus))
         print_lines(*f"[{objects}]".splitlines())
     else:
-        print_lines(*gpus_report.table(found, time.time(), _terminal_columns()))
+        print_lines(*gpus_report.table(gpus, time.time(), _terminal_columns()))
     return 0
 
 
 def _terminal_columns() -> int | None:
-    """None where stdout is no terminal: what reads it wants whole names."""
+    """Return the width of the terminal; None if stdout is none, as programs read whole names."""
     if sys.stdout is None or not sys.stdout.isatty():
         return None
     return shutil.get_terminal_size().columns

@@ -1,4 +1,4 @@
-"""`sgs lease`: run a command on GPUs that are then nobody else's."""
+"""`sgs lease`: run a command on GPUs that nobody else gets meanwhile."""
 
 from __future__ import annotations
 
@@ -15,35 +15,45 @@ from simple_gpu_scheduler.processes.runner import IGNORED_BY_PYTHON
 from simple_gpu_scheduler.system.fds import print_stderr
 from simple_gpu_scheduler.units.durations import parse_duration_s
 
-#: EX_TEMPFAIL of sysexits.h: try again later.
+#: The exit status if no GPU was free: EX_TEMPFAIL of sysexits.h, "try again later".
 BUSY = 75
 
-_EXAMPLES = """\
-examples:
-  sgs lease -- bash                         a shell on a GPU of its own
-  sgs lease --gpus 2 -- torchrun train.py   any two GPUs, once two are free
-  sgs lease --on 0,3 -- python train.py     both GPU 0 and GPU 3
-  sgs lease --on 0,3 --gpus 1 -- bash       one of GPU 0 and GPU 3
-  sgs lease --no-wait -- jupyter lab || echo "no GPU is free"
+_DESCRIPTION = """\
+Run a command, such as a shell, on GPUs that nobody else gets meanwhile.
 
 The command replaces this process and keeps its pid. It holds the lease until it and all of its
-child processes have ended. It finds its GPUs in CUDA_VISIBLE_DEVICES. A scheduler that you start
-in it uses these GPUs.
+child processes have ended. CUDA_VISIBLE_DEVICES names its GPUs. A scheduler that you start in it
+uses these GPUs."""
 
+_EPILOG = """\
 exit status: that of the command, or
   1    the lease can't be taken
   2    wrong usage
   75   the GPUs were not free (--no-wait, --timeout)
   126  the command can't be run
   127  there is no such command
+
+examples:
+  sgs lease -- bash                         a shell on a GPU of its own
+  sgs lease --gpus 2 -- torchrun train.py   any two GPUs, once two are free
+  sgs lease --on 0,3 -- python train.py     both GPU 0 and GPU 3
+  sgs lease --on 0,3 --gpus 1 -- bash       one of GPU 0 and GPU 3
+  sgs lease --no-wait -- jupyter lab || echo "no GPU is free"
 """
 
 
 def main(argv: Sequence[str]) -> int:
-    """Become the command; returns an exit status only if that can't be."""
+    """Lease GPUs and become the command; returns an exit status only if that fails.
+
+    Raises:
+        UsageError: there is no command, or there are no such GPUs.
+        SgsError: the lease can't be taken, or the command can't be run.
+    """
     args = _parser().parse_args(argv)
     if not args.command:
-        raise UsageError("no command; expected such as: sgs lease -- bash (see sgs lease --help)")
+        raise UsageError(
+            "no command; expected one after --, as in: sgs lease -- bash (see sgs lease --help)"
+        )
     try:
         taken = take(
             gpus=args.gpus,
@@ -77,7 +87,7 @@ def _become(command: list[str], taken: Taken) -> int:
     except OSError as error:
         _say(f"error: {command[0]!r} can't be run: {error.strerror}")
         return 126
-    except ValueError as error:  # a NUL in a word
+    except ValueError as error:  # a NUL in an argument
         raise SgsError(f"the command can't be run: {error}") from None
     finally:
         taken.release()
@@ -88,11 +98,7 @@ def _say(text: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="sgs lease",
-        description="Run a command on GPUs that nobody else gets meanwhile.",
-        epilog=_EXAMPLES,
-    )
+    parser = Parser(prog="sgs lease", description=_DESCRIPTION, epilog=_EPILOG)
     parser.add_argument(
         "--gpus",
         type=int,
@@ -113,15 +119,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     waiting = parser.add_mutually_exclusive_group()
     waiting.add_argument(
-        "--wait", action="store_true", help="wait until the GPUs are free (the default)"
+        "--wait",
+        action="store_true",
+        help="wait until the GPUs are free, without end (the default)",
     )
     waiting.add_argument(
-        "--no-wait", action="store_true", help="give up at once, with status 75, if none are free"
+        "--no-wait",
+        action="store_true",
+        help="give up at once, with exit status 75, if the GPUs are not free",
     )
     waiting.add_argument(
         "--timeout",
         metavar="DURATION",
-        help="give up, with status 75, after this time: 90 (seconds), 30m, 2h; 0: at once",
+        help="give up, with exit status 75, if the GPUs are not free after this time: 90 "
+        "(seconds), 30m, 2h; 0: at once (default: wait without end)",
     )
     parser.add_argument(
         "--kind",

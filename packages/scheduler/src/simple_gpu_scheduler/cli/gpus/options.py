@@ -1,4 +1,4 @@
-"""Options about GPUs that several commands take: placement, and which GPUs count as free."""
+"""Options about GPUs that several commands share: placement, and which GPUs count as free."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from simple_gpu_scheduler.units.sizes import parse_memory_mib
 
 
 def vram_mib(text: str | None) -> int | None:
-    """What a job asks for; None: whole GPUs."""
+    """Return the memory that a job asks for on each GPU, in MiB; None: whole GPUs."""
     return None if text in (None, "auto") else parse_memory_mib(text, "--vram")
 
 
 def jobs_per_gpu(args: argparse.Namespace) -> int:
-    """Jobs that say how much memory they need share a GPU as far as that goes."""
+    """Return how many jobs may share a GPU. With --vram, only its memory limits them."""
     if args.jobs_per_gpu is None:
         return 1 if args.vram in (None, "auto") else MAX_JOBS_PER_GPU
     return int(args.jobs_per_gpu)
 
 
 def order_name(args: argparse.Namespace) -> str:
-    """One of `policy.orders.ORDERS`."""
+    """Return the name of an order in `policy.orders.ORDERS`."""
     return "fifo" if args.vram is None else PACKING_ORDER
 
 
 def idle_limits(args: argparse.Namespace) -> dict[str, int]:
-    """What strangers may have on a GPU that is yet taken, see `GpuMonitor`."""
+    """Return how much foreign processes may use of a GPU that jobs may take, for `GpuMonitor`."""
     return {
         "idle_memory_mib": parse_memory_mib(args.idle_memory, "--idle-memory"),
         "idle_utilisation_percent": args.idle_utilisation,
@@ -79,7 +79,7 @@ def add_idle_options(group: argparse._ArgumentGroup, naming: str) -> None:
     """Add the limits below which foreign processes leave a GPU free.
 
     Args:
-        naming: the option that names GPUs. GPUs that it names are used in any case.
+        naming: the option that names GPUs. They are used whatever foreign processes do there.
     """
     group.add_argument(
         "--idle-memory",
@@ -98,15 +98,18 @@ def add_idle_options(group: argparse._ArgumentGroup, naming: str) -> None:
     )
 
 
-#: Options whose value may look like a negative number, if only by mistake.
+#: Options whose value may look like a negative number, by mistake.
 _TAKE_A_VALUE = (
     *("--gpus-per-job", "--jobs-per-gpu", "--vram", "--keep-free", "--idle-memory"),
     *("--idle-utilisation", "--retries", "--timeout", "--grace", "--delay", "--halt"),
 )
 
 
-def joined(argv: Sequence[str]) -> list[str]:
-    """With `--timeout -1` as `--timeout=-1`: to argparse, -1 is an option, as -0 is."""
+def join_negative_values(argv: Sequence[str]) -> list[str]:
+    """Write `--timeout -1` as `--timeout=-1`, as argparse takes -1 for an option.
+
+    So the error names the wrong value, and not an unknown option.
+    """
     words: list[str] = []
     for word in argv:
         negative = word[:1] == "-" and (word[1:2].isdecimal() or word[1:2] == ".")

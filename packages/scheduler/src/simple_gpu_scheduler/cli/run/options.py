@@ -1,4 +1,4 @@
-"""The options of `simple_gpu_scheduler`."""
+"""The options of `simple_gpu_scheduler`, and the settings that they make."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from simple_gpu_scheduler.cli.gpus.options import (
     add_placement_options,
     idle_limits,
     jobs_per_gpu,
-    joined,
+    join_negative_values,
     order_name,
     vram_mib,
 )
@@ -27,22 +27,22 @@ from simple_gpu_scheduler.units.durations import parse_duration_s
 
 
 class Settings(NamedTuple):
-    """What the options ask of the loop, checked."""
+    """The values of the options for the pipe, after a check."""
 
-    template: Job
+    template: Job  #: what each job needs, unless its directives say otherwise
     policy: PipePolicy
     halt: Halt | None
     keep_free: int
-    idle: dict[str, int]  #: what strangers may have on a GPU that is yet taken, see `GpuMonitor`
+    idle: dict[str, int]  #: how much foreign processes may use of a GPU, see `GpuMonitor`
 
 
-def settings(args: argparse.Namespace) -> Settings:
-    """Check the values.
+def read_settings(args: argparse.Namespace) -> Settings:
+    """Check the values of the options.
 
     Raises:
-        UsageError: naming the option at fault.
+        UsageError: a value is wrong; the message names its option.
     """
-    _hint_at_files(args.gpus or ())
+    _warn_about_files(args.gpus or ())
     timeout_s = parse_duration_s(args.timeout, "--timeout") or None
     template = Job(
         seq=0,
@@ -62,19 +62,18 @@ def settings(args: argparse.Namespace) -> Settings:
         order=order_name(args),
     )
     if (args.resume or args.resume_failed) and args.joblog is None:
-        raise UsageError("--resume needs --joblog FILE, the log to resume from")
+        raise UsageError("--resume needs --joblog FILE, the job log of the earlier run")
     _check_files(args)
     return Settings(template, policy, parse_halt(args.halt), args.keep_free, idle_limits(args))
 
 
-def _hint_at_files(ids: Sequence[str]) -> None:
-    """`--gpus 0 commands.txt` names two GPUs, but was hardly meant so."""
-    for one in ids:
-        if not one.isdecimal() and os.path.isfile(one):
-            hint = (
-                f"warning: {one!r} is a file, but here it names a GPU; to run its lines: < {one}"
+def _warn_about_files(ids: Sequence[str]) -> None:
+    """Warn if an id is the name of a file: `--gpus 0 commands.txt` is probably a mistake."""
+    for gpu in ids:
+        if not gpu.isdecimal() and os.path.isfile(gpu):
+            notice(
+                f"warning: {gpu!r} is a file, but here it names a GPU; to run its lines: < {gpu}"
             )
-            notice(hint)
 
 
 def _check_files(args: argparse.Namespace) -> None:
@@ -84,14 +83,8 @@ def _check_files(args: argparse.Namespace) -> None:
         raise UsageError(f"--joblog and --json both write to {args.json!r}; name two files")
 
 
-_EXAMPLES = """\
-examples:
-  simple_gpu_scheduler --gpus 0,1,2 < gpu_commands.txt
-  simple_hypersearch "python train.py --lr {lr}" -p lr 0.1 0.01 0.001 | simple_gpu_scheduler
-  tail -f -n 0 gpu.queue | simple_gpu_scheduler --gpus 0 1       (submit by: echo CMD >> gpu.queue)
-  simple_gpu_scheduler --joblog log --results runs < commands    (later: add --resume-failed)
-
-A command may say what it needs in a comment: python train.py  # sgs: gpus=2 timeout=2h
+_EPILOG = """\
+A command can set options in a comment: python train.py  # sgs: gpus=2 timeout=2h
 The keys are gpus=N, jobs-per-gpu=K, vram=SIZE, timeout=DURATION and retries=N.
 
 The units of durations are ms, s (the default), m, h and d: 500ms, 90, 1.5h, 1h30m.
@@ -106,6 +99,12 @@ exit status:
   1      some jobs failed
   2      wrong usage
   128+n  ended by signal n
+
+examples:
+  simple_gpu_scheduler --gpus 0,1,2 < gpu_commands.txt
+  simple_hypersearch "python train.py --lr {lr}" -p lr 0.1 0.01 0.001 | simple_gpu_scheduler
+  tail -f -n 0 gpu.queue | simple_gpu_scheduler --gpus 0 1       (submit by: echo CMD >> gpu.queue)
+  simple_gpu_scheduler --joblog log --results runs < commands    (later: add --resume-failed)
 """
 
 
@@ -113,19 +112,22 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Read the command line.
 
     Raises:
-        UsageError: an option is unknown or lacks its value.
+        UsageError: an option is unknown, or its value is missing.
     """
-    return _parser().parse_args(joined(argv))
+    return _parser().parse_args(join_negative_values(argv))
 
 
 def _parser() -> argparse.ArgumentParser:
     options = Parser(
         prog="simple_gpu_scheduler",
-        description="Read shell commands from stdin, one a line. Run each with "
-        "CUDA_VISIBLE_DEVICES\nset to a free GPU.",
-        epilog=_EXAMPLES,
+        description="Read shell commands from stdin, one a line. Run each on a free GPU, with\n"
+        "CUDA_VISIBLE_DEVICES set to it.",
+        epilog=_EPILOG,
     )
-    options.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    options.add_argument(
+        "--version", action="version", version=f"%(prog)s {__version__}",
+        help="print the version and exit",
+    )  # fmt: skip
     _add_gpu_options(options)
     _add_job_options(options)
     _add_record_options(options)
@@ -162,7 +164,10 @@ def _add_job_options(parser: argparse.ArgumentParser) -> None:
         help="read commands that end by NUL and may have several lines (default: one a line)",
     )
     group.add_argument(
-        "--shell", default="/bin/sh", help="program that runs the commands (default /bin/sh)"
+        "--shell",
+        default="/bin/sh",
+        metavar="PROGRAM",
+        help="program that runs the commands, as PROGRAM -c COMMAND (default /bin/sh)",
     )
     group.add_argument(
         "--retries",
@@ -181,7 +186,8 @@ def _add_job_options(parser: argparse.ArgumentParser) -> None:
         "--grace",
         default="10",
         metavar="DURATION",
-        help="time between the TERM and the KILL signal to a job that must end (default 10 s)",
+        help="time between the TERM and the KILL signal to a job that must end: 500ms, 30 "
+        "(seconds), 2m (default 10 s)",
     )
     group.add_argument(
         "--kill-leftovers",
@@ -192,7 +198,7 @@ def _add_job_options(parser: argparse.ArgumentParser) -> None:
         "--delay",
         default="0",
         metavar="DURATION",
-        help="wait at least this time between two starts (default 0)",
+        help="wait at least this time between two starts: 500ms, 5 (seconds), 1m (default 0)",
     )
     group.add_argument(
         "--halt",
@@ -203,7 +209,9 @@ def _add_job_options(parser: argparse.ArgumentParser) -> None:
         "a percentage of the jobs",
     )
     group.add_argument(
-        "--dry-run", action="store_true", help="print the commands that would run, and run none"
+        "--dry-run",
+        action="store_true",
+        help="print the commands that would run, but run none (default: run them)",
     )
 
 
@@ -213,35 +221,41 @@ def _add_record_options(parser: argparse.ArgumentParser) -> None:
         "--joblog",
         metavar="FILE",
         help="write a line to FILE for each job that ended, in the format of GNU parallel; "
-        "without --resume an earlier log is renamed to FILE~",
+        "without --resume an earlier log is renamed to FILE~ (default: no log)",
     )
     group.add_argument(
-        "--resume", action="store_true", help="skip the jobs that are in the job log"
+        "--resume",
+        action="store_true",
+        help="skip the jobs that are in the job log, whether they succeeded or failed",
     )
     group.add_argument(
         "--resume-failed",
         action="store_true",
-        help="skip the jobs that succeeded according to the job log, and rerun those that failed",
+        help="run the jobs again that failed according to the job log, and skip those that "
+        "succeeded",
     )
     group.add_argument(
         "--results",
         metavar="DIR",
         help="write the output of each job to DIR/SEQ/stdout and stderr instead of passing it "
-        "through, with its command and a result.json; SEQ is the number of its line",
+        "through, with its command and a result.json; SEQ is the number of its line (default: the "
+        "output is passed through)",
     )
     group.add_argument(
-        "--quiet", action="store_true", help="print no line for each job that starts"
+        "--quiet",
+        action="store_true",
+        help="print no line for each job that starts (default: print one)",
     )
     group.add_argument(
         "--bar",
         action=argparse.BooleanOptionalAction,
-        help="show the progress on stderr (default: if stderr is a terminal and stdin is not)",
+        help="show a progress bar on stderr (default: if stderr is a terminal and stdin is not)",
     )
     group.add_argument(
         "--json",
         nargs="?",
         const="-",
         metavar="FILE",
-        help="append events to FILE, one JSON object a line; without FILE write them to stdout, "
-        "and what the jobs print to stderr",
+        help="append events to FILE, one JSON object a line; without FILE, write the events to "
+        "stdout and the output of the jobs to stderr (default: no events)",
     )
