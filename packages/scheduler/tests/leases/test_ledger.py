@@ -282,7 +282,7 @@ waiters = st.builds(
     user=names,
     pid=st.integers(1, 2**22),
     since_ns=st.integers(0, 2**62),
-    want=wants,
+    request=wants,
 )
 
 
@@ -329,11 +329,11 @@ def test_nothing_is_promised_twice(leases: list[LeaseRecord], tickets: list[Tick
     one = tickets[:1]
     for gpu, found in taken(leases, one).items():
         extra = found.units - held.get(gpu, GpuShare()).units
-        assert extra in (0, one[0].want.units if one else 0)
+        assert extra in (0, one[0].request.units if one else 0)
     promised = sum(t.units for t in taken(leases, one).values()) - sum(
         t.units for t in held.values()
     )
-    wanted = sum(min(t.want.number, len(t.want.gpus)) * t.want.units for t in one)
+    wanted = sum(min(t.request.number, len(t.request.gpus)) * t.request.units for t in one)
     assert promised == wanted
 
 

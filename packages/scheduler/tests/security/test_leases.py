@@ -255,7 +255,7 @@ from simple_gpu_scheduler.leases.store import FileLeaseStore
 from simple_gpu_scheduler.client import take
 book = FileLeaseStore()
 print(sum(len(one.gpus) for one in book.leases()))
-print(sum(len(one.want.gpus) for one in book.tickets()))
+print(sum(len(one.request.gpus) for one in book.tickets()))
 take(on="0", timeout_s=30.0).release()
 """
     done = people.run(CAROL, sys.executable, "-c", program)

@@ -89,7 +89,7 @@ def _wanted(taken: Taken) -> bool:
         return False
     ours = [one for one in folder.leases() if one.token == taken.lease.id]
     others = [one for one in folder.tickets() if one.pid != os.getpid()]
-    return any(meet(lease, one.want) for lease in ours for one in others)
+    return any(meet(lease, one.request) for lease in ours for one in others)
 
 
 class Pool:
