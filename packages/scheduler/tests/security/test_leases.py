@@ -540,8 +540,8 @@ def test_who_waits_first_and_never_takes_it_is_passed_over(people: People) -> No
 COMES_BACK = """
 from simple_gpu_scheduler.leases import store as leases
 add = leases.FileLeaseStore.add_ticket
-leases.FileLeaseStore.add_ticket = lambda self, want, since_ns=None, inside=None: add(
-    self, want, 0, inside)
+leases.FileLeaseStore.add_ticket = lambda self, request, since_ns=None, inside=None: add(
+    self, request, 0, inside)
 from simple_gpu_scheduler.client import take
 import threading, time
 def come_back():

@@ -56,7 +56,7 @@ class DirectoryLock:
             SgsError: the directory can't be used.
         """
         fd = self._descriptor()
-        begun_s = 0.0
+        begun_s = 0.0  # when we found the lock taken
         while True:
             self._masked = signal.pthread_sigmask(signal.SIG_BLOCK, _FROM_TERMINAL)
             try:
@@ -88,7 +88,8 @@ class DirectoryLock:
     def _spend(self, fd: int, begun_s: float, now_s: float) -> None:
         had_s = self._patience(begun_s)
         self._left_s, self._at_s = max(0.0, had_s - (now_s - begun_s)), now_s
-        if not self.is_held and had_s > self._patience_s / 2:  # else the user was warned a moment ago
+        # With less patience than that, the user was warned a moment ago.
+        if not self.is_held and had_s > self._patience_s / 2:
             self.remarks.append(
                 f"{who_locks(fd)} has {self._files.path} locked for {had_s:.2g} s now; "
                 "going on without the lock (fuser -v shows who holds it)"

@@ -32,18 +32,19 @@ _MOST_BYTES = 1 << 16
 MOST_BYTES_OF_A_USER = 1 << 20
 #: What a file counts at least: the size of a small lease.
 _LEAST_BYTES = 400
-#: With more files than this, each is checked by stat(2) before it is opened.
+#: With more files than this, each is checked by stat(2) before it is opened: that is cheaper.
 _CROWD = 256
 #: Names that our programs, of this version and before, give to their files.
 _OWN_NAME = re.compile(r"(\d+-[0-9a-f]+(-\d+)?\.(lease|ticket))|[0-9a-f-]+\.new")
 _OWN_ID = re.compile(r"\d+-[0-9a-f]+")
 _SECOND_NS = 1_000_000_000
 _TICK_NS = 50_000_000
-_COARSE_TICK_NS = 2 * _SECOND_NS + _TICK_NS  # for file systems whose times are whole seconds, or even ones
+#: For file systems that store times in whole seconds, or in steps of two.
+_COARSE_TICK_NS = 2 * _SECOND_NS + _TICK_NS
 _OLD_S = 60.0
 
 #: How files of earlier versions begin. They are locked by flock(2) alone.
-_FORMER = b'{"version": 1,'
+_EARLIER = b'{"version": 1,'
 
 
 class LiveFile(NamedTuple):
@@ -59,22 +60,22 @@ class LiveFile(NamedTuple):
 class LeaseFiles:
     """The directory, and the files in it."""
 
-    def __init__(self, path: str, opened: Callable[[str], Folder]) -> None:
+    def __init__(self, path: str, open_folder: Callable[[str], Folder]) -> None:
         """Open the directory.
 
         Args:
             path: the directory.
-            opened: opens the directory, and creates it if it should.
+            open_folder: opens the directory, and creates it if it should.
 
         Raises:
             SgsError: the directory can't be used.
         """
         self.path = path
-        self._open = opened
-        self._folder = opened(path)
+        self._open = open_folder
+        self._folder = open_folder(path)
         self._identity = identity(os.fstat(self._folder.fd))
         self._names: frozenset[str] = frozenset()
-        self._trusted_ns: int | None = None
+        self._trusted_ns: int | None = None  # the directory's time for which `_names` holds
         self._skipped: set[str] = set()  # names that aren't opened again
         self._has_skipped = False  # True: some of those are still in `_names`
 
@@ -115,8 +116,8 @@ class LeaseFiles:
             self._names = names - self._skipped
             # Two changes within one tick of the file system's clock have the same time.
             tick_ns = _TICK_NS if changed_ns % _SECOND_NS else _COARSE_TICK_NS
-            old = time.time_ns() - changed_ns > tick_ns
-            self._trusted_ns = changed_ns if old else None
+            is_old = time.time_ns() - changed_ns > tick_ns
+            self._trusted_ns = changed_ns if is_old else None
         elif self._has_skipped:
             self._names -= self._skipped
         self._has_skipped = False
@@ -141,7 +142,7 @@ class LeaseFiles:
         return status
 
     def _scan(self) -> frozenset[str]:
-        """List the directory by a new descriptor: a forked child shares the offset of the old one."""
+        """List the directory by a new descriptor: forked children share the old one's offset."""
         fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._folder.fd)
         try:
             with os.scandir(fd) as entries:
@@ -162,11 +163,11 @@ class LeaseFiles:
         """
         files: dict[int, LiveFile] = {}  # by inode
         named: set[int] = set()  # inodes of files that we have by the names their owners gave them
-        crowded = len(names) > _CROWD
+        is_crowded = len(names) > _CROWD
         for name in names:
             if name in self._skipped or not name.endswith(ending):
                 continue
-            if crowded and self._is_nothing(name, named):
+            if is_crowded and self._is_worthless(name, named):
                 continue
             file = self._read_name(name)
             if file is not None and file.inode not in named:
@@ -188,7 +189,7 @@ class LeaseFiles:
                 kept.append(file)
         return kept
 
-    def _is_nothing(self, name: str, named: Container[int]) -> bool:
+    def _is_worthless(self, name: str, named: Container[int]) -> bool:
         """True if it is empty, huge, or already read by its own name. Cheaper than to open it."""
         try:
             status = os.stat(name, dir_fd=self._folder.fd, follow_symlinks=False)
@@ -201,9 +202,9 @@ class LeaseFiles:
         return True
 
     def _read_name(self, name: str) -> LiveFile | None:
-        """The file, if its owner has locked it. One of ours that isn't locked any more is removed."""
+        """The file, if its owner has locked it. An unlocked one of ours is removed."""
         try:
-            # For reading only: closing it then wakes no program that watches for the end of a lease.
+            # Read-only: closing it then wakes no program that watches for the end of a lease.
             fd = os.open(name, os.O_RDONLY | CAREFUL, dir_fd=self._folder.fd)
         except FileNotFoundError:
             return None
@@ -222,9 +223,9 @@ class LeaseFiles:
     def _read_file(self, name: str, fd: int) -> LiveFile | None:
         status = os.fstat(fd)
         if stat.S_ISREG(status.st_mode) and status.st_size <= _MOST_BYTES:
-            locked = ofd_lock.is_locked(fd)
+            is_locked = ofd_lock.is_locked(fd)
             content = os.read(fd, _MOST_BYTES)
-            if locked or (content.startswith(_FORMER) and is_held(fd)):
+            if is_locked or (content.startswith(_EARLIER) and is_held(fd)):
                 return LiveFile(name, status.st_uid, content, status.st_ino, status.st_ctime)
         self.skip(name)  # one of ours is locked when it gets its name, and only once
         self._remove_own(name, status)
@@ -232,8 +233,8 @@ class LeaseFiles:
 
     def _remove_own(self, name: str, status: os.stat_result) -> None:
         """Remove a file that one of our programs has left. Files that aren't ours stay."""
-        ours = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
-        if ours and status.st_nlink == 1 and _OWN_NAME.fullmatch(name):
+        is_ours = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
+        if is_ours and status.st_nlink == 1 and _OWN_NAME.fullmatch(name):
             with suppress(OSError):
                 self._folder.remove(name)
 
@@ -259,8 +260,8 @@ class LeaseFiles:
             ofd_lock.unlock(fd)
             fcntl.flock(fd, fcntl.LOCK_UN)
         with suppress(OSError):  # another program of this user may have removed it meanwhile
-            there = os.stat(name, dir_fd=self._folder.fd, follow_symlinks=False)
-            if os.path.samestat(there, os.fstat(fd)):
+            status = os.stat(name, dir_fd=self._folder.fd, follow_symlinks=False)
+            if os.path.samestat(status, os.fstat(fd)):
                 self._folder.remove(name)
         os.close(fd)
 

@@ -22,7 +22,7 @@ VERSION = 2
 #: The most GPUs that a lease or ticket may name. No machine has as many.
 MOST_GPUS = 512
 
-_MOST = 1 << 62
+_MOST_INTEGER = 1 << 62
 _LATEST_S = 1e11  # the year 5138
 _LONGEST_KIND = 20
 _TURN_DIGITS = 12
@@ -118,7 +118,7 @@ def _fields(line: bytes) -> dict[str, Any]:
     return fields
 
 
-def _integer(value: Any, least: int, most: int = _MOST) -> int:
+def _integer(value: Any, least: int, most: int = _MOST_INTEGER) -> int:
     if type(value) is not int or not least <= value <= most:
         raise ValueError(f"{value!r} is no number from {least} to {most}")
     return value

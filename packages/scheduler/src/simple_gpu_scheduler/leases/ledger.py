@@ -25,7 +25,7 @@ class Reserved(NamedTuple):
     is_due: bool  #: leases and the tickets before it leave all of these free for it now
 
 
-def as_ours(
+def translate_keys(
     gpus: Sequence[str],
     numbers: Sequence[str],
     ours: Container[str],
@@ -50,7 +50,7 @@ def as_ours(
     return tuple(keys)
 
 
-def meet(lease: LeaseRecord, request: LeaseRequest) -> bool:
+def overlaps(lease: LeaseRecord, request: LeaseRequest) -> bool:
     """True if the request names a GPU of the lease, by any of its names."""
     requested = {*request.gpus, *request.numbers} - {""}
     return not requested.isdisjoint((*lease.gpus, *lease.numbers))
@@ -78,9 +78,10 @@ def taken(
 
     A lease within another lease takes nothing more: the outer one counts. Once the outer lease or
     its job is over, the inner one counts by itself.
-    A scheduler may itself run as a job within a lease. It sees that lease as the whole of its
-    GPUs. There only leases within the same lease count, and those whose outer lease is over. They
-    count as parts of that lease.
+
+    A scheduler may itself run as a job within a lease. That lease is then the whole of its GPUs.
+    Only leases within the same lease count there, and those whose outer lease is over. They count
+    as parts of that lease.
 
     Args:
         tickets: the tickets before ours, in their order. For each, the GPUs that are nearest to
@@ -89,10 +90,12 @@ def taken(
         inside: the token of the lease that we run in.
         sizes_mib: the memory of each GPU that all leases together may have, where it is known.
     """
-    shares = _held(leases, inside, besides=ours)
+    shares = _leased_shares(leases, inside, besides=ours)
     for reserved in reservations(leases, tickets, inside=inside, sizes_mib=sizes_mib):
         for gpu in reserved.gpus:
-            _add(shares, gpu, reserved.ticket.want.units, reserved.ticket.want.memory_mib)
+            _add_share(
+                shares, gpu, reserved.ticket.request.units, reserved.ticket.request.memory_mib
+            )
     return shares
 
 
@@ -107,43 +110,43 @@ def reservations(
     tickets = tuple(tickets)
     if not tickets:
         return []
-    shares, sizes = _held(leases, inside), sizes_mib or {}
+    shares, sizes = _leased_shares(leases, inside), sizes_mib or {}
     by_token = {lease.token: lease for lease in leases}
     own = _own_gpus(by_token, inside)
     reserved: list[Reserved] = []
     for ticket in tickets:
-        request = ticket.want
+        request = ticket.request
         gpus = _reserved_gpus(request, shares, _closed_to(ticket, by_token, own, inside), sizes)
-        is_due = bool(gpus) and all(_lack(request, shares, sizes, gpu)[0] == 0 for gpu in gpus)
+        is_due = bool(gpus) and all(_missing(request, shares, sizes, gpu)[0] == 0 for gpu in gpus)
         reserved.append(Reserved(ticket, tuple(gpus), is_due))
         for gpu in gpus:
-            _add(shares, gpu, request.units, request.memory_mib)
+            _add_share(shares, gpu, request.units, request.memory_mib)
     return reserved
 
 
-def _held(
+def _leased_shares(
     leases: Sequence[LeaseRecord], inside: str | None, besides: Container[str] = ()
 ) -> dict[str, GpuShare]:
     """What leases have taken of each GPU; see `taken`."""
     enclosing = {lease.token: lease for lease in leases}.get(inside or "")
     own = () if enclosing is None else enclosing.gpus
     shares: dict[str, GpuShare] = {}
-    for lease, gpus in counted(leases, inside):
+    for lease, gpus in counted_gpus(leases, inside):
         if lease.token not in besides:
             for gpu in gpus:
                 part = _part(lease.units, enclosing) if gpu in own else lease.units
-                _add(shares, gpu, part, lease.memory_mib)
+                _add_share(shares, gpu, part, lease.memory_mib)
     return shares
 
 
-def counted(
+def counted_gpus(
     leases: Sequence[LeaseRecord], inside: str | None
 ) -> Iterator[tuple[LeaseRecord, list[str]]]:
     """Each lease, and the GPUs on which it counts; see `taken`."""
     by_token = {lease.token: lease for lease in leases}
     own = _own_gpus(by_token, inside)
     for lease in by_token.values():
-        yield lease, list(_counted(lease, by_token, own, inside))
+        yield lease, list(_gpus_of(lease, by_token, own, inside))
 
 
 def _own_gpus(by_token: Mapping[str, LeaseRecord], inside: str | None) -> set[str]:
@@ -159,7 +162,7 @@ def _part(units: int, enclosing: LeaseRecord | None) -> int:
 def _closed_to(
     ticket: Ticket, by_token: Mapping[str, LeaseRecord], own: set[str], inside: str | None
 ) -> set[str]:
-    """GPUs that can't be reserved for a ticket: those of a lease that only one of us runs in."""
+    """GPUs that can't be reserved for a ticket: those of a lease that only one of us is in."""
     around_ticket = by_token.get(ticket.inside or "")
     if around_ticket is not None and not may_be_within(ticket.uid, around_ticket):
         around_ticket = None
@@ -168,7 +171,7 @@ def _closed_to(
     return own if around_ticket is None else own.union(around_ticket.gpus)
 
 
-def _counted(
+def _gpus_of(
     lease: LeaseRecord,
     by_token: Mapping[str, LeaseRecord],
     own: Container[str],
@@ -181,14 +184,15 @@ def _counted(
     if parent is not None and not may_be_within(lease.uid, parent):
         parent = None
     around = by_token.get(inside or "")
-    orphan = (  # of our lease: a user who may not be in ours was never in one within it
+    # A user who may not run in our lease never had a lease within it.
+    is_orphan = (
         lease.parent is not None
         and parent is None
         and (around is None or may_be_within(lease.uid, around))
     )
     for gpu in lease.gpus:
         if gpu in own:
-            counts = orphan or (parent is not None and lease.parent == inside)
+            counts = is_orphan or (parent is not None and lease.parent == inside)
         else:
             counts = parent is None or gpu not in parent.gpus
         if counts:
@@ -205,7 +209,7 @@ def ancestors(leases: Iterable[LeaseRecord], inside: str | None) -> list[LeaseRe
     return chain
 
 
-def _add(shares: dict[str, GpuShare], gpu: str, units: int, memory_mib: int | None) -> None:
+def _add_share(shares: dict[str, GpuShare], gpu: str, units: int, memory_mib: int | None) -> None:
     before = shares.get(gpu, GpuShare())
     shares[gpu] = GpuShare(before.units + units, before.memory_mib + (memory_mib or 0))
 
@@ -222,10 +226,12 @@ def _reserved_gpus(
     GPU can come to lack less only because jobs end there.
     """
     usable = [gpu for gpu in request.gpus if gpu not in closed]
-    return sorted(usable, key=lambda gpu: _lack(request, shares, sizes_mib, gpu))[: request.number]
+    return sorted(usable, key=lambda gpu: _missing(request, shares, sizes_mib, gpu))[
+        : request.number
+    ]
 
 
-def _lack(
+def _missing(
     request: LeaseRequest, shares: Mapping[str, GpuShare], sizes_mib: Mapping[str, int], gpu: str
 ) -> tuple[float, float]:
     """What a GPU lacks for a request, as a part of the GPU; then how full it would be."""
@@ -243,7 +249,7 @@ def beyond_capacity(leases: Sequence[LeaseRecord]) -> list[str]:
     return [gpu for gpu, share in taken(leases).items() if share.units > GPU_UNITS]
 
 
-def believed(ticket: Ticket, changed_ns: int) -> Ticket:
+def with_believed_start(ticket: Ticket, changed_ns: int) -> Ticket:
     """The ticket with the start of its wait that is believed.
 
     A program that changes its request makes a new ticket, which says since when it has waited.

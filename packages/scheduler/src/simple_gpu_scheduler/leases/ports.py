@@ -132,7 +132,10 @@ class LeaseStore(Protocol):
         ...
 
     def release(self, held: Held) -> None:
-        """End a lease or ticket, even if others have inherited it. A forked child only closes it."""
+        """End a lease or ticket, even if others have inherited it.
+
+        A forked child only closes its descriptor: the lease is its parent's.
+        """
         ...
 
     def watch(self) -> int | None:

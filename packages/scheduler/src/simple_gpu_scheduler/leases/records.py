@@ -17,11 +17,12 @@ class Lease(NamedTuple):
 class LeaseRequest(NamedTuple):
     """A request for a share of each of `number` GPUs out of `gpus`."""
 
-    gpus: tuple[str, ...]  #: their keys: UUIDs where the driver answers, else the names that users gave
+    #: Their keys: UUIDs where the driver answers, else the names that the user gave.
+    gpus: tuple[str, ...]
     number: int
     units: int = GPU_UNITS  #: on each GPU
     memory_mib: int | None = None  #: on each GPU; None: not stated
-    #: The driver's numbers of `gpus`; for a MIG slice, that of its GPU. Empty where there are none.
+    #: The driver's numbers of `gpus`; for a MIG slice, that of its GPU. Empty without a driver.
     #: Programs that have no driver know the GPUs by these.
     numbers: tuple[str, ...] = ()
 
@@ -41,7 +42,7 @@ class LeaseRecord(NamedTuple):
     parent: str | None = None  #: the token of the lease that this one is a part of
     numbers: tuple[str, ...] = ()  #: see `LeaseRequest`
     turn: int = 0  #: how many times it was passed on from one job to the next
-    start_ticks: int = 0  #: when process `pid` was started, in clock ticks since boot; 0: not stated
+    start_ticks: int = 0  #: start of process `pid`, in clock ticks since boot; 0: not stated
 
     @property
     def token(self) -> str:

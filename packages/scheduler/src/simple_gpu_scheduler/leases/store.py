@@ -1,13 +1,6 @@
-"""Leases as locked files: no daemon, no root, any number of users.
+"""Leases as locked files: no daemon, no root, any number of users. The folder tells the protocol.
 
-A lease is a small file that its owner's processes have locked. It lives as long as the lock. The
-job inherits the descriptor, so the kernel ends the lease with the last process that holds it,
-whatever crashed before. An allocator locks the directory while it reads all leases and adds its
-own. Anybody can lock the directory, so safety doesn't depend on that. An allocator reads again
-after it has added a lease, and removes it if it doesn't fit beside another new one.
-
-Users of one machine can delay each other. But nobody can remove or change a file of another user.
-What a file says of its owner is ignored: the file system tells the owner.
+`FileLeaseStore` is one program's access to the directory: it lists, adds, passes on and ends.
 """
 
 from __future__ import annotations
@@ -31,7 +24,7 @@ from simple_gpu_scheduler.leases.format import (
     ticket_content,
     turn_content,
 )
-from simple_gpu_scheduler.leases.ledger import believed
+from simple_gpu_scheduler.leases.ledger import with_believed_start
 from simple_gpu_scheduler.leases.ports import Held
 from simple_gpu_scheduler.leases.records import Lease, LeaseRecord, LeaseRequest, Ticket, token
 from simple_gpu_scheduler.system.proc import is_stopped, start_ticks
@@ -56,10 +49,10 @@ class FileLeaseStore:
         self.path = lease_dir() if path is None else path
         self._files = LeaseFiles(self.path, open_lease_dir)
         self.uid = os.geteuid()
-        self._names: frozenset[str] = frozenset()  # all files when last listed; of these:
-        self._leases: frozenset[str] = frozenset()
-        self._tickets: frozenset[str] = frozenset()
-        self._read_leases: frozenset[str] = frozenset()  # the names when leases were last read
+        self._names: frozenset[str] = frozenset()  # all files when last listed
+        self._leases: frozenset[str] = frozenset()  # those of `_names` that are leases
+        self._tickets: frozenset[str] = frozenset()  # those of `_names` that are tickets
+        self._read_leases: frozenset[str] = frozenset()  # `_leases` when leases were last read
         self._lock = DirectoryLock(self._files, patience_s)
         self._is_alone = False  # True: we have the lock, so others add no files
         self._start = (0, 0)  # our pid, and its start in clock ticks
@@ -81,7 +74,7 @@ class FileLeaseStore:
         records = _records(self._files, self._tickets, _TICKET, read_ticket)
         now_s, now_ns = time.time(), time.monotonic_ns()
         return [
-            believed(ticket, now_ns - int((now_s - file.changed_s) * 1e9))
+            with_believed_start(ticket, now_ns - int((now_s - file.changed_s) * 1e9))
             for file, ticket in records
             if not is_stopped(ticket.pid)
         ]
@@ -128,9 +121,12 @@ class FileLeaseStore:
         remarks, self._lock.remarks = self._lock.remarks, []
         return remarks
 
-    def add_lease(self, request: LeaseRequest, kind: str, parent: str | None = None) -> Held | None:
+    def add_lease(
+        self, request: LeaseRequest, kind: str, parent: str | None = None
+    ) -> Held | None:
         """See `leases.ports.LeaseStore`."""
-        name, now_s = _new_id(), max(0.0, round(time.time(), 3))  # a value that `leases.format` reads
+        name = _new_id()
+        now_s = max(0.0, round(time.time(), 3))  # `leases.format` accepts no time before 1970
         record = LeaseRecord(
             id=name,
             uid=self.uid,
@@ -145,7 +141,7 @@ class FileLeaseStore:
             numbers=request.numbers,
             start_ticks=self._own_start_ticks(),
         )
-        _check_number(request)
+        _check_gpu_count(request)
         content = lease_content(record)
         fd = self._files.add(name, _LEASE, content)
         self._leases |= {name + _LEASE}
@@ -178,10 +174,10 @@ class FileLeaseStore:
         turn = held.turn + 1
         content = turn_content(turn)
         try:
-            written = os.pwrite(held.lease.fd, content, held.turn_at) == len(content)
+            is_written = os.pwrite(held.lease.fd, content, held.turn_at) == len(content)
         except OSError:
-            written = False
-        if not written or self.somebody_waits(besides) or self._leases != self._read_leases:
+            is_written = False
+        if not is_written or self.somebody_waits(besides) or self._leases != self._read_leases:
             self.release(held)
             return None
         lease_id = held.lease.id.rpartition(":")[0]
@@ -194,7 +190,7 @@ class FileLeaseStore:
         """See `leases.ports.LeaseStore`."""
         name = _new_id()
         since_ns = time.monotonic_ns() if since_ns is None else since_ns
-        _check_number(request)
+        _check_gpu_count(request)
         user = user_name(self.uid)
         ticket = Ticket(name, self.uid, user, os.getpid(), since_ns, request, inside)
         fd = self._files.add(name, _TICKET, ticket_content(ticket))
@@ -222,7 +218,7 @@ class FileLeaseStore:
             return None
 
 
-def _check_number(request: LeaseRequest) -> None:
+def _check_gpu_count(request: LeaseRequest) -> None:
     """Check that other programs will accept the request.
 
     Raises:

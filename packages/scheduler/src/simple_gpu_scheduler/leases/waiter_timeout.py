@@ -1,6 +1,7 @@
-"""A waiter that doesn't take what it could have keeps others waiting only for a while. Pure.
+"""A time limit for waiters that don't take what they could have. Pure.
 
-A ticket is only a claim: its process may hang, or never mean to take anything.
+GPUs are reserved for whoever waits. But a ticket is only a claim: its process may hang, or never
+mean to take anything. So it keeps others waiting only for a while.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class WaiterTimeouts:
         #: Waiters whose time is over, with the leases that they had then. A new lease ends that.
         self._idle: dict[Waiting, frozenset[str]] = {}
 
-    def passed_over(
+    def timed_out(
         self, waiting: Mapping[Waiting, frozenset[str]], due: set[Waiting], now_s: float
     ) -> set[Waiting]:
         """The waiters for whom a GPU isn't reserved any more, until they take a lease on it.
@@ -45,16 +46,22 @@ class WaiterTimeouts:
             now_s: seconds on a monotonic clock.
         """
         self._since = {
-            waiter: self._begun(waiter, leases, now_s) for waiter, leases in waiting.items() if waiter in due
+            waiter: self._since_when(waiter, leases, now_s)
+            for waiter, leases in waiting.items()
+            if waiter in due
         }
         for waiter, since in self._since.items():
             if now_s - since.at_s >= self._limit_s:
                 self._idle.setdefault(waiter, waiting[waiter])
-        taken = [waiter for waiter, leases_before in self._idle.items() if not waiting.get(waiter, leases_before) <= leases_before]
-        for waiter in taken:
+        served = [
+            waiter
+            for waiter, old_leases in self._idle.items()
+            if not waiting.get(waiter, old_leases) <= old_leases
+        ]
+        for waiter in served:
             del self._idle[waiter]
         return self._idle.keys() & waiting.keys()
 
-    def _begun(self, waiter: Waiting, leases: frozenset[str], now_s: float) -> _Since:
+    def _since_when(self, waiter: Waiting, leases: frozenset[str], now_s: float) -> _Since:
         earlier = self._since.get(waiter)
         return earlier if earlier and leases <= earlier.leases else _Since(now_s, leases)

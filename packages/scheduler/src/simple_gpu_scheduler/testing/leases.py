@@ -72,7 +72,9 @@ class MemoryLeaseStore:
         """Nothing is odd here."""
         return []
 
-    def add_lease(self, request: LeaseRequest, kind: str, parent: str | None = None) -> Held | None:
+    def add_lease(
+        self, request: LeaseRequest, kind: str, parent: str | None = None
+    ) -> Held | None:
         """Add a lease on all of `request.gpus`; None if the parent is over."""
         tokens = {lease.token for lease in self._machine.leases.values()}
         if parent is not None and parent not in tokens:
