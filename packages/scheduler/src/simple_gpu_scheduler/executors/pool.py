@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from simple_gpu_scheduler.client import Taken
 from simple_gpu_scheduler.executors.worker import PythonWorker, WorkerDiedError
 from simple_gpu_scheduler.gpus.environ import LEASE_VARIABLE, MODEST
-from simple_gpu_scheduler.leases.ledger import meet
+from simple_gpu_scheduler.leases.ledger import overlaps
 from simple_gpu_scheduler.leases.store import FileLeaseStore
 
 #: A GPU for which others wait is passed on between two calls, but not sooner: workers cost time.
@@ -89,7 +89,7 @@ def _wanted(taken: Taken) -> bool:
         return False
     ours = [one for one in folder.leases() if one.token == taken.lease.id]
     others = [one for one in folder.tickets() if one.pid != os.getpid()]
-    return any(meet(lease, one.want) for lease in ours for one in others)
+    return any(overlaps(lease, one.request) for lease in ours for one in others)
 
 
 class Pool:

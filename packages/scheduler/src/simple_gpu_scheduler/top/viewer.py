@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from textual.app import App, ComposeResult
 
-from simple_gpu_scheduler.allocation.gpu_status import CardView
+from simple_gpu_scheduler.allocation.gpu_status import GpuStatusReader
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.files.tail import TailReader
 from simple_gpu_scheduler.leases.directory import lease_dir
@@ -58,7 +58,11 @@ class Viewer(App[None]):
         self._words = words
         self._interval_s = interval_s
         self._board = Board(printable(socket.gethostname().partition(".")[0]))
-        self._queue, self._cards, self._logs = Desk(Looker), Desk(CardView), Desk(TailReader)
+        self._queue, self._cards, self._logs = (
+            Desk(Looker),
+            Desk(GpuStatusReader),
+            Desk(TailReader),
+        )
         self._looks = Paced(self._look, _LEAST_REST_S)
         self._card_looks = Paced(self._look_at_cards, _LEAST_REST_S)
         self._log_looks = Paced(self._look_at_log, _LEAST_REST_S)
@@ -180,7 +184,9 @@ class Viewer(App[None]):
     async def _look_at_cards(self) -> None:
         slots = () if self._board.seen is None else self._board.seen.slots
         ask, self._ask_driver = self._ask_driver, False
-        found = await self._told(self._cards.ask(lambda view: view.look(slots, ask_driver=ask)))
+        found = await self._told(
+            self._cards.ask(lambda reader: reader.read(slots, ask_driver=ask))
+        )
         if found is not None and found != self._board.cards:
             self._board = self._board._replace(cards=found)
             self._show()

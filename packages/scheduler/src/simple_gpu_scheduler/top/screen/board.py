@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
-from simple_gpu_scheduler.allocation.gpu_status import CardsSeen
+from simple_gpu_scheduler.allocation.gpu_status import GpuStatuses
 from simple_gpu_scheduler.allocation.occupancy import Occupancy
 from simple_gpu_scheduler.files.tail import Tail
 from simple_gpu_scheduler.gpus.records import Gpu
@@ -76,7 +76,7 @@ class Board(NamedTuple):
 
     host: str
     seen: Seen | None = None  #: None: not yet
-    cards: CardsSeen | None = None
+    cards: GpuStatuses | None = None
     log: Log | None = None  #: the last that was read, perhaps another job's
     place: Place = Place()
     view: str = "all"
