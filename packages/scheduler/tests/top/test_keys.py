@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from pathlib import Path
 
 import pytest
+from textual.binding import Binding
+from textual.events import Paste
+from textual.widgets._footer import FooterKey
 
 from simple_gpu_scheduler.cli.gpus import table as gpus_report
 from simple_gpu_scheduler.cli.queue.jobs import how_it_ended
-from simple_gpu_scheduler.errors import SgsError
+from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.queue.home import QueueHome
 from simple_gpu_scheduler.queue.records import Context, Request
 from simple_gpu_scheduler.top import refresh as news
 from simple_gpu_scheduler.top import viewer
 from simple_gpu_scheduler.top.app import TopApp
+from simple_gpu_scheduler.top.bindings import BINDINGS, help_rows, parse_keymap
 from simple_gpu_scheduler.top.refresh import Paced, Watch
 from simple_gpu_scheduler.top.screen.board import Board, Words
+from simple_gpu_scheduler.top.screen.keys import help_lines
 from simple_gpu_scheduler.top.screen.spans import plain
-from simple_gpu_scheduler.top.widgets import Confirm, Lines, Pager
+from simple_gpu_scheduler.top.widgets import Confirm, KeysFooter, Lines, Pager
 from simple_gpu_scheduler.top.worker_thread import Desk
 
 from .conftest import BOUND_S, SGS
@@ -34,9 +41,10 @@ Press = Callable[..., Awaitable[None]]
 class Session:
     """The app in its harness."""
 
-    def __init__(self, app: TopApp, press: Press) -> None:
+    def __init__(self, app: TopApp, press: Press, resize: Press) -> None:
         self.app = app
         self.press = press
+        self.resize = resize
 
     @property
     def board(self) -> Board:
@@ -45,6 +53,11 @@ class Session:
     @property
     def job(self) -> int | None:
         return None if self.board.chosen is None else self.board.chosen.id
+
+    @property
+    def footer(self) -> str:
+        keys = self.app.query_one(KeysFooter).query(FooterKey)
+        return " ".join(f" {key.key_display} {key.description}" for key in keys)
 
     def line(self, part: str) -> str:
         (one,) = self.app.query_one(f"#{part}", Lines)._lines
@@ -70,12 +83,17 @@ def home() -> Iterator[QueueHome]:
     one.store.close()
 
 
-def with_app(home: QueueHome, test: Callable[[Session], Awaitable[None]]) -> None:
+def with_app(
+    home: QueueHome,
+    test: Callable[[Session], Awaitable[None]],
+    keymap: Mapping[str, str] | None = None,
+) -> None:
     async def run() -> None:
         words = Words(how_it_ended, gpus_report.short_names, gpus_report.table)
         app = TopApp(home, words, 1.0)
+        app.set_keymap(keymap or {})
         async with app.run_test(size=(80, 24)) as pilot:
-            session = Session(app, pilot.press)
+            session = Session(app, pilot.press, pilot.resize_terminal)
             await session.until(lambda: session.board.seen and session.board.cards)
             await session.until(lambda: len(session.board.cards.cards) == 2)
             await test(session)
@@ -159,10 +177,85 @@ def test_in_a_job_screen_keys_are_about_that_job(home: QueueHome) -> None:
         await top.until(lambda: top.board.seen.subject.id == 3)
         await top.press("h", "a", "slash")  # the latter two are the board's
         await top.until(lambda: home.store.entry(3).state == "held")
-        assert (top.board.view, top.board.asks) == ("all", False)
+        assert (top.board.view, top.app._filter_line.display) == ("all", False)
         await top.press("q")
         await top.until(lambda: not isinstance(top.app.screen, Pager))
         assert top.app.is_running
+
+    with_app(home, test)
+
+
+def test_the_page_lists_the_keys_that_are_bound(home: QueueHome) -> None:
+    page = (Path(__file__).parents[4] / "docs" / "top.md").read_text()
+
+    async def test(top: Session) -> None:
+        rows = help_rows(top.app, top.app.screen.active_bindings.values())
+        assert re.findall(r"^\| `(.+)` \| (.+) \|$", page, re.M) == rows
+        lines = [plain(one) for one in help_lines(rows, 80)]
+        assert max(map(len, lines)) <= 80
+        assert len(lines) <= 22, "one screen of 24 lines"
+
+    with_app(home, test)
+
+
+def test_every_key_has_one_action() -> None:
+    bound = Binding.make_bindings(BINDINGS)
+    owners = {(one.key, one.id) for one in bound}
+    assert len(owners) == len({key for key, _ in owners})
+    assert all(binding.id for binding in BINDINGS)
+
+
+def test_the_footer_fits_and_help_and_quit_are_the_last_to_go(home: QueueHome) -> None:
+    async def test(top: Session) -> None:
+        for width in (200, 80, 60, 30, 16, 10):
+            await top.resize(width, 24)
+            await top.until(lambda width=width: top.app.query_one(KeysFooter).size.width == width)
+            await top.until(lambda width=width: fits(top.footer, width))
+
+    def fits(footer: str, width: int) -> bool:
+        room = len(footer) <= max(width, 15) and footer.endswith(" ? help  q quit")
+        return room and (width < 80 or " c cancel  h hold  +- prio  r retry  a view " in footer)
+
+    with_app(home, test)
+
+
+def test_other_keys(home: QueueHome) -> None:
+    async def test(top: Session) -> None:
+        await top.until(lambda: "x hold" in top.footer and "h hold" not in top.footer)
+        await top.press("x")
+        await top.until(lambda: home.store.entry(1).state == "held")
+        await top.press("h")
+        await top.press("delete", "y")
+        await top.until(lambda: home.store.entry(2).state == "cancelled")
+        assert home.store.entry(1).state == "held", "h has lost its action"
+
+    with_app(home, test, parse_keymap(["hold=x", "cancel=delete,C"]))
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("hold", "expected ACTION=KEY with one of up, down, "),
+        ("fly=x", "expected ACTION=KEY with one of up, down, "),
+        ("hold=", "expected keys as Textual names them"),
+        ("hold=x,nokey", "expected keys as Textual names them"),
+        ("hold=c", "c would be the key of cancel and of hold"),
+    ],
+)
+def test_keys_that_cannot_be(option: str, said: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(said)):
+        parse_keymap([option])
+
+
+def test_two_actions_can_swap_their_keys() -> None:
+    assert parse_keymap(["hold=c", "cancel=h"]) == {"hold": "c", "cancel": "h"}
+
+
+def test_what_is_pasted_into_the_filter_is_printable(home: QueueHome) -> None:
+    async def test(top: Session) -> None:
+        await top.press("slash")
+        top.app.post_message(Paste("n2\x1b]0;title\x07\u202e9\nmore"))
+        await top.until(lambda: top.board.filter == "n2]0;title9")
 
     with_app(home, test)
 

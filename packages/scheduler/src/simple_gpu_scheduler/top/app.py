@@ -1,45 +1,54 @@
-"""`sgs top`: what the keys do. The names of the actions are those of `keys.KEYS`."""
+"""`sgs top`: what the keys of `bindings.BINDINGS` do."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
-from textual.events import Key, Paste
+from textual.events import Key
+from textual.widgets import Input
 
+from simple_gpu_scheduler.queue.records import HELD
 from simple_gpu_scheduler.top import actions as changes
+from simple_gpu_scheduler.top.bindings import BINDINGS, help_rows
 from simple_gpu_scheduler.top.reader import Looker
 from simple_gpu_scheduler.top.screen.board import Board, cancel_question, divide, log_body
 from simple_gpu_scheduler.top.screen.details import Known, details
 from simple_gpu_scheduler.top.screen.header import log_title
-from simple_gpu_scheduler.top.screen.keys import KEYS, edited, help_lines
+from simple_gpu_scheduler.top.screen.keys import help_lines
 from simple_gpu_scheduler.top.screen.scroll import Place, moved
 from simple_gpu_scheduler.top.screen.spans import Line, Piece, fitted, line, wrapped
 from simple_gpu_scheduler.top.screen.state import VIEWS
 from simple_gpu_scheduler.top.viewer import Viewer
 from simple_gpu_scheduler.top.widgets import Confirm, Pager
 
-_ACTIONS = frozenset(one.action.partition("(")[0] for one in KEYS)
-_CHANGES = ("cancel", "hold", "priority", "retry")
+_JOB_ACTIONS = ("cancel", "hold", "release", "priority", "retry")
+_ACTIONS = frozenset(binding.action.partition("(")[0] for binding in BINDINGS)
 
 
 class TopApp(Viewer):
     """The dashboard."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        *(Binding(one.keys, one.action, show=False) for one in KEYS if one.keys),
+        *BINDINGS,
         Binding("ctrl+c", "leave", show=False, priority=True),
         Binding("ctrl+z", "suspend_process", show=False, priority=True),
-        Binding("ctrl+l", "redraw", show=False),
     ]
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What keys may do now; Textual asks."""
+        if action in ("hold", "release"):
+            subject = self._subject()
+            held = subject is not None and subject.state == HELD
+            if held != (action == "release"):
+                return False
         if self._pager is None or action not in _ACTIONS:
             return super().check_action(action, parameters)
-        return action == "quit" or (action in _CHANGES and self._pager.job is not None)
+        return action in ("quit", "redraw") or (
+            action in _JOB_ACTIONS and self._pager.job is not None
+        )
 
     def action_leave(self) -> None:
         """Quit, whatever is on the screen."""
@@ -112,32 +121,32 @@ class TopApp(Viewer):
     # the filter
 
     def action_filter(self) -> None:
-        """Ask for words: until that is over, keys are letters."""
-        self._board = self._board._replace(asks=True)
-        self._show()
+        """Ask for words, in place of the footer."""
+        self._ask_filter(True)
+
+    def action_clear_filter(self) -> None:
+        """Show jobs of any words again."""
+        self._filter.value = ""
+        self._ask_filter(False)
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """The filter has other words."""
+        self._list_anew(self._board._replace(filter=event.value))
+
+    def on_input_submitted(self) -> None:
+        """The filter is kept."""
+        self._ask_filter(False)
 
     def on_key(self, event: Key) -> None:
-        """While the filter is typed, keys are letters; Escape ends it, at any time."""
-        board = self._board
-        if isinstance(self.screen, (Pager, Confirm)) or event.key == "ctrl+c":
-            return
-        if event.key == "escape":
-            self._list_anew(board._replace(asks=False, filter=""))
-        elif board.asks and event.key == "enter":
-            self._board = board._replace(asks=False)
-            self._show()
-        elif board.asks:
-            typed = edited(board.filter, event.key, event.character)
-            self._list_anew(board._replace(filter=typed))
-        else:
-            return
-        event.prevent_default()  # it is no action, too
+        """Letters that were on their way to the board when the filter got the focus."""
+        if self.focused is self._filter and event.character and event.is_printable:
+            self._filter.insert_text_at_cursor(event.character)
+            event.prevent_default()
 
-    def on_paste(self, event: Paste) -> None:
-        """More letters of the filter."""
-        if self._board.asks:
-            words = " ".join(event.text.split())
-            self._list_anew(self._board._replace(filter=self._board.filter + words))
+    def _ask_filter(self, asks: bool) -> None:
+        self._footer.display = not asks
+        self._filter_line.display = asks
+        self.set_focus(self._filter if asks else None)
 
     # what becomes of jobs
 
@@ -164,6 +173,8 @@ class TopApp(Viewer):
         """Hold, or release."""
         jobs = self._targets()
         self._change(jobs, lambda looker: changes.hold(looker, jobs))
+
+    action_release = action_hold
 
     def action_priority(self, by: int) -> None:
         """Give an earlier or a later turn."""
@@ -208,23 +219,36 @@ class TopApp(Viewer):
         if not entry.attempt:
             self.action_info()
             return
-        self._open(Pager(self._log_head, self._log_body, job=entry.id, at_end=True))
+        self._open(self._log_head, self._log_body, job=entry.id, at_end=True)
 
     def action_info(self) -> None:
         """All about the job."""
         entry = self._board.chosen
         if entry is not None:
-            self._open(Pager(self._log_head, self._info_body, job=entry.id))
+            self._open(self._log_head, self._info_body, job=entry.id)
 
     def action_gpus(self) -> None:
         """All about the GPUs."""
-        self._open(Pager(lambda width: _titled("GPUs", width), self._gpus_body))
+        self._open(lambda width: _titled("GPUs", width), self._gpus_body)
 
     def action_help(self) -> None:
-        """The keys."""
-        self._open(Pager(lambda width: _titled("sgs top", width), help_lines))
+        """The keys, as they are bound now.
 
-    def _open(self, pager: Pager) -> None:
+        On a screen of its own: Textual's HelpPanel takes a third of the terminal, no more than 30
+        columns of 80, and keys can't scroll it.
+        """
+        rows = help_rows(self, self.screen.active_bindings.values())
+        self._open(lambda width: _titled("sgs top", width), lambda width: help_lines(rows, width))
+
+    def _open(
+        self,
+        head: Callable[[int], Line],
+        body: Callable[[int], Sequence[Line]],
+        *,
+        job: int | None = None,
+        at_end: bool = False,
+    ) -> None:
+        pager = Pager(head, body, self._idle, job=job, at_end=at_end)
         self.push_screen(pager, lambda _: self._wish_anew())
         self.call_after_refresh(self._wish_anew)
 

@@ -12,6 +12,8 @@ from functools import partial
 from typing import TypeVar
 
 from textual.app import App, ComposeResult
+from textual.containers import Horizontal
+from textual.widgets import Static
 
 from simple_gpu_scheduler.allocation.gpu_status import CardView
 from simple_gpu_scheduler.errors import SgsError
@@ -23,12 +25,20 @@ from simple_gpu_scheduler.system.tail import TailReader
 from simple_gpu_scheduler.text.printable import printable
 from simple_gpu_scheduler.top.reader import Looker
 from simple_gpu_scheduler.top.refresh import Paced, Watch
-from simple_gpu_scheduler.top.screen.board import Board, Log, Picture, Words, divide, picture
+from simple_gpu_scheduler.top.screen.board import (
+    Board,
+    Log,
+    Picture,
+    Words,
+    divide,
+    idle_actions,
+    picture,
+)
 from simple_gpu_scheduler.top.screen.log_text import log_lines
 from simple_gpu_scheduler.top.screen.scroll import followed, within
 from simple_gpu_scheduler.top.screen.spans import Piece
 from simple_gpu_scheduler.top.screen.state import Seen, Wish
-from simple_gpu_scheduler.top.widgets import Lines, Pager
+from simple_gpu_scheduler.top.widgets import FilterInput, KeysFooter, Lines, Pager
 from simple_gpu_scheduler.top.worker_thread import Desk
 
 _LEAST_REST_S = 0.1
@@ -49,11 +59,14 @@ class Viewer(App[None]):
     CSS = """
     Screen { background: ansi_default; color: ansi_default; overflow: hidden; }
     ModalScreen { background: transparent; }
+    Horizontal { height: 1; }
+    Horizontal Static { width: auto; text-style: bold; }
     """
 
     def __init__(self, home: QueueHome, words: Words, interval_s: float) -> None:
         """`interval_s`: so often is the driver asked."""
         super().__init__(ansi_color=True)
+        self.animation_level = "none"
         self._home = home
         self._words = words
         self._interval_s = interval_s
@@ -63,6 +76,10 @@ class Viewer(App[None]):
         self._card_looks = Paced(self._look_at_cards, _LEAST_REST_S)
         self._log_looks = Paced(self._look_at_log, _LEAST_REST_S)
         self._parts = {part: Lines(id=part) for part in Picture._fields}
+        self._footer, self._filter = KeysFooter(self._idle), FilterInput()
+        self._filter_line = Horizontal(Static(" filter: "), self._filter)
+        self._filter_line.display = False
+        self._keys: object = None  #: what the footer shows depends on this
         self._watches: list[Watch] = []
         self._version: object = None  #: of the queue's file, and who its server was, when read
         self._wish: Wish | None = None  #: as it was then
@@ -73,6 +90,8 @@ class Viewer(App[None]):
     def compose(self) -> ComposeResult:
         """The parts of the screen."""
         yield from self._parts.values()
+        yield self._footer
+        yield self._filter_line
 
     def on_mount(self) -> None:
         """Begin to look and to listen."""
@@ -95,8 +114,7 @@ class Viewer(App[None]):
     def refresh_all(self) -> None:
         """Draw all of it: somebody else may have written to the terminal."""
         for screen in self.screen_stack:
-            for panel in screen.query(Lines):
-                panel.refresh()
+            screen.query("*").refresh()
 
     def _listen_to(self, watch: Callable[[], int], looks: Paced, poll_s: float | None) -> None:
         self._watches.append(Watch(watch, looks.want, _LEAST_NEWS_S, poll_s))
@@ -232,11 +250,23 @@ class Viewer(App[None]):
             return
         shown = picture(self._board, self._words, time.time(), width, lines)
         for part, content in shown._asdict().items():
-            one_line = part in ("header", "titles", "rule", "footer")
+            one_line = part in ("header", "titles", "rule")
             height = 1 if one_line else getattr(divide(self._board, lines), part)
             self._parts[part].show(content, height)
         if (pager := self._pager) is not None:
             pager.show()
+        self._refresh_keys()
+
+    def _refresh_keys(self) -> None:
+        """Have Textual draw the footer again, if other keys are dim or `h` does another thing."""
+        subject = self._subject()
+        keys = self._idle(), None if subject is None else subject.state
+        if keys != self._keys:
+            self._keys = keys
+            self.refresh_bindings()
+
+    def _idle(self) -> frozenset[str]:
+        return idle_actions(self._board, self._subject())
 
     def _say(self, said: Piece) -> None:
         self._said_s = time.monotonic()

@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cache
 from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.geometry import Region
+from textual.containers import Horizontal
+from textual.geometry import Region, Size
 from textual.screen import ModalScreen, Screen
+from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widget import Widget
+from textual.widgets import Footer, Input, Static
+from textual.widgets._footer import FooterKey
 
+from simple_gpu_scheduler.results.cells import text_width
 from simple_gpu_scheduler.text.printable import printable
-from simple_gpu_scheduler.top.screen.spans import STYLES, Line, Piece, both_ends, line, wrapped
+from simple_gpu_scheduler.top.bindings import BINDINGS
+from simple_gpu_scheduler.top.screen.spans import STYLES, Line, Piece, line, wrapped
 
 _CONFIRM_COLUMNS = 64
-_PAGER_KEYS = " Up Down PgUp PgDn Home End   q back "
+_MOST_TYPED = 200
+_ORDER = {binding.action: place for place, binding in enumerate(BINDINGS)}
+_STAY = {"help", "quit", "back"}  #: actions whose keys stay in the footer, however narrow it is
 
 
 @cache
 def _style(name: str) -> Style:
     return Style.parse(STYLES[name])
+
+
+def _strip(pieces: Line, width: int, rest: Style) -> Strip:
+    strip = Strip([Segment(printable(one.text), _style(one.style)) for one in pieces])
+    return strip.adjust_cell_length(width, rest)
 
 
 class Lines(Widget):
@@ -58,27 +72,97 @@ class Lines(Widget):
     def render_line(self, y: int) -> Strip:
         """Textual asks for a line."""
         pieces = self._lines[y] if y < len(self._lines) else ()
-        strip = Strip([Segment(printable(one.text), _style(one.style)) for one in pieces])
-        return strip.adjust_cell_length(self.size.width, self.rich_style)
+        return _strip(pieces, self.size.width, self.rich_style)
+
+
+class KeysFooter(Footer):
+    """Textual's footer, with two differences.
+
+    Where the terminal is narrow Textual scrolls, and nobody would see how to quit: here the last
+    keys are left out, but for help and quit. And Textual's dim keys do nothing: here they still
+    run, since the action says why there is nothing to do.
+    """
+
+    DEFAULT_CSS = """
+    KeysFooter, KeysFooter FooterKey, KeysFooter .footer-key--key,
+    KeysFooter .footer-key--description { background: ansi_default; color: ansi_default; }
+    """
+
+    def __init__(self, idle: Callable[[], Collection[str]]) -> None:
+        """`idle` gives the actions that there is nothing to do for."""
+        super().__init__(show_command_palette=False)
+        self._idle = idle
+
+    def compose(self) -> ComposeResult:
+        """The keys that fit."""
+        keys = [key for key in super().compose() if isinstance(key, FooterKey)]
+        keys.sort(key=lambda key: _ORDER.get(key.action, -1))  # a keymap moves its keys to the end
+        idle = self._idle()
+        while sum(map(_key_width, keys)) > self.size.width + 1:  # the last column is a blank
+            others = [key for key in keys if key.action not in _STAY]
+            if not others:
+                break
+            keys.remove(others[-1])
+        for key in keys:
+            key.set_class(key.action.partition("(")[0] in idle, "-disabled")
+            yield key
+
+    def on_resize(self) -> None:
+        """More keys fit, or fewer."""
+        self.refresh(recompose=True)
+
+
+def _key_width(key: FooterKey) -> int:
+    return text_width(key.key_display) + text_width(key.description) + 3
+
+
+class LogView(ScrollView, can_focus=True):
+    """Lines to scroll in, by the keys of Textual's containers and those of `less`."""
+
+    DEFAULT_CSS = "LogView { height: 1fr; overflow-x: hidden; scrollbar-size: 0 0; }"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("k", "scroll_up", show=False),
+        Binding("j", "scroll_down", show=False),
+        Binding("b", "page_up", show=False),
+        Binding("space", "page_down", show=False),
+        Binding("f", "scroll_end", show=False),
+    ]
+
+    def __init__(self) -> None:
+        """Without lines, as yet."""
+        super().__init__()
+        self._lines: list[Line] = []
+
+    def show(self, lines: Sequence[Line]) -> None:
+        """Show these instead; an anchored view stays at their end."""
+        if lines != self._lines:
+            self._lines = list(lines)
+            self.virtual_size = Size(self.size.width, len(lines))
+            self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        """Textual asks for a line."""
+        at = y + self.scroll_offset.y
+        pieces = self._lines[at] if at < len(self._lines) else ()
+        return _strip(pieces, self.size.width, self.rich_style)
 
 
 class Pager(Screen[None]):
-    """A whole screen of lines to scroll in; at its end it follows what comes."""
+    """A whole screen of lines to scroll in; a log stays at its end while it grows."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "scroll_by(-1)", show=False),
-        Binding("down,j", "scroll_by(1)", show=False),
-        Binding("pageup,b", "page(-1)", show=False),
-        Binding("pagedown,space", "page(1)", show=False),
-        Binding("home", "to(0)", show=False),
-        Binding("end,f", "to(1)", show=False),
-        Binding("q,escape,l,enter,i,g,question_mark,f1", "back", show=False),
+        Binding("q,escape,l,enter,i,g,question_mark,f1", "back", "back"),
     ]
+    AUTO_FOCUS = "LogView"
+    DEFAULT_CSS = """
+    Pager KeysFooter { dock: none; width: 1fr; }
+    """
 
     def __init__(
         self,
         head: Callable[[int], Line],
         body: Callable[[int], Sequence[Line]],
+        idle: Callable[[], Collection[str]],
         *,
         job: int | None = None,
         at_end: bool = False,
@@ -88,18 +172,22 @@ class Pager(Screen[None]):
         self._head = head
         self._body = body
         self.job = job
-        self._follow = at_end
-        self._goes_on = at_end
-        self._first = 0
-        self._lines: list[Line] = []
-        self._parts = Lines(), Lines(), Lines()
+        self._at_end = at_end
+        self._title = Lines()
+        self._view = LogView()
+        self._footer = KeysFooter(idle)
+        self._where = Static()
 
     def compose(self) -> ComposeResult:
         """Its parts: whose lines they are, the lines, and the keys."""
-        yield from self._parts
+        yield self._title
+        yield self._view
+        yield Horizontal(self._footer, self._where)
 
     def on_mount(self) -> None:
         """It has a size now."""
+        self._view.anchor(self._at_end)
+        self.watch(self._view, "scroll_y", self._show_where)
         self.show()
 
     def on_resize(self) -> None:
@@ -109,47 +197,22 @@ class Pager(Screen[None]):
     def show(self) -> None:
         """Show what there is now."""
         if self.is_mounted:
-            self._lines = list(self._body(self.app.size.width))
-            self._draw()
-
-    def action_scroll_by(self, lines: int) -> None:
-        """Up or down."""
-        last = self._last()
-        self._first = max(0, min(self._first + lines, last))
-        self._follow = self._goes_on and self._first == last
-        self._draw()
-
-    def action_page(self, pages: int) -> None:
-        """A screen up or down."""
-        self.action_scroll_by(pages * max(1, self._rows() - 1))
-
-    def action_to(self, end: int) -> None:
-        """To the beginning or the end."""
-        self.action_scroll_by(1 << 40 if end else -(1 << 40))
+            width = self.app.size.width
+            self._title.show([self._head(width)])
+            self._view.show(self._body(width))
+            self._show_where()
 
     def action_back(self) -> None:
         """Back to the board."""
         self.dismiss()
 
-    def _rows(self) -> int:
-        return max(1, self.app.size.height - 2)
-
-    def _last(self) -> int:
-        """The first line, where the last one is at the bottom."""
-        return max(0, len(self._lines) - self._rows())
-
-    def _draw(self) -> None:
-        width, rows = self.app.size.width, self._rows()
-        self._first = self._last() if self._follow else min(self._first, self._last())
-        shown = self._lines[self._first : self._first + rows]
-        head, body, foot = self._parts
-        head.show([self._head(width)])
-        body.show(shown, rows)
-        told = f"{self._first + 1}-{self._first + len(shown)} of {len(self._lines)} "
-        if self._goes_on:
-            told += "- follows " if self._follow else "- End follows "
-        left, right = line(Piece(_PAGER_KEYS, "heads")), line(Piece(told, "heads"))
-        foot.show([both_ends(left, right, width)])
+    def _show_where(self) -> None:
+        view = self._view
+        first, total = view.scroll_offset.y, view.virtual_size.height
+        told = f"{min(first + 1, total)}-{min(first + view.size.height, total)} of {total} "
+        if self._at_end:
+            told += "- follows " if view.is_vertical_scroll_end else "- End follows "
+        self._where.update(Text(told, "reverse"))
 
 
 class Confirm(ModalScreen[bool]):
@@ -190,3 +253,21 @@ class Confirm(ModalScreen[bool]):
     def action_answer(self, yes: bool) -> None:
         """That is it."""
         self.dismiss(yes)
+
+
+class FilterInput(Input):
+    """The line in which the filter is typed; text from a clipboard can do a terminal no harm."""
+
+    DEFAULT_CSS = "FilterInput { background: ansi_default; color: ansi_default; width: 1fr; }"
+
+    def __init__(self) -> None:
+        """Empty."""
+        super().__init__(
+            placeholder="words that a job must match; Enter keeps them, Escape removes them",
+            compact=True, max_length=_MOST_TYPED, select_on_focus=False,
+        )  # fmt: skip
+        self.cursor_blink = False  # a blinking cursor would write to the terminal all the time
+
+    def validate_value(self, value: str) -> str:
+        """Without what can't be printed."""
+        return "".join(character for character in value if character.isprintable())

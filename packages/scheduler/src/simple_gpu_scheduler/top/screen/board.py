@@ -19,7 +19,7 @@ from simple_gpu_scheduler.queue.records import (
     RUNNING,
     Entry,
 )
-from simple_gpu_scheduler.results.cells import crop, text_width
+from simple_gpu_scheduler.results.cells import crop
 from simple_gpu_scheduler.system.tail import Tail
 from simple_gpu_scheduler.text.printable import printable
 from simple_gpu_scheduler.top.screen.details import Known, details
@@ -39,9 +39,8 @@ from simple_gpu_scheduler.top.screen.job_table import (
     numbers,
     table,
 )
-from simple_gpu_scheduler.top.screen.keys import footer
 from simple_gpu_scheduler.top.screen.scroll import Place
-from simple_gpu_scheduler.top.screen.spans import Line, Piece, both_ends, fitted, line, width_of
+from simple_gpu_scheduler.top.screen.spans import Line, Piece, both_ends, fitted, line
 from simple_gpu_scheduler.top.screen.state import Seen
 
 #: For which states there is something to do.
@@ -81,7 +80,6 @@ class Board(NamedTuple):
     place: Place = Place()
     view: str = "all"
     filter: str = ""
-    asks: bool = False  #: the filter is being typed
     marked: frozenset[int] = frozenset()
     shift: int = 0  #: see `jobs.Shown`
     said: Piece | None = None  #: what was just done
@@ -106,7 +104,6 @@ class Picture(NamedTuple):
     jobs: list[Line]
     rule: list[Line]
     log: list[Line]
-    footer: list[Line]
 
 
 def divide(board: Board, lines: int) -> Heights:
@@ -127,7 +124,6 @@ def picture(board: Board, words: Words, now_s: float, width: int, lines: int) ->
         jobs,
         [log_title(board.chosen, shown, board.said, width)],
         _below(board, shown, width, sizes.log),
-        [fitted(_footer(board, width), width)],
     )
 
 
@@ -189,7 +185,7 @@ def _nothing(board: Board, width: int) -> list[Line]:
     if board.seen is None:
         return []
     if board.filter:
-        told = "  No job is like that. / changes the filter, Escape in it ends it."
+        told = "  No job matches. / changes the filter, Escape removes it."
     elif any(board.seen.counts.values()):
         told = f"  No job is {'open' if board.view == 'open' else 'to be shown'}: a shows others."
     else:
@@ -197,25 +193,12 @@ def _nothing(board: Board, width: int) -> list[Line]:
     return [fitted(line(Piece(told, "dim")), width)]
 
 
-def _footer(board: Board, width: int) -> Line:
-    if board.asks:
-        return _filter_line(board.filter, width)
-    entry = board.chosen
-    dull: set[str] = set()
-    if not board.marked:
-        state = "" if entry is None else entry.state
-        dull = {action for action, states in _SERVES.items() if state not in states}
-    return footer(width, held=entry is not None and entry.state == HELD, dull=dull)
-
-
-def _filter_line(text: str, width: int) -> Line:
-    """What is typed, and a cursor; its end, if it is long."""
-    told = line(Piece("  Enter keeps it, Escape ends it", "dim"))
-    room = max(1, width - width_of(told) - 10)
-    while text_width(text) > room:
-        text = text[1:]
-    left = line(Piece(" filter: ", "bold"), Piece(printable(text)), Piece(" ", "chosen"))
-    return both_ends(left, told, width)
+def idle_actions(board: Board, entry: Entry | None) -> frozenset[str]:
+    """The actions that change nothing for the job; with marked jobs, none is idle."""
+    if board.marked:
+        return frozenset()
+    state = "" if entry is None else entry.state
+    return frozenset(action for action, states in _SERVES.items() if state not in states)
 
 
 def cancel_question(
