@@ -11,10 +11,9 @@ from rich.style import Style
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal
-from textual.geometry import Region, Size
+from textual.containers import Horizontal, VerticalScroll
+from textual.geometry import Region
 from textual.screen import ModalScreen, Screen
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import Footer, Input, Static
@@ -34,11 +33,6 @@ _STAY = {"help", "quit", "back"}  #: actions whose keys stay in the footer, howe
 @cache
 def _style(name: str) -> Style:
     return Style.parse(STYLES[name])
-
-
-def _strip(pieces: Line, width: int, rest: Style) -> Strip:
-    strip = Strip([Segment(printable(one.text), _style(one.style)) for one in pieces])
-    return strip.adjust_cell_length(width, rest)
 
 
 class Lines(Widget):
@@ -62,17 +56,18 @@ class Lines(Widget):
             self._height = self.styles.height = height
             self.display = height > 0
         changed = [
-            Region(0, y, self.size.width, 1)
-            for y in range(max(len(old), len(lines)))
-            if old[y : y + 1] != self._lines[y : y + 1]
+            y for y in range(max(len(old), len(lines))) if old[y : y + 1] != self._lines[y : y + 1]
         ]
-        if changed:
-            self.refresh(*changed)
+        if len(changed) > self.app.size.height:
+            self.refresh()
+        elif changed:
+            self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
 
     def render_line(self, y: int) -> Strip:
         """Textual asks for a line."""
         pieces = self._lines[y] if y < len(self._lines) else ()
-        return _strip(pieces, self.size.width, self.rich_style)
+        strip = Strip([Segment(printable(one.text), _style(one.style)) for one in pieces])
+        return strip.adjust_cell_length(self.size.width, self.rich_style)
 
 
 class KeysFooter(Footer):
@@ -116,10 +111,10 @@ def _key_width(key: FooterKey) -> int:
     return text_width(key.key_display) + text_width(key.description) + 3
 
 
-class LogView(ScrollView, can_focus=True):
-    """Lines to scroll in, by the keys of Textual's containers and those of `less`."""
+class LogScroll(VerticalScroll):
+    """Textual's scrolling, by the keys of `less`, too."""
 
-    DEFAULT_CSS = "LogView { height: 1fr; overflow-x: hidden; scrollbar-size: 0 0; }"
+    DEFAULT_CSS = "LogScroll { scrollbar-size: 0 0; }"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("k", "scroll_up", show=False),
         Binding("j", "scroll_down", show=False),
@@ -128,24 +123,6 @@ class LogView(ScrollView, can_focus=True):
         Binding("f", "scroll_end", show=False),
     ]
 
-    def __init__(self) -> None:
-        """Without lines, as yet."""
-        super().__init__()
-        self._lines: list[Line] = []
-
-    def show(self, lines: Sequence[Line]) -> None:
-        """Show these instead; an anchored view stays at their end."""
-        if lines != self._lines:
-            self._lines = list(lines)
-            self.virtual_size = Size(self.size.width, len(lines))
-            self.refresh()
-
-    def render_line(self, y: int) -> Strip:
-        """Textual asks for a line."""
-        at = y + self.scroll_offset.y
-        pieces = self._lines[at] if at < len(self._lines) else ()
-        return _strip(pieces, self.size.width, self.rich_style)
-
 
 class Pager(Screen[None]):
     """A whole screen of lines to scroll in; a log stays at its end while it grows."""
@@ -153,7 +130,7 @@ class Pager(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q,escape,l,enter,i,g,question_mark,f1", "back", "back"),
     ]
-    AUTO_FOCUS = "LogView"
+    AUTO_FOCUS = "LogScroll"
     DEFAULT_CSS = """
     Pager KeysFooter { dock: none; width: 1fr; }
     """
@@ -173,21 +150,20 @@ class Pager(Screen[None]):
         self._body = body
         self.job = job
         self._at_end = at_end
-        self._title = Lines()
-        self._view = LogView()
-        self._footer = KeysFooter(idle)
-        self._where = Static()
+        self._title, self._lines = Lines(), Lines()
+        self._scroll = LogScroll(self._lines)
+        self._footer, self._where = KeysFooter(idle), Static()
 
     def compose(self) -> ComposeResult:
         """Its parts: whose lines they are, the lines, and the keys."""
         yield self._title
-        yield self._view
+        yield self._scroll
         yield Horizontal(self._footer, self._where)
 
     def on_mount(self) -> None:
         """It has a size now."""
-        self._view.anchor(self._at_end)
-        self.watch(self._view, "scroll_y", self._show_where)
+        self._scroll.anchor(self._at_end)
+        self.watch(self._scroll, "scroll_y", self._show_where)
         self.show()
 
     def on_resize(self) -> None:
@@ -198,20 +174,21 @@ class Pager(Screen[None]):
         """Show what there is now."""
         if self.is_mounted:
             width = self.app.size.width
+            lines = self._body(width)
             self._title.show([self._head(width)])
-            self._view.show(self._body(width))
-            self._show_where()
+            self._lines.show(lines, len(lines))
+            self.call_after_refresh(self._show_where)
 
     def action_back(self) -> None:
         """Back to the board."""
         self.dismiss()
 
     def _show_where(self) -> None:
-        view = self._view
-        first, total = view.scroll_offset.y, view.virtual_size.height
-        told = f"{min(first + 1, total)}-{min(first + view.size.height, total)} of {total} "
+        scroll = self._scroll
+        first, total = scroll.scroll_offset.y, scroll.virtual_size.height
+        told = f"{min(first + 1, total)}-{min(first + scroll.size.height, total)} of {total} "
         if self._at_end:
-            told += "- follows " if view.is_vertical_scroll_end else "- End follows "
+            told += "- follows " if scroll.is_vertical_scroll_end else "- End follows "
         self._where.update(Text(told, "reverse"))
 
 
