@@ -14,18 +14,18 @@ from simple_gpu_scheduler.gpus.records import Gpu, GpuProcess
 from simple_gpu_scheduler.jobs.job import GPU_UNITS
 from simple_gpu_scheduler.leases.ledger import LeaseRecord
 from simple_gpu_scheduler.queue.records import STATES, Entry
-from simple_gpu_scheduler.top.screen.board import Board, Words, picture
-from simple_gpu_scheduler.top.screen.details import Known, details
+from simple_gpu_scheduler.top.screen.board import Board, Formatters, screen_lines
+from simple_gpu_scheduler.top.screen.details import JobFacts, details
 from simple_gpu_scheduler.top.screen.gpu_table import (
-    Holding,
-    card_lines,
+    GpuHolders,
+    gpu_lines,
     jobs_by_place,
     not_used,
     short_name,
 )
 from simple_gpu_scheduler.top.screen.header import Server, header, heights
 from simple_gpu_scheduler.top.screen.job_table import (
-    Shown,
+    TableContext,
     gpus_text,
     in_ranges,
     state_text,
@@ -33,10 +33,10 @@ from simple_gpu_scheduler.top.screen.job_table import (
 )
 from simple_gpu_scheduler.top.screen.keys import help_lines
 from simple_gpu_scheduler.top.screen.log_text import log_lines
-from simple_gpu_scheduler.top.screen.scroll import Place
+from simple_gpu_scheduler.top.screen.scroll import Scroll
 from simple_gpu_scheduler.top.screen.spans import (
     STYLES,
-    Piece,
+    Span,
     both_ends,
     fitted,
     line,
@@ -44,11 +44,11 @@ from simple_gpu_scheduler.top.screen.spans import (
     width_of,
     wrapped,
 )
-from simple_gpu_scheduler.top.screen.state import Seen
+from simple_gpu_scheduler.top.screen.state import QueueState
 
 NOW_S = 1_700_000_000.0
-SHOWN = Shown(NOW_S, how_it_ended)
-WORDS = Words(how_it_ended, gpus_report.short_names, gpus_report.table)
+CONTEXT = TableContext(NOW_S, how_it_ended)
+FORMATTERS = Formatters(how_it_ended, gpus_report.short_names, gpus_report.table)
 
 awkward = st.text(
     st.one_of(
@@ -109,7 +109,7 @@ def test_the_table() -> None:
         entry(13, blockers=2),
         entry(104, "failed", exit_code=3, started_s=NOW_S - 60, ended_s=NOW_S, attempt=1),
     ]
-    titles, lines = table(jobs, SHOWN._replace(marked={13}), 80, 1)
+    titles, lines = table(jobs, CONTEXT._replace(marked={13}), 80, 1)
     assert plain(titles).rstrip() == "   ID  state           GPUs   time  pri  name      command"
     assert [plain(one).rstrip() for one in lines] == [
         "    7  running         0     1m05s       lr/first  python train.py",
@@ -118,8 +118,8 @@ def test_the_table() -> None:
         " * 13  after 2 jobs    (1)       -                 python train.py",
         "  104  failed: exit 3  (1)   1m00s                 python train.py",
     ]
-    assert {piece.style for piece in lines[1]} == {"chosen"}
-    assert [piece.style for piece in lines[0] if "running" in piece.text] == ["good"]
+    assert {span.style for span in lines[1]} == {"chosen"}
+    assert [span.style for span in lines[0] if "running" in span.text] == ["good"]
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_the_table() -> None:
     ],
 )
 def test_states_in_words(one: Entry, text: str) -> None:
-    assert state_text(one, SHOWN._replace(stopping={9})) == text
+    assert state_text(one, CONTEXT._replace(stopping={9})) == text
 
 
 def test_gpus_in_a_cell() -> None:
@@ -154,12 +154,12 @@ def test_gpus_in_a_cell() -> None:
 def test_every_line_of_the_table_is_as_wide_as_the_screen(
     jobs: list[Entry | None], width: int, shift: int
 ) -> None:
-    _, lines = table(jobs, SHOWN._replace(shift=shift), width, 0)
+    _, lines = table(jobs, CONTEXT._replace(shift=shift), width, 0)
     assert len(lines) == len(jobs)
     for one in lines:
         assert width_of(one) == width
         assert plain(one).isprintable()
-        assert {piece.style for piece in one} <= STYLES.keys()
+        assert {span.style for span in one} <= STYLES.keys()
 
 
 def cards(number: int) -> list[tuple[Gpu, Occupancy]]:
@@ -189,8 +189,8 @@ def test_who_has_which_card() -> None:
         (card, Occupancy("shared", (lease("me"),))),
         (card, Occupancy("free")),
     ]
-    holding = Holding({0: [12], 7: [3, 4, 5]}, 7, frozenset({8}))
-    lines = card_lines(seen, list("abcdefghi"), holding, 100, 9)
+    holders = GpuHolders({0: [12], 7: [3, 4, 5]}, 7, frozenset({8}))
+    lines = gpu_lines(seen, list("abcdefghi"), holders, 100, 9)
     assert [plain(one).rstrip()[36:].lstrip("% 97") for one in lines] == [
         "job 12",
         "anna's notebook; bob: python 2 GiB",
@@ -206,12 +206,12 @@ def test_who_has_which_card() -> None:
 
 def test_more_cards_than_lines() -> None:
     names = [str(place) for place in range(12)]
-    lines = card_lines(cards(12), names, Holding({}, 0), 80, 6)
+    lines = gpu_lines(cards(12), names, GpuHolders({}, 0), 80, 6)
     assert [plain(one)[:3].strip() for one in lines] == ["0", "1", "2", "3", "4", "5"]
     assert [plain(one)[40:44].strip() for one in lines] == ["6", "7", "8", "9", "10", "11"]
-    lines = card_lines(cards(12), names, Holding({}, 0), 80, 4)
+    lines = gpu_lines(cards(12), names, GpuHolders({}, 0), 80, 4)
     assert plain(lines[-1]).rstrip() == " and 6 more: press g"
-    lines = card_lines(cards(12), names, Holding({}, 0), 50, 4)
+    lines = gpu_lines(cards(12), names, GpuHolders({}, 0), 50, 4)
     assert len(lines) == 4
     assert plain(lines[-1]).rstrip() == " and 9 more: press g"
 
@@ -230,7 +230,7 @@ def test_every_line_of_the_cards_is_as_wide_as_the_screen(
     seen: list[tuple[Gpu, Occupancy]], width: int, most: int
 ) -> None:
     names = gpus_report.short_names([gpu for gpu, _ in seen])
-    lines = card_lines(seen, names, Holding({0: [1, 2]}, 1000), width, most)
+    lines = gpu_lines(seen, names, GpuHolders({0: [1, 2]}, 1000), width, most)
     assert len(lines) <= most
     for one in lines:
         assert width_of(one) == width
@@ -239,15 +239,15 @@ def test_every_line_of_the_cards_is_as_wide_as_the_screen(
 
 def board(total: int = 3, **facts: object) -> Board:
     shown = tuple(entry(job) for job in range(1, min(total, 30) + 1))
-    seen = Seen(
-        {"queued": total}, total, Place(), 0, shown, frozenset(), (), Server(), (),
-        shown[0] if shown else None, Known(b"/home", 0), None,
+    seen = QueueState(
+        {"queued": total}, total, Scroll(), 0, shown, frozenset(), (), Server(), (),
+        shown[0] if shown else None, JobFacts(b"/home", 0), None,
     )  # fmt: skip
     return Board("host", seen, CardsSeen(tuple(cards(8))))._replace(**facts)
 
 
 def test_a_whole_screen_of_80_by_24() -> None:
-    shown = picture(board(), WORDS, NOW_S, 80, 24)
+    shown = screen_lines(board(), FORMATTERS, NOW_S, 80, 24)
     lines = [plain(one).rstrip() for part in shown for one in part]
     assert lines[0].startswith(" host  8 of 8 GPUs free  3 queued")
     assert lines[1] == " 0  H100  █········· 8.0/80.0G            free"
@@ -255,8 +255,8 @@ def test_a_whole_screen_of_80_by_24() -> None:
     assert lines[10] == ">  1  queued  (1)      -  python train.py"
     assert lines[12] == "   3  queued  (1)      -  python train.py"
     assert lines[13] == "── job 1 queued " + "─" * 64
-    assert lines[15] == " waits      it is the next; it waits for GPUs"
-    assert len(picture(board(), WORDS, NOW_S, 80, 24).header) == 1
+    assert lines[15] == " waits      it is next; it waits for GPUs"
+    assert len(screen_lines(board(), FORMATTERS, NOW_S, 80, 24).header) == 1
 
 
 @given(
@@ -269,9 +269,9 @@ def test_a_whole_screen_of_80_by_24() -> None:
 def test_every_screen_is_filled_and_no_more(
     one: Board, width: int, lines: int, text: str, cursor: int
 ) -> None:
-    place = Place(cursor, max(0, cursor - 2))
-    one = one._replace(filter=text, said=Piece(text, "warn"), place=place)
-    shown = picture(one, WORDS, NOW_S, width, lines)
+    scroll = Scroll(cursor, max(0, cursor - 2))
+    one = one._replace(filter=text, message=Span(text, "warn"), scroll=scroll)
+    shown = screen_lines(one, FORMATTERS, NOW_S, width, lines)
     assert sum(map(len, shown)) < lines, "the last line is left for the keys"
     for part in shown:
         assert all(width_of(each) <= width for each in part)
@@ -305,23 +305,23 @@ def test_what_is_wrong_comes_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "known", "server", "why"),
+    ("one", "facts", "server", "why"),
     [
-        (entry(), Known(before=0), Server(), "it is the next; it waits for GPUs"),
-        (entry(), Known(before=1), Server(), "1 job has an earlier turn"),
+        (entry(), JobFacts(before=0), Server(), "it is next; it waits for GPUs"),
+        (entry(), JobFacts(before=1), Server(), "1 job has an earlier place"),
         (
             entry(),
-            Known(before=9),
+            JobFacts(before=9),
             Server(drained=True),
             "the queue is drained (sgs server resume)",
         ),
-        (entry(), Known(), Server(runs=False), "no server runs (sgs server start)"),
-        (entry(blockers=2), Known(), Server(), "it needs 2 more jobs to end"),
-        (entry(state="held"), Known(), Server(), "it is held: h releases it"),
+        (entry(), JobFacts(), Server(runs=False), "no server runs (sgs server start)"),
+        (entry(blockers=2), JobFacts(), Server(), "it depends on 2 jobs"),
+        (entry(state="held"), JobFacts(), Server(), "it is held (sgs release)"),
     ],
 )
-def test_why_a_job_waits(one: Entry, known: Known, server: Server, why: str) -> None:
-    assert f" waits      {why}" in [plain(x) for x in details(one, known, server, SHOWN, 80)]
+def test_why_a_job_waits(one: Entry, facts: JobFacts, server: Server, why: str) -> None:
+    assert f" waits      {why}" in [plain(x) for x in details(one, facts, server, CONTEXT, 80)]
 
 
 def test_a_job_of_several_lines_and_all_its_facts() -> None:
@@ -331,7 +331,7 @@ def test_a_job_of_several_lines_and_all_its_facts() -> None:
         memory_mib=10240, peak_vram_mib=9000, gpu_names=("0", "1", "2"),
     )  # fmt: skip
     text = "\n".join(
-        plain(x) for x in details(one, Known(b"/a b\n", log="/l"), Server(), SHOWN, 60)
+        plain(x) for x in details(one, JobFacts(b"/a b\n", log="/l"), Server(), CONTEXT, 60)
     )
     for part in (
         " state      failed: exit 1", " because    exit 1; job 3 said so",
@@ -344,15 +344,15 @@ def test_a_job_of_several_lines_and_all_its_facts() -> None:
 
 @given(entries, st.integers(20, 120))
 def test_details_fit(one: Entry, width: int) -> None:
-    for each in details(one, Known(one.command), Server(), SHOWN, width):
+    for each in details(one, JobFacts(one.command), Server(), CONTEXT, width):
         assert width_of(each) <= width
         assert plain(each).isprintable()
 
 
-@given(st.lists(st.builds(Piece, printables), max_size=4), st.integers(0, 60), printables)
-def test_lines_are_cut_and_filled(pieces: list[Piece], width: int, right: str) -> None:
-    assert width_of(fitted(pieces, width)) == width
-    found = both_ends(pieces, line(right), width)
+@given(st.lists(st.builds(Span, printables), max_size=4), st.integers(0, 60), printables)
+def test_lines_are_cut_and_filled(spans: list[Span], width: int, right: str) -> None:
+    assert width_of(fitted(spans, width)) == width
+    found = both_ends(spans, line(right), width)
     assert width_of(found) == width
 
 
@@ -432,7 +432,7 @@ def test_names_of_cards(name: str, short: str) -> None:
 
 def test_a_screen_costs_the_same_however_long_the_queue_is() -> None:
     """Far from what was read nothing is laid out but the lines on the screen."""
-    one = board(10**15, place=Place(5 * 10**14, 5 * 10**14 - 3))
-    shown = picture(one, WORDS, NOW_S, 80, 24)
+    one = board(10**15, scroll=Scroll(5 * 10**14, 5 * 10**14 - 3))
+    shown = screen_lines(one, FORMATTERS, NOW_S, 80, 24)
     assert len(shown.jobs) == 7
     assert all("..." in plain(each) for each in shown.jobs)

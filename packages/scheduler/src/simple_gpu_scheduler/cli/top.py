@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
         raise UsageError(f"--interval {args.interval}: expected at least {_LEAST_INTERVAL_S:g} s")
     if importlib.util.find_spec("textual") is None:
         raise SgsError(
-            "sgs top needs Textual, which isn't installed here; it is the extra `top` of "
+            "sgs top needs Textual, which is not installed; it is the extra `top` of "
             "simple-gpu-scheduler: pip install './packages/scheduler[top]' in its repository"
         )
     _check_terminal()
@@ -71,7 +71,7 @@ def _run(interval_s: float, keys: Sequence[str]) -> int:
     from simple_gpu_scheduler.queue.home import QueueHome
     from simple_gpu_scheduler.top.app import TopApp
     from simple_gpu_scheduler.top.bindings import parse_keymap
-    from simple_gpu_scheduler.top.screen.board import Words
+    from simple_gpu_scheduler.top.screen.board import Formatters
 
     if (
         os.environ.get("NO_COLOR") == ""
@@ -79,8 +79,8 @@ def _run(interval_s: float, keys: Sequence[str]) -> int:
         del os.environ["NO_COLOR"]
     keymap = parse_keymap(keys)
     home = QueueHome()
-    words = Words(how_it_ended, gpus_report.short_names, gpus_report.table)
-    app = TopApp(home, words, interval_s)
+    formatters = Formatters(how_it_ended, gpus_report.short_names, gpus_report.table)
+    app = TopApp(home, formatters, interval_s)
     app.set_keymap(keymap)
     app.run(mouse=False)  # so that the terminal selects and copies text as ever
     home.store.close()
@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--interval", default="3s", metavar="TIME",
-        help="ask the driver so often (default: 3s; at least 500ms)",
+        help="ask the driver about the GPUs every TIME (default: 3s; at least 500ms)",
     )  # fmt: skip
     parser.add_argument(
         "--key", action="append", default=[], metavar="ACTION=KEYS",

@@ -11,15 +11,15 @@ from textual.events import Key
 from textual.widgets import Input
 
 from simple_gpu_scheduler.queue.records import HELD
-from simple_gpu_scheduler.top import actions as changes
+from simple_gpu_scheduler.top import actions
 from simple_gpu_scheduler.top.bindings import BINDINGS, help_rows
-from simple_gpu_scheduler.top.reader import Looker
+from simple_gpu_scheduler.top.reader import QueueReader
 from simple_gpu_scheduler.top.screen.board import Board, cancel_question, divide, log_body
-from simple_gpu_scheduler.top.screen.details import Known, details
+from simple_gpu_scheduler.top.screen.details import JobFacts, details
 from simple_gpu_scheduler.top.screen.header import log_title
 from simple_gpu_scheduler.top.screen.keys import help_lines
-from simple_gpu_scheduler.top.screen.scroll import Place, moved
-from simple_gpu_scheduler.top.screen.spans import Line, Piece, fitted, line, wrapped
+from simple_gpu_scheduler.top.screen.scroll import Scroll, moved
+from simple_gpu_scheduler.top.screen.spans import Line, Span, fitted, line, wrapped
 from simple_gpu_scheduler.top.screen.state import VIEWS
 from simple_gpu_scheduler.top.viewer import Viewer
 from simple_gpu_scheduler.top.widgets import Confirm, Pager
@@ -38,7 +38,7 @@ class TopApp(Viewer):
     ]
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """What keys may do now; Textual asks."""
+        """Whether an action is possible now; Textual asks."""
         if action in ("hold", "release"):
             subject = self._subject()
             held = subject is not None and subject.state == HELD
@@ -55,22 +55,22 @@ class TopApp(Viewer):
         self.exit()
 
     def action_redraw(self) -> None:
-        """Draw all of it."""
+        """Draw the screen again."""
         self.refresh_all()
 
     # moving
 
     def action_move(self, lines: int) -> None:
         """Choose another job."""
-        self._go_to(self._board.place.cursor + lines)
+        self._go_to(self._board.scroll.cursor + lines)
 
     def action_page(self, pages: int) -> None:
-        """Choose one a screen away."""
+        """Choose a job one screen away."""
         self.action_move(pages * max(1, divide(self._board, self.size.height).jobs - 1))
 
     def action_jump(self, end: int) -> None:
-        """Choose the first or the last one."""
-        total = 0 if self._board.seen is None else self._board.seen.total
+        """Choose the first or the last job."""
+        total = 0 if self._board.state is None else self._board.state.total
         self._go_to(total - 1 if end else 0)
 
     def action_shift(self, characters: int) -> None:
@@ -79,62 +79,62 @@ class TopApp(Viewer):
         self._show()
 
     def action_mark(self) -> None:
-        """Mark the job, or not any more; and go on to the next."""
+        """Mark the job, or remove its mark; then choose the next job."""
         if self._board.chosen is not None:
             marked = self._board.marked ^ {self._board.chosen.id}
             self._board = self._board._replace(marked=marked)
             self.action_move(1)
 
     def action_unmark(self) -> None:
-        """Mark none."""
+        """Remove all marks."""
         self._board = self._board._replace(marked=frozenset())
         self._show()
 
     def action_view(self) -> None:
-        """Show all, the open ones, those that ended, by turns."""
+        """Show all jobs, only open jobs, only ended jobs, in turn."""
         names = list(VIEWS)
         view = names[(names.index(self._board.view) + 1) % len(names)]
-        self._list_anew(self._board._replace(view=view))
+        self._list_again(self._board._replace(view=view))
 
     def _go_to(self, position: int) -> None:
-        seen = self._board.seen
-        if seen is None:
+        state = self._board.state
+        if state is None:
             return
         rows = divide(self._board, self.size.height).jobs
         self._board = self._board._replace(
-            place=moved(position, self._board.place, seen.total, rows)
+            scroll=moved(position, self._board.scroll, state.total, rows)
         )
-        self._stay_with_job()
-        self._wish_anew(soon=self._board.chosen is None)
+        self._follow_job()
+        self._query_changed(soon=self._board.chosen is None)
 
-    def _list_anew(self, board: Board) -> None:
-        """Another list: from its beginning, or where the job is."""
-        self._board = board._replace(place=Place(job=board.place.job))
-        self._wish_anew()
+    def _list_again(self, board: Board) -> None:
+        """Show another list, from its first line or from the line of the followed job."""
+        self._board = board._replace(scroll=Scroll(job=board.scroll.job))
+        self._query_changed()
 
-    def _wish_anew(self, *, soon: bool = True) -> None:
+    def _query_changed(self, *, soon: bool = True) -> None:
         self._moves += 1
-        self._looks.want(soon=soon)
-        self._log_looks.want(soon=True)
+        self._queue_refresher.request(soon=soon)
+        self._log_refresher.request(soon=True)
         self._show()
 
     # the filter
 
     def action_filter(self) -> None:
-        """Ask for words, in place of the footer."""
+        """Show the filter in place of the footer."""
         self._ask_filter(True)
 
     def action_clear_filter(self) -> None:
-        """Show jobs of any words again."""
+        """Remove the filter."""
         self._filter.value = ""
         self._ask_filter(False)
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """The filter has other words."""
-        self._list_anew(self._board._replace(filter=event.value))
+        """Apply the filter while it is typed."""
+        self._list_again(self._board._replace(filter=event.value))
 
     def on_input_submitted(self) -> None:
-        """The filter is kept."""
+        """Keep the filter."""
         self._ask_filter(False)
 
     def on_key(self, event: Key) -> None:
@@ -148,23 +148,25 @@ class TopApp(Viewer):
         self._filter_line.display = asks
         self.set_focus(self._filter if asks else None)
 
-    # what becomes of jobs
+    # changing jobs
 
     def action_cancel(self) -> None:
-        """Cancel, if that is really wanted."""
+        """Cancel, after a question."""
         jobs = self._targets()
         marked = jobs if self._are_marked() else []
-        shown = self._board.shown(self._words, time.time())
-        question = cancel_question(marked, self._subject(), shown)
+        context = self._board.table_context(self._formatters, time.time())
+        question = cancel_question(marked, self._subject(), context)
         if question is None:
-            self._say(Piece("nothing to cancel: it has ended" if jobs else "no job", "warn"))
+            self._show_message(
+                Span("nothing to cancel: it has ended" if jobs else "no job", "warn")
+            )
             return
 
         def answered(yes: bool | None) -> None:
             if yes:
-                self._change(jobs, lambda looker: changes.cancel(looker, jobs))
+                self._change(jobs, lambda reader: actions.cancel(reader, jobs))
             else:
-                self._say(Piece("not cancelled"))
+                self._show_message(Span("not cancelled"))
 
         confirm = Confirm(*question, "yes, cancel", "no, leave it")
         self.push_screen(confirm, answered)
@@ -172,47 +174,47 @@ class TopApp(Viewer):
     def action_hold(self) -> None:
         """Hold, or release."""
         jobs = self._targets()
-        self._change(jobs, lambda looker: changes.hold(looker, jobs))
+        self._change(jobs, lambda reader: actions.hold(reader, jobs))
 
     action_release = action_hold
 
     def action_priority(self, by: int) -> None:
-        """Give an earlier or a later turn."""
+        """Raise or lower the priority."""
         jobs = self._targets()
-        self._change(jobs, lambda looker: changes.change_priority(looker, jobs, by))
+        self._change(jobs, lambda reader: actions.change_priority(reader, jobs, by))
 
     def action_retry(self) -> None:
-        """Queue again."""
+        """Queue the job again."""
         jobs = self._targets()
-        self._change(jobs, lambda looker: changes.retry(looker, jobs))
+        self._change(jobs, lambda reader: actions.retry(reader, jobs))
 
     def _are_marked(self) -> bool:
-        """Whether a key is for the marked jobs, and not for one."""
-        return bool(self._board.marked) and self._asked_about() is None
+        """Whether keys act on the marked jobs, and not on a single job."""
+        return bool(self._board.marked) and self._pager_job() is None
 
     def _targets(self) -> list[int]:
-        """The jobs that a key is for."""
+        """The jobs that keys act on."""
         if self._are_marked():
             return sorted(self._board.marked)
         subject = self._subject()
         return [] if subject is None else [subject.id]
 
-    def _change(self, jobs: list[int], work: Callable[[Looker], Piece]) -> None:
+    def _change(self, jobs: list[int], work: Callable[[QueueReader], Span]) -> None:
         if jobs:
             self.run_worker(self._changed(work), exit_on_error=True)
 
-    async def _changed(self, work: Callable[[Looker], Piece]) -> None:
-        said = await self._told(self._queue.ask(work))
-        if said is not None:
+    async def _changed(self, work: Callable[[QueueReader], Span]) -> None:
+        message = await self._result_or_message(self._queue_thread.ask(work))
+        if message is not None:
             self._board = self._board._replace(marked=frozenset())
-            self._say(said)
-        self._wish = None  # our own changes are no news to the file's version
-        self._looks.want(soon=True)
+            self._show_message(message)
+        self._query_read = None  # the version of the file doesn't tell our own changes
+        self._queue_refresher.request(soon=True)
 
     # other screens
 
     def action_log(self) -> None:
-        """The log; of a job that has none, all about it."""
+        """Show the log; the facts, if the job has no log yet."""
         entry = self._board.chosen
         if entry is None:
             return
@@ -222,13 +224,13 @@ class TopApp(Viewer):
         self._open(self._log_head, self._log_body, job=entry.id, at_end=True)
 
     def action_info(self) -> None:
-        """All about the job."""
+        """Show the facts about the job."""
         entry = self._board.chosen
         if entry is not None:
             self._open(self._log_head, self._info_body, job=entry.id)
 
     def action_gpus(self) -> None:
-        """All about the GPUs."""
+        """Show the table of GPUs."""
         self._open(lambda width: _titled("GPUs", width), self._gpus_body)
 
     def action_help(self) -> None:
@@ -249,43 +251,45 @@ class TopApp(Viewer):
         at_end: bool = False,
     ) -> None:
         pager = Pager(head, body, self._idle, job=job, at_end=at_end)
-        self.push_screen(pager, lambda _: self._wish_anew())
-        self.call_after_refresh(self._wish_anew)
+        self.push_screen(pager, lambda _: self._query_changed())
+        self.call_after_refresh(self._query_changed)
 
     def _log_head(self, width: int) -> Line:
-        shown = self._board.shown(self._words, time.time())
-        return log_title(self._subject(), shown, self._board.said, width, full=True)
+        context = self._board.table_context(self._formatters, time.time())
+        return log_title(self._subject(), context, self._board.message, width, full=True)
 
     def _log_body(self, width: int) -> list[Line]:
         entry = self._subject()
         if entry is None:
             return []
         return [
-            line(part) for one in log_body(self._board.log, entry) for part in wrapped(one, width)
+            line(part)
+            for text in log_body(self._board.log, entry)
+            for part in wrapped(text, width)
         ]
 
     def _info_body(self, width: int) -> list[Line]:
-        seen, entry = self._board.seen, self._subject()
-        if seen is None or entry is None:
+        state, entry = self._board.state, self._subject()
+        if state is None or entry is None:
             return []
-        known = seen.known if seen.subject == entry else Known()
-        shown = self._board.shown(self._words, time.time())
-        return details(entry, known, seen.server, shown, width)
+        facts = state.facts if state.subject == entry else JobFacts()
+        context = self._board.table_context(self._formatters, time.time())
+        return details(entry, facts, state.server, context, width)
 
     def _gpus_body(self, width: int) -> list[Line]:
         cards = self._board.cards
         if cards is None:
             return []
-        lines = self._words.gpu_table(cards.cards, time.time(), width)
+        lines = self._formatters.gpu_table(cards.cards, time.time(), width)
         if cards.why:
             lines = [
-                f"No GPU to be seen: {cards.why}.",
-                "These are the queue's slots:",
+                f"No GPU found: {cards.why}.",
+                "The GPUs that the queue was given:",
                 "",
                 *lines,
             ]
-        return [line(part) for one in lines for part in wrapped(one, width, words=True)]
+        return [line(part) for text in lines for part in wrapped(text, width, words=True)]
 
 
 def _titled(title: str, width: int) -> Line:
-    return fitted(line(Piece(f" {title}", "chosen heads")), width)
+    return fitted(line(Span(f" {title}", "chosen heads")), width)

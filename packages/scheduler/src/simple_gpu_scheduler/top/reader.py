@@ -1,4 +1,4 @@
-"""A look at the queue: what a screen shows of it, read in one go in a thread of its own."""
+"""Reads the part of the queue that the screen shows, in a thread of its own."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from simple_gpu_scheduler.queue.records import Entry
 from simple_gpu_scheduler.queue.store import pages as queue_view
 from simple_gpu_scheduler.queue.store.pages import QueueView, by_section, by_state
 from simple_gpu_scheduler.queue.store.submission import decoded
-from simple_gpu_scheduler.top.screen.details import Known
+from simple_gpu_scheduler.top.screen.details import JobFacts
 from simple_gpu_scheduler.top.screen.header import Server
-from simple_gpu_scheduler.top.screen.scroll import Part, followed, parts, position
-from simple_gpu_scheduler.top.screen.state import VIEWS, Seen, Wish
+from simple_gpu_scheduler.top.screen.scroll import Slice, followed, position, slices
+from simple_gpu_scheduler.top.screen.state import VIEWS, Query, QueueState
 
 
-class Looker:
-    """Reads a queue. All of it is to be used by one thread."""
+class QueueReader:
+    """Reads a queue. Only one thread may use it."""
 
     def __init__(self) -> None:
         """Open the queue.
@@ -29,44 +29,44 @@ class Looker:
         self.view = QueueView(os.path.join(self.home.folder, DATABASE))
 
     def close(self) -> None:
-        """Let the queue go."""
+        """Close the queue."""
         self.view.close()
         self.home.store.close()
 
-    def look(self, wish: Wish) -> Seen:
-        """See what is there now.
+    def read(self, query: Query) -> QueueState:
+        """Read what the query asks for.
 
         Raises:
             SgsError: it can't be read.
         """
-        order = VIEWS[wish.view]
+        order = VIEWS[query.view]
         counts = self.view.counts()
-        sizes = by_section(self.view.counts(wish.words) if wish.words else counts)
+        sizes = by_section(self.view.counts(query.words) if query.words else counts)
         total = sum(sizes[name] for name in order)
-        at = self._line(wish, sizes, order)
-        place = followed(wish.place, at, total, wish.rows)
-        first = max(0, place.top - wish.rows)
-        entries = self._entries(wish, parts(sizes, order, first, 3 * wish.rows))
-        subject = self._subject(wish, entries, place.cursor - first)
-        return Seen(
-            by_state(counts), total, place, first, entries,
+        at = self._line(query, sizes, order)
+        scroll = followed(query.scroll, at, total, query.rows)
+        first = max(0, scroll.top - query.rows)
+        entries = self._entries(query, slices(sizes, order, first, 3 * query.rows))
+        subject = self._subject(query, entries, scroll.cursor - first)
+        return QueueState(
+            by_state(counts), total, scroll, first, entries,
             frozenset(job for job, _ in self.home.store.to_be_stopped()),
             tuple(self.view.on_gpus()), self._server(), self._slots(), subject,
-            Known() if subject is None else self._known(subject),
-            self._entry(wish.place.job) if at is None else None,
+            JobFacts() if subject is None else self._facts_of(subject),
+            self._entry(query.scroll.job) if at is None else None,
         )  # fmt: skip
 
-    def _line(self, wish: Wish, sizes: dict[str, int], order: Sequence[str]) -> int | None:
+    def _line(self, query: Query, sizes: dict[str, int], order: Sequence[str]) -> int | None:
         """Where the job is now that the cursor goes with."""
-        at = None if wish.place.job is None else self.view.place(wish.place.job, wish.words)
+        at = None if query.scroll.job is None else self.view.place(query.scroll.job, query.words)
         return None if at is None else position(sizes, order, *at)
 
-    def _entries(self, wish: Wish, wanted: Sequence[Part]) -> tuple[Entry, ...]:
+    def _entries(self, query: Query, wanted: Sequence[Slice]) -> tuple[Entry, ...]:
         jobs: list[int] = []
         for section, first, most in wanted:
-            jobs += self.view.jobs(section, wish.words, first, most)
-        found = {one.id: one for one in self.home.store.entries(jobs=jobs)}
-        return tuple(found[job] for job in jobs if job in found)
+            jobs += self.view.jobs(section, query.words, first, most)
+        by_id = {entry.id: entry for entry in self.home.store.entries(jobs=jobs)}
+        return tuple(by_id[job] for job in jobs if job in by_id)
 
     def _server(self) -> Server:
         drained = self.home.store.setting("drained") == "1"
@@ -78,16 +78,16 @@ class Looker:
     def _entry(self, job: int | None) -> Entry | None:
         return None if job is None else self.home.store.entry(job)
 
-    def _subject(self, wish: Wish, entries: Sequence[Entry], chosen: int) -> Entry | None:
-        if wish.job is not None:
-            return self.home.store.entry(wish.job)
+    def _subject(self, query: Query, entries: Sequence[Entry], chosen: int) -> Entry | None:
+        if query.job is not None:
+            return self.home.store.entry(query.job)
         return entries[chosen] if 0 <= chosen < len(entries) else None
 
-    def _known(self, entry: Entry) -> Known:
+    def _facts_of(self, entry: Entry) -> JobFacts:
         at = self.view.place(entry.id)
         before = at[1] if at is not None and at[0] == queue_view.READY else None
         log = self.home.log_path(entry.id, entry.attempt) if entry.attempt else ""
-        return Known(self._cwd(entry), before, log)
+        return JobFacts(self._cwd(entry), before, log)
 
     def _cwd(self, entry: Entry) -> bytes:
         """The folder that it runs in; empty if `sgs clean` has removed the job meanwhile."""

@@ -1,4 +1,4 @@
-"""Textual's side of lines: a widget that shows them, and screens that are on top of the board."""
+"""The widgets of the dashboard, and the screens on top of the board."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from textual.widgets._footer import FooterKey
 from simple_gpu_scheduler.results.cells import text_width
 from simple_gpu_scheduler.text.printable import printable
 from simple_gpu_scheduler.top.bindings import BINDINGS
-from simple_gpu_scheduler.top.screen.spans import STYLES, Line, Piece, line, wrapped
+from simple_gpu_scheduler.top.screen.spans import STYLES, Line, Span, line, wrapped
 
 _CONFIRM_COLUMNS = 64
 _MOST_TYPED = 200
@@ -36,7 +36,7 @@ def _style(name: str) -> Style:
 
 
 class Lines(Widget):
-    """Shows lines; of those that change, and of no others, the terminal hears."""
+    """Shows lines; only those that change are written to the terminal."""
 
     DEFAULT_CSS = "Lines { height: 1; width: 100%; }"
 
@@ -46,10 +46,10 @@ class Lines(Widget):
         self._height = 1
 
     def show(self, lines: Sequence[Line], height: int | None = None) -> None:
-        """Show these instead.
+        """Show other lines.
 
         Args:
-            height: the widget's from now on.
+            height: the new height of the widget.
         """
         old, self._lines = self._lines, list(lines)
         if height is not None and height != self._height:
@@ -65,8 +65,8 @@ class Lines(Widget):
 
     def render_line(self, y: int) -> Strip:
         """Textual asks for a line."""
-        pieces = self._lines[y] if y < len(self._lines) else ()
-        strip = Strip([Segment(printable(one.text), _style(one.style)) for one in pieces])
+        spans = self._lines[y] if y < len(self._lines) else ()
+        strip = Strip([Segment(printable(span.text), _style(span.style)) for span in spans])
         return strip.adjust_cell_length(self.size.width, self.rich_style)
 
 
@@ -144,7 +144,7 @@ class Pager(Screen[None]):
         job: int | None = None,
         at_end: bool = False,
     ) -> None:
-        """`head` and `body` give the lines for a width; `job`: whom they are about."""
+        """`head` and `body` give the lines for a width; `job` is the job that they are about."""
         super().__init__()
         self._head = head
         self._body = body
@@ -155,19 +155,19 @@ class Pager(Screen[None]):
         self._footer, self._where = KeysFooter(idle), Static()
 
     def compose(self) -> ComposeResult:
-        """Its parts: whose lines they are, the lines, and the keys."""
+        """The title, the lines and the keys."""
         yield self._title
         yield self._scroll
         yield Horizontal(self._footer, self._where)
 
     def on_mount(self) -> None:
-        """It has a size now."""
+        """Draw: the size is known now."""
         self._scroll.anchor(self._at_end)
         self.watch(self._scroll, "scroll_y", self._show_where)
         self.show()
 
     def on_resize(self) -> None:
-        """It has another one."""
+        """Draw again."""
         self.show()
 
     def show(self) -> None:
@@ -186,14 +186,14 @@ class Pager(Screen[None]):
     def _show_where(self) -> None:
         scroll = self._scroll
         first, total = scroll.scroll_offset.y, scroll.virtual_size.height
-        told = f"{min(first + 1, total)}-{min(first + scroll.size.height, total)} of {total} "
+        text = f"{min(first + 1, total)}-{min(first + scroll.size.height, total)} of {total} "
         if self._at_end:
-            told += "- follows " if scroll.is_vertical_scroll_end else "- End follows "
-        self._where.update(Text(told, "reverse"))
+            text += "- follows " if scroll.is_vertical_scroll_end else "- End follows "
+        self._where.update(Text(text, "reverse"))
 
 
 class Confirm(ModalScreen[bool]):
-    """Asks; only y is yes."""
+    """Asks a question; only y means yes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "answer(True)", show=False),
@@ -205,30 +205,30 @@ class Confirm(ModalScreen[bool]):
     """
 
     def __init__(self, question: str, facts: Sequence[str], yes: str, no: str) -> None:
-        """`facts` are told under the question; `yes` and `no`: what the answers mean."""
+        """`facts` are shown under the question; `yes` and `no`: what the answers mean."""
         super().__init__()
         self._question = question
         self._facts = facts
-        self._answers = line(Piece("y ", "bold"), f"{yes}   ", Piece("n ", "bold"), no)
+        self._answers = line(Span("y ", "bold"), f"{yes}   ", Span("n ", "bold"), no)
 
     def compose(self) -> ComposeResult:
-        """Its only part."""
+        """The box."""
         yield Lines()
 
     def on_mount(self) -> None:
-        """It has a size now."""
+        """Draw: the size is known now."""
         columns = min(_CONFIRM_COLUMNS, self.app.size.width - 2)
-        told = [
-            line(Piece(one, "bold")) for one in wrapped(printable(self._question), columns - 4)
+        lines = [
+            line(Span(part, "bold")) for part in wrapped(printable(self._question), columns - 4)
         ]
         for fact in self._facts:
-            told += [line(one) for one in wrapped(printable(fact), columns - 4)[:3]]
+            lines += [line(part) for part in wrapped(printable(fact), columns - 4)[:3]]
         box = self.query_one(Lines)
         box.styles.width = columns
-        box.show([*told, (), self._answers], len(told) + 4)
+        box.show([*lines, (), self._answers], len(lines) + 4)
 
     def action_answer(self, yes: bool) -> None:
-        """That is it."""
+        """Close with this answer."""
         self.dismiss(yes)
 
 

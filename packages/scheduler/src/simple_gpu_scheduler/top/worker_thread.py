@@ -1,4 +1,4 @@
-"""A thread that does what takes its time, one thing after another, while the screen lives on."""
+"""A thread for slow work, one task after another, so that the screen never waits."""
 
 from __future__ import annotations
 
@@ -14,71 +14,71 @@ _CLOSE_LIMIT_S = 1.0
 
 
 class Closable(Protocol):
-    """What a desk works with."""
+    """What a worker thread uses."""
 
     def close(self) -> None:
-        """Let it go."""
+        """Close it."""
         ...
 
 
-Tool = TypeVar("Tool", bound=Closable)
-Found = TypeVar("Found")
-_Order = Callable[[], None]
+Resource = TypeVar("Resource", bound=Closable)
+Result = TypeVar("Result")
+_Task = Callable[[], None]
 
 
-class Desk(Generic[Tool]):
-    """Works with something that only one thread may touch.
+class WorkerThread(Generic[Resource]):
+    """Uses a resource that only one thread may use.
 
     The thread is a daemon: a driver that hangs keeps nobody from quitting.
     """
 
-    def __init__(self, open_tool: Callable[[], Tool]) -> None:
-        """`open_tool` is called in the thread, when the first order comes."""
-        self._open_tool = open_tool
-        self._tool: Tool | None = None
-        self._orders: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
+    def __init__(self, open_resource: Callable[[], Resource]) -> None:
+        """`open_resource` is called in the thread, for the first task."""
+        self._open_resource = open_resource
+        self._resource: Resource | None = None
+        self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    async def ask(self, work: Callable[[Tool], Found]) -> Found:
-        """Have it done; returns, or raises, what it does."""
+    async def ask(self, work: Callable[[Resource], Result]) -> Result:
+        """Run `work` in the thread; return what it returns, or raise what it raises."""
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Found] = loop.create_future()
+        answer: asyncio.Future[Result] = loop.create_future()
 
-        def order() -> None:
+        def task() -> None:
             try:
-                found = work(self._opened())
+                result = work(self._opened())
             except Exception as error:
-                _tell(loop, answer, functools.partial(answer.set_exception, error))
+                _answer(loop, answer, functools.partial(answer.set_exception, error))
             else:
-                _tell(loop, answer, functools.partial(answer.set_result, found))
+                _answer(loop, answer, functools.partial(answer.set_result, result))
 
-        self._orders.put(order)
+        self._tasks.put(task)
         return await answer
 
     def close(self) -> None:
-        """Do what was asked for, and no more; waits for that a moment at most."""
-        self._orders.put(None)
+        """End after the tasks so far; wait for that one second at most."""
+        self._tasks.put(None)
         self._thread.join(_CLOSE_LIMIT_S)
 
-    def _opened(self) -> Tool:
-        if self._tool is None:
-            self._tool = self._open_tool()
-        return self._tool
+    def _opened(self) -> Resource:
+        if self._resource is None:
+            self._resource = self._open_resource()
+        return self._resource
 
     def _run(self) -> None:
-        while (order := self._orders.get()) is not None:
-            order()
-        if self._tool is not None:
-            self._tool.close()
+        while (task := self._tasks.get()) is not None:
+            task()
+        if self._resource is not None:
+            self._resource.close()
 
 
-def _tell(
-    loop: asyncio.AbstractEventLoop, answer: asyncio.Future[Found], say: Callable[[], None]
+def _answer(
+    loop: asyncio.AbstractEventLoop, answer: asyncio.Future[Result], say: Callable[[], None]
 ) -> None:
-    def told() -> None:
-        if not answer.done():  # nobody may want to know any more
+    def set_answer() -> None:
+        if not answer.done():  # the caller may be gone
             say()
 
     with suppress(RuntimeError):  # the loop is closed: we have quit
-        loop.call_soon_threadsafe(told)
+        loop.call_soon_threadsafe(set_answer)

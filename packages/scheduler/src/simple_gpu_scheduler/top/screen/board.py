@@ -1,4 +1,4 @@
-"""The whole screen as lines: a pure function of what was seen and of what the user has chosen."""
+"""The whole screen as lines: a pure function of what was read and of what the user has chosen."""
 
 from __future__ import annotations
 
@@ -22,8 +22,13 @@ from simple_gpu_scheduler.queue.records import (
 from simple_gpu_scheduler.results.cells import crop
 from simple_gpu_scheduler.system.tail import Tail
 from simple_gpu_scheduler.text.printable import printable
-from simple_gpu_scheduler.top.screen.details import Known, details
-from simple_gpu_scheduler.top.screen.gpu_table import Holding, card_lines, jobs_by_place, not_used
+from simple_gpu_scheduler.top.screen.details import JobFacts, details
+from simple_gpu_scheduler.top.screen.gpu_table import (
+    GpuHolders,
+    gpu_lines,
+    jobs_by_place,
+    not_used,
+)
 from simple_gpu_scheduler.top.screen.header import (
     Heights,
     header,
@@ -32,16 +37,16 @@ from simple_gpu_scheduler.top.screen.header import (
     where_in_list,
 )
 from simple_gpu_scheduler.top.screen.job_table import (
-    Shown,
+    TableContext,
     command_text,
     how_long,
     label,
     numbers,
     table,
 )
-from simple_gpu_scheduler.top.screen.scroll import Place
-from simple_gpu_scheduler.top.screen.spans import Line, Piece, both_ends, fitted, line
-from simple_gpu_scheduler.top.screen.state import Seen
+from simple_gpu_scheduler.top.screen.scroll import Scroll
+from simple_gpu_scheduler.top.screen.spans import Line, Span, both_ends, fitted, line
+from simple_gpu_scheduler.top.screen.state import QueueState
 
 #: For which states there is something to do.
 _SERVES = {
@@ -54,10 +59,10 @@ _SERVES = {
 Cards = Sequence[tuple[Gpu, Occupancy]]
 
 
-class Words(NamedTuple):
-    """What other commands say in the same words."""
+class Formatters(NamedTuple):
+    """The functions by which other commands show the same things."""
 
-    how: Callable[[Entry], str]  #: a job ended
+    how: Callable[[Entry], str]  #: how a job ended
     gpu_names: Callable[[Sequence[Gpu]], list[str]]
     gpu_table: Callable[[Cards, float, int | None], list[str]]
 
@@ -71,31 +76,31 @@ class Log(NamedTuple):
 
 
 class Board(NamedTuple):
-    """What is known, and what is chosen."""
+    """What was read, and what the user has chosen."""
 
     host: str
-    seen: Seen | None = None  #: None: not yet
+    state: QueueState | None = None  #: None: not yet
     cards: CardsSeen | None = None
     log: Log | None = None  #: the last that was read, perhaps another job's
-    place: Place = Place()
+    scroll: Scroll = Scroll()
     view: str = "all"
     filter: str = ""
     marked: frozenset[int] = frozenset()
-    shift: int = 0  #: see `jobs.Shown`
-    said: Piece | None = None  #: what was just done
+    shift: int = 0  #: see `job_table.TableContext`
+    message: Span | None = None  #: what was just done, or what failed
 
     @property
     def chosen(self) -> Entry | None:
         """The job under the cursor."""
-        return None if self.seen is None else self.seen.entry(self.place.cursor)
+        return None if self.state is None else self.state.entry(self.scroll.cursor)
 
-    def shown(self, words: Words, now_s: float) -> Shown:
+    def table_context(self, formatters: Formatters, now_s: float) -> TableContext:
         """What a table of jobs needs to know."""
-        stopping = frozenset[int]() if self.seen is None else self.seen.stopping
-        return Shown(now_s, words.how, stopping, self.marked, self.shift)
+        stopping = frozenset[int]() if self.state is None else self.state.stopping
+        return TableContext(now_s, formatters.how, stopping, self.marked, self.shift)
 
 
-class Picture(NamedTuple):
+class ScreenLines(NamedTuple):
     """The lines of each part of the screen."""
 
     header: list[Line]
@@ -109,21 +114,23 @@ class Picture(NamedTuple):
 def divide(board: Board, lines: int) -> Heights:
     """How the screen is divided."""
     cards = 0 if board.cards is None else max(1, len(board.cards.cards))
-    return heights(lines, cards, 0 if board.seen is None else board.seen.total)
+    return heights(lines, cards, 0 if board.state is None else board.state.total)
 
 
-def picture(board: Board, words: Words, now_s: float, width: int, lines: int) -> Picture:
+def screen_lines(
+    board: Board, formatters: Formatters, now_s: float, width: int, lines: int
+) -> ScreenLines:
     """The whole screen."""
     sizes = divide(board, lines)
-    shown = board.shown(words, now_s)
-    titles, jobs = _jobs(board, shown, width, sizes.jobs)
-    return Picture(
+    context = board.table_context(formatters, now_s)
+    titles, jobs = _jobs(board, context, width, sizes.jobs)
+    return ScreenLines(
         [_header(board, now_s, width)],
-        _cards(board, words, width, sizes.cards),
+        _gpus(board, formatters, width, sizes.cards),
         [titles],
         jobs,
-        [log_title(board.chosen, shown, board.said, width)],
-        _below(board, shown, width, sizes.log),
+        [log_title(board.chosen, context, board.message, width)],
+        _below(board, context, width, sizes.log),
     )
 
 
@@ -137,60 +144,64 @@ def log_body(log: Log | None, entry: Entry) -> Sequence[str]:
 
 
 def _header(board: Board, now_s: float, width: int) -> Line:
-    if board.seen is None:
-        return fitted(line(Piece(f" {board.host}", "title"), "  reading the queue ..."), width)
+    if board.state is None:
+        return fitted(line(Span(f" {board.host}", "title"), "  reading the queue ..."), width)
     cards = () if board.cards is None else board.cards.cards
-    return header(board.host, board.seen.counts, board.seen.server, cards, now_s, width)
+    return header(board.host, board.state.counts, board.state.server, cards, now_s, width)
 
 
-def _cards(board: Board, words: Words, width: int, most: int) -> list[Line]:
+def _gpus(board: Board, formatters: Formatters, width: int, most: int) -> list[Line]:
     if board.cards is None or not most:
         return []
-    seen = board.cards.cards
-    if not seen:
+    gpus = board.cards.cards
+    if not gpus:
         why = board.cards.why or "The driver answers, but has no GPU."
-        return [fitted(line(Piece(f" No GPU to be seen: {printable(why)}", "dim")), width)]
-    running = () if board.seen is None else board.seen.on_gpus
-    slots = () if board.seen is None else board.seen.slots
-    holding = Holding(jobs_by_place(seen, running), os.geteuid(), not_used(seen, slots))
-    return card_lines(seen, words.gpu_names([gpu for gpu, _ in seen]), holding, width, most)
+        return [fitted(line(Span(f" No GPU found: {printable(why)}", "dim")), width)]
+    running = () if board.state is None else board.state.on_gpus
+    slots = () if board.state is None else board.state.slots
+    holders = GpuHolders(jobs_by_place(gpus, running), os.geteuid(), not_used(gpus, slots))
+    return gpu_lines(gpus, formatters.gpu_names([gpu for gpu, _ in gpus]), holders, width, most)
 
 
-def _jobs(board: Board, shown: Shown, width: int, rows: int) -> tuple[Line, list[Line]]:
+def _jobs(board: Board, context: TableContext, width: int, rows: int) -> tuple[Line, list[Line]]:
     """The line of titles, and those of the jobs that are on the screen."""
-    seen, place = board.seen, board.place
-    if seen is None:
-        return fitted(line(Piece(" ", "heads")), width), []
-    last = min(place.top + rows, seen.total)
-    visible = [seen.entry(position) for position in range(place.top, last)]
-    chosen = place.row if seen.total else None
-    titles, lines = table(visible, shown, width, chosen, around=seen.entries)
-    where = where_in_list(board.view, printable(board.filter.strip()), place.top, rows, seen.total)
+    state, scroll = board.state, board.scroll
+    if state is None:
+        return fitted(line(Span(" ", "heads")), width), []
+    last = min(scroll.top + rows, state.total)
+    visible = [state.entry(position) for position in range(scroll.top, last)]
+    chosen = scroll.row if state.total else None
+    titles, lines = table(visible, context, width, chosen, around=state.entries)
+    where = where_in_list(
+        board.view, printable(board.filter.strip()), scroll.top, rows, state.total
+    )
     return both_ends(titles, where, width), lines
 
 
-def _below(board: Board, shown: Shown, width: int, rows: int) -> list[Line]:
+def _below(board: Board, context: TableContext, width: int, rows: int) -> list[Line]:
     """The end of the log; of a job that has none, what else there is to tell."""
     entry = board.chosen
-    if entry is None or board.seen is None or rows <= 0:
+    if entry is None or board.state is None or rows <= 0:
         return _nothing(board, width)[:rows]
     if entry.attempt and entry.state not in (QUEUED, HELD):
-        return [fitted(line(one), width) for one in log_body(board.log, entry)[-rows:]]
-    subject = board.seen.subject
-    known = board.seen.known if subject is not None and subject.id == entry.id else Known()
-    return details(entry, known, board.seen.server, shown, width)[:rows]
+        return [fitted(line(text), width) for text in log_body(board.log, entry)[-rows:]]
+    subject = board.state.subject
+    facts = board.state.facts if subject is not None and subject.id == entry.id else JobFacts()
+    return details(entry, facts, board.state.server, context, width)[:rows]
 
 
 def _nothing(board: Board, width: int) -> list[Line]:
-    if board.seen is None:
+    if board.state is None:
         return []
     if board.filter:
-        told = "  No job matches. / changes the filter, Escape removes it."
-    elif any(board.seen.counts.values()):
-        told = f"  No job is {'open' if board.view == 'open' else 'to be shown'}: a shows others."
+        text = "  No job matches. / changes the filter, Escape removes it."
+    elif any(board.state.counts.values()):
+        text = (
+            f"  No job {'is open' if board.view == 'open' else 'has ended'}: a shows other jobs."
+        )
     else:
-        told = "  Nothing was submitted yet: sgs submit -- python train.py"
-    return [fitted(line(Piece(told, "dim")), width)]
+        text = "  The queue is empty: sgs submit -- python train.py"
+    return [fitted(line(Span(text, "dim")), width)]
 
 
 def idle_actions(board: Board, entry: Entry | None) -> frozenset[str]:
@@ -202,17 +213,17 @@ def idle_actions(board: Board, entry: Entry | None) -> frozenset[str]:
 
 
 def cancel_question(
-    marked: Collection[int], entry: Entry | None, shown: Shown
+    marked: Collection[int], entry: Entry | None, context: TableContext
 ) -> tuple[str, list[str]] | None:
-    """What to ask before cancelling, and what to tell with it; None where nothing is open.
+    """The question before a cancellation, and facts to go with it; None if no job is open.
 
     Args:
-        marked: the jobs that are meant; empty: the one.
+        marked: the marked jobs; empty: only the job of `entry`.
     """
     if marked:
         return f"Cancel the marked {numbers(marked)}?", []
     if entry is None or entry.state not in OPEN_STATES:
         return None
-    what = f"It has run for {how_long(entry, shown.now_s)}." if entry.state == RUNNING else ""
+    what = f"It has run for {how_long(entry, context.now_s)}." if entry.state == RUNNING else ""
     facts = [crop(command_text(entry), 180), label(entry), what]
-    return f"Cancel job {entry.id}?", [one for one in facts if one]
+    return f"Cancel job {entry.id}?", [fact for fact in facts if fact]

@@ -1,4 +1,4 @@
-"""What stands around the lists: the header, the line over the log, and who gets how much room."""
+"""What surrounds the lists: the header, the line over the log, and the height of each part."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from simple_gpu_scheduler.queue.records import (
     Entry,
 )
 from simple_gpu_scheduler.top.screen.job_table import (
-    Shown,
+    TableContext,
     gpus_text,
     how_long,
     label,
     state_text,
     style_of,
 )
-from simple_gpu_scheduler.top.screen.spans import Line, Piece, both_ends, fitted, line, width_of
+from simple_gpu_scheduler.top.screen.spans import Line, Span, both_ends, fitted, line, width_of
 
 _FIXED_LINES = 4  #: header, titles of the jobs, the line over the log, footer
 _LEAST_LOG, _LEAST_JOBS = 3, 3
@@ -53,7 +53,6 @@ class Server(NamedTuple):
 
     runs: bool = True
     drained: bool = False
-    last_words: str = ""  #: of one that has gone
 
 
 def heights(lines: int, cards: int, jobs: int) -> Heights:
@@ -73,43 +72,52 @@ def heights(lines: int, cards: int, jobs: int) -> Heights:
 
 
 def header(
-    host: str, counts: Mapping[str, int], server: Server, seen: Sequence[tuple[Gpu, Occupancy]],
+    host: str, counts: Mapping[str, int], server: Server, gpus: Sequence[tuple[Gpu, Occupancy]],
     now_s: float, width: int,
 ) -> Line:  # fmt: skip
-    """Where we are, how many jobs there are, and what is wrong."""
+    """The host, how many jobs there are, and what is wrong."""
     clock = line(time.strftime("  %H:%M ", time.localtime(now_s)))
-    left = [Piece(f" {host}", "title"), *_trouble(counts, server), *_free(seen)]
+    left = [Span(f" {host}", "title"), *_trouble(counts, server), *_free(gpus)]
     if not counts:
-        left.append(Piece("  the queue is empty"))
+        left.append(Span("  the queue is empty"))
     room = width - width_of(clock)
     for state, style in _COUNTED:
         if counts.get(state):
-            piece = Piece(f"  {counts[state]} {state}", style)
-            if width_of((*left, piece)) > room:
+            span = Span(f"  {counts[state]} {state}", style)
+            if width_of((*left, span)) > room:
                 break
-            left.append(piece)
+            left.append(span)
     return fitted(both_ends(left, clock, width), width)
 
 
 def log_title(
-    entry: Entry | None, shown: Shown, said: Piece | None, width: int, *, full: bool = False
+    entry: Entry | None,
+    context: TableContext,
+    message: Span | None,
+    width: int,
+    *,
+    full: bool = False,
 ) -> Line:
-    """The line over the log: whose it is; and at the right what was just done.
+    """The line over the log: its job at the left, and at the right what was just done.
 
     Args:
         full: it is the only line about the job, so that it also tells how long it has run.
     """
-    right = line(Piece(f" {said.text} ", said.style)) if said is not None and said.text else ()
+    right = (
+        line(Span(f" {message.text} ", message.style))
+        if message is not None and message.text
+        else ()
+    )
     if entry is None:
-        return both_ends(line(Piece(_RULE * 2 + " no job ", "dim")), right, width, _RULE)
-    facts = [f"job {entry.id}", state_text(entry, shown)]
+        return both_ends(line(Span(_RULE * 2 + " no job ", "dim")), right, width, _RULE)
+    facts = [f"job {entry.id}", state_text(entry, context)]
     if entry.started_s is not None and full:
-        facts += [how_long(entry, shown.now_s), f"GPU {gpus_text(entry)}"]
+        facts += [how_long(entry, context.now_s), f"GPU {gpus_text(entry)}"]
     facts += [label(entry)] if label(entry) else []
     left = line(
-        Piece(_RULE * 2 + " ", "dim"), Piece(facts[0], "title"),
-        Piece(" "), Piece(facts[1], style_of(entry)),
-        Piece("".join(f" {one}" for one in facts[2:] if one) + " "), Piece(_RULE, "dim"),
+        Span(_RULE * 2 + " ", "dim"), Span(facts[0], "title"),
+        Span(" "), Span(facts[1], style_of(entry)),
+        Span("".join(f" {fact}" for fact in facts[2:] if fact) + " "), Span(_RULE, "dim"),
     )  # fmt: skip
     return both_ends(left, right, width, _RULE)
 
@@ -118,21 +126,21 @@ def where_in_list(view: str, words: str, first: int, rows: int, total: int) -> L
     """What is listed, and which lines of it are on the screen: `all "lr" 1-7 of 100012`."""
     what = f'{view} "{words}"' if words else view
     if not total:
-        return line(Piece(f" {what}: none ", "heads"))
+        return line(Span(f" {what}: none ", "heads"))
     last = min(total, first + rows)
-    return line(Piece(f" {what} {first + 1}-{last} of {total} ", "heads"))
+    return line(Span(f" {what} {first + 1}-{last} of {total} ", "heads"))
 
 
-def _free(seen: Sequence[tuple[Gpu, Occupancy]]) -> list[Piece]:
-    if not seen:
+def _free(gpus: Sequence[tuple[Gpu, Occupancy]]) -> list[Span]:
+    if not gpus:
         return []
-    free = sum(one.state == "free" for _, one in seen)
-    return [Piece(f"  {free} of {len(seen)} GPU{'' if len(seen) == 1 else 's'} free")]
+    free = sum(occupancy.state == "free" for _, occupancy in gpus)
+    return [Span(f"  {free} of {len(gpus)} GPU{'' if len(gpus) == 1 else 's'} free")]
 
 
-def _trouble(counts: Mapping[str, int], server: Server) -> list[Piece]:
+def _trouble(counts: Mapping[str, int], server: Server) -> list[Span]:
     if server.drained:
-        return [Piece("  drained: nothing starts", "warn")]
+        return [Span("  drained: nothing starts", "warn")]
     if not server.runs and any(counts.get(state) for state in OPEN_STATES):
-        return [Piece("  no server runs (sgs server start)", "bad")]
+        return [Span("  no server runs (sgs server start)", "bad")]
     return []

@@ -21,7 +21,7 @@ from simple_gpu_scheduler.queue.wrapped_command import own_command
 from simple_gpu_scheduler.results.cells import text_width
 from simple_gpu_scheduler.text.durations import short_duration
 from simple_gpu_scheduler.text.printable import printable
-from simple_gpu_scheduler.top.screen.spans import Line, Piece, cell, fitted, in_style, line
+from simple_gpu_scheduler.top.screen.spans import Line, Span, cell, fitted, in_style, line
 
 _TITLES = ("ID", "state", "GPUs", "time", "pri", "name", "command")
 _RIGHT = (True, False, False, True, True, False, False)
@@ -42,7 +42,7 @@ _STYLES = {
 }
 
 
-class Shown(NamedTuple):
+class TableContext(NamedTuple):
     """What the table shows besides the jobs themselves."""
 
     now_s: float  #: wall clock
@@ -54,43 +54,43 @@ class Shown(NamedTuple):
 
 def table(
     entries: Sequence[Entry | None],
-    shown: Shown,
+    context: TableContext,
     width: int,
     chosen: int | None = None,
     around: Sequence[Entry] = (),
 ) -> tuple[Line, list[Line]]:
-    """The titles, and a line for each job, exactly so wide.
+    """The titles, and a line for each job, exactly as wide as `width`.
 
     Args:
         entries: None for one that hasn't been read yet.
-        chosen: the place of the chosen one among them.
-        around: others for which there shall be room, too, so that columns keep their width when
-            they come onto the screen.
+        chosen: the index of the chosen job in `entries`.
+        around: jobs near them; the columns are wide enough for these, too, so that they keep
+            their width while the list scrolls.
     """
-    cells = [None if one is None else _cells(one, shown) for one in entries]
-    known = [one for one in cells if one is not None]
-    widths = _widths([*known, *(_cells(one, shown) for one in around)], width)
-    titles = line(Piece("  " + _joined(_TITLES, widths), "heads"))
+    cells = [None if entry is None else _cells(entry, context) for entry in entries]
+    read = [texts for texts in cells if texts is not None]
+    widths = _widths([*read, *(_cells(entry, context) for entry in around)], width)
+    titles = line(Span("  " + _joined(_TITLES, widths), "heads"))
     lines = []
-    for place, (entry, texts) in enumerate(zip(entries, cells, strict=True)):
-        pieces = line("  ...") if entry is None or texts is None else _row(entry, texts, widths)
-        mark = "*" if entry is not None and entry.id in shown.marked else " "
-        point = ">" if place == chosen else " "
-        row = fitted((Piece(point + mark), *pieces), width)
-        lines.append(in_style(row, "chosen") if place == chosen else row)
+    for row, (entry, texts) in enumerate(zip(entries, cells, strict=True)):
+        spans = line("  ...") if entry is None or texts is None else _row(entry, texts, widths)
+        mark = "*" if entry is not None and entry.id in context.marked else " "
+        point = ">" if row == chosen else " "
+        text = fitted((Span(point + mark), *spans), width)
+        lines.append(in_style(text, "chosen") if row == chosen else text)
     return titles, lines
 
 
-def state_text(entry: Entry, shown: Shown) -> str:
+def state_text(entry: Entry, context: TableContext) -> str:
     """The state in a few words: `running`, `after 2 jobs`, `failed: exit 3`."""
     if entry.state == RUNNING:
-        if entry.id in shown.stopping:
+        if entry.id in context.stopping:
             return "stopping"
         return RUNNING if entry.attempt < 2 else f"running, try {entry.attempt}"
     if entry.state == QUEUED:
-        return _why_not_yet(entry, shown.now_s) or QUEUED
+        return _why_not_yet(entry, context.now_s) or QUEUED
     if entry.state == FAILED:
-        how = shown.how(entry).partition(";")[0].replace("SIG", "", 1)
+        how = context.how(entry).partition(";")[0].replace("SIG", "", 1)
         return f"{FAILED}: {printable(how)}" if how else FAILED
     return entry.state
 
@@ -109,7 +109,7 @@ def command_text(entry: Entry) -> str:
 
 def label(entry: Entry) -> str:
     """Group and name: `lr/first`."""
-    return printable("/".join(one for one in (entry.group, entry.name) if one))
+    return printable("/".join(filter(None, (entry.group, entry.name))))
 
 
 def how_long(entry: Entry, now_s: float) -> str:
@@ -142,11 +142,11 @@ def in_ranges(names: Iterable[str]) -> str:
 
 def numbers(jobs: Iterable[int]) -> str:
     """`job 3`, `jobs 3-5,9`; their count, if they are many."""
-    found = sorted(jobs)
-    text = in_ranges(map(str, found))
-    if len(found) == 1:
+    ids = sorted(jobs)
+    text = in_ranges(map(str, ids))
+    if len(ids) == 1:
         return f"job {text}"
-    return f"jobs {text}" if len(text) <= _MOST_NUMBERS else f"{len(found)} jobs"
+    return f"jobs {text}" if len(text) <= _MOST_NUMBERS else f"{len(ids)} jobs"
 
 
 def clock_time(at_s: float, now_s: float) -> str:
@@ -168,15 +168,15 @@ def _why_not_yet(entry: Entry, now_s: float) -> str:
     return ""
 
 
-def _cells(entry: Entry, shown: Shown) -> tuple[str, ...]:
+def _cells(entry: Entry, context: TableContext) -> tuple[str, ...]:
     return (
         str(entry.id),
-        state_text(entry, shown),
+        state_text(entry, context),
         gpus_text(entry),
-        how_long(entry, shown.now_s) or "-",
+        how_long(entry, context.now_s) or "-",
         str(entry.priority) if entry.priority else "",
         label(entry),
-        command_text(entry)[shown.shift :],
+        command_text(entry)[context.shift :],
     )
 
 
@@ -188,7 +188,7 @@ def _widths(rows: Sequence[Sequence[str]], width: int) -> list[int]:
         title = text_width(_TITLES[column])
         widths.append(min(most, max(needed, title)) if needed or column < 4 else 0)
     if widths[_NAME]:
-        used = sum(one + len(_GAP) for one in widths if one) + len(_GAP)
+        used = sum(column + len(_GAP) for column in widths if column) + len(_GAP)
         room = width - used - _LEAST_COMMAND
         widths[_NAME] = max(min(6, widths[_NAME]), widths[_NAME] + min(0, room))
     return widths
@@ -210,6 +210,6 @@ def _row(entry: Entry, texts: Sequence[str], widths: Sequence[int]) -> Line:
     faint = "dim" if entry.state in (SUCCEEDED, CANCELLED) else ""
     before, after = "".join(cells[:_STATE]), "".join(cells[_STATE + 1 :])
     return line(
-        Piece(before, faint), Piece(cells[_STATE], style_of(entry)),
-        Piece(after + texts[_COMMAND], faint),
+        Span(before, faint), Span(cells[_STATE], style_of(entry)),
+        Span(after + texts[_COMMAND], faint),
     )  # fmt: skip

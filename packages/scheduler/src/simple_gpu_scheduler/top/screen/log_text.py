@@ -1,4 +1,4 @@
-"""What a job has printed, as lines that can do a terminal no harm. Pure."""
+"""The output of a job, as lines without control sequences. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from simple_gpu_scheduler.text.printable import printable
 
-#: What steers a terminal (ECMA-48): sequences with parameters, strings up to their end, the rest.
+#: Control sequences (ECMA-48): sequences with parameters, strings up to their end, the rest.
 _STEERING = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
     r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)?"
@@ -32,7 +32,7 @@ def log_lines(data: bytes, *, whole: bool = True) -> list[str]:
     lines = text.split("\n")
     if lines[-1] == "":
         lines.pop()
-    return [_harmless(one) for one in lines]
+    return [_harmless(text) for text in lines]
 
 
 def _harmless(text: str) -> str:
@@ -46,7 +46,7 @@ def _harmless(text: str) -> str:
 
 def _as_drawn_last(text: str) -> str:
     """What carriage returns have left: the last that was drawn over the line."""
-    return next((one for one in reversed(text.split("\r")) if one.strip(" \b")), "")
+    return next((part for part in reversed(text.split("\r")) if part.strip(" \b")), "")
 
 
 def _taken_back(text: str) -> str:

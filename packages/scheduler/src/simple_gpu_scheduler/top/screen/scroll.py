@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 
-class Place(NamedTuple):
+class Scroll(NamedTuple):
     """What is shown of a list, and which line is chosen."""
 
     cursor: int = 0  #: the chosen line
@@ -19,7 +19,7 @@ class Place(NamedTuple):
         return self.cursor - self.top
 
 
-class Part(NamedTuple):
+class Slice(NamedTuple):
     """Some lines of a section."""
 
     section: str
@@ -27,42 +27,44 @@ class Part(NamedTuple):
     most: int
 
 
-def within(place: Place, total: int, rows: int) -> Place:
-    """The nearest place of a list of that length, with the cursor on the screen."""
-    cursor = max(0, min(place.cursor, total - 1))
-    top = max(0, min(place.top, total - rows))
+def within(scroll: Scroll, total: int, rows: int) -> Scroll:
+    """The nearest scroll of a list of that length, with the cursor on the screen."""
+    cursor = max(0, min(scroll.cursor, total - 1))
+    top = max(0, min(scroll.top, total - rows))
     top = max(min(top, cursor), cursor - max(1, rows) + 1)
-    return Place(cursor, top, place.job)
+    return Scroll(cursor, top, scroll.job)
 
 
-def moved(cursor: int, place: Place, total: int, rows: int) -> Place:
-    """The place after the cursor was moved to another line."""
-    return within(Place(max(0, cursor), place.top), total, rows)
+def moved(cursor: int, scroll: Scroll, total: int, rows: int) -> Scroll:
+    """The scroll after the cursor was moved to another line."""
+    return within(Scroll(max(0, cursor), scroll.top), total, rows)
 
 
-def followed(place: Place, at: int | None, total: int, rows: int) -> Place:
-    """The place after the list has changed.
+def followed(scroll: Scroll, at: int | None, total: int, rows: int) -> Scroll:
+    """The scroll after the list has changed.
 
     Args:
         at: where the job is now that the cursor goes with; None if it isn't in the list.
     """
     if at is None:
-        return within(place._replace(job=None), total, rows)
-    return within(Place(at, at - place.row, place.job), total, rows)
+        return within(scroll._replace(job=None), total, rows)
+    return within(Scroll(at, at - scroll.row, scroll.job), total, rows)
 
 
-def parts(sizes: Mapping[str, int], order: Sequence[str], first: int, most: int) -> list[Part]:
+def slices(sizes: Mapping[str, int], order: Sequence[str], first: int, most: int) -> list[Slice]:
     """What to read of each section for so many lines of the list."""
-    return list(_parts(sizes, order, max(0, first), first + most))
+    return list(_slices(sizes, order, max(0, first), first + most))
 
 
-def _parts(sizes: Mapping[str, int], order: Sequence[str], first: int, end: int) -> Iterator[Part]:
+def _slices(
+    sizes: Mapping[str, int], order: Sequence[str], first: int, end: int
+) -> Iterator[Slice]:
     before = 0
     for name in order:
         begin = max(first, before)
         after = before + sizes[name]
         if begin < min(end, after):
-            yield Part(name, begin - before, min(end, after) - begin)
+            yield Slice(name, begin - before, min(end, after) - begin)
         before = after
 
 

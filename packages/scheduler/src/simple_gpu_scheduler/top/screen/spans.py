@@ -1,4 +1,4 @@
-"""Lines of a screen as pieces of text with the names of their styles. Pure."""
+"""Lines of a screen as spans of text with the names of their styles. Pure."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import NamedTuple
 from simple_gpu_scheduler.results.cells import crop, pad, text_width
 
 
-class Piece(NamedTuple):
+class Span(NamedTuple):
     """Some printable text in one style."""
 
     text: str
     style: str = ""  #: a name in `STYLES`
 
 
-Line = tuple[Piece, ...]
+Line = tuple[Span, ...]
 
 #: What the names mean to a terminal, which has the last word about colours.
 STYLES = {
@@ -33,49 +33,49 @@ STYLES = {
 }
 
 
-def line(*pieces: Piece | str) -> Line:
-    """A line of pieces; text alone is in the plain style."""
-    return tuple(Piece(one) if isinstance(one, str) else one for one in pieces)
+def line(*spans: Span | str) -> Line:
+    """A line of spans; text alone is in the plain style."""
+    return tuple(Span(span) if isinstance(span, str) else span for span in spans)
 
 
-def plain(pieces: Iterable[Piece]) -> str:
+def plain(spans: Iterable[Span]) -> str:
     """The text without its styles."""
-    return "".join(one.text for one in pieces)
+    return "".join(span.text for span in spans)
 
 
-def width_of(pieces: Iterable[Piece]) -> int:
+def width_of(spans: Iterable[Span]) -> int:
     """The terminal columns that it takes."""
-    return sum(text_width(one.text) for one in pieces)
+    return sum(text_width(span.text) for span in spans)
 
 
-def fitted(pieces: Sequence[Piece], width: int) -> Line:
-    """Exactly so wide: cut, or filled with blanks in the style of its end."""
-    found: list[Piece] = []
+def fitted(spans: Sequence[Span], width: int) -> Line:
+    """The spans cut to `width`, or filled up to it with blanks in the last style."""
+    fitting: list[Span] = []
     room = max(0, width)
-    for piece in pieces:
-        text = crop(piece.text, room)
-        found.append(Piece(text, piece.style))
+    for span in spans:
+        text = crop(span.text, room)
+        fitting.append(Span(text, span.style))
         room -= text_width(text)
-        if text != piece.text:
+        if text != span.text:
             break
-    style = found[-1].style if found else ""
-    return (*found, Piece(" " * room, style)) if room else tuple(found)
+    style = fitting[-1].style if fitting else ""
+    return (*fitting, Span(" " * room, style)) if room else tuple(fitting)
 
 
-def in_style(pieces: Iterable[Piece], style: str) -> Line:
-    """All of it in one style."""
-    return tuple(Piece(one.text, style) for one in pieces)
+def in_style(spans: Iterable[Span], style: str) -> Line:
+    """The spans in one style."""
+    return tuple(Span(span.text, style) for span in spans)
 
 
-def both_ends(left: Sequence[Piece], right: Sequence[Piece], width: int, fill: str = " ") -> Line:
-    """One part at the left and one at the right; the left one gives way."""
+def both_ends(left: Sequence[Span], right: Sequence[Span], width: int, fill: str = " ") -> Line:
+    """A part at the left and a part at the right; the left part is cut if there is no room."""
     room = width - width_of(right)
     if room < 0:
         return fitted(right, width)
     style = left[-1].style if left else ""
     gap = room - width_of(left)
     if gap > 0:
-        return (*left, Piece(fill * gap, style), *right)
+        return (*left, Span(fill * gap, style), *right)
     return (*fitted(left, room), *right)
 
 
@@ -85,20 +85,20 @@ def cell(text: str, width: int, *, right: bool = False) -> str:
 
 
 def wrapped(text: str, width: int, *, words: bool = False) -> list[str]:
-    """Printable text in lines that aren't wider than that; at least one line.
+    """Printable text in lines of at most `width` columns; at least one line.
 
     Args:
         words: break between words, where they aren't too long for that.
     """
-    found: list[str] = []
+    lines: list[str] = []
     rest = text
     while text_width(rest) > width:
         end = _fitting(rest, width)
         if words and (blank := rest.rfind(" ", end // 2, end + 1)) > 0:
             end = blank + 1
-        found.append(rest[:end].rstrip() if words else rest[:end])
+        lines.append(rest[:end].rstrip() if words else rest[:end])
         rest = rest[end:]
-    return [*found, rest]
+    return [*lines, rest]
 
 
 def _fitting(text: str, width: int) -> int:

@@ -1,4 +1,4 @@
-"""What is wished to be seen of the queue, and what was seen: records."""
+"""What the screen asks of the queue, and the answer: records."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from simple_gpu_scheduler.queue.records import Entry
 from simple_gpu_scheduler.queue.store import pages as queue_view
-from simple_gpu_scheduler.top.screen.details import Known
+from simple_gpu_scheduler.top.screen.details import JobFacts
 from simple_gpu_scheduler.top.screen.header import Server
-from simple_gpu_scheduler.top.screen.scroll import Place
+from simple_gpu_scheduler.top.screen.scroll import Scroll
 
 _OPEN = (queue_view.RUNS, queue_view.READY, queue_view.BLOCKED, queue_view.HOLDS)
 
@@ -20,22 +20,22 @@ VIEWS = {
 }
 
 
-class Wish(NamedTuple):
-    """What is to be seen."""
+class Query(NamedTuple):
+    """What to read."""
 
     view: str = "all"
-    words: tuple[str, ...] = ()  #: only jobs of which each of them tells something
-    place: Place = Place()
+    words: tuple[str, ...] = ()  #: only jobs that match all of them
+    scroll: Scroll = Scroll()
     rows: int = 0  #: lines of the list on the screen
-    job: int | None = None  #: what is asked about; None: the chosen one
+    job: int | None = None  #: the job of a full-screen page; None: the chosen job
 
 
-class Seen(NamedTuple):
-    """What was there."""
+class QueueState(NamedTuple):
+    """What was read."""
 
     counts: dict[str, int]  #: of all jobs, by state
     total: int  #: jobs in the view
-    place: Place
+    scroll: Scroll
     first: int  #: the line of the first of the entries
     entries: tuple[Entry, ...]  #: those on the screen, and a screen before and after
     stopping: frozenset[int]  #: jobs that run and are to end
@@ -43,15 +43,15 @@ class Seen(NamedTuple):
     server: Server
     slots: tuple[str, ...]  #: the GPUs that were chosen for the queue; empty: all
     subject: Entry | None  #: the job that was asked about
-    known: Known  #: of the subject
+    facts: JobFacts  #: about the subject
     left: Entry | None  #: the job that the cursor went with, and that isn't in the view any more
 
     def position(self, job: int | None) -> int | None:
         """The line of a job, if it was read."""
-        places = (place for place, one in enumerate(self.entries, self.first) if one.id == job)
-        return next(places, None)
+        lines = (line for line, entry in enumerate(self.entries, self.first) if entry.id == job)
+        return next(lines, None)
 
     def entry(self, position: int) -> Entry | None:
         """The job in that line, if it was read."""
-        place = position - self.first
-        return self.entries[place] if 0 <= place < len(self.entries) else None
+        at = position - self.first
+        return self.entries[at] if 0 <= at < len(self.entries) else None
