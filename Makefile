@@ -7,10 +7,10 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 SOURCES := packages/scheduler/pyproject.toml packages/scheduler/src/simple_gpu_scheduler/__init__.py
 
-# The tests and the benchmarks start the commands thousands of times: compiled once is enough.
+# The benchmarks start the commands thousands of times: compiled once is enough.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test lint types tests bench bench-queue bench-peers data results bench-methods docs clean
+.PHONY: help demo test lint types tests bench bench-queue bench-peers data results bench-methods docs pictures clean
 
 help:
 	@echo 'make demo           install into $(VENV) and sweep a real training script over three slots'
@@ -21,7 +21,8 @@ help:
 	@echo 'make data           get the data sets of the methods'
 	@echo 'make results        run their experiments through the scheduler; writes RESULTS.md'
 	@echo 'make bench-methods  race them against their references; writes BENCHMARKS.md'
-	@echo 'make docs           a page of each method, in build/docs'
+	@echo 'make docs           build the site of all packages in build/docs'
+	@echo 'make pictures       draw the pictures of README.md anew, from the real programs'
 	@echo 'make clean          remove $(VENV) and what tools have cached'
 
 demo: $(VENV)/installed
@@ -37,7 +38,7 @@ types: $(VENV)/developed
 	$(BIN)/mypy
 
 tests: $(VENV)/developed
-	$(BIN)/pytest -n $(WORKERS) --cov --cov-report=term
+	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -n $(WORKERS) --cov --cov-report=term
 
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks
@@ -46,7 +47,7 @@ bench-queue: $(VENV)/installed
 	$(BIN)/python -m benchmarks.queue
 
 bench-peers:
-	PYTHON=$(PYTHON) sh benchmarks/install-peers.sh
+	PYTHON=$(PYTHON) sh benchmarks/harness/install-peers.sh
 
 data: $(VENV)/developed
 	$(BIN)/python -m iclr2020.data install
@@ -58,7 +59,11 @@ bench-methods: data
 	$(BIN)/python packages/methods/benchmarks/run.py
 
 docs: $(VENV)/developed
-	$(BIN)/sphinx-build --quiet --fail-on-warning packages/methods/docs build/docs
+	$(BIN)/sphinx-build --quiet --fail-on-warning -c docs . build/docs
+	@echo 'the site: build/docs/index.html'
+
+pictures: $(VENV)/developed
+	$(BIN)/python docs/pictures
 
 $(VENV)/created:
 	@command -v $(PYTHON) >/dev/null \

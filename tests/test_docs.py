@@ -1,8 +1,9 @@
 """Every command in the documentation is run, and prints what the page says.
 
 In a ```console block a line after `$ ` is a command, what follows is its output (both streams,
-as a terminal shows them). A ```sh block must parse. Blocks of one page share a folder, so that a
-page can be read, and typed, from top to bottom.
+as a terminal shows them). A ```sh block must parse. A ```python block that begins with the
+comment `# NAME.py` is saved under that name. Blocks of one page share a folder, so that a page can
+be read, and typed, from top to bottom.
 """
 
 from __future__ import annotations
@@ -56,11 +57,19 @@ def test_the_commands_of_a_page_print_what_it_says(page: Path, tmp_path: Path) -
     path = f"{Path(sys.executable).parent}:{FAKE_GPUS}:{os.environ['PATH']}"
     environ = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
     environ |= {"PATH": path, "LC_ALL": "C.UTF-8"}
+    save_scripts(page, tmp_path)
     try:
         for step in (step for block in blocks(page, "console") for step in steps(block)):
             assert run(step.command, tmp_path, environ) == step.output, step.command
     finally:
         run("sgs server stop", tmp_path, environ)
+
+
+def save_scripts(page: Path, folder: Path) -> None:
+    for text in blocks(page, "python"):
+        name = re.match(r"# ([\w-]+\.py)\n", text)
+        if name:
+            (folder / name[1]).write_text(text)
 
 
 def run(command: str, folder: Path, environ: dict[str, str]) -> str:

@@ -19,19 +19,17 @@ from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 from simple_gpu_scheduler.allocation.acquire import GpusBusyError, acquire
-from simple_gpu_scheduler.allocation.allocator import LeaseHolder
-from simple_gpu_scheduler.allocation.availability import LeaseView
+from simple_gpu_scheduler.allocation.allocator import Allocator
+from simple_gpu_scheduler.allocation.opening import open_availability
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.gpus.environ import LEASE_VARIABLE, MODEST, gpu_environ
-from simple_gpu_scheduler.gpus.selection import chosen_gpus, watch_cards
+from simple_gpu_scheduler.gpus.selection import select_gpus
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, MAX_JOBS_PER_GPU, Job, share_units
-from simple_gpu_scheduler.leases.store import LeaseDir
-from simple_gpu_scheduler.pipe.ports import Lease
+from simple_gpu_scheduler.leases.records import Lease
 from simple_gpu_scheduler.policy.fit import places
-from simple_gpu_scheduler.policy.model import Card
 from simple_gpu_scheduler.policy.reasons import impossible
 from simple_gpu_scheduler.text.printable import printable
-from simple_gpu_scheduler.text.sizes import parse_memory_mib
+from simple_gpu_scheduler.units.sizes import parse_memory_mib
 
 __all__ = ["GpusBusyError", "SgsError", "Taken", "UsageError", "lease", "take"]
 
@@ -116,22 +114,16 @@ def _open(
     vram: str | None,
     kind: str,
     tell: Callable[[str], None],
-) -> tuple[LeaseHolder, Job]:
+) -> tuple[Allocator, Job]:
     """Who takes the lease, and what is asked for; nothing is taken yet."""
     job = _request(1 if gpus is None else gpus, vram)
     words = None if on is None else [on] if isinstance(on, str) else list(on)
-    chosen = chosen_gpus(words, tell, option="--on")
+    chosen = select_gpus(words, tell, option="--on")
     if gpus is None and on is not None:
         job = job._replace(gpus=len(chosen.keys))
-    view = LeaseView(
-        LeaseDir(),
-        [Card(name) for name in chosen.keys],
-        chosen.keys,
-        uuids=chosen.uuids,
-        inside=os.environ.get(LEASE_VARIABLE),
-        watch=watch_cards(chosen, avoid_strangers=on is None),
-    )
-    holder = LeaseHolder(view, kind=kind)
+    inside = os.environ.get(LEASE_VARIABLE)
+    view = open_availability(chosen, inside=inside, avoid_strangers=on is None)
+    holder = Allocator(view, kind=kind)
     reason = impossible(job, len(chosen.keys), holder.cards)
     if reason is not None:
         raise UsageError(reason)

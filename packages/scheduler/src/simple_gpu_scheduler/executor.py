@@ -22,12 +22,12 @@ from typing import Any, ParamSpec, TypeVar
 
 from simple_gpu_scheduler.client import Taken, free_now, take
 from simple_gpu_scheduler.errors import SgsError, UsageError
-from simple_gpu_scheduler.executors.pool import Pool, SharedGpu, Task
+from simple_gpu_scheduler.executors.pool import Call, Pool, SharedGpu
 from simple_gpu_scheduler.executors.worker import WorkerDiedError
 from simple_gpu_scheduler.gpus.environ import LEASE_VARIABLE
-from simple_gpu_scheduler.gpus.selection import chosen_gpus
+from simple_gpu_scheduler.gpus.selection import select_gpus
 from simple_gpu_scheduler.jobs.job import MAX_JOBS_PER_GPU
-from simple_gpu_scheduler.text.sizes import parse_memory_mib
+from simple_gpu_scheduler.units.sizes import parse_memory_mib
 
 __all__ = ["GPUExecutor", "WorkerDiedError"]
 
@@ -92,7 +92,7 @@ class GPUExecutor(Executor):
             future.set_running_or_notify_cancel()
             future.set_exception(error)
             return future
-        self._pool.add(Task(future, getattr(fn, "__qualname__", repr(fn)), request))
+        self._pool.add(Call(future, getattr(fn, "__qualname__", repr(fn)), request))
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -168,14 +168,14 @@ def _requests(
     if words is None and LEASE_VARIABLE in os.environ:  # then those are ours, driver or not
         words = [os.environ.get("CUDA_VISIBLE_DEVICES", "")]
     if words is not None:
-        names = list(chosen_gpus(list(words), tell, option="on=").keys)
+        names = list(select_gpus(list(words), tell, option="on=").keys)
         if len(names) < (gpus or 1):
             where = "in the lease that we are in" if on is None else "to choose from"
             raise UsageError(f"gpus={gpus}: there are {len(names)} {where}")
         if gpus is not None and gpus < len(names):
             return [lambda: take(on=names, gpus=1, vram=vram, tell=tell)] * gpus
         return [this(name) for name in names]
-    known = len(chosen_gpus(None, tell, option="on=").keys)
+    known = len(select_gpus(None, tell, option="on=").keys)
     if gpus is not None and gpus > known and vram is None:
         raise UsageError(f"gpus={gpus}: there are {known}")
     return [any_one] * (gpus or max(1, free_now(vram)))

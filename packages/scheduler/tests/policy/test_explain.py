@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import itertools
 import re
-import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import worlds
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job, share_units
-from simple_gpu_scheduler.policy.explain import Explanation, Known, explain
+from simple_gpu_scheduler.policy.explain import Explanation, GpuClaims, explain
 from simple_gpu_scheduler.policy.model import Card, PipePolicy, Snapshot
 from simple_gpu_scheduler.policy.plan import plan
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-import worlds
-
 people = st.sampled_from(["", "carol (pid 7, python3, 40 GiB)"])
 known_cards = st.builds(
-    Known,
+    GpuClaims,
     fault=st.sampled_from(["", "", "3 uncorrectable ECC errors"]),
     held=st.lists(st.sampled_from(["anna's job (pid 1) since 14:02", "\x1b[1m's shell"])).map(
         tuple
@@ -43,7 +39,7 @@ def named(found: Explanation) -> tuple[str, ...]:
 
 @given(worlds.jobs(), machines, worlds.policies, known_machines)
 def test_what_is_named_is_what_the_plan_chooses(
-    job: Job, cards: list[Card], policy: PipePolicy, known: dict[str, Known]
+    job: Job, cards: list[Card], policy: PipePolicy, known: dict[str, GpuClaims]
 ) -> None:
     found = explain(job, cards, policy, known)
     starts = plan(Snapshot(0.0, cards, (), (job,)), policy).starts
@@ -58,7 +54,7 @@ def test_what_is_named_is_what_the_plan_chooses(
 
 @given(worlds.jobs(), machines, worlds.policies, known_machines)
 def test_every_gpu_has_a_reason_and_it_is_always_the_same(
-    job: Job, cards: list[Card], policy: PipePolicy, known: dict[str, Known]
+    job: Job, cards: list[Card], policy: PipePolicy, known: dict[str, GpuClaims]
 ) -> None:
     found = explain(job, cards, policy, known)
     assert [one.gpu for one in found.verdicts] == [card.name for card in cards]
@@ -78,46 +74,46 @@ def test_a_job_waits_exactly_if_too_few_have_room(
 FULL, HALF = GPU_UNITS, share_units(2)
 
 
-def reason(job: Job, card: Card, known: Known) -> str:
+def reason(job: Job, card: Card, known: GpuClaims) -> str:
     return explain(job, [card], PipePolicy(), {card.name: known}).verdicts[0].reason
 
 
 @pytest.mark.parametrize(
     ("card", "known", "expected"),
     [
-        (Card("0"), Known(), "free"),
-        (Card("0", HALF), Known(held=("anna's job (pid 1) since 14:02",)),
+        (Card("0"), GpuClaims(), "free"),
+        (Card("0", HALF), GpuClaims(held=("anna's job (pid 1) since 14:02",)),
          "held by anna's job (pid 1) since 14:02"),
-        (Card("0", FULL), Known(promised=("bob (pid 2)",)),
+        (Card("0", FULL), GpuClaims(promised=("bob (pid 2)",)),
          "promised to bob (pid 2), who has waited longer"),
-        (Card("0", FULL), Known(used="carol (pid 7)", barred=True), "used by carol (pid 7)"),
-        (Card("0"), Known(used="carol (pid 7)"), "has room; used by carol (pid 7)"),
-        (Card("0", FULL), Known(kept=True), "kept free (--keep-free)"),
-        (Card("0", FULL), Known(fault="ECC", held=("anna's job",)), "fault: ECC"),
-        (Card("0", FULL), Known(held=("a", "b"), used="c", barred=True),
+        (Card("0", FULL), GpuClaims(used="carol (pid 7)", barred=True), "used by carol (pid 7)"),
+        (Card("0"), GpuClaims(used="carol (pid 7)"), "has room; used by carol (pid 7)"),
+        (Card("0", FULL), GpuClaims(kept=True), "kept free (--keep-free)"),
+        (Card("0", FULL), GpuClaims(fault="ECC", held=("anna's job",)), "fault: ECC"),
+        (Card("0", FULL), GpuClaims(held=("a", "b"), used="c", barred=True),
          "held by a; held by b; used by c"),
-        (Card("0", 1), Known(), "has no room"),
+        (Card("0", 1), GpuClaims(), "has no room"),
     ],
 )  # fmt: skip
-def test_reasons_of_a_whole_gpu(card: Card, known: Known, expected: str) -> None:
+def test_reasons_of_a_whole_gpu(card: Card, known: GpuClaims, expected: str) -> None:
     assert reason(Job(1, b""), card, known) == expected
 
 
 @pytest.mark.parametrize(
     ("card", "known", "expected"),
     [
-        (Card("0", 1, 80_000, leased_mib=67_712), Known(held=("anna's job",)),
+        (Card("0", 1, 80_000, leased_mib=67_712), GpuClaims(held=("anna's job",)),
          "lacks memory: 12 GiB free of the 30 GiB asked; shared with anna's job"),
-        (Card("0", 0, 80_000, strangers_mib=90_000), Known(used="carol (pid 7)"),
+        (Card("0", 0, 80_000, strangers_mib=90_000), GpuClaims(used="carol (pid 7)"),
          "lacks memory: 0 MiB free of the 30 GiB asked; used by carol (pid 7)"),
-        (Card("0", 1, 40_960), Known(held=("anna's job",)),
+        (Card("0", 1, 40_960), GpuClaims(held=("anna's job",)),
          "has room (40 GiB of memory); shared with anna's job"),
-        (Card("0", 0, 40_960), Known(), "free (40 GiB of memory)"),
-        (Card("0"), Known(), "nobody knows how much memory it has"),
-        (Card("0", FULL, 80_000), Known(held=("anna's job",)), "held by anna's job"),
+        (Card("0", 0, 40_960), GpuClaims(), "free (40 GiB of memory)"),
+        (Card("0"), GpuClaims(), "nobody knows how much memory it has"),
+        (Card("0", FULL, 80_000), GpuClaims(held=("anna's job",)), "held by anna's job"),
     ],
 )  # fmt: skip
-def test_reasons_where_memory_is_asked_for(card: Card, known: Known, expected: str) -> None:
+def test_reasons_where_memory_is_asked_for(card: Card, known: GpuClaims, expected: str) -> None:
     assert reason(Job(1, b"", units=1, memory_mib=30 * 1024), card, known) == expected
 
 
@@ -185,7 +181,7 @@ def test_the_links_that_are_counted_are_those_of_the_choice() -> None:
 
 def test_without_a_gpu_that_is_well_it_would_fail() -> None:
     cards = [Card("0", FULL), Card("1", FULL)]
-    lost = Known(fault="the card has fallen off the bus")
+    lost = GpuClaims(fault="the card has fallen off the bus")
     found = explain(Job(1, b""), cards, PipePolicy(), {"0": lost, "1": lost})
     assert (found.failed, found.summary) == (True, "it would fail: no GPU is left to run on")
     assert not explain(Job(1, b""), cards, PipePolicy(), {"0": lost}).failed

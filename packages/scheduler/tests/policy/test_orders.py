@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from profiles import examples
 from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job, share_units
-from simple_gpu_scheduler.policy import dispatch as queue
-from simple_gpu_scheduler.policy import fit
-from simple_gpu_scheduler.policy.holds import holds
+from simple_gpu_scheduler.policy import dispatch, fit
+from simple_gpu_scheduler.policy.explain import holds
 from simple_gpu_scheduler.policy.model import Card, Phase, PipePolicy, Plan, Running, Snapshot
 from simple_gpu_scheduler.policy.orders import ORDERS, order_of
 from simple_gpu_scheduler.policy.plan import plan
 from simple_gpu_scheduler.policy.reasons import explain, impossible
 from simple_gpu_scheduler.policy.reservation import PASSES_PER_GPU
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 from worlds import policies, snapshots
 
 GIB = 1024
@@ -282,7 +277,7 @@ def test_the_quick_way_of_a_plain_queue_is_the_general_one(
 ) -> None:
     policy = PipePolicy(placement=placement)
     quick = plan(snapshot, policy)
-    assert (quick.starts, quick.hold) == queue.walk(snapshot, policy)[:2]
+    assert (quick.starts, quick.hold) == dispatch.walk(snapshot, policy)[:2]
 
 
 @given(snapshots(), policies)
@@ -294,7 +289,7 @@ def test_the_first_job_that_can_start_is_never_passed_over(
     if not snapshot.waiting:
         return
     head = snapshot.waiting[0]
-    free = fit.with_room(
+    free = fit.with_capacity(
         head,
         fit.load(snapshot.cards, snapshot.running),
         fit.free_memory_mib(snapshot.cards, snapshot.running),
@@ -303,7 +298,7 @@ def test_the_first_job_that_can_start_is_never_passed_over(
     assert (len(free) >= head.gpus) == bool(started and started[0].job is head)
 
 
-@settings(max_examples=30)  # each is a plan of hundreds of jobs
+@settings(max_examples=examples(0.3))  # each is a plan of hundreds of jobs
 @given(snapshots(), st.integers(1, 30_000), st.sampled_from([1, 2, 5, 64]).map(share_units))
 def test_there_are_places_for_just_as_many_as_a_plan_starts(
     snapshot: Snapshot, memory_mib: int, units: int

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import signal
-import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,8 +10,6 @@ from simple_gpu_scheduler.policy import fit
 from simple_gpu_scheduler.policy.model import Card, Phase, PipePolicy, Plan, Running, Snapshot
 from simple_gpu_scheduler.policy.plan import plan
 from simple_gpu_scheduler.policy.reasons import explain
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 from worlds import policies, snapshots, strict_policies
 
 

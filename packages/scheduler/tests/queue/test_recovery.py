@@ -6,27 +6,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.queue.journal import Note, read_notes
+from simple_gpu_scheduler.queue.journal import JournalEntry, read_entries
 from simple_gpu_scheduler.queue.records import Attempt
-from simple_gpu_scheduler.queue.recovery import Facts, fate
+from simple_gpu_scheduler.queue.recovery import Evidence, verdict
 
 ATTEMPT = Attempt(7, 2, "launcher", ("0",), 1.0, boot="now")
-BEGINS = Note("begins", 7, 2)
-RUNS = Note("runs", 7, 2, 41, 99, 1.5)
-EXITS = Note("exits", 7, 2, at_s=2.9, exit_code=5)
-ENDED = Note("ended", 7, 2, at_s=3.0, exit_code=5)
-BROKEN = Note("broken", 7, 2, reason="no such folder")
+BEGINS = JournalEntry("begins", 7, 2)
+RUNS = JournalEntry("runs", 7, 2, 41, 99, 1.5)
+EXITS = JournalEntry("exits", 7, 2, at_s=2.9, exit_code=5)
+ENDED = JournalEntry("ended", 7, 2, at_s=3.0, exit_code=5)
+BROKEN = JournalEntry("broken", 7, 2, reason="no such folder")
 
 
 def facts(
-    *notes: Note,
+    *notes: JournalEntry,
     alive: bool = False,
     silent: bool = False,
     runs: bool = False,
     marked: tuple[int, int] | None = None,
-) -> Facts:
+) -> Evidence:
     by_kind = {one.what: one for one in notes}
-    return Facts(
+    return Evidence(
         "now",
         frozenset({"launcher"} if alive else ()),
         frozenset({"launcher"} if silent else ()),
@@ -56,8 +56,8 @@ def facts(
         (facts(BEGINS), "lost"),
     ],
 )
-def test_each_step_of_a_start(seen: Facts, expected: str) -> None:
-    assert fate(ATTEMPT, seen).what == expected
+def test_each_step_of_a_start(seen: Evidence, expected: str) -> None:
+    assert verdict(ATTEMPT, seen).what == expected
 
 
 @pytest.mark.parametrize(
@@ -71,9 +71,9 @@ def test_each_step_of_a_start(seen: Facts, expected: str) -> None:
     ],
 )
 def test_after_a_restart_of_the_machine_nothing_runs(
-    seen: Facts, pid: int | None, expected: str
+    seen: Evidence, pid: int | None, expected: str
 ) -> None:
-    assert fate(ATTEMPT._replace(boot="before", pid=pid), seen).what == expected
+    assert verdict(ATTEMPT._replace(boot="before", pid=pid), seen).what == expected
 
 
 @pytest.mark.parametrize(
@@ -81,30 +81,30 @@ def test_after_a_restart_of_the_machine_nothing_runs(
     [(facts(runs=True), "adopt"), (facts(marked=(55, 98)), "adopt"), (facts(), "lost")],
 )
 def test_one_whose_process_is_known_has_begun_though_no_journal_says_so(
-    seen: Facts, expected: str
+    seen: Evidence, expected: str
 ) -> None:
-    found = fate(ATTEMPT._replace(pid=41, start_ticks=99), seen)
+    found = verdict(ATTEMPT._replace(pid=41, start_ticks=99), seen)
     assert found.what == expected
     assert found.note is not None
     assert (found.note.pid, found.note.start_ticks) == (41, 99)
 
 
 def test_an_attempt_is_not_over_while_something_of_it_runs() -> None:
-    found = fate(ATTEMPT, facts(BEGINS, RUNS, marked=(55, 98)))
+    found = verdict(ATTEMPT, facts(BEGINS, RUNS, marked=(55, 98)))
     assert (found.what, found.note) == ("adopt", RUNS)
 
 
 def test_who_is_adopted_is_known_by_its_start_as_well() -> None:
-    found = fate(ATTEMPT, facts(BEGINS, marked=(55, 98)))
+    found = verdict(ATTEMPT, facts(BEGINS, marked=(55, 98)))
     assert found.note is not None
     assert (found.note.pid, found.note.start_ticks) == (55, 98)
 
 
 @given(st.sets(st.sampled_from([BEGINS, RUNS, ENDED, BROKEN])), st.booleans(), st.booleans())
 def test_what_may_have_begun_is_never_started_again(
-    notes: set[Note], alive: bool, runs: bool
+    notes: set[JournalEntry], alive: bool, runs: bool
 ) -> None:
-    found = fate(ATTEMPT, facts(*notes, alive=alive, runs=runs))
+    found = verdict(ATTEMPT, facts(*notes, alive=alive, runs=runs))
     assert (found.what == "unstart") == (not notes or notes == {RUNS})
     if ENDED in notes:
         assert found.note == ENDED
@@ -116,7 +116,7 @@ def test_a_journal_is_read_line_by_line_and_torn_lines_are_passed_over() -> None
         b'["exits", 7, 2, -9, 2.9]\n["ended", 7, 2, -9, 3.0, 0.5, 0.25, 12]\n'
         b'["broken", 8, 1, "no", 4.5]\n["what", 1]\n["ended", 9'
     )
-    notes, rest = read_notes(data)
+    notes, rest = read_entries(data)
     assert [one.what for one in notes] == ["begins", "runs", "exits", "ended", "broken"]
     assert (notes[1].pid, notes[1].start_ticks, notes[1].last_ticks) == (41, 99, 101)
     assert (notes[2].exit_code, notes[2].signal, notes[2].at_s) == (None, 9, 2.9)
@@ -126,4 +126,4 @@ def test_a_journal_is_read_line_by_line_and_torn_lines_are_passed_over() -> None
 
 @given(st.binary(max_size=200))
 def test_no_journal_is_too_odd(data: bytes) -> None:
-    read_notes(data)
+    read_entries(data)

@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from simple_gpu_scheduler.results.job import Job, Record, parse_job, parse_record
+from simple_gpu_scheduler.results.job import JobResult, Record, parse_job, parse_record
 from simple_gpu_scheduler.results.parsing import MAX_PAIRS, parse_metrics, parse_parameters
 
 
@@ -149,7 +149,9 @@ def test_how_a_job_ended(text, state, status):
 
 def test_a_running_job_has_its_command():
     job = parse_job(1, None, "loss=1", "train --lr 0.1")
-    assert job == Job(1, "running", "running", Record("train --lr 0.1"), {"lr": 0.1}, {"loss": 1})
+    assert job == JobResult(
+        1, "running", "running", Record("train --lr 0.1"), {"lr": 0.1}, {"loss": 1}
+    )
 
 
 def test_a_record_with_values_of_wrong_types_is_read_as_far_as_it_goes():

@@ -4,8 +4,8 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.results.cells import crop, text_width
-from simple_gpu_scheduler.results.job import Job, Record, parse_job
+from profiles import examples
+from simple_gpu_scheduler.results.job import JobResult, Record, parse_job
 from simple_gpu_scheduler.results.parsing import parse_metrics, parse_parameters
 from simple_gpu_scheduler.results.ranking import Sort, choose_sort, is_ranked, order
 from simple_gpu_scheduler.results.report import failures, notes, to_json
@@ -17,6 +17,7 @@ from simple_gpu_scheduler.results.table import (
     render,
 )
 from simple_gpu_scheduler.text.printable import printable
+from simple_gpu_scheduler.text.terminal import crop, text_width
 
 numbers = st.integers() | st.floats() | st.booleans()
 scalars = numbers | st.none() | st.text(max_size=8)
@@ -37,7 +38,7 @@ records = st.builds(
 def job_lists(draw):
     states = draw(st.lists(st.sampled_from(["ok", "failed", "running"]), min_size=1, max_size=8))
     return [
-        Job(seq, state, state, draw(records), draw(values), draw(values))
+        JobResult(seq, state, state, draw(records), draw(values), draw(values))
         for seq, state in enumerate(states, start=1)
     ]
 
@@ -99,7 +100,7 @@ def test_the_order_is_total_and_does_not_depend_on_the_input_order(jobs, metric,
     assert states == sorted(states)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(3))
 @given(job_lists(), st.none() | st.integers(1, 120), st.none() | st.booleans())
 def test_every_table_has_a_line_a_job_and_fits(jobs, width, down):
     sort = choose_sort(jobs, None, down)

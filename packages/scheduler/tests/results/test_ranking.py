@@ -3,14 +3,14 @@ import math
 import pytest
 
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.results.job import Job, Record
+from simple_gpu_scheduler.results.job import JobResult, Record
 from simple_gpu_scheduler.results.parsing import parse_metrics, parse_parameters
 from simple_gpu_scheduler.results.ranking import Sort, choose_sort, guess_metric, is_ranked, order
 
 
 def job(seq, state="ok", parameters=None, **metrics):
     status = "exit 1" if state == "failed" else state
-    return Job(seq, state, status, parameters=parameters or {}, metrics=metrics)
+    return JobResult(seq, state, status, parameters=parameters or {}, metrics=metrics)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_a_metric_that_the_shell_computes():
     """The command names it, but only its output has the number."""
     command = "echo lr={lr} loss=$(awk 'BEGIN {{ print {lr} * {lr} }}')"
     jobs = [
-        Job(
+        JobResult(
             seq,
             "ok",
             "ok",
@@ -91,7 +91,7 @@ def test_a_metric_that_the_shell_computes():
 def test_direction_of_a_named_metric(metric, asked, descending):
     record = Record(runtime_s=1.0)
     values = {"loss": 1, "acc": 1, "speed": 1, "train_seconds": 1}
-    jobs = [Job(1, "ok", "ok", record, {"lr": 0.1}, values)]
+    jobs = [JobResult(1, "ok", "ok", record, {"lr": 0.1}, values)]
     assert choose_sort(jobs, metric, asked) == Sort(metric, descending)
 
 

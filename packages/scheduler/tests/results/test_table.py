@@ -3,13 +3,14 @@ import math
 
 import pytest
 
-from simple_gpu_scheduler.results.cells import crop, duration, format_value, text_width
-from simple_gpu_scheduler.results.job import Job, Record
+from simple_gpu_scheduler.results.cells import duration, format_value
+from simple_gpu_scheduler.results.job import JobResult, Record
 from simple_gpu_scheduler.results.parsing import parse_parameters
 from simple_gpu_scheduler.results.ranking import Sort, order
 from simple_gpu_scheduler.results.report import notes, to_json
 from simple_gpu_scheduler.results.table import columns_by_default, fit, make_columns, render
 from simple_gpu_scheduler.text.printable import printable
+from simple_gpu_scheduler.text.terminal import crop, text_width
 
 LOSS = Sort("loss", descending=False)
 
@@ -17,7 +18,7 @@ LOSS = Sort("loss", descending=False)
 def job(seq, command="", state="ok", **metrics):
     record = Record(command=command or None, runtime_s=2.0, gpus=("0",))
     status = {"ok": "ok", "failed": "exit 1", "running": "running"}[state]
-    return Job(seq, state, status, record, parse_parameters(command), metrics)
+    return JobResult(seq, state, status, record, parse_parameters(command), metrics)
 
 
 def table(jobs, sort=LOSS, width=None):
@@ -31,7 +32,7 @@ def test_a_table():
         job(1, "train --lr 0.1 --bs 8", loss=0.51234567, epochs=3),
         job(2, "train --lr 0.01 --bs 8", loss=0.25, epochs=3),
         job(3, "train --lr 10 --bs 8", "failed"),
-        Job(4, "running", "running"),
+        JobResult(4, "running", "running"),
     ]
     assert table(jobs) == [
         "rank  job    lr    loss  runtime  gpu  status",

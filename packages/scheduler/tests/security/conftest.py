@@ -6,24 +6,22 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from . import protections
+import protections
+from fake_nvml import library
+from users import as_user
+from waiting import BOUND_S
+
+__all__ = ["kernel", "library", "people"]
 
 ALICE, BOB, CAROL = 61001, 61002, 61003
 LAB = 61100  #: a group that all of them may be in
 BIN = Path(sys.executable).parent
-BOUND_S = 60.0
-
-needs_root = [
-    pytest.mark.root,
-    pytest.mark.skipif(os.geteuid() != 0, reason="several users need root"),
-]
 
 #: An attacker has no rights but his own: Python itself may be root's, to be read by root alone.
 _POWERLESS = """
@@ -41,22 +39,6 @@ print(flush=True)
 while True:
     assert exchange(-100, one, -100, other, 2) == 0
 """
-
-
-def wait_until(seen: Callable[[], object], what: str) -> None:
-    """Look until it is so; fails after a generous bound."""
-    until_s = time.monotonic() + BOUND_S
-    while not seen():
-        assert time.monotonic() < until_s, f"never happened: {what}"
-        time.sleep(0.005)
-
-
-def as_user(uid: int, command: list[str], group: int | None = None) -> list[str]:
-    """The command as that user, who may read all files: Python may be root's."""
-    reader = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
-    groups = "--clear-groups" if group is None else f"--groups={group}"
-    ids = [f"--reuid={uid}", f"--regid={uid}", groups]
-    return ["setpriv", *ids, *reader, *command]
 
 
 class People:

@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import ALICE, BOB, LAB, People, needs_root, wait_until
+from users import needs_root
+from waiting import wait_until
+
+from .conftest import ALICE, BOB, LAB, People
 
 pytestmark = needs_root
 

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from . import protections
-from .conftest import ALICE, BOB, People, needs_root, wait_until
+import protections
+from users import needs_root
+
+from .conftest import ALICE, BOB, People
 
 pytestmark = needs_root
 
@@ -35,12 +37,11 @@ except PermissionError:
 @pytest.mark.skipif(not protections.may_switch(), reason="fs.protected_* can't be switched here")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_protections_come_back_whoever_is_killed(number: int) -> None:
-    with protections.switched(protections.values()):  # nobody else switches them meanwhile
-        before = protections.values()
+    before = protections.at_rest()
     other = protections.OFF if before == protections.ON else protections.ON
     program = f"""if True:
         import sys, time
-        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        sys.path.insert(0, {str(Path(protections.__file__).parent)!r})
         import protections
         with protections.switched({other!r}):
             print(flush=True)
@@ -53,4 +54,4 @@ def test_protections_come_back_whoever_is_killed(number: int) -> None:
     holder.send_signal(number)
     holder.wait(60)
     holder.stdout.close()
-    wait_until(lambda: protections.values() == before, "what was there comes back")
+    assert protections.at_rest() == before

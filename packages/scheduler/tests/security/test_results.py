@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import ALICE, BOB, CAROL, LAB, People, needs_root, wait_until
+from users import needs_root
+from waiting import wait_until
+
+from .conftest import ALICE, BOB, CAROL, LAB, People
 
 pytestmark = needs_root
 

@@ -13,7 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import ALICE, BIN, BOB, BOUND_S, People, as_user, needs_root, wait_until
+from users import as_user, needs_root
+from waiting import BOUND_S, wait_until
+
+from .conftest import ALICE, BIN, BOB, People
 
 pytestmark = needs_root
 
@@ -199,7 +202,7 @@ def newcomer(pid):
 
 def is_alive(pid):
     "Also False if it was killed, and the kernel hasn't ended it yet."
-    from simple_gpu_scheduler.processes.tree import is_dying
+    from simple_gpu_scheduler.system.proc import is_dying
     return not is_dying(pid)
 """
 
@@ -315,7 +318,7 @@ def test_what_the_pipe_s_job_left_without_its_mark_is_found_by_its_session(peopl
 
 def test_a_number_that_changes_hands_between_the_look_and_the_signal(people: People) -> None:
     program = """
-    from simple_gpu_scheduler.system.proc import look
+    from simple_gpu_scheduler.system.proc import find_process
     from simple_gpu_scheduler.processes.tree import Member
     from simple_gpu_scheduler.processes.tree_signals import signal_all
     for has_pidfd in (True, False):
@@ -324,7 +327,7 @@ def test_a_number_that_changes_hands_between_the_look_and_the_signal(people: Peo
                 raise OSError(38, "as before Linux 5.3")
             os.pidfd_open = fails
         old = subprocess.Popen(["sleep", "600"])
-        member = Member(old.pid, look(old.pid).start_ticks)
+        member = Member(old.pid, find_process(old.pid).start_ticks)
         old.kill()
         old.wait()
         time.sleep(0.03)  # so that the newcomer starts in a later tick of the kernel's
@@ -333,7 +336,7 @@ def test_a_number_that_changes_hands_between_the_look_and_the_signal(people: Peo
         assert new.pid == member.pid
         signal_all(lambda: (member,), signal.SIGKILL)
         assert is_alive(new.pid)
-        signal_all(lambda: (Member(new.pid, look(new.pid).start_ticks),), signal.SIGKILL)
+        signal_all(lambda: (Member(new.pid, find_process(new.pid).start_ticks),), signal.SIGKILL)
         assert new.wait(60) == -signal.SIGKILL
     """
     in_namespace(people, program)

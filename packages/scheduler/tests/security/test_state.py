@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import ALICE, BOB, SWAP, People, as_user, needs_root, wait_until
+from users import as_user, needs_root
+from waiting import wait_until
+
+from .conftest import ALICE, BOB, SWAP, People
 
 pytestmark = needs_root
 

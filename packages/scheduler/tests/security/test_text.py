@@ -16,19 +16,18 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+import fake_nvml
 import simple_gpu_scheduler
+from profiles import examples
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.pipe.console import message
-from simple_gpu_scheduler.policy.model import Notice, Rejected
+from simple_gpu_scheduler.pipe.events import Notice, Rejected
 from simple_gpu_scheduler.text.printable import (
     printable,
     printable_bytes,
     printable_lines,
     shell_word,
 )
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "nvml"))
-import fake
 
 BIN = Path(sys.executable).parent
 BOUND_S = 60.0
@@ -165,12 +164,6 @@ def assert_harmless(shown: bytes, what: object) -> None:
         assert one not in shown, (what, shown)
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The fake driver, compiled."""
-    return fake.compiled(tmp_path_factory.mktemp("nvml"))
-
-
 class Machine:
     """A queue on slots of evil names, in an evil folder, beside a driver with an evil GPU."""
 
@@ -180,7 +173,7 @@ class Machine:
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("SGS_", "CUDA_"))}
         state, leases = str(self.path / "state"), str(path / "leases")
         self.env = {**clean, "SGS_STATE_DIR": state, "SGS_LEASE_DIR": leases, "LANG": "C.UTF-8"}
-        self.driver = fake.Machine(library, path)
+        self.driver = fake_nvml.Machine(library, path)
 
     def shown(self, *command: str | bytes, typed: bytes | None = None) -> bytes:
         """What a terminal is sent."""
@@ -334,7 +327,7 @@ def test_the_name_of_a_process_is_shown_harmlessly(
         bob.stdout.readline()
         assert Path(f"/proc/{bob.pid}/comm").read_bytes() == name.encode("latin-1") + b"\n"
         one.driver.write(
-            fake.card(
+            fake_nvml.card(
                 "GPU-0", memory="80000 70000", utilisation=90, processes=[(bob.pid, 70000)],
                 name="NVIDIA \x1b[2J\u009b31mcard",
             )
@@ -402,7 +395,7 @@ def test_top_lets_no_text_through() -> None:
 
 @given(st.binary(max_size=20).map(lambda data: data.replace(b"\0", b"").rstrip(b"\n")))
 @example("it's\npar\u009btial %s \\101 \u202e".encode())
-@settings(max_examples=50)
+@settings(max_examples=examples(1 / 2))
 def test_a_word_for_a_shell_is_printable_and_means_the_text(data: bytes) -> None:
     word = shell_word(os.fsdecode(data))
     assert word.isprintable()

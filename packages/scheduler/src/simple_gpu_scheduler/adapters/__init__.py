@@ -1,5 +1,6 @@
-"""Programs where version 0.2 had them, for one release more.
+"""What programs of version 0.2 that run on need of the old package, for one release more.
 
-Programs of that version that run while the package is upgraded start them, and frozen jobs in the
-queue name one of them.
+While such a program runs, the package may be upgraded under it. It still starts its helper
+programs where they were, and imports late what it has not needed before. Frozen jobs in the
+queue name one of these programs. `old_classes` says how old and new code meet in one process.
 """

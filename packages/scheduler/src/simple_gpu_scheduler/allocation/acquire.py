@@ -6,10 +6,10 @@ import select
 import time
 from collections.abc import Callable
 
-from simple_gpu_scheduler.allocation.allocator import LeaseHolder
+from simple_gpu_scheduler.allocation.allocator import Allocator
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.jobs.job import Job
-from simple_gpu_scheduler.pipe.ports import Lease
+from simple_gpu_scheduler.leases.records import Lease
 from simple_gpu_scheduler.policy.model import PipePolicy, Snapshot
 from simple_gpu_scheduler.policy.plan import plan
 from simple_gpu_scheduler.policy.reasons import explain
@@ -23,7 +23,7 @@ class GpusBusyError(SgsError):
 
 
 def acquire(
-    holder: LeaseHolder, job: Job, *, timeout_s: float | None, tell: Callable[[str], None]
+    holder: Allocator, job: Job, *, timeout_s: float | None, tell: Callable[[str], None]
 ) -> tuple[tuple[str, ...], Lease]:
     """The GPUs for the job, by the same plan as every scheduler's, and the lease on them.
 
@@ -43,7 +43,7 @@ def acquire(
 
 
 def _acquire(
-    holder: LeaseHolder, job: Job, timeout_s: float | None, tell: Callable[[str], None]
+    holder: Allocator, job: Job, timeout_s: float | None, tell: Callable[[str], None]
 ) -> tuple[tuple[str, ...], Lease]:
     until_s = None if timeout_s is None else time.monotonic() + timeout_s
     # Of the jobs to come we know none, as `frag` would have to: parts of cards go together.
@@ -71,11 +71,11 @@ def _acquire(
             _sleep(holder, left_s)
 
 
-def _sleep(holder: LeaseHolder, limit_s: float | None) -> None:
+def _sleep(holder: Allocator, limit_s: float | None) -> None:
     """Until others' leases have changed."""
-    limits_s = [one for one in (limit_s, holder.look_again_s) if one is not None]
+    limits_s = [one for one in (limit_s, holder.refresh_in_s) if one is not None]
     poll = select.poll()
     if holder.wake_fd is not None:
         poll.register(holder.wake_fd, select.POLLIN)
     poll.poll(min(*limits_s, _LONGEST_S) * 1000 if limits_s else None)
-    holder.look()
+    holder.refresh()

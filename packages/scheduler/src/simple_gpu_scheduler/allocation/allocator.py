@@ -12,11 +12,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from simple_gpu_scheduler.allocation.availability import LeaseView
+from simple_gpu_scheduler.allocation.availability import Availability
 from simple_gpu_scheduler.jobs.job import Job
-from simple_gpu_scheduler.leases.ledger import Ticket, Want
 from simple_gpu_scheduler.leases.ports import Held
-from simple_gpu_scheduler.pipe.ports import Lease
+from simple_gpu_scheduler.leases.records import Lease, LeaseRequest, Ticket
 from simple_gpu_scheduler.policy import fit
 from simple_gpu_scheduler.policy.model import Card, Hold, Start
 from simple_gpu_scheduler.system.fds import drain
@@ -43,11 +42,11 @@ class _Own(NamedTuple):
     since_s: float
 
 
-class LeaseHolder:
+class Allocator:
     """Implements `ports.Leases` over a view of the machine's leases."""
 
     def __init__(
-        self, view: LeaseView, *, kind: str = "job", now_s: Callable[[], float] = time.monotonic
+        self, view: Availability, *, kind: str = "job", now_s: Callable[[], float] = time.monotonic
     ) -> None:
         """`kind` is what the leases are for: job, shell, notebook, python."""
         self._view = view
@@ -67,7 +66,7 @@ class LeaseHolder:
         return self._view.cards
 
     @property
-    def look_again_s(self) -> float | None:
+    def refresh_in_s(self) -> float | None:
         """See `ports.Leases`."""
         if self._ticket is None:
             return None
@@ -78,11 +77,11 @@ class LeaseHolder:
         behind_others = bool(self._view.theirs[1])
         return _LOOK_AT_OTHERS_S if self._view.watch is not None or behind_others else None
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """See what others hold now, and what the driver says."""
         told = self.wake_fd is not None and drain(self.wake_fd)
         self._looks_s = _LOOK_TWICE_S if told else self._looks_s[1:]
-        self._view.look(*self._ours())
+        self._view.refresh(*self._ours())
 
     def _ours(self) -> tuple[set[str], Ticket | None, set[str]]:
         """What is ours of what there is: tokens, ticket, and the cards on which we run."""
@@ -119,16 +118,16 @@ class LeaseHolder:
     def _take_anew(self, start: Start) -> _Own | None:
         job, gpus = start
         self._restore()
-        self._view.look_at_driver()  # it takes its time: others may still allocate
+        self._view.read_driver()  # it takes its time: others may still allocate
         with self._book.allocating():
             self._release_spares(gpus)
-            self._view.look_at_leases(*self._ours())
+            self._view.read_leases(*self._ours())
             if not self._fits(start):
                 return None
             want = self._view.grant(job, gpus)
             held = self._book.add_lease(want, self._kind, self._view.inside)
             if held is None:  # the lease that we were in is over
-                self._view.look_at_leases(*self._ours())
+                self._view.read_leases(*self._ours())
                 return None
             if not self._is_alone_with(held, start):
                 return None
@@ -143,14 +142,14 @@ class LeaseHolder:
         try:
             if self._book.confirm():
                 return True
-            self._view.look_at_leases({*own, held.lease.id}, ticket, busy)
+            self._view.read_leases({*own, held.lease.id}, ticket, busy)
             if self._fits(start):
                 return True
         except BaseException:
             self._book.release(held)
             raise
         self._book.release(held)
-        self._view.look_at_leases(own, ticket, busy)
+        self._view.read_leases(own, ticket, busy)
         return False
 
     def remarks(self) -> list[str]:
@@ -163,7 +162,7 @@ class LeaseHolder:
         asks_memory = start.job.memory_mib is not None
         free_mib = fit.free_memory_mib(self.cards, ours) if asks_memory else None
         return set(start.gpus) <= set(
-            fit.with_room(start.job, fit.load(self.cards, ours), free_mib)
+            fit.with_capacity(start.job, fit.load(self.cards, ours), free_mib)
         )
 
     def finish(self, job: Job, *, reuse: bool = True) -> None:
@@ -191,7 +190,7 @@ class LeaseHolder:
         watch = self._view.watch
         if watch is None:
             return None
-        self.look()
+        self.refresh()
         found = [f"GPU {gpu}: {watch.faults[gpu]}" for gpu in gpus if gpu in watch.faults]
         return "; ".join(found) or None
 
@@ -229,20 +228,20 @@ class LeaseHolder:
     def _somebody_waits(self) -> bool:
         return self._book.somebody_waits(self._ticket and self._ticket[1].id)
 
-    def _queue_up(self, want: Want) -> str:
+    def _queue_up(self, want: LeaseRequest) -> str:
         """Wait; returns for whom, or nothing if that was said before."""
         self._restore()
         with self._book.allocating():
             self._ticket = self._book.add_ticket(want, inside=self._view.inside)
         self.wake_fd = self._book.watch()
-        self.look()  # what changed before the watch began
+        self.refresh()  # what changed before the watch began
         who = self._view.whom()
         if who <= self._told:
             return ""
         self._told |= who
         return self.reasons()
 
-    def _queue_anew(self, want: Want, held: Held, ticket: Ticket) -> None:
+    def _queue_anew(self, want: LeaseRequest, held: Held, ticket: Ticket) -> None:
         """Wait for something else, in the same place."""
         with self._book.allocating():
             self._ticket = self._book.add_ticket(want, ticket.since_ns, self._view.inside)
@@ -270,6 +269,6 @@ class LeaseHolder:
                 self._book.release(spare.held)
 
 
-def _is_for(want: Want, job: Job) -> bool:
+def _is_for(want: LeaseRequest, job: Job) -> bool:
     """True if this is what we waited for, and not a job that passes by."""
     return want[1:4] == (job.gpus, job.units, job.memory_mib)

@@ -13,43 +13,41 @@ from simple_gpu_scheduler.allocation.capacity import (
     what_is_left,
     within,
 )
+from simple_gpu_scheduler.allocation.holders import describe_holders
 from simple_gpu_scheduler.errors import HopelessError, SgsError, UsageError
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job
 from simple_gpu_scheduler.leases.ledger import (
-    LeaseRecord,
-    Ticket,
-    Want,
     ancestors,
     as_ours,
     before,
-    describe_holders,
     may_be_within,
-    promises,
+    reservations,
     share_of,
     taken,
 )
-from simple_gpu_scheduler.leases.ports import LeaseBook
-from simple_gpu_scheduler.leases.waiter_timeout import Patience, Wait
+from simple_gpu_scheduler.leases.ports import LeaseStore
+from simple_gpu_scheduler.leases.records import LeaseRecord, LeaseRequest, Ticket
+from simple_gpu_scheduler.leases.waiter_timeout import WaiterTimeouts, Waiting
 from simple_gpu_scheduler.policy.model import Card
 from simple_gpu_scheduler.policy.reasons import impossible
-from simple_gpu_scheduler.text.durations import since
+from simple_gpu_scheduler.units.durations import since
 
 if TYPE_CHECKING:
-    from simple_gpu_scheduler.allocation.monitor import CardWatch
+    from simple_gpu_scheduler.allocation.monitor import GpuMonitor
 
 
-class LeaseView:
+class Availability:
     """Our GPUs as others leave them, as last seen."""
 
     def __init__(
         self,
-        book: LeaseBook,
+        book: LeaseStore,
         cards: Sequence[Card],
         keys: Mapping[str, str],
         *,
         uuids: Mapping[str, Sequence[str]] | None = None,
         inside: str | None = None,
-        watch: CardWatch | None = None,
+        watch: GpuMonitor | None = None,
         keep_free: int = 0,
     ) -> None:
         """Look, with nothing of our own yet.
@@ -85,14 +83,14 @@ class LeaseView:
         self._uuids = dict(uuids or {})
         self._numbers = {uuid: number for number, all_ in self._uuids.items() for uuid in all_}
         self._came_inside = inside
-        self._patience = Patience()
+        self._patience = WaiterTimeouts()
         self._keep_free = keep_free
         self._bare = tuple(cards)  # as the driver shows them
         self._room: Sequence[Card] = self._bare  # of that, what the lease that we are in leaves
         self.cards: Sequence[Card] = self._bare  #: with what others have of them
-        self.look()
+        self.refresh()
 
-    def look(
+    def refresh(
         self,
         ours: Collection[str] = (),
         ticket: Ticket | None = None,
@@ -109,18 +107,18 @@ class LeaseView:
             SgsError: leases can't be read.
         """
         leases = self._leases()
-        self._look_at_driver(leases)
+        self._read_driver(leases)
         self._reckon(leases, ours, ticket, busy)
 
-    def look_at_driver(self) -> None:
-        """See what the driver says, for the next `look_at_leases`."""
+    def read_driver(self) -> None:
+        """See what the driver says, for the next `read_leases`."""
         if self.watch is not None:
-            self._look_at_driver(self._leases())
+            self._read_driver(self._leases())
 
-    def look_at_leases(
+    def read_leases(
         self, ours: Collection[str], ticket: Ticket | None, busy: Collection[str]
     ) -> None:
-        """See what others hold now; see `look`."""
+        """See what others hold now; see `refresh`."""
         self._reckon(self._leases(), ours, ticket, busy)
 
     @property
@@ -136,7 +134,7 @@ class LeaseView:
             if card.memory_mib is not None
         }
 
-    def want(self, job: Job) -> Want:
+    def want(self, job: Job) -> LeaseRequest:
         """What the job could use: of other cards, nobody should keep one free for us."""
         need_mib = job.memory_mib or 0
         usable = [
@@ -146,7 +144,7 @@ class LeaseView:
         ]
         return self._want(usable, job)
 
-    def grant(self, job: Job, gpus: Sequence[str]) -> Want:
+    def grant(self, job: Job, gpus: Sequence[str]) -> LeaseRequest:
         """What a lease on just these cards says; within a lease, a part is a part of that."""
         want = self._want(gpus, job)
         if self.enclosing is None or set(want.gpus).isdisjoint(self.enclosing.gpus):
@@ -228,9 +226,9 @@ class LeaseView:
     def _as_ours(self, gpus: Sequence[str], numbers: Sequence[str]) -> tuple[str, ...]:
         return as_ours(gpus, numbers, self._names, self._uuids)
 
-    def _look_at_driver(self, leases: Sequence[LeaseRecord]) -> None:
+    def _read_driver(self, leases: Sequence[LeaseRecord]) -> None:
         if self.watch is not None:
-            self._bare = tuple(self.watch.look(leases))
+            self._bare = tuple(self.watch.read(leases))
 
     def _reckon(
         self,
@@ -241,7 +239,7 @@ class LeaseView:
     ) -> None:
         """What these leases, and those who wait, leave of our cards."""
         self.parents = {one.parent for one in leases}
-        self._look_around(ancestors(leases, self._came_inside))
+        self._read_enclosing(ancestors(leases, self._came_inside))
         tickets = self._without_the_idle(leases, self._tickets(ticket))
         self.theirs = [one for one in leases if one.token not in ours], tickets
         found = taken(leases, tickets, ours=ours, inside=self.inside, sizes_mib=self.sizes_mib())
@@ -260,10 +258,10 @@ class LeaseView:
         """
         if not tickets:
             return []
-        kept = promises(leases, tickets, inside=self.inside, sizes_mib=self.sizes_mib())
+        kept = reservations(leases, tickets, inside=self.inside, sizes_mib=self.sizes_mib())
         seen, used = self._names.keys(), self._used()
         waits = {
-            one.ticket.id: {Wait(one.ticket.uid, gpu) for gpu in one.gpus if gpu in seen}
+            one.ticket.id: {Waiting(one.ticket.uid, gpu) for gpu in one.gpus if gpu in seen}
             for one in kept
         }
         due = {
@@ -287,7 +285,7 @@ class LeaseView:
             return set()
         return {self.keys[name] for name in (*self.watch.people, *self.watch.faults)}
 
-    def _look_around(self, chain: Sequence[LeaseRecord]) -> None:
+    def _read_enclosing(self, chain: Sequence[LeaseRecord]) -> None:
         """What the lease that we are in leaves us of our cards, whoever else is on them.
 
         Args:
@@ -306,7 +304,7 @@ class LeaseView:
             if key not in own and (enclosing.units < GPU_UNITS or key in above):
                 self.barred[name] = f"GPU {name} isn't in the lease that this runs in"
 
-    def _want(self, gpus: Sequence[str], job: Job) -> Want:
+    def _want(self, gpus: Sequence[str], job: Job) -> LeaseRequest:
         keys = tuple(self.keys[gpu] for gpu in gpus)
         numbers = tuple(self._numbers.get(key, "") for key in keys) if self._numbers else ()
-        return Want(keys, job.gpus, job.units, job.memory_mib, numbers)
+        return LeaseRequest(keys, job.gpus, job.units, job.memory_mib, numbers)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 
 from simple_gpu_scheduler.jobs.job import GPU_UNITS
-from simple_gpu_scheduler.leases.ledger import LeaseRecord, Taken
+from simple_gpu_scheduler.leases.records import GpuShare, LeaseRecord
 from simple_gpu_scheduler.policy.model import Card
 
 
-def what_is_left(card: Card, others: Taken | None) -> Card:
+def what_is_left(card: Card, others: GpuShare | None) -> Card:
     """The card without what others have leased of it, or were promised."""
     if others is None:
         return card

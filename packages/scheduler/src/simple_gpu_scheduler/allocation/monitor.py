@@ -24,15 +24,15 @@ from simple_gpu_scheduler.gpus.driver import Devices
 from simple_gpu_scheduler.gpus.processes import lineage
 from simple_gpu_scheduler.gpus.records import Gpu, GpuProcess
 from simple_gpu_scheduler.jobs.job import GPU_UNITS
-from simple_gpu_scheduler.leases.ledger import LeaseRecord
+from simple_gpu_scheduler.leases.records import LeaseRecord
 from simple_gpu_scheduler.policy.model import Card
-from simple_gpu_scheduler.text.sizes import show_memory
+from simple_gpu_scheduler.units.sizes import show_memory
 
 #: Of each card, for the driver and what CUDA itself takes on top of a program's request.
 RESERVE_MIB = 512
 
 
-class CardWatch:
+class GpuMonitor:
     """Our GPUs as the driver sees them."""
 
     def __init__(
@@ -63,7 +63,7 @@ class CardWatch:
         self.strangers: dict[str, str] = {}  #: the same in a sentence, where it is no small use
         self.faults: dict[str, str] = {}  #: why a card can't be used, by its name
 
-    def look(self, leases: Sequence[LeaseRecord]) -> list[Card]:
+    def read(self, leases: Sequence[LeaseRecord]) -> list[Card]:
         """Our cards now; as they were last seen, if the driver doesn't answer."""
         try:
             self._devices.xids()  # first: a card is at fault from then on

@@ -6,12 +6,12 @@ another one. What counts is what it keeps others from using.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from simple_gpu_scheduler.gpus.records import Gpu, GpuProcess
+from simple_gpu_scheduler.gpus.records import Ancestors, Gpu, GpuProcess, Lineage
 from simple_gpu_scheduler.jobs.job import GPU_UNITS
-from simple_gpu_scheduler.leases.ledger import LeaseRecord
+from simple_gpu_scheduler.leases.records import LeaseRecord
 
 #: Below both of these, what strangers have does not make a card busy: a desktop, an idle viewer.
 IDLE_MEMORY_MIB = 1024
@@ -20,18 +20,6 @@ IDLE_UTILISATION_PERCENT = 10
 #: Memory in use that no process has is the driver's, up to this. More is somebody's whom the
 #: driver doesn't name: in a container it names only the processes of that container.
 DRIVER_MIB = 1024
-
-
-class Lineage(NamedTuple):
-    """Where a process comes from."""
-
-    pids: tuple[int, ...] = ()  #: itself and its parents; empty if it is gone
-    session: int | None = None
-    user: str = ""  #: whose the process is
-    start_ticks: int = 0  #: when it was started, since boot
-
-
-Ancestors = Callable[[int], Lineage]
 
 
 class Occupancy(NamedTuple):

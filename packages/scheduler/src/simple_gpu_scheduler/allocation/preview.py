@@ -6,28 +6,27 @@ import os
 from collections.abc import Callable, Collection
 from typing import Any
 
-from simple_gpu_scheduler.allocation.availability import LeaseView
 from simple_gpu_scheduler.allocation.holders import (
     Holders,
     describe_leases,
     describe_tickets,
     who_has,
 )
+from simple_gpu_scheduler.allocation.opening import open_availability
 from simple_gpu_scheduler.gpus.environ import LEASE_VARIABLE
-from simple_gpu_scheduler.gpus.selection import Chosen, watch_cards
+from simple_gpu_scheduler.gpus.selection import GpuSelection
 from simple_gpu_scheduler.leases.directory import lease_dir
-from simple_gpu_scheduler.leases.ledger import LeaseRecord, Ticket
-from simple_gpu_scheduler.leases.store import LeaseDir
-from simple_gpu_scheduler.policy.explain import Known
-from simple_gpu_scheduler.policy.model import Card
+from simple_gpu_scheduler.leases.records import LeaseRecord, Ticket
+from simple_gpu_scheduler.leases.store import FileLeaseStore
+from simple_gpu_scheduler.policy.explain import GpuClaims
 
 
-class Glance:
+class Preview:
     """What others leave of our GPUs, and who they are."""
 
     def __init__(
         self,
-        chosen: Chosen,
+        chosen: GpuSelection,
         *,
         avoid_strangers: bool,
         keep_free: int,
@@ -40,8 +39,8 @@ class Glance:
 
         Args:
             chosen: our GPUs.
-            avoid_strangers: as in `CardWatch`, and so are the settings of `idle`.
-            keep_free: as in `LeaseView`.
+            avoid_strangers: as in `GpuMonitor`, and so are the settings of `idle`.
+            keep_free: as in `Availability`.
             scheduler: the process of a scheduler that runs, to see who goes before it.
             ours: tells the leases that are that scheduler's: they are as good as free.
             busy: the cards on which it runs jobs.
@@ -50,22 +49,21 @@ class Glance:
             UsageError: nothing could ever be taken.
             SgsError: leases can't be read, or couldn't be kept here.
         """
-        self._view = LeaseView(
+        self._view = open_availability(
+            chosen,
             _SeenOnce(scheduler),
-            [Card(name) for name in chosen.keys],
-            chosen.keys,
-            uuids=chosen.uuids,
             inside=os.environ.get(LEASE_VARIABLE),
-            watch=watch_cards(chosen, avoid_strangers=avoid_strangers, **idle),
             keep_free=keep_free,
+            avoid_strangers=avoid_strangers,
+            **idle,
         )
         leases, _ = self._view.theirs
         if own := {one.token for one in leases if ours(one)}:
-            self._view.look(own, busy=busy)
+            self._view.refresh(own, busy=busy)
         self._avoid_strangers = avoid_strangers
         self.cards = self._view.cards  #: our GPUs, with what others have of them
 
-    def known(self, when: Callable[[float], str]) -> dict[str, Known]:
+    def known(self, when: Callable[[float], str]) -> dict[str, GpuClaims]:
         """Who has what of each GPU, by its name.
 
         Args:
@@ -75,13 +73,13 @@ class Glance:
         found = who_has(*view.theirs, view.inside, view.sizes_mib())
         return {name: self._known(name, found.get(key), when) for name, key in view.keys.items()}
 
-    def _known(self, name: str, found: Holders | None, when: Callable[[float], str]) -> Known:
+    def _known(self, name: str, found: Holders | None, when: Callable[[float], str]) -> GpuClaims:
         leases, tickets = found or Holders()
         watch = self._view.watch
         fault = watch.faults.get(name, "") if watch else ""
         barred = watch is not None and self._avoid_strangers and name in watch.strangers
         elsewhere = self._view.barred.get(name)
-        return Known(
+        return GpuClaims(
             fault,
             describe_leases(leases, when),
             describe_tickets(tickets),
@@ -91,7 +89,7 @@ class Glance:
         )
 
 
-class _SeenOnce(LeaseDir):
+class _SeenOnce(FileLeaseStore):
     """The leases as they were at one moment; nothing is created for that."""
 
     def __init__(self, scheduler: int | None) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.queue.home import QueueHome, home_if_any
 from simple_gpu_scheduler.queue.records import OPEN_STATES
-from simple_gpu_scheduler.results.cells import crop
 from simple_gpu_scheduler.text.printable import printable
+from simple_gpu_scheduler.text.terminal import crop
 
 _WAITING = 5  #: so many of those that wait are shown
 _LAST = "sgs --help shows what else there is."
@@ -59,11 +59,11 @@ def gpus_in_words(found: Sequence[tuple[str, str]] | None) -> str:
 
 def gpus_and_states(home: QueueHome | None) -> list[tuple[str, str]] | None:
     """The machine's, where a driver answers; else the slots that the queue was given."""
-    from simple_gpu_scheduler.cli.gpus.gpus import look
+    from simple_gpu_scheduler.allocation.gpu_status import read_gpu_status
     from simple_gpu_scheduler.cli.gpus.table import short_names
 
     try:
-        seen = look()
+        seen = read_gpu_status()
     except SgsError:
         words = "" if home is None else home.store.setting("gpus")
         return _slots(words.split(",")) if words else None
@@ -90,9 +90,9 @@ def _slots(names: Sequence[str]) -> list[tuple[str, str]]:
 def _queue(home: QueueHome | None, width: int | None) -> list[str]:
     if home is None:
         return ["Queue  empty"]
-    from simple_gpu_scheduler.cli.queue.listing import Query, lines, look
+    from simple_gpu_scheduler.cli.queue.listing import Query, lines, read_listing
 
-    seen = look(home, Query(OPEN_STATES, None, None, _WAITING))
+    seen = read_listing(home, Query(OPEN_STATES, None, None, _WAITING))
     *jobs, summary = lines(seen._replace(server=""), time.time(), width)
     summary = f"Queue  {summary if seen.counts else 'empty'}"
     return [summary, *([seen.server] if seen.server else []), *([""] if jobs else []), *jobs]

@@ -62,3 +62,18 @@ def parser_of(command: Callable[[Sequence[str]], object]) -> argparse.ArgumentPa
     finally:
         Parser._is_shown = False
     return None
+
+
+_MOST = 10**9
+
+
+def whole(least: int, most: int = _MOST) -> Callable[[str], int]:
+    """Reads a whole number within these bounds."""
+
+    def read(text: str) -> int:
+        if text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most:
+            return int(text)
+        bounds = f"{least} or more" if most == _MOST else f"{least} to {most}"
+        raise argparse.ArgumentTypeError(f"expected a whole number, {bounds}, not {text[:40]!r}")
+
+    return read

@@ -9,13 +9,12 @@ import sys
 
 from simple_gpu_scheduler.cli.parser import Parser
 from simple_gpu_scheduler.errors import SgsError, UsageError
-from simple_gpu_scheduler.results import ranking, report, table
-from simple_gpu_scheduler.results import reader as results_dir
-from simple_gpu_scheduler.results.cells import crop
-from simple_gpu_scheduler.results.job import Job
+from simple_gpu_scheduler.results import ranking, reader, report, table
+from simple_gpu_scheduler.results.job import JobResult
 from simple_gpu_scheduler.results.parsing import Value
 from simple_gpu_scheduler.results.ranking import Sort
-from simple_gpu_scheduler.system.fds import show
+from simple_gpu_scheduler.system.fds import print_lines
+from simple_gpu_scheduler.text.terminal import crop
 
 MAX_FAILURES = 5  # failed jobs whose command and last words are shown
 
@@ -92,7 +91,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(sys.argv[1:] if argv is None else argv)
     if sys.stdout is None:
         raise SgsError("stdout is closed: there is nowhere to print the results")
-    jobs = results_dir.read_jobs(args.directory)
+    jobs = reader.read_jobs(args.directory)
     sort = ranking.choose_sort(jobs, args.sort, args.descending)
     ordered = ranking.order(jobs, sort)
     shown = ordered
@@ -106,15 +105,15 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _print_json(shown: list[Job], sort: Sort | None) -> None:
+def _print_json(shown: list[JobResult], sort: Sort | None) -> None:
     ranked = (i if ranking.is_ranked(job, sort) else None for i, job in enumerate(shown, start=1))
     objects = [report.to_json(job, rank) for job, rank in zip(shown, ranked, strict=True)]
     text = ",\n ".join(json.dumps(o, allow_nan=False) for o in objects)
-    show(*f"[{text}]".splitlines())
+    print_lines(*f"[{text}]".splitlines())
 
 
 def _print_table(
-    args: argparse.Namespace, ordered: list[Job], shown: list[Job], sort: Sort | None
+    args: argparse.Namespace, ordered: list[JobResult], shown: list[JobResult], sort: Sort | None
 ) -> None:
     on_terminal = sys.stdout is not None and sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if on_terminal else None
@@ -131,10 +130,10 @@ def _print_table(
     lines += ["", *_wrap(report.notes(ordered, shown, sort, shared, dropped), width)]
     if args.top is None:
         lines += _failures(args.directory, ordered, width)
-    show(*lines)
+    print_lines(*lines)
 
 
-def _check_known(names: list[str], jobs: list[Job]) -> None:
+def _check_known(names: list[str], jobs: list[JobResult]) -> None:
     known = table.column_names(jobs)
     for name in names:
         if name not in known:
@@ -149,10 +148,10 @@ def _wrap(lines: list[str], width: int | None) -> list[str]:
     return [part for line in lines for part in textwrap.wrap(line, max(width, 20))]
 
 
-def _failures(directory: str, jobs: list[Job], width: int | None) -> list[str]:
+def _failures(directory: str, jobs: list[JobResult], width: int | None) -> list[str]:
     failed = [job for job in jobs if job.state == "failed"]
     first = failed[:MAX_FAILURES]
-    last_words = {job.seq: results_dir.last_words(directory, job.seq) for job in first}
+    last_words = {job.seq: reader.last_words(directory, job.seq) for job in first}
     lines = report.failures(first, last_words)
     if len(failed) > len(first):
         lines.append(f"and {len(failed) - len(first)} more failed jobs")

@@ -131,7 +131,7 @@ class Output:
 
 
 def _fail(status: int, message: str) -> int:
-    from simple_gpu_scheduler.system.fds import tell
+    from simple_gpu_scheduler.system.fds import print_stderr
 
-    tell(f"{PROGRAM}: error: {message}")
+    print_stderr(f"{PROGRAM}: error: {message}")
     return status

@@ -7,7 +7,7 @@ import sys
 
 from simple_gpu_scheduler import __version__
 from simple_gpu_scheduler.errors import SgsError, UsageError
-from simple_gpu_scheduler.system.fds import show, tell
+from simple_gpu_scheduler.system.fds import print_lines, print_stderr
 
 # Name: the module in `cli` whose main(argv) it is (or MODULE:FUNCTION), imported when used; what
 # it does.
@@ -123,14 +123,14 @@ def _dispatch(arguments: list[str]) -> int:
     if not arguments:
         from simple_gpu_scheduler.cli.overview import overview
 
-        show(*overview())
+        print_lines(*overview())
         return 0
     name, *rest = arguments
     if name in ("-h", "--help", "help"):
-        show(*help_text().splitlines())
+        print_lines(*help_text().splitlines())
         return 0
     if name in ("-V", "--version"):
-        show(f"sgs {__version__}")
+        print_lines(f"sgs {__version__}")
         return 0
     if name not in COMMANDS:
         raise UsageError(_unknown(name))
@@ -154,7 +154,7 @@ def _unknown(name: str) -> str:
 
 def _fail(message: str, status: int) -> int:
     _flush_or_silence_stdout()
-    tell(f"sgs: error: {message}")
+    print_stderr(f"sgs: error: {message}")
     return status
 
 

@@ -19,9 +19,9 @@ from simple_gpu_scheduler.sim import csv_trace, report, synthetic, trace
 from simple_gpu_scheduler.sim.metrics import Metrics, measure
 from simple_gpu_scheduler.sim.simulate import EXCLUSIVE, Ran, simulate
 from simple_gpu_scheduler.sim.trace import Trace
-from simple_gpu_scheduler.system.fds import say, show
-from simple_gpu_scheduler.text.durations import parse_duration_s
-from simple_gpu_scheduler.text.sizes import parse_memory_mib
+from simple_gpu_scheduler.system.fds import print_lines, say
+from simple_gpu_scheduler.units.durations import parse_duration_s
+from simple_gpu_scheduler.units.sizes import parse_memory_mib
 
 DESCRIPTION = """\
 Simulate how the jobs of a trace would be run on the GPUs of one machine, under several policies:
@@ -150,9 +150,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     base = ran[EXCLUSIVE]
     metrics = [measure(name, ran[name], args.gpus, args.memory, base) for name in args.policies]
     if args.json:
-        show(*json.dumps(_as_json(args, jobs, metrics), indent=1, allow_nan=False).splitlines())
+        print_lines(
+            *json.dumps(_as_json(args, jobs, metrics), indent=1, allow_nan=False).splitlines()
+        )
     else:
-        show(*_as_text(args, jobs, metrics))
+        print_lines(*_as_text(args, jobs, metrics))
     if args.figure:
         _draw(args.figure, {name: ran[name] for name in args.policies})
     return 0

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from simple_gpu_scheduler.cli.parser import Parser
 from simple_gpu_scheduler.errors import SgsError, UsageError
-from simple_gpu_scheduler.text.durations import parse_duration_s
+from simple_gpu_scheduler.units.durations import parse_duration_s
 
 _DESCRIPTION = """\
 Watch the GPUs, the jobs of the queue and the log of one of them, and cancel, hold, release, retry

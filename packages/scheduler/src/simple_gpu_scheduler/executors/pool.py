@@ -21,7 +21,7 @@ from simple_gpu_scheduler.client import Taken
 from simple_gpu_scheduler.executors.worker import PythonWorker, WorkerDiedError
 from simple_gpu_scheduler.gpus.environ import LEASE_VARIABLE, MODEST
 from simple_gpu_scheduler.leases.ledger import meet
-from simple_gpu_scheduler.leases.store import LeaseDir
+from simple_gpu_scheduler.leases.store import FileLeaseStore
 
 #: A GPU for which others wait is passed on between two calls, but not sooner: workers cost time.
 _TURN_S = 60.0
@@ -30,7 +30,7 @@ _TURN_S = 60.0
 _GRACE_S = 10.0
 
 
-class Task(NamedTuple):
+class Call(NamedTuple):
     """A call that was submitted."""
 
     future: Future[Any]
@@ -84,7 +84,7 @@ class SharedGpu:
 
 def _wanted(taken: Taken) -> bool:
     """True if another program waits for a GPU that we have."""
-    folder = LeaseDir()
+    folder = FileLeaseStore()
     if not folder.somebody_waits():
         return False
     ours = [one for one in folder.leases() if one.token == taken.lease.id]
@@ -105,7 +105,7 @@ class Pool:
         self._idle_s = idle_s
         self._modest = MODEST if shared else {}
         self._changed = threading.Condition()
-        self._waiting: deque[Task] = deque()
+        self._waiting: deque[Call] = deque()
         self._asleep = set(range(len(cards)))
         self._idle = 0  # lanes that have a GPU and no call
         self._leasing = 0  # lanes that wait for a GPU
@@ -125,7 +125,7 @@ class Pool:
         if os.getpid() != self.owner_pid:
             raise RuntimeError("this GPUExecutor belongs to the parent process; make another one")
 
-    def add(self, task: Task) -> None:
+    def add(self, task: Call) -> None:
         """Run it, in its turn."""
         with self._changed:
             self.check_open()
@@ -218,7 +218,7 @@ class Pool:
             with self._changed:
                 self._leasing -= 1
 
-    def _next(self) -> Task | None:
+    def _next(self) -> Call | None:
         """The next call; None if there was none for a while, or there will be no more."""
         with self._changed:
             self._idle += 1
@@ -233,7 +233,7 @@ class Pool:
             finally:
                 self._idle -= 1
 
-    def _run(self, task: Task, taken: Taken, worker: PythonWorker | None) -> PythonWorker | None:
+    def _run(self, task: Call, taken: Taken, worker: PythonWorker | None) -> PythonWorker | None:
         """Run one call to its end; returns the worker if it still lives."""
         try:
             worker = worker or self._new_worker(taken)

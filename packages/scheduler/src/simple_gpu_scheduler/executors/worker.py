@@ -23,7 +23,7 @@ from typing import NamedTuple
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.processes.tree import Member
 from simple_gpu_scheduler.processes.tree_signals import is_still
-from simple_gpu_scheduler.system.proc import look
+from simple_gpu_scheduler.system.proc import find_process
 
 _BOOT = (
     "import sys; sys.path[:] = [*filter(None, sys.path), sys.argv[1]]; "
@@ -63,7 +63,7 @@ class PythonWorker:
             except BaseException:
                 self._socket.close()
                 raise
-        seen = look(self.pid)  # None: somebody has waited for it already
+        seen = find_process(self.pid)  # None: somebody has waited for it already
         self._member = Member(self.pid, -1 if seen is None else seen.start_ticks)
         self._connection = Connection(os.dup(self._socket.fileno()))
         self._lock = threading.Lock()

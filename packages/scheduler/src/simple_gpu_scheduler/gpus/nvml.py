@@ -9,7 +9,7 @@ import os
 from typing import Any
 
 from simple_gpu_scheduler.errors import SgsError
-from simple_gpu_scheduler.gpus import nvml_device as nvml_card
+from simple_gpu_scheduler.gpus import nvml_device
 from simple_gpu_scheduler.gpus.ids import GpuName
 from simple_gpu_scheduler.gpus.nvml_device import CardFailedError
 from simple_gpu_scheduler.gpus.records import Gpu, LinkEnd, Xid, normal_pci, peers
@@ -57,9 +57,9 @@ def gpu_names() -> list[GpuName]:
 def _names(nvml: Any, index: int) -> list[GpuName]:
     try:
         device = nvml.nvmlDeviceGetHandleByIndex(index)
-        cut = nvml_card.slices(nvml, device) or ()
-        names = [GpuName("", nvml_card.uuid(nvml, one), str(index)) for one in cut]
-        return names or [GpuName(str(index), nvml_card.uuid(nvml, device))]
+        cut = nvml_device.slices(nvml, device) or ()
+        names = [GpuName("", nvml_device.uuid(nvml, one), str(index)) for one in cut]
+        return names or [GpuName(str(index), nvml_device.uuid(nvml, device))]
     except (nvml.NVMLError_GpuIsLost, CardFailedError):
         return [GpuName(str(index), "")]
 
@@ -117,8 +117,8 @@ class NvmlDevices:
         nvml, self._nvml = self._nvml, None
         if nvml is not None:
             if self._events:
-                nvml_card.ask(nvml, "nvmlEventSetFree", self._events)
-            nvml_card.ask(nvml, "nvmlShutdown")
+                nvml_device.ask(nvml, "nvmlEventSetFree", self._events)
+            nvml_device.ask(nvml, "nvmlShutdown")
         self._events = None
         self._listening.clear()
         self._faults.clear()
@@ -144,19 +144,21 @@ class NvmlDevices:
         nvml = self._nvml
         try:
             device = nvml.nvmlDeviceGetHandleByIndex(index)
-            card = nvml_card.read_card(nvml, index, device)
+            card = nvml_device.read_card(nvml, index, device)
             self._uuids[index] = card.uuid
             if card.uuid not in self._ends:
-                self._ends[card.uuid] = tuple(nvml_card.link_ends(nvml, device))
-            cut = nvml_card.slices(nvml, device)
-            places = nvml_card.ask(nvml, "nvmlDeviceGetMaxMigDeviceCount", device) if cut else None
-            parts = [nvml_card.read_slice(nvml, card, one, places) for one in cut or ()]
+                self._ends[card.uuid] = tuple(nvml_device.link_ends(nvml, device))
+            cut = nvml_device.slices(nvml, device)
+            places = (
+                nvml_device.ask(nvml, "nvmlDeviceGetMaxMigDeviceCount", device) if cut else None
+            )
+            parts = [nvml_device.read_slice(nvml, card, one, places) for one in cut or ()]
         except CardFailedError as error:
             return [self._failed(index, str(error))]
         except nvml.NVMLError as error:
             if error.value == nvml.NVML_ERROR_UNINITIALIZED:
                 raise
-            return [self._failed(index, nvml_card.failure(nvml, error))]
+            return [self._failed(index, nvml_device.failure(nvml, error))]
         if cut == []:
             card = card._replace(fault=card.fault or "MIG is on, but there are no slices of it")
         return parts or [card]
@@ -180,8 +182,10 @@ class NvmlDevices:
 
     def _listen(self) -> None:
         nvml = self._nvml
-        self._events = nvml_card.ask(nvml, "nvmlEventSetCreate") or False
-        for index in range(nvml_card.ask(nvml, "nvmlDeviceGetCount") or 0 if self._events else 0):
+        self._events = nvml_device.ask(nvml, "nvmlEventSetCreate") or False
+        for index in range(
+            nvml_device.ask(nvml, "nvmlDeviceGetCount") or 0 if self._events else 0
+        ):
             try:
                 self._listen_to(nvml, index)
             except (nvml.NVMLError, CardFailedError):
@@ -191,7 +195,7 @@ class NvmlDevices:
         device = nvml.nvmlDeviceGetHandleByIndex(index)
         if nvml.nvmlDeviceGetSupportedEventTypes(device) & nvml.nvmlEventTypeXidCriticalError:
             nvml.nvmlDeviceRegisterEvents(device, nvml.nvmlEventTypeXidCriticalError, self._events)
-            self._listening[_address(device)] = nvml_card.uuid(nvml, device)
+            self._listening[_address(device)] = nvml_device.uuid(nvml, device)
 
 
 def _address(device: Any) -> int:

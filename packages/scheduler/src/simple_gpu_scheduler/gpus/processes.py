@@ -7,11 +7,8 @@ are empty, and nothing is raised.
 
 from __future__ import annotations
 
-import os
-
-from simple_gpu_scheduler.allocation.occupancy import Lineage
-from simple_gpu_scheduler.gpus.records import GpuProcess
-from simple_gpu_scheduler.system.proc import look, real_uid
+from simple_gpu_scheduler.gpus.records import GpuProcess, Lineage
+from simple_gpu_scheduler.system.proc import find_process, real_uid
 from simple_gpu_scheduler.system.users import user_name
 
 #: A chain of parents is never longer than this, whatever happens while we read it.
@@ -20,21 +17,21 @@ _MOST_ANCESTORS = 1000
 
 def gpu_process(pid: int, memory_mib: int | None) -> GpuProcess:
     """The process with its user, name and start."""
-    stat = _read(f"/proc/{pid}/stat")
-    if not stat:
+    found = find_process(pid)
+    if found is None:
         return GpuProcess(pid, memory_mib=memory_mib)
-    name = stat[stat.index(b"(") + 1 : stat.rindex(b")")].decode(errors="replace")
-    return GpuProcess(pid, _user(pid), name, memory_mib, int(_fields(stat)[19]))
+    name = found.comm.decode(errors="replace")
+    return GpuProcess(pid, _user(pid), name, memory_mib, found.start_ticks)
 
 
 def lineage(pid: int) -> Lineage:
     """The process, its parents up to init, and its session; no pids at all if it is gone."""
-    first = look(pid)
+    first = find_process(pid)
     if first is None:
         return Lineage()
     pids, one = [pid], first
     while one.parent > 0 and len(pids) < _MOST_ANCESTORS:
-        parent = look(one.parent)
+        parent = find_process(one.parent)
         if parent is None:
             break
         pids.append(one.parent)
@@ -45,21 +42,3 @@ def lineage(pid: int) -> Lineage:
 def _user(pid: int) -> str:
     uid = real_uid(pid)
     return "" if uid is None else user_name(uid)
-
-
-def _fields(stat: bytes) -> list[bytes]:
-    """The fields from the third on; the name before them may hold anything."""
-    return stat[stat.rindex(b")") + 2 :].split()
-
-
-def _read(path: str) -> bytes:
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except OSError:
-        return b""
-    try:
-        return os.read(descriptor, 8192)
-    except OSError:  # it ended between the two calls
-        return b""
-    finally:
-        os.close(descriptor)

@@ -6,7 +6,7 @@ its slices are, each with the card's number and its UUID as `parent`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 #: Xids (NVIDIA's numbers for driver errors) that a program's own mistakes cause: the card is well.
@@ -147,3 +147,26 @@ def _counts(ends: Iterable[LinkEnd], uuids: Mapping[str, str]) -> dict[str, int]
         if other is not None:
             counts[other] = counts.get(other, 0) + 1
     return counts
+
+
+class JobProcess(NamedTuple):
+    """A process of a running job that has memory on a GPU."""
+
+    job_pid: int  #: of the job's first process
+    pid: int
+    name: str  #: its short name; empty if nobody knows
+    gpu: str  #: as the user names it, or nvidia-smi's number
+    card: str  #: the same, but that of its card if it is a slice
+    memory_mib: int | None = None  #: None: the driver doesn't tell
+
+
+class Lineage(NamedTuple):
+    """Where a process comes from."""
+
+    pids: tuple[int, ...] = ()  #: itself and its parents; empty if it is gone
+    session: int | None = None
+    user: str = ""  #: whose the process is
+    start_ticks: int = 0  #: when it was started, since boot
+
+
+Ancestors = Callable[[int], Lineage]

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.gpus import hip, nvml
 from simple_gpu_scheduler.gpus import ids as gpu_ids
 
 if TYPE_CHECKING:
-    from simple_gpu_scheduler.allocation.monitor import CardWatch
     from simple_gpu_scheduler.gpus.driver import Devices
 
 
-class Chosen(NamedTuple):
+class GpuSelection(NamedTuple):
     """GPUs to use."""
 
     keys: dict[str, str]  #: in leases, by the user's names: UUIDs where the driver answers
@@ -24,9 +23,9 @@ class Chosen(NamedTuple):
     uuids: dict[str, tuple[str, ...]]
 
 
-def chosen_gpus(
+def select_gpus(
     words: Sequence[str] | None, tell: Callable[[str], None], *, option: str = "--gpus"
-) -> Chosen:
+) -> GpuSelection:
     """The ids to use, named by the user or all of the machine.
 
     Args:
@@ -46,16 +45,7 @@ def chosen_gpus(
         raise UsageError(str(error).replace("--gpus", option)) from None
 
 
-def watch_cards(chosen: Chosen, **settings: Any) -> CardWatch | None:
-    """What the driver will say of these cards; None where there is none. See `CardWatch`."""
-    if chosen.devices is None:
-        return None
-    from simple_gpu_scheduler.allocation.monitor import CardWatch
-
-    return CardWatch(chosen.devices, chosen.keys, **settings)
-
-
-def _named_gpus(words: Sequence[str], tell: Callable[[str], None]) -> Chosen:
+def _named_gpus(words: Sequence[str], tell: Callable[[str], None]) -> GpuSelection:
     ids = gpu_ids.parse_gpu_ids(words)
     if nvml.driver_present(os.environ.get("LD_LIBRARY_PATH", "")):
         try:
@@ -66,15 +56,15 @@ def _named_gpus(words: Sequence[str], tell: Callable[[str], None]) -> Chosen:
         from simple_gpu_scheduler.gpus.amd import NoAmdDriverError, NoAmdsmiError
 
         try:
-            return Chosen(*hip.chosen_cards(ids, os.environ))
+            return GpuSelection(*hip.chosen_cards(ids, os.environ))
         except NoAmdsmiError:
             pass  # who doesn't ask for all cards may do without
         except NoAmdDriverError as error:
             tell(f"warning: {error}; using GPUs as named")
-    return Chosen({one: one for one in ids}, None, {})
+    return GpuSelection({one: one for one in ids}, None, {})
 
 
-def _gpus_of_machine(inherited: str | None) -> Chosen:
+def _gpus_of_machine(inherited: str | None) -> GpuSelection:
     try:
         names = nvml.gpu_names()
     except nvml.NoDriverError as error:
@@ -99,18 +89,18 @@ def _gpus_of_machine(inherited: str | None) -> Chosen:
     return _known(ids, names)
 
 
-def _amd_gpus_of_machine() -> Chosen:
+def _amd_gpus_of_machine() -> GpuSelection:
     from simple_gpu_scheduler.gpus.amd import NoAmdDriverError
 
     try:
-        return Chosen(*hip.chosen_cards(None, os.environ))
+        return GpuSelection(*hip.chosen_cards(None, os.environ))
     except NoAmdDriverError as error:
         raise UsageError(
             f"no GPU found: {error}; or name slots yourself, such as --gpus 0,1,2"
         ) from None
 
 
-def _known(ids: Sequence[str], names: Sequence[gpu_ids.GpuName]) -> Chosen:
+def _known(ids: Sequence[str], names: Sequence[gpu_ids.GpuName]) -> GpuSelection:
     """These of the GPUs that the driver knows."""
     uuids = gpu_ids.uuids(ids, names)
-    return Chosen(uuids, nvml.NvmlDevices(), gpu_ids.uuids_by_number(names))
+    return GpuSelection(uuids, nvml.NvmlDevices(), gpu_ids.uuids_by_number(names))

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, MAX_JOBS_PER_GPU, Job, share_units
-from simple_gpu_scheduler.text.durations import parse_duration_s
-from simple_gpu_scheduler.text.sizes import parse_memory_mib
+from simple_gpu_scheduler.units.durations import parse_duration_s
+from simple_gpu_scheduler.units.sizes import parse_memory_mib
 
 _MARK = rb"#[ \t]*sgs"
 _DIRECTIVE = _MARK + rb"(?:[ \t]*:|[ \t]+(?=[\w-]+=))"

@@ -1,7 +1,7 @@
 """Small files that live as long as their owner's processes, in a directory that many share.
 
 The directory is hostile ground. A file gets its visible name only when it is locked and complete,
-and the lock is one that only its owner can hold (`own_locks`). What others may have put there is
+and the lock is one that only its owner can hold (`ofd_lock`). What others may have put there is
 opened for no more than a look: what can't be opened at once, isn't a plain file, or isn't locked
 is none of ours, and is passed over from then on at no cost. Nothing of others is removed.
 """
@@ -22,7 +22,7 @@ from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.files.folders import CAREFUL, Folder
 from simple_gpu_scheduler.leases.errors import OWN_LACK, unreadable, unusable
 from simple_gpu_scheduler.leases.publishing import NEW, add_file, identity
-from simple_gpu_scheduler.system import ofd_lock as own_locks
+from simple_gpu_scheduler.system import ofd_lock
 from simple_gpu_scheduler.system.flock import is_held
 
 #: Of a file. A larger one is none of ours, so none of ours may be larger.
@@ -161,7 +161,7 @@ class LeaseFiles:
                 continue
             if crowded and self._is_nothing(name, named):
                 continue
-            one = self._look(name)
+            one = self._read_name(name)
             if one is not None and one.inode not in named:
                 one = one._replace(name=name.removesuffix(ending))
                 found[one.inode] = one
@@ -193,7 +193,7 @@ class LeaseFiles:
         self._remove_own(name, status)
         return True
 
-    def _look(self, name: str) -> LiveFile | None:
+    def _read_name(self, name: str) -> LiveFile | None:
         """The file, if its owner holds it; one of ours that is over is removed."""
         try:
             # For reading only: closing it wakes none of those who watch for the end of a lease.
@@ -206,16 +206,16 @@ class LeaseFiles:
             self.pass_over(name)
             return None
         try:
-            return self._look_into(name, fd)
+            return self._read_file(name, fd)
         except OSError as error:
             raise unusable(self._folder, error) from None
         finally:
             os.close(fd)
 
-    def _look_into(self, name: str, fd: int) -> LiveFile | None:
+    def _read_file(self, name: str, fd: int) -> LiveFile | None:
         status = os.fstat(fd)
         if stat.S_ISREG(status.st_mode) and status.st_size <= _MOST_BYTES:
-            held = own_locks.is_locked(fd)
+            held = ofd_lock.is_locked(fd)
             content = os.read(fd, _MOST_BYTES)
             if held or (content.startswith(_FORMER) and is_held(fd)):
                 return LiveFile(name, status.st_uid, content, status.st_ino, status.st_ctime)
@@ -249,7 +249,7 @@ class LeaseFiles:
     def end(self, fd: int, name: str) -> None:
         """End a file of ours, whoever else has its descriptor."""
         with suppress(OSError):
-            own_locks.unlock(fd)
+            ofd_lock.unlock(fd)
             fcntl.flock(fd, fcntl.LOCK_UN)
         with suppress(OSError):  # somebody of ours who saw it unlocked may have removed it
             there = os.stat(name, dir_fd=self._folder.fd, follow_symlinks=False)

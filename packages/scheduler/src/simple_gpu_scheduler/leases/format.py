@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from simple_gpu_scheduler.jobs.job import GPU_UNITS
-from simple_gpu_scheduler.leases.ledger import LeaseRecord, Ticket, Want
+from simple_gpu_scheduler.leases.records import LeaseRecord, LeaseRequest, Ticket
 
 #: Files of version 1 were locked by flock(2) alone.
 VERSION = 2
@@ -96,7 +96,7 @@ def read_ticket(name: str, uid: int, user: str, content: bytes) -> Ticket:
         user,
         _integer(fields.get("pid"), 1),
         _integer(fields.get("since_ns"), 0),
-        Want(
+        LeaseRequest(
             _names(want.get("gpus")),
             _integer(want.get("number"), 1),
             _integer(want.get("units"), 1, GPU_UNITS),

@@ -6,83 +6,22 @@ Everything here is arithmetic on records; the locked files are in `leases.store`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import NamedTuple
 
 from simple_gpu_scheduler.jobs.job import GPU_UNITS
+from simple_gpu_scheduler.leases.records import GpuShare, LeaseRecord, LeaseRequest, Ticket
 
 _MOST_CLAIM_NS = 60 * 10**9
 
-#: Of those who wait before somebody, and of those who hold what he waits for.
-_MOST_NAMED, _MOST_TOLD = 3, 16
 
-
-class Want(NamedTuple):
-    """What a waiter or a holder asks for: so much of each of `number` GPUs out of `gpus`."""
-
-    gpus: tuple[str, ...]  #: keys: UUIDs where the driver answers, else the names that users gave
-    number: int
-    units: int = GPU_UNITS  #: of each card
-    memory_mib: int | None = None  #: of each card; None: not said
-    #: The driver's numbers of `gpus` (of a slice: its card's), empty where there is none. Those
-    #: who have no driver know the cards by them.
-    numbers: tuple[str, ...] = ()
-
-
-class LeaseRecord(NamedTuple):
-    """A lease as everybody may read it. There is nothing of the command in it."""
-
-    id: str  #: unique, also over time
-    uid: int
-    user: str
-    pid: int  #: of who took it: a scheduler, or the process that runs on the GPUs
-    kind: str  #: job, shell, notebook, python
-    since_s: float  #: wall clock
-    gpus: tuple[str, ...]  #: keys, see `Want`
-    units: int
-    memory_mib: int | None = None
-    parent: str | None = None  #: the token of the lease that this one is a part of
-    numbers: tuple[str, ...] = ()  #: see `Want`
-    turn: int = 0  #: how often it was passed on from one job to the next
-    start_ticks: int = 0  #: when `pid` was started, since boot; 0: not said
-
-    @property
-    def token(self) -> str:
-        """What those within the lease know it by: the next job's turn is none of theirs."""
-        return token(self.id, self.turn)
-
-
-class Ticket(NamedTuple):
-    """Somebody waits. Tickets are served in the order of `since_ns`."""
-
-    id: str
-    uid: int
-    user: str
-    pid: int
-    since_ns: int  #: on the machine's monotonic clock
-    want: Want
-    inside: str | None = None  #: the token of the lease that the waiter is in
-
-
-class Taken(NamedTuple):
-    """What others have of a card."""
-
-    units: int = 0
-    memory_mib: int = 0
-
-
-class Promise(NamedTuple):
+class Reserved(NamedTuple):
     """What a waiter will get once it is free."""
 
     ticket: Ticket
     gpus: tuple[str, ...]  #: keys
     is_due: bool  #: leases and those before him leave him all of these now
-
-
-def token(lease_id: str, turn: int) -> str:
-    """One job's part of a lease's life."""
-    return f"{lease_id}:{turn}"
 
 
 def as_ours(
@@ -94,7 +33,7 @@ def as_ours(
     """Somebody's keys as we call the cards, whether he or we know the driver or not.
 
     Args:
-        numbers: of those cards, see `Want`.
+        numbers: of those cards, see `LeaseRequest`.
         ours: our own keys.
         uuids: by number, where we know the driver: of the card, or of all slices of it.
     """
@@ -109,7 +48,7 @@ def as_ours(
     return tuple(found)
 
 
-def meet(lease: LeaseRecord, want: Want) -> bool:
+def meet(lease: LeaseRecord, want: LeaseRequest) -> bool:
     """Whether somebody wants what somebody has, by whatever names they know it."""
     theirs = {*want.gpus, *want.numbers} - {""}
     return not theirs.isdisjoint((*lease.gpus, *lease.numbers))
@@ -132,7 +71,7 @@ def taken(
     ours: Container[str] = (),
     inside: str | None = None,
     sizes_mib: Mapping[str, int] | None = None,
-) -> dict[str, Taken]:
+) -> dict[str, GpuShare]:
     """What others have taken of each card, by leases and by waiting before us.
 
     A lease within another one is paid for by that one; once that is over, or its job, it counts by
@@ -148,19 +87,19 @@ def taken(
         sizes_mib: what leases may have of each card together, where that is known.
     """
     theirs = _held(leases, inside, besides=ours)
-    for one in promises(leases, tickets, inside=inside, sizes_mib=sizes_mib):
+    for one in reservations(leases, tickets, inside=inside, sizes_mib=sizes_mib):
         for gpu in one.gpus:
             _add(theirs, gpu, one.ticket.want.units, one.ticket.want.memory_mib)
     return theirs
 
 
-def promises(
+def reservations(
     leases: Sequence[LeaseRecord],
     tickets: Iterable[Ticket],
     *,
     inside: str | None = None,
     sizes_mib: Mapping[str, int] | None = None,
-) -> list[Promise]:
+) -> list[Reserved]:
     """What those who wait before us will get, see `taken`."""
     tickets = tuple(tickets)
     if not tickets:
@@ -168,12 +107,12 @@ def promises(
     everybody, sizes = _held(leases, inside), sizes_mib or {}
     by_token = {lease.token: lease for lease in leases}
     own = _own_gpus(by_token, inside)
-    found: list[Promise] = []
+    found: list[Reserved] = []
     for ticket in tickets:
         want = ticket.want
         gpus = _promised(want, everybody, _closed_to(ticket, by_token, own, inside), sizes)
         due = bool(gpus) and all(_lack(want, everybody, sizes, gpu)[0] == 0 for gpu in gpus)
-        found.append(Promise(ticket, tuple(gpus), due))
+        found.append(Reserved(ticket, tuple(gpus), due))
         for gpu in gpus:
             _add(everybody, gpu, want.units, want.memory_mib)
     return found
@@ -181,11 +120,11 @@ def promises(
 
 def _held(
     leases: Sequence[LeaseRecord], inside: str | None, besides: Container[str] = ()
-) -> dict[str, Taken]:
+) -> dict[str, GpuShare]:
     """What leases have of each card; see `taken`."""
     enclosing = {lease.token: lease for lease in leases}.get(inside or "")
     own = () if enclosing is None else enclosing.gpus
-    found: dict[str, Taken] = {}
+    found: dict[str, GpuShare] = {}
     for lease, gpus in counted(leases, inside):
         if lease.token not in besides:
             for gpu in gpus:
@@ -263,13 +202,16 @@ def ancestors(leases: Iterable[LeaseRecord], inside: str | None) -> list[LeaseRe
     return found
 
 
-def _add(found: dict[str, Taken], gpu: str, units: int, memory_mib: int | None) -> None:
-    before = found.get(gpu, Taken())
-    found[gpu] = Taken(before.units + units, before.memory_mib + (memory_mib or 0))
+def _add(found: dict[str, GpuShare], gpu: str, units: int, memory_mib: int | None) -> None:
+    before = found.get(gpu, GpuShare())
+    found[gpu] = GpuShare(before.units + units, before.memory_mib + (memory_mib or 0))
 
 
 def _promised(
-    want: Want, found: Mapping[str, Taken], closed: Container[str], sizes_mib: Mapping[str, int]
+    want: LeaseRequest,
+    found: Mapping[str, GpuShare],
+    closed: Container[str],
+    sizes_mib: Mapping[str, int],
 ) -> list[str]:
     """The cards that a waiter will get: those with room, else those that lack least.
 
@@ -282,10 +224,10 @@ def _promised(
 
 
 def _lack(
-    want: Want, found: Mapping[str, Taken], sizes_mib: Mapping[str, int], gpu: str
+    want: LeaseRequest, found: Mapping[str, GpuShare], sizes_mib: Mapping[str, int], gpu: str
 ) -> tuple[float, float]:
     """What a card lacks of room for a waiter, as a part of the card; then how full it would be."""
-    used = found.get(gpu, Taken())
+    used = found.get(gpu, GpuShare())
     units = (used.units + want.units) / GPU_UNITS - 1
     size_mib = sizes_mib.get(gpu, 0)
     if want.memory_mib is None or not size_mib:
@@ -317,46 +259,3 @@ def before(tickets: Iterable[Ticket], own: Ticket | None) -> list[Ticket]:
     if own is None:
         return ordered
     return [one for one in ordered if (one.since_ns, one.id) < (own.since_ns, own.id)]
-
-
-def describe_holders(
-    gpus: Mapping[str, str],
-    leases: Iterable[LeaseRecord],
-    tickets: Iterable[Ticket],
-    when: Callable[[float], str],
-) -> str:
-    """Whom somebody waits for, in words: "GPU 3 is held by anna (job, pid 41) since 14:02".
-
-    Args:
-        gpus: the keys of the GPUs in question, and how to call them.
-        when: renders a time on the wall clock.
-    """
-    held: dict[tuple[str, str, int], list[LeaseRecord]] = {}
-    for lease in leases:
-        if not gpus.keys().isdisjoint(lease.gpus):
-            held.setdefault((lease.user, lease.kind, lease.pid), []).append(lease)
-    parts = [
-        f"{_names(gpus, {gpu for one in theirs for gpu in one.gpus})} held by {user} "
-        f"({kind}, pid {pid}) since {when(min(one.since_s for one in theirs))}"
-        for (user, kind, pid), theirs in [*held.items()][:_MOST_TOLD]
-    ]
-    if len(held) > _MOST_TOLD:
-        parts.append(f"and {len(held) - _MOST_TOLD} more programs hold them")
-    first = [one for one in tickets if not gpus.keys().isdisjoint(one.want.gpus)]
-    waiters = tuple(dict.fromkeys(f"{one.user} (pid {one.pid})" for one in first))
-    if waiters:
-        have = "has" if len(waiters) == 1 else "have"
-        parts.append(f"{_some(waiters)} {have} waited for longer")
-    return "; ".join(parts)
-
-
-def _some(names: Sequence[str]) -> str:
-    """The first ones by name, and how many more: there may be dozens."""
-    if len(names) <= _MOST_NAMED:
-        return " and ".join((", ".join(names[:-1]), names[-1]) if names[1:] else names)
-    return f"{', '.join(names[:_MOST_NAMED])} and {len(names) - _MOST_NAMED} more"
-
-
-def _names(gpus: Mapping[str, str], keys: Container[str]) -> str:
-    names = [name for key, name in gpus.items() if key in keys]
-    return f"GPU {names[0]} is" if len(names) == 1 else f"GPUs {', '.join(names)} are"

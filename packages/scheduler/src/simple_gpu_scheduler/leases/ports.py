@@ -8,8 +8,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
-from simple_gpu_scheduler.leases.ledger import LeaseRecord, Ticket, Want
-from simple_gpu_scheduler.pipe.ports import Lease
+from simple_gpu_scheduler.leases.records import Lease, LeaseRecord, LeaseRequest, Ticket
 
 
 class Held(NamedTuple):
@@ -22,7 +21,7 @@ class Held(NamedTuple):
     turn_at: int = 0  #: where in the file that stands
 
 
-class LeaseBook(Protocol):
+class LeaseStore(Protocol):
     """All leases of the machine, and the only way to add one."""
 
     @property
@@ -93,7 +92,7 @@ class LeaseBook(Protocol):
         """What the user should know by now, each once."""
         ...
 
-    def add_lease(self, want: Want, kind: str, parent: str | None = None) -> Held | None:
+    def add_lease(self, want: LeaseRequest, kind: str, parent: str | None = None) -> Held | None:
         """Add a lease on all of `want.gpus`; call it within `allocating`.
 
         Args:
@@ -117,7 +116,7 @@ class LeaseBook(Protocol):
         ...
 
     def add_ticket(
-        self, want: Want, since_ns: int | None = None, inside: str | None = None
+        self, want: LeaseRequest, since_ns: int | None = None, inside: str | None = None
     ) -> tuple[Held, Ticket]:
         """Say that we wait, from now or since then; call it within `allocating`.
 

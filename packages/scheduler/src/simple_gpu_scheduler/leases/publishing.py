@@ -8,7 +8,7 @@ import os
 from contextlib import suppress
 
 from simple_gpu_scheduler.files.folders import Folder
-from simple_gpu_scheduler.system import ofd_lock as own_locks
+from simple_gpu_scheduler.system import ofd_lock
 from simple_gpu_scheduler.system.fds import write_whole
 from simple_gpu_scheduler.system.flock import is_held
 
@@ -50,7 +50,7 @@ def add_file(folder: Folder, name: str, content: bytes) -> int:
 
 def _fill(folder: Folder, fd: int, content: bytes) -> None:
     """Lock it and write it. Versions before this one see it by the lock of flock(2)."""
-    if not own_locks.lock(fd):
+    if not ofd_lock.lock(fd):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     write_whole(fd, content)
@@ -76,7 +76,7 @@ def _check_locks(folder: Folder, fd: int) -> None:
         return
     other = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        if not (own_locks.is_locked(other) and is_held(other)):
+        if not (ofd_lock.is_locked(other) and is_held(other)):
             raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
     finally:
         os.close(other)

@@ -31,17 +31,17 @@ from simple_gpu_scheduler.leases.format import (
     ticket_content,
     turn_content,
 )
-from simple_gpu_scheduler.leases.ledger import LeaseRecord, Ticket, Want, believed, token
+from simple_gpu_scheduler.leases.ledger import believed
 from simple_gpu_scheduler.leases.ports import Held
-from simple_gpu_scheduler.pipe.ports import Lease
-from simple_gpu_scheduler.processes.tree import is_stopped, start_ticks
+from simple_gpu_scheduler.leases.records import Lease, LeaseRecord, LeaseRequest, Ticket, token
+from simple_gpu_scheduler.system.proc import is_stopped, start_ticks
 from simple_gpu_scheduler.system.users import user_name
 
 _LEASE, _TICKET = ".lease", ".ticket"
 
 
-class LeaseDir:
-    """Implements `lease_ports.LeaseBook`."""
+class FileLeaseStore:
+    """Implements `leases.ports.LeaseStore`."""
 
     def __init__(self, path: str | None = None, *, patience_s: float = PATIENCE_S) -> None:
         """Open the directory, $SGS_LEASE_DIR or the machine's.
@@ -64,19 +64,19 @@ class LeaseDir:
         self._start = (0, 0)  # our pid, and when it was started
 
     def restore(self) -> None:
-        """See `lease_ports.LeaseBook`."""
+        """See `leases.ports.LeaseStore`."""
         if not os.path.isdir(self.path):
             open_lease_dir(self.path).close()
 
     def leases(self) -> list[LeaseRecord]:
-        """All that live now; see `lease_ports.LeaseBook`."""
-        self._look()
+        """All that live now; see `leases.ports.LeaseStore`."""
+        self._refresh()
         self._seen = self._leases
         return [one for _, one in _records(self._files, self._seen, _LEASE, read_lease)]
 
     def tickets(self) -> list[Ticket]:
-        """All who wait and aren't stopped; see `lease_ports.LeaseBook`."""
-        self._look()
+        """All who wait and aren't stopped; see `leases.ports.LeaseStore`."""
+        self._refresh()
         found = _records(self._files, self._tickets, _TICKET, read_ticket)
         now_s, now_ns = time.time(), time.monotonic_ns()
         return [
@@ -86,16 +86,16 @@ class LeaseDir:
         ]
 
     def somebody_waits(self, besides: str | None = None) -> bool:
-        """See `lease_ports.LeaseBook`."""
-        self._look()
+        """See `leases.ports.LeaseStore`."""
+        self._refresh()
         return bool(self._tickets) and self._tickets != {f"{besides}{_TICKET}"}
 
     def is_unchanged(self) -> bool:
-        """See `lease_ports.LeaseBook`."""
-        self._look()
+        """See `leases.ports.LeaseStore`."""
+        self._refresh()
         return self._leases == self._seen
 
-    def _look(self) -> None:
+    def _refresh(self) -> None:
         """See which files there are; while we alone allocate there come no others."""
         if self._alone:
             return
@@ -107,9 +107,9 @@ class LeaseDir:
 
     @contextmanager
     def allocating(self) -> Iterator[None]:
-        """See `lease_ports.LeaseBook`."""
+        """See `leases.ports.LeaseStore`."""
         with self._lock:
-            self._look()
+            self._refresh()
             self._files.sweep(self._names)
             self._alone = self._lock.is_held
             try:
@@ -118,18 +118,18 @@ class LeaseDir:
                 self._alone = False
 
     def confirm(self) -> bool:
-        """See `lease_ports.LeaseBook`."""
+        """See `leases.ports.LeaseStore`."""
         self._alone = False
         return self.is_unchanged()
 
     def remarks(self) -> list[str]:
-        """See `lease_ports.LeaseBook`."""
+        """See `leases.ports.LeaseStore`."""
         remarks, self._lock.remarks = self._lock.remarks, []
         return remarks
 
-    def add_lease(self, want: Want, kind: str, parent: str | None = None) -> Held | None:
-        """See `lease_ports.LeaseBook`."""
-        name, now_s = _new_id(), max(0.0, round(time.time(), 3))  # as `lease_format` reads it
+    def add_lease(self, want: LeaseRequest, kind: str, parent: str | None = None) -> Held | None:
+        """See `leases.ports.LeaseStore`."""
+        name, now_s = _new_id(), max(0.0, round(time.time(), 3))  # as `leases.format` reads it
         record = LeaseRecord(
             id=name,
             uid=self.uid,
@@ -168,7 +168,7 @@ class LeaseDir:
         return self._start[1]
 
     def pass_on(self, held: Held, besides: str | None = None) -> Held | None:
-        """See `lease_ports.LeaseBook`.
+        """See `leases.ports.LeaseStore`.
 
         Without the lock, which would cost each short job as much as all the rest of its lease. Who
         takes one within this lease adds his file and then reads the turn; here the turn is written
@@ -188,9 +188,9 @@ class LeaseDir:
         return Held(lease, held.path, held.pid, turn, held.turn_at)
 
     def add_ticket(
-        self, want: Want, since_ns: int | None = None, inside: str | None = None
+        self, want: LeaseRequest, since_ns: int | None = None, inside: str | None = None
     ) -> tuple[Held, Ticket]:
-        """See `lease_ports.LeaseBook`."""
+        """See `leases.ports.LeaseStore`."""
         name = _new_id()
         since_ns = time.monotonic_ns() if since_ns is None else since_ns
         _check_number(want)
@@ -201,7 +201,7 @@ class LeaseDir:
         return Held(Lease(name, fd), path, os.getpid()), ticket
 
     def release(self, held: Held) -> None:
-        """See `lease_ports.LeaseBook`."""
+        """See `leases.ports.LeaseStore`."""
         if held.pid != os.getpid():  # a forked child: the lease is its parent's
             with suppress(OSError):
                 os.close(held.lease.fd)
@@ -211,7 +211,7 @@ class LeaseDir:
         self._seen -= {name}
 
     def watch(self) -> int | None:
-        """See `lease_ports.LeaseBook`."""
+        """See `leases.ports.LeaseStore`."""
         from simple_gpu_scheduler.system import inotify
 
         try:
@@ -220,7 +220,7 @@ class LeaseDir:
             return None
 
 
-def _check_number(want: Want) -> None:
+def _check_number(want: LeaseRequest) -> None:
     """See that others will take it for what it is.
 
     Raises:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 LIMIT_S = 30.0
 
 
-class Wait(NamedTuple):
+class Waiting(NamedTuple):
     """A user waits for a GPU. It goes by user, as tickets are made anew at will."""
 
     uid: int
@@ -24,19 +24,19 @@ class _Since(NamedTuple):
     leases: frozenset[str]  #: that the user had on the GPU then
 
 
-class Patience:
+class WaiterTimeouts:
     """Since when which users could have had the GPUs that they wait for."""
 
     def __init__(self, limit_s: float = LIMIT_S) -> None:
         self._limit_s = limit_s
-        self._since: dict[Wait, _Since] = {}
+        self._since: dict[Waiting, _Since] = {}
         self._idle: dict[
-            Wait, frozenset[str]
+            Waiting, frozenset[str]
         ] = {}  # until there is a lease that isn't one of these
 
     def passed_over(
-        self, waiting: Mapping[Wait, frozenset[str]], due: set[Wait], now_s: float
-    ) -> set[Wait]:
+        self, waiting: Mapping[Waiting, frozenset[str]], due: set[Waiting], now_s: float
+    ) -> set[Waiting]:
         """Those for whom a GPU is kept no more, until they take a lease on it.
 
         Args:
@@ -55,6 +55,6 @@ class Patience:
             del self._idle[one]
         return self._idle.keys() & waiting.keys()
 
-    def _begun(self, one: Wait, leases: frozenset[str], now_s: float) -> _Since:
+    def _begun(self, one: Waiting, leases: frozenset[str], now_s: float) -> _Since:
         before = self._since.get(one)
         return before if before and leases <= before.leases else _Since(now_s, leases)

@@ -8,25 +8,16 @@ with a margin.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, MAX_JOBS_PER_GPU, Job, share_units
-
-#: A number that stands for itself: `0.1` and `-3e-4`, and not the one in `resnet18`.
-_NUMBER = re.compile(rb"(?<![\w.])[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.])")
-_DIRECTIVE = re.compile(rb"#[ \t]*sgs.*\Z", re.IGNORECASE)
+from simple_gpu_scheduler.jobs.similarity import template
 
 MARGIN = 1.1
 MARGIN_MIB = 256
 
 
-def template(command: bytes) -> bytes:
-    """The command without its numbers: what the jobs of one sweep have in common."""
-    return _NUMBER.sub(b"#", _DIRECTIVE.sub(b"", command)).strip()
-
-
-class LearnedMemory:
+class MemoryEstimates:
     """The most memory that jobs of each template were seen to have, in MiB."""
 
     def __init__(self, peaks_mib: Mapping[bytes, int]) -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 
-from simple_gpu_scheduler.allocation.occupancy import Lineage
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.gpus.driver import Devices
-from simple_gpu_scheduler.gpus.records import Gpu, shown_name
-from simple_gpu_scheduler.policy.model import JobProcess
+from simple_gpu_scheduler.gpus.records import Gpu, JobProcess, Lineage, shown_name
 
 
 class DriverMeter:

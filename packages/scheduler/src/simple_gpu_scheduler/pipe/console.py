@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import functools
 import os
-import signal
 from collections.abc import Callable
 from typing import Any
 
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.jobs.job import Job
-from simple_gpu_scheduler.policy.model import Ended, Event, Finished, Notice, Rejected, Start
+from simple_gpu_scheduler.pipe.events import Ended, Event, Finished, Notice, Rejected
+from simple_gpu_scheduler.policy.model import Start
 from simple_gpu_scheduler.system.fds import say
 from simple_gpu_scheduler.text.printable import printable_bytes
+from simple_gpu_scheduler.text.terminal import signal_name
 
 _MOST_SHOWN_BYTES = 200
 
@@ -30,7 +31,7 @@ class Console:
         #: Scripts read the command as it is; a terminal would do what is in it.
         self._is_escaped = starts_fd is not None and os.isatty(starts_fd)
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Say it.
 
         Raises:
@@ -93,14 +94,6 @@ def _how(event: Ended) -> str:
     if done.signal is None:
         return f"failed with exit status {done.exit_code}"
     return f"was ended by {signal_name(done.signal)}"
-
-
-def signal_name(number: int) -> str:
-    """`SIGKILL` for 9; the number for a real-time signal."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _tries(job: Job) -> str:

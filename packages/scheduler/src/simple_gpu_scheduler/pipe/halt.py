@@ -6,7 +6,7 @@ import re
 from typing import NamedTuple
 
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.policy.model import Counts
+from simple_gpu_scheduler.pipe.events import Counts
 
 _OLD_FORMS = {
     "0": "never",

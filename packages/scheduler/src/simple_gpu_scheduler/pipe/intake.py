@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.jobs.directives import apply_directives
 from simple_gpu_scheduler.jobs.job import Job, Line
+from simple_gpu_scheduler.pipe.events import Rejected, Skipped
 from simple_gpu_scheduler.pipe.ports import Done, Source
-from simple_gpu_scheduler.policy.model import Card, Rejected, Skipped
+from simple_gpu_scheduler.policy.model import Card
 from simple_gpu_scheduler.policy.reasons import impossible
 
 #: Jobs held ready. Few, so that neither memory nor the first start depends on the input's length.

@@ -18,8 +18,8 @@ from typing import BinaryIO
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.files.named_paths import NamedFile, open_own_file
 from simple_gpu_scheduler.files.trust import UnsafeError
-from simple_gpu_scheduler.policy.model import Ended, Event
-from simple_gpu_scheduler.system import ofd_lock as own_locks
+from simple_gpu_scheduler.pipe.events import Ended, Event
+from simple_gpu_scheduler.system import ofd_lock
 from simple_gpu_scheduler.system.fds import write_whole
 from simple_gpu_scheduler.system.flock import lock_alone
 from simple_gpu_scheduler.system.lock_holders import lock_owners
@@ -111,7 +111,7 @@ class Joblog:
     """Implements `ports.Listener`: appends a row as each job ends, by one write.
 
     A regular file is ours, and is locked until it is closed, which the end of the process does as
-    well: by a lock that only who may write it can hold (`own_locks`), and by one of flock(2), as
+    well: by a lock that only who may write it can hold (`ofd_lock`), and by one of flock(2), as
     versions before did. Whoever may read it can have that, or keep us from the first one by a lock
     for reading: neither counts.
     """
@@ -194,7 +194,7 @@ class Joblog:
         if not (alone and flocked):
             self.others = set(map(user_name, owners)) or {"somebody else"}
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Log a job that came to its end; one that will run again or was ended by us has not.
 
         Raises:
@@ -211,7 +211,7 @@ class Joblog:
 def _own_lock(fd: int) -> tuple[bool, bool]:
     """Take it; returns whether nobody else has a lock there, and whether it is one who writes."""
     with suppress(OSError):  # without locks nobody can know
-        return own_locks.lock(fd), own_locks.is_locked(fd)
+        return ofd_lock.lock(fd), ofd_lock.is_locked(fd)
     return True, False
 
 

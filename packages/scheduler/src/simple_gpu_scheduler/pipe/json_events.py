@@ -10,16 +10,8 @@ from typing import Any
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.files.named_paths import open_own_file
 from simple_gpu_scheduler.files.trust import UnsafeError
-from simple_gpu_scheduler.policy.model import (
-    Ended,
-    Event,
-    Finished,
-    Notice,
-    Rejected,
-    Running,
-    Skipped,
-)
-from simple_gpu_scheduler.results.writer import result_record
+from simple_gpu_scheduler.pipe.events import Ended, Event, Finished, Notice, Rejected, Skipped
+from simple_gpu_scheduler.policy.model import Running
 from simple_gpu_scheduler.system.fds import write_whole
 
 
@@ -31,7 +23,7 @@ class EventStream:
         self._wall_s = wall_s
         self._broken = False
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Write the event, if programs are told of it.
 
         Raises:
@@ -98,3 +90,30 @@ def event_record(event: Event) -> dict[str, Any] | None:
         case Finished(counts, exit_status):
             return {"event": "finished", **counts._asdict(), "exit_status": exit_status}
     return None
+
+
+def result_record(event: Ended) -> dict[str, Any]:
+    """What is known of an ended attempt, as result.json and the `ended` event have it.
+
+    Undecodable bytes of the command stand as lone surrogates (PEP 383).
+    """
+    one, done = event.running, event.exit
+    return {
+        "seq": one.job.seq,
+        "command": os.fsdecode(one.job.command),
+        "exit_code": done.exit_code,
+        "signal": done.signal,
+        "timed_out": one.timed_out,
+        "aborted": event.aborted,
+        "attempt": one.job.attempt,
+        "gpus": list(one.gpus),
+        "started": round(one.started_wall_s, 3),
+        "ended": round(one.started_wall_s + event.runtime_s, 3),
+        "runtime_s": round(event.runtime_s, 3),
+        "user_s": round(done.user_s, 3),
+        "system_s": round(done.system_s, 3),
+        "max_rss_mib": round(done.max_rss_mib, 1),
+        "vram_mib": one.job.memory_mib,
+        "peak_vram_mib": event.peak_vram_mib,
+        "other_gpus": list(event.other_gpus),
+    }

@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 
 from simple_gpu_scheduler.jobs.job import Line
-
-#: Linux takes no longer single argument (MAX_ARG_STRLEN, 32 pages with the final NUL; execve(2)).
-MAX_COMMAND_BYTES = 32 * 4096 - 1
+from simple_gpu_scheduler.jobs.validation import MAX_COMMAND_BYTES, _too_long, why_no_command
 
 _CHUNK_BYTES = 1 << 16
 _SHOWN_BYTES = 80
@@ -103,22 +101,3 @@ class LineSource:
         beginning = self._beginning or command[:_SHOWN_BYTES]
         self._dropped_bytes, self._beginning = 0, b""
         return Line(self._taken, beginning, _too_long(size))
-
-
-def why_no_command(command: bytes) -> str | None:
-    """Why no program can be given this; None if it can."""
-    if len(command) > MAX_COMMAND_BYTES:
-        return _too_long(len(command))
-    return _NUL_INSIDE if b"\0" in command else None
-
-
-_NUL_INSIDE = (
-    "holds a NUL byte, which no command can; for NUL-separated jobs of several lines use -0/--null"
-)
-
-
-def _too_long(size: int) -> str:
-    return (
-        f"is {size} bytes long; Linux takes {MAX_COMMAND_BYTES} at most in one command: "
-        "put it into a script file and name that"
-    )

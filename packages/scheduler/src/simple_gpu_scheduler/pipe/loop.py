@@ -7,44 +7,39 @@ import signal
 from collections.abc import Sequence
 
 from simple_gpu_scheduler.errors import CrowdedError, HopelessError, PassingError, SgsError
-from simple_gpu_scheduler.jobs import retry
 from simple_gpu_scheduler.jobs.job import Job
-from simple_gpu_scheduler.memory import oom
-from simple_gpu_scheduler.memory.monitor import MemoryCare
-from simple_gpu_scheduler.pipe.halt import Halt
-from simple_gpu_scheduler.pipe.intake import Intake
-from simple_gpu_scheduler.pipe.ports import (
-    Clock,
-    Done,
-    Lease,
-    Leases,
-    Listener,
-    Runner,
-    Source,
-    Wait,
-)
-from simple_gpu_scheduler.pipe.shutdown import Ending
-from simple_gpu_scheduler.policy import fit, reasons
-from simple_gpu_scheduler.policy.model import (
+from simple_gpu_scheduler.leases.records import Lease
+from simple_gpu_scheduler.memory.monitor import MemoryMonitor
+from simple_gpu_scheduler.memory.oom import says_out_of_memory
+from simple_gpu_scheduler.pipe.events import (
     Counts,
     Ended,
     Event,
-    Exit,
     Finished,
-    Hold,
-    Leftover,
     Notice,
-    Phase,
-    PipePolicy,
     Progress,
     Rejected,
-    Running,
     Skipped,
+)
+from simple_gpu_scheduler.pipe.halt import Halt
+from simple_gpu_scheduler.pipe.intake import Intake
+from simple_gpu_scheduler.pipe.ports import Clock, Done, Leases, Listener, Source
+from simple_gpu_scheduler.pipe.shutdown import Shutdown
+from simple_gpu_scheduler.policy import reasons
+from simple_gpu_scheduler.policy.fit import most_memory_mib
+from simple_gpu_scheduler.policy.model import (
+    Hold,
+    Phase,
+    PipePolicy,
+    Running,
     Snapshot,
     Start,
     Stop,
 )
+from simple_gpu_scheduler.policy.outcome import AttemptResult, Outcome, OutcomeKind, decide
 from simple_gpu_scheduler.policy.plan import plan
+from simple_gpu_scheduler.processes.ports import Runner, Wait
+from simple_gpu_scheduler.processes.records import Exit, Leftover
 
 #: How often to look whether the rest of a stopped job's process tree has gone.
 _TREE_CHECK_S = 0.1
@@ -54,6 +49,9 @@ _TRY_AGAIN_S, _SAY_AGAIN_S = 1.0, 600.0
 
 #: Where it is processes: ever more rarely, and while none of ours runs so long at most.
 _LAST_PAUSE_S, _PATIENCE_S = 60.0, 600.0
+
+#: How jobs that are over are counted.
+_ENDS = {OutcomeKind.SUCCEEDED: "succeeded", OutcomeKind.CANCELLED: "aborted"}
 
 #: Errors of starting a process that pass once another one has ended.
 _PASSING = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
@@ -76,7 +74,7 @@ class Pipe:
         done: Done,
         halt: Halt | None = None,
         tick_s: float | None = None,
-        memory: MemoryCare | None = None,
+        memory: MemoryMonitor | None = None,
     ) -> None:
         """`template` is what each job asks for unless its directives say otherwise; `done` are
         the lines to skip; with `tick_s` the listeners hear of the progress at least so often;
@@ -87,13 +85,13 @@ class Pipe:
         self._runner = runner
         self._wait = wait
         self._clock = clock
-        self._hearers = [listener.hear for listener in listeners]
+        self._hearers = [listener.on_event for listener in listeners]
         self._policy = policy
         self._halt = halt
         self._tick_s = tick_s
         self._memory = memory
         self._intake = Intake(source, template, leases.cards, done, self._not_run, clock.wall_s)
-        self._ending = Ending(halt)
+        self._ending = Shutdown(halt)
         self._tally = dict.fromkeys(Counts._fields, 0)
         self._running: dict[int, Running] = {}
         self._exits: dict[int, Ended] = {}  # of jobs whose process tree isn't gone yet
@@ -158,35 +156,35 @@ class Pipe:
         want_input = self._ending.phase is Phase.OPEN and self._source.wants_input
         watch_fd = self._leases.wake_fd
         if self._memory is not None:
-            for text in self._memory.look(self._running, self._clock.now_s()):
+            for text in self._memory.poll(self._running, self._clock.now_s()):
                 self._report(Notice(text))
         woken = self._wait.wait(self._timeout_s(wake_s), want_input=want_input, watch_fd=watch_fd)
         for number in woken.signals:
-            self._heed(number)
+            self._on_signal(number)
         if woken.input_ready:
             self._fill()
-        if woken.watched_ready or self._leases.look_again_s is not None:
-            self._look_at_leases()
+        if woken.watched_ready or self._leases.refresh_in_s is not None:
+            self._refresh_leases()
 
     def _timeout_s(self, wake_s: float | None) -> float | None:
         limits_s = [] if wake_s is None else [wake_s - self._clock.now_s()]
-        if self._leases.look_again_s is not None:
-            limits_s.append(self._leases.look_again_s)
+        if self._leases.refresh_in_s is not None:
+            limits_s.append(self._leases.refresh_in_s)
         if self._again_s is not None:
             limits_s.append(max(0.0, self._again_s - self._clock.now_s()))
         if self._exits:
             limits_s.append(_TREE_CHECK_S)
         if self._memory is not None:
-            look_s = self._memory.look_in_s(self._running, self._clock.now_s())
+            look_s = self._memory.poll_in_s(self._running, self._clock.now_s())
             if look_s is not None:
                 limits_s.append(look_s)
         if self._tick_s is not None and self._running:
             limits_s.append(self._tick_s)
         return min(limits_s) if limits_s else None
 
-    def _look_at_leases(self) -> None:
+    def _refresh_leases(self) -> None:
         try:
-            self._leases.look()
+            self._leases.refresh()
         except PassingError as error:
             self._wait_a_while(error)
         except SgsError as error:
@@ -198,8 +196,8 @@ class Pipe:
         except OSError as error:
             self._give_up(f"the commands can't be read from stdin: {error.strerror}")
 
-    def _heed(self, number: int) -> None:
-        if self._ending.heed(number) and self._running:
+    def _on_signal(self, number: int) -> None:
+        if self._ending.on_signal(number) and self._running:
             name, phase = signal.Signals(number).name, self._ending.phase
             self._report(Notice(f"{name}: {reasons.ending(phase, len(self._running))}"))
 
@@ -247,14 +245,15 @@ class Pipe:
         if job.seq != self._announced:
             self._report(start)
             self._announced = job.seq
+        started_s, started_wall_s = self._clock.now_s(), self._clock.wall_s()
         try:
             pid = self._runner.start(job, gpus, lease)
         except (OSError, SgsError) as error:
             self._leases.finish(job)
             return self._could_not_start(job, error)
         self._crowded_s, self._announced = None, 0
-        self._last_start_s = self._clock.now_s()
-        one = Running(job, gpus, pid, self._last_start_s, self._clock.wall_s())
+        self._last_start_s = started_s
+        one = Running(job, gpus, pid, started_s, started_wall_s)
         self._running[pid] = one
         self._report(one)
         return True
@@ -363,46 +362,40 @@ class Pipe:
         if left:
             ended = ended._replace(leftovers=left)
             self._told.update(process.pid for process in left)
-        if ended.aborted:
-            self._count("aborted", ended)
-        elif ended.ok:
-            self._count("succeeded", ended)
+        outcome = decide(self._ended_attempt(ended))
+        if outcome.again is None or self._ending.phase is not Phase.OPEN:
+            self._count(_ENDS.get(outcome.verdict, "failed"), ended)
         else:
-            self._fail(ended)
+            self._run_again(ended, outcome, outcome.again)
 
-    def _fail(self, ended: Ended) -> None:
-        again = (
-            self._after_fault(ended)
-            or self._with_more_memory(ended)
-            or retry.next_attempt(ended.running.job)
-        )
-        if again is None or self._ending.phase is not Phase.OPEN:
-            self._count("failed", ended)
-        else:
-            self._intake.put_back(again)
-            self._report(ended._replace(retry=True))
-
-    def _after_fault(self, ended: Ended) -> Job | None:
-        """The job as it was, if its GPU has failed: that is no fault of the job."""
-        try:
-            fault = self._leases.fault(ended.running.gpus)
-        except SgsError:
-            return None
-        if fault is None:
-            return None
-        self._report(Notice(f"{fault}; not used any more"))
-        return ended.running.job
-
-    def _with_more_memory(self, ended: Ended) -> Job | None:
-        """The job with a larger request, if it ran out of the memory that it had asked for."""
+    def _ended_attempt(self, ended: Ended) -> AttemptResult:
         job = ended.running.job
-        if job.memory_mib is None or not oom.says_out_of_memory(self._runner.last_words(job)):
-            return None
-        most_mib = fit.most_memory_mib(self._leases.cards, job.gpus)
-        again = oom.with_more_memory(job, ended.peak_vram_mib, most_mib)
-        if again is not None:
-            self._report(Notice(reasons.more_memory(job, again)))
-        return again
+        if ended.ok or ended.aborted:
+            return AttemptResult(job, ended.ok, ended.aborted)
+        return AttemptResult(
+            job,
+            succeeded=False,
+            gpu_fault=self._gpu_fault(ended.running.gpus),
+            out_of_memory=job.memory_mib is not None
+            and says_out_of_memory(self._runner.last_words(job)),
+            peak_mib=ended.peak_vram_mib,
+            most_mib=most_memory_mib(self._leases.cards, job.gpus),
+        )
+
+    def _gpu_fault(self, gpus: Sequence[str]) -> str:
+        try:
+            fault = self._leases.fault(gpus)
+        except SgsError:
+            return ""
+        if fault is not None:
+            self._report(Notice(f"{fault}; not used any more"))
+        return fault or ""
+
+    def _run_again(self, ended: Ended, outcome: Outcome, again: Job) -> None:
+        if outcome.verdict is OutcomeKind.MORE_MEMORY:
+            self._report(Notice(reasons.more_memory(ended.running.job, again)))
+        self._intake.put_back(again)
+        self._report(ended._replace(retry=True))
 
     def _reject(self, hold: Hold | None, reason: str) -> None:
         """A job that could run once can't any more; those behind it may."""
@@ -421,7 +414,7 @@ class Pipe:
     def _count(self, end: str, event: Event) -> None:
         self._tally[end] += 1
         self._report(event)
-        if self._halt is not None and self._ending.weigh(self._counts(), self._known()):
+        if self._halt is not None and self._ending.check_halt(self._counts(), self._known()):
             self._report(Notice(f"--halt {self._halt}: starting no more jobs"))
 
     def _warn_if_changed(self, event: Skipped) -> None:

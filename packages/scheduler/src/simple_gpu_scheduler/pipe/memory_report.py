@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from simple_gpu_scheduler.pipe.console import notice
-from simple_gpu_scheduler.policy.model import Ended, Event, Finished
-from simple_gpu_scheduler.text.sizes import show_memory
+from simple_gpu_scheduler.pipe.events import Ended, Event, Finished
+from simple_gpu_scheduler.units.sizes import show_memory
 
 
-class MemoryVerdict:
+class MemoryReport:
     """Implements `ports.Listener`; writes to stderr."""
 
     def __init__(self, *, each: bool) -> None:
@@ -16,7 +16,7 @@ class MemoryVerdict:
         self._asked_mib = 0
         self._peaks_mib: list[int] = []
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Compare what was asked for with what was measured."""
         if isinstance(event, Ended):
             self._compare(event, event.running.job.memory_mib)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 from simple_gpu_scheduler.jobs.job import Job, Line
-from simple_gpu_scheduler.policy.model import Card, Event, Exit, Hold, JobProcess, Leftover, Start
+from simple_gpu_scheduler.leases.records import Lease
+from simple_gpu_scheduler.pipe.events import Event
+from simple_gpu_scheduler.policy.model import Card, Hold, Start
 
 
 class Clock(Protocol):
@@ -65,13 +67,6 @@ class Done(Protocol):
         ...
 
 
-class Lease(NamedTuple):
-    """The right to use a share of some GPUs; whoever inherits the descriptor holds it."""
-
-    id: str  #: what the job knows it by; the next job that gets the lease knows it by another one
-    fd: int
-
-
 class Leases(Protocol):
     """What we and all other users of the machine hold."""
 
@@ -86,11 +81,11 @@ class Leases(Protocol):
         ...
 
     @property
-    def look_again_s(self) -> float | None:
+    def refresh_in_s(self) -> float | None:
         """How soon to look again where nothing wakes us; mostly None."""
         ...
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """See what others hold now.
 
         Raises:
@@ -133,79 +128,10 @@ class Leases(Protocol):
         ...
 
 
-class MemoryMeter(Protocol):
-    """Sees what jobs have on GPUs; the driver must be asked while they run."""
-
-    def processes(self, jobs: Collection[int]) -> Sequence[JobProcess]:
-        """What these jobs, by the ids of their first processes, have on any GPU now.
-
-        Empty if nobody knows.
-        """
-        ...
-
-
-class Runner(Protocol):
-    """Starts jobs, ends them, and says how they ended."""
-
-    def start(self, job: Job, gpus: tuple[str, ...], lease: Lease | None = None) -> int:
-        """Start the job, which inherits the lease; returns the process id.
-
-        Raises:
-            OSError: it could not be started.
-        """
-        ...
-
-    def reap(self) -> Exit | None:
-        """A job that has ended, each once; None if there is no more; never waits."""
-        ...
-
-    def last_words(self, job: Job) -> bytes:
-        """The end of what an ended job printed; empty where nobody keeps it."""
-        ...
-
-    def signal(self, pid: int, seq: int, number: int) -> int:
-        """Send a signal to the job's whole process tree; returns how many processes it met."""
-        ...
-
-    def leftovers(self, pid: int, seq: int, *, thorough: bool) -> tuple[Leftover, ...]:
-        """Processes of an ended job that still live.
-
-        Args:
-            thorough: look at every process of the user, not just at the job's process group.
-        """
-        ...
-
-    def survivors(self) -> dict[int, tuple[Leftover, ...]]:
-        """What all ended jobs left behind and still lives, by job; may take milliseconds."""
-        ...
-
-
-class Woken(NamedTuple):
-    """Why the wait ended."""
-
-    input_ready: bool
-    signals: tuple[int, ...]
-    watched_ready: bool = False
-
-
-class Wait(Protocol):
-    """Sleeps in the kernel."""
-
-    def wait(
-        self, timeout_s: float | None, *, want_input: bool, watch_fd: int | None = None
-    ) -> Woken:
-        """Sleep until a job ends, a signal comes, input is ready (if wanted) or time is up.
-
-        Args:
-            watch_fd: one more descriptor that may become readable.
-        """
-        ...
-
-
 class Listener(Protocol):
     """Is told what happens: the console, the joblog, the progress bar."""
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Take note.
 
         Raises:

@@ -11,11 +11,12 @@ import os
 import signal
 from types import FrameType
 
-from simple_gpu_scheduler.policy.model import Event, Finished, Progress, Running
+from simple_gpu_scheduler.pipe.events import Event, Finished, Progress
+from simple_gpu_scheduler.policy.model import Running
 from simple_gpu_scheduler.policy.reasons import explain
 from simple_gpu_scheduler.system.fds import say
-from simple_gpu_scheduler.text.durations import short_duration
 from simple_gpu_scheduler.text.printable import printable
+from simple_gpu_scheduler.units.durations import short_duration
 
 _SAVE, _RESTORE, _ERASE_LINE = "\x1b7", "\x1b8", "\x1b[2K"
 _BAR_WIDTH = 20
@@ -61,7 +62,7 @@ def _running(one: Running, now_s: float) -> str:
     return f"gpu {','.join(one.gpus)}: #{one.job.seq} {short_duration(now_s - one.started_s)}"
 
 
-class Bar:
+class ProgressBar:
     """Implements `ports.Listener`; call `close` at the end, whatever happened."""
 
     def __init__(self, fd: int, *, terminal: bool, begun_s: float) -> None:
@@ -74,7 +75,7 @@ class Bar:
         if terminal:
             signal.signal(signal.SIGTSTP, self._suspend)
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Draw the progress."""
         if isinstance(event, Finished):
             self.close()

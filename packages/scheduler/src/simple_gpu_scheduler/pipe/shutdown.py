@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import signal
 
+from simple_gpu_scheduler.pipe.events import Counts
 from simple_gpu_scheduler.pipe.halt import Halt, reached
-from simple_gpu_scheduler.policy.model import Counts, Phase
+from simple_gpu_scheduler.policy.model import Phase
 
 _DRAIN = signal.SIGINT, signal.SIGHUP
 _END = signal.SIGTERM, signal.SIGQUIT
 
 
-class Ending:
+class Shutdown:
     """The phase of a run, which only ever grows, and what led there."""
 
     def __init__(self, rule: Halt | None = None) -> None:
@@ -21,7 +22,7 @@ class Ending:
         self._signal = 0
         self._broken = False
 
-    def heed(self, number: int) -> bool:
+    def on_signal(self, number: int) -> bool:
         """Take note of a signal; False if it asks for no end.
 
         The first SIGINT or SIGHUP drains, the next one ends the jobs; SIGTERM and SIGQUIT end them
@@ -34,7 +35,7 @@ class Ending:
         self._advance(Phase(max(least, min(self.phase + 1, Phase.KILLING))))
         return True
 
-    def weigh(self, counts: Counts, known: int) -> bool:
+    def check_halt(self, counts: Counts, known: int) -> bool:
         """True if these counts reach the limit of --halt for the first time."""
         if self._rule is None or self._halted or not reached(self._rule, counts, known):
             return False

@@ -9,7 +9,7 @@ from simple_gpu_scheduler.policy import fit
 from simple_gpu_scheduler.policy.model import Card, Running, Start
 
 
-class Room:
+class Capacity:
     """Changed by each start that is planned; memory is looked at for the first job that asks."""
 
     __slots__ = ("_running", "cards", "free_mib", "used")
@@ -23,10 +23,10 @@ class Room:
     def fitting(self, job: Job) -> list[str]:
         """GPUs with room for the job, the least loaded first."""
         if job.memory_mib is not None:
-            self.look_at_memory()
-        return fit.with_room(job, self.used, self.free_mib)
+            self.read_memory()
+        return fit.with_capacity(job, self.used, self.free_mib)
 
-    def look_at_memory(self) -> dict[str, int]:
+    def read_memory(self) -> dict[str, int]:
         """Free memory of each card of which it is known.
 
         Jobs that ask for none take none, so it is the same before and after their starts.
@@ -39,7 +39,7 @@ class Room:
         """True if this GPU has room for the job."""
         if self.used[gpu] + job.units > GPU_UNITS:
             return False
-        return job.memory_mib is None or self.look_at_memory().get(gpu, -1) >= job.memory_mib
+        return job.memory_mib is None or self.read_memory().get(gpu, -1) >= job.memory_mib
 
     def is_full(self) -> bool:
         """True if no GPU has room for anything."""
@@ -50,7 +50,7 @@ class Room:
         for gpu in gpus:
             self.used[gpu] += job.units
         if job.memory_mib is not None:
-            free_mib = self.look_at_memory()
+            free_mib = self.read_memory()
             for gpu in free_mib.keys() & gpus:
                 free_mib[gpu] -= job.memory_mib
 
@@ -59,6 +59,6 @@ class Room:
         for gpu in gpus:
             self.used[gpu] -= job.units
         if job.memory_mib is not None:
-            free_mib = self.look_at_memory()
+            free_mib = self.read_memory()
             for gpu in free_mib.keys() & gpus:
                 free_mib[gpu] += job.memory_mib

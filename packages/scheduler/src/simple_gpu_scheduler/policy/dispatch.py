@@ -6,7 +6,7 @@ import itertools
 from typing import NamedTuple
 
 from simple_gpu_scheduler.jobs.job import Job
-from simple_gpu_scheduler.policy.capacity import Room
+from simple_gpu_scheduler.policy.capacity import Capacity
 from simple_gpu_scheduler.policy.fragmentation import Mix, mix_of
 from simple_gpu_scheduler.policy.model import Hold, PipePolicy, Running, Snapshot, Start
 from simple_gpu_scheduler.policy.orders import Order, order_of
@@ -30,11 +30,11 @@ def walk(snapshot: Snapshot, policy: PipePolicy) -> Chosen:
     return _Walk(snapshot, policy).run()
 
 
-def hold_for_room(job: Job, room: Room, free: int) -> Hold:
+def hold_for_capacity(job: Job, room: Capacity, free: int) -> Hold:
     """Why this job can't start: too few GPUs have room."""
     if job.memory_mib is None:
         return Hold(job, free)
-    free_mib = room.look_at_memory()
+    free_mib = room.read_memory()
     enough = sum(mib >= job.memory_mib for mib in free_mib.values())
     if enough >= job.gpus or not free_mib:  # it is the units that lack
         return Hold(job, free)
@@ -49,7 +49,7 @@ class _Walk:
         self._snapshot = snapshot
         self._order: Order = order_of(policy)
         self._delay_s = policy.delay_s
-        self._room = Room(snapshot.cards, snapshot.running)
+        self._room = Capacity(snapshot.cards, snapshot.running)
         self._starts: list[Start] = []
         self._last_start_s = snapshot.last_start_s
         self._mix: Mix | None = None
@@ -58,7 +58,7 @@ class _Walk:
         for number, job in enumerate(self._snapshot.waiting):
             fitting = self._room.fitting(job)
             if len(fitting) < job.gpus:
-                hold = hold_for_room(job, self._room, len(fitting))
+                hold = hold_for_capacity(job, self._room, len(fitting))
                 until_s = self._behind(job, number + 1) if self._order.backfill else None
                 return Chosen(tuple(self._starts), hold, until_s)
             until_s = self._too_early_s()

@@ -11,14 +11,15 @@ from typing import NamedTuple
 
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job
 from simple_gpu_scheduler.policy import reasons
-from simple_gpu_scheduler.policy.capacity import Room
-from simple_gpu_scheduler.policy.model import Card, PipePolicy, Snapshot
+from simple_gpu_scheduler.policy.capacity import Capacity
+from simple_gpu_scheduler.policy.dispatch import hold_for_capacity
+from simple_gpu_scheduler.policy.model import Card, Hold, PipePolicy, Plan, Snapshot
 from simple_gpu_scheduler.policy.orders import order_of
 from simple_gpu_scheduler.policy.plan import plan
 from simple_gpu_scheduler.policy.topology import MAX_SETS, connection
 
 
-class Known(NamedTuple):
+class GpuClaims(NamedTuple):
     """Who has something of a card, and what else bars it; in words, empty where there is none."""
 
     fault: str = ""  #: why it can't be used
@@ -29,7 +30,7 @@ class Known(NamedTuple):
     kept: bool = False  #: it is left to others although nobody has it
 
 
-class Verdict(NamedTuple):
+class GpuVerdict(NamedTuple):
     """What becomes of one GPU."""
 
     gpu: str
@@ -41,14 +42,14 @@ class Verdict(NamedTuple):
 class Explanation(NamedTuple):
     """The whole answer."""
 
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[GpuVerdict, ...]
     gpus: tuple[str, ...]  #: those that the job would start on now; none: it would wait
     summary: str
     failed: bool = False  #: no GPU is left to wait for
 
 
 def explain(
-    job: Job, cards: Sequence[Card], policy: PipePolicy, known: Mapping[str, Known]
+    job: Job, cards: Sequence[Card], policy: PipePolicy, known: Mapping[str, GpuClaims]
 ) -> Explanation:
     """What would happen to a job that came now.
 
@@ -59,10 +60,10 @@ def explain(
     decided = plan(Snapshot(0.0, cards, (), (job,)), policy)
     failed = all(card.name in known and known[card.name].fault for card in cards)
     gpus = decided.starts[0].gpus if decided.starts and not failed else ()
-    room = Room(cards, ())
+    room = Capacity(cards, ())
     fitting = room.fitting(job)
     verdicts = tuple(
-        _verdict(job, card.name, gpus, fitting, room, known.get(card.name, Known()))
+        _verdict(job, card.name, gpus, fitting, room, known.get(card.name, GpuClaims()))
         for card in cards
     )
     if failed:
@@ -75,50 +76,55 @@ def explain(
 
 
 def _verdict(
-    job: Job, gpu: str, gpus: Sequence[str], fitting: Sequence[str], room: Room, known: Known
-) -> Verdict:
+    job: Job,
+    gpu: str,
+    gpus: Sequence[str],
+    fitting: Sequence[str],
+    room: Capacity,
+    known: GpuClaims,
+) -> GpuVerdict:
     if gpu not in fitting:
-        return Verdict(gpu, chosen=False, fits=False, reason=_against(job, gpu, room, known))
+        return GpuVerdict(gpu, chosen=False, fits=False, reason=_against(job, gpu, room, known))
     others = _others(known)
     words = ["has room" if others else "free"]
     if job.memory_mib is not None:
-        words[0] += f" ({reasons.gib(room.look_at_memory()[gpu])} of memory)"
+        words[0] += f" ({reasons.gib(room.read_memory()[gpu])} of memory)"
     words += others
     if gpus and gpu not in gpus:
         words.append("not needed")
-    return Verdict(gpu, gpu in gpus, fits=True, reason="; ".join(words))
+    return GpuVerdict(gpu, gpu in gpus, fits=True, reason="; ".join(words))
 
 
-def _against(job: Job, gpu: str, room: Room, known: Known) -> str:
+def _against(job: Job, gpu: str, room: Capacity, known: GpuClaims) -> str:
     if known.fault:
         return f"fault: {known.fault}"
     if room.used[gpu] + job.units > GPU_UNITS:
         return "; ".join(_takers(known)) or "has no room"
-    free_mib = room.look_at_memory().get(gpu)
+    free_mib = room.read_memory().get(gpu)
     if free_mib is None:
         return "nobody knows how much memory it has"
     need, free = reasons.gibs(job.memory_mib or 0, max(0, free_mib))
     return "; ".join([f"lacks memory: {free} free of the {need} asked", *_others(known)])
 
 
-def _takers(known: Known) -> list[str]:
+def _takers(known: GpuClaims) -> list[str]:
     """Why its units are gone."""
     used = [f"used by {known.used}"] if known.barred else []
     kept = ["kept free (--keep-free)"] if known.kept else []
     return [f"held by {one}" for one in known.held] + _promises(known) + used + kept
 
 
-def _others(known: Known) -> list[str]:
+def _others(known: GpuClaims) -> list[str]:
     """Whom the job meets there, or would."""
     used = [f"used by {known.used}"] if known.used else []
     return [f"shared with {one}" for one in known.held] + _promises(known) + used
 
 
-def _promises(known: Known) -> list[str]:
+def _promises(known: GpuClaims) -> list[str]:
     return [f"promised to {one}, who has waited longer" for one in known.promised]
 
 
-def _why(job: Job, gpus: Sequence[str], fitting: Sequence[str], room: Room, rule: str) -> str:
+def _why(job: Job, gpus: Sequence[str], fitting: Sequence[str], room: Capacity, rule: str) -> str:
     """Why these GPUs and no others."""
     if len(fitting) == job.gpus:
         return "the only one with room" if job.gpus == 1 else "the only ones with room"
@@ -144,11 +150,11 @@ def _connected(gpus: Sequence[str], free: int, cards: Sequence[Card]) -> str:
 
 
 def _preferred(
-    job: Job, gpus: Sequence[str], fitting: Sequence[str], room: Room, rule: str
+    job: Job, gpus: Sequence[str], fitting: Sequence[str], room: Capacity, rule: str
 ) -> str:
     """What the order of preference goes by, where the GPUs differ in that."""
     by_memory = rule != "spread" and job.memory_mib is not None
-    left = room.look_at_memory() if by_memory else room.used
+    left = room.read_memory() if by_memory else room.used
     if len({left[gpu] for gpu in fitting}) == 1 and rule != "frag":
         first = "the first" if len(gpus) == 1 else f"the first {len(gpus)}"
         return f"{first} of {len(fitting)} that are alike"
@@ -161,3 +167,26 @@ def _preferred(
 
 def _names(gpus: Sequence[str]) -> str:
     return f"GPU {gpus[0]}" if len(gpus) == 1 else f"GPUs {','.join(gpus)}"
+
+
+def holds(snapshot: Snapshot, policy: PipePolicy, decided: Plan) -> tuple[Hold, ...]:
+    """Why each job that this plan doesn't start waits; empty once nothing is started any more."""
+    if decided.hold is None:
+        return ()
+    first = decided.hold
+    room = Capacity(snapshot.cards, (*snapshot.running, *decided.starts))
+    started = {id(start.job) for start in decided.starts}
+    own_reasons = order_of(policy).backfill
+    left = (job for job in snapshot.waiting if id(job) not in started)
+    found: list[Hold] = []
+    for job in left:
+        free = len(room.fitting(job))
+        if job is first.job:
+            found.append(first)
+        elif own_reasons and free < job.gpus:
+            found.append(hold_for_capacity(job, room, free))
+        elif first.until_s is not None:
+            found.append(Hold(job, free, first.until_s))
+        else:
+            found.append(Hold(job, free, behind=first.job))
+    return tuple(found)

@@ -53,7 +53,7 @@ def places(job: Job, cards: Sequence[Card]) -> int:
     return found
 
 
-def with_room(
+def with_capacity(
     job: Job, used: Mapping[str, int], free_mib: Mapping[str, int] | None = None
 ) -> list[str]:
     """GPUs with room for the job's share, the least loaded first.

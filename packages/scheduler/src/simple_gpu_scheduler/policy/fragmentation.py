@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job
-from simple_gpu_scheduler.policy.capacity import Room
+from simple_gpu_scheduler.policy.capacity import Capacity
 from simple_gpu_scheduler.policy.model import Card, Running
 
 #: So many of the waiting jobs stand for those to come.
@@ -30,10 +30,10 @@ def mix_of(waiting: Iterable[Job], running: Iterable[Running]) -> Mix:
     return [(units, mib, count / sizes.total()) for (units, mib), count in sizes.items()]
 
 
-def raised(job: Job, card: Card, room: Room, mix: Mix) -> float:
+def raised(job: Job, card: Card, room: Capacity, mix: Mix) -> float:
     """How much fragmentation of the card grows if the job starts there, in cards."""
     units = GPU_UNITS - room.used[card.name]
-    mib = room.look_at_memory().get(card.name)
+    mib = room.read_memory().get(card.name)
     left_mib = None if mib is None else mib - (job.memory_mib or 0)
     before = fragment(units, mib, card.memory_mib, mix)
     return fragment(units - job.units, left_mib, card.memory_mib, mix) - before

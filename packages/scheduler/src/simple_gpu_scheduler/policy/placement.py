@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from simple_gpu_scheduler.jobs.job import Job
-from simple_gpu_scheduler.policy.capacity import Room
+from simple_gpu_scheduler.policy.capacity import Capacity
 from simple_gpu_scheduler.policy.fragmentation import Mix, raised
 from simple_gpu_scheduler.policy.model import Card
 from simple_gpu_scheduler.policy.topology import best_connected
 
 
-def choose(job: Job, fitting: list[str], room: Room, rule: str, mix: Mix = ()) -> tuple[str, ...]:
+def choose(
+    job: Job, fitting: list[str], room: Capacity, rule: str, mix: Mix = ()
+) -> tuple[str, ...]:
     """The job's GPUs among those with room for it; there must be enough.
 
     Connections go before the rule: they cost a job of several GPUs its speed.
@@ -31,14 +33,14 @@ def choose(job: Job, fitting: list[str], room: Room, rule: str, mix: Mix = ()) -
     return tuple(fitting[: job.gpus])
 
 
-def least_left(job: Job, fitting: list[str], room: Room) -> list[str]:
+def least_left(job: Job, fitting: list[str], room: Capacity) -> list[str]:
     """Best fit: the GPU first on which the job leaves least free."""
     if job.memory_mib is None or room.free_mib is None:
         return sorted(fitting, key=room.used.__getitem__, reverse=True)
     return sorted(fitting, key=room.free_mib.__getitem__)
 
 
-def least_fragmenting(job: Job, fitting: list[str], room: Room, mix: Mix) -> list[str]:
+def least_fragmenting(job: Job, fitting: list[str], room: Capacity, mix: Mix) -> list[str]:
     """The GPU first on which the job raises fragmentation least; among equals, best fit."""
     cards = _by_name(room.cards)
     growth = {gpu: raised(job, cards[gpu], room, mix) for gpu in fitting}

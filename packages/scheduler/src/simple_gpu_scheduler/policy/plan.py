@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from simple_gpu_scheduler.policy import fit
-from simple_gpu_scheduler.policy import termination as stop
+from simple_gpu_scheduler.policy import fit, termination
 from simple_gpu_scheduler.policy.model import Card, Hold, Phase, PipePolicy, Plan, Snapshot, Start
 
 
@@ -22,7 +21,7 @@ def plan(snapshot: Snapshot, policy: PipePolicy) -> Plan:
     The starts are some of the waiting jobs in their order; in a strict order, the first ones.
     """
     starts, hold, until_s = _starts(snapshot, policy)
-    stops, next_s = stop.due(snapshot, policy.grace_s)
+    stops, next_s = termination.due(snapshot, policy.grace_s)
     wakes_s = [] if next_s is None else [next_s]
     wakes_s += [
         snapshot.now_s + one.job.timeout_s for one in starts if one.job.timeout_s is not None
@@ -53,7 +52,7 @@ def _in_order(
     for job in snapshot.waiting:
         if job.memory_mib is not None:
             return _walk(snapshot, policy)
-        free = fit.with_room(job, used)
+        free = fit.with_capacity(job, used)
         if len(free) < job.gpus:
             return tuple(starts), Hold(job, len(free)), None
         gpus = tuple(free[: job.gpus])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job
-from simple_gpu_scheduler.policy.model import Card, Hold, JobProcess, Phase, Running
+from simple_gpu_scheduler.policy.model import Card, Hold, Phase
 
 
 def _gpus(count: int) -> str:
@@ -100,13 +100,3 @@ def more_memory(job: Job, again: Job) -> str:
     if again.units == GPU_UNITS:
         return f"{had}; trying again alone on its GPU"
     return f"{had}; trying again with {gib(again.memory_mib or 0)}"
-
-
-def not_its_gpu(one: Running, process: JobProcess) -> str:
-    """That a job uses a GPU that it wasn't given."""
-    own = f"GPU {one.gpus[0]}" if len(one.gpus) == 1 else f"GPUs {', '.join(one.gpus)}"
-    name = f" ({process.name})" if process.name else ""
-    return (
-        f"job {one.job.seq} was given {own}, but its process {process.pid}{name} uses "
-        f"GPU {process.gpu}; does it set CUDA_VISIBLE_DEVICES itself?"
-    )

@@ -23,7 +23,7 @@ import math
 from collections.abc import Collection, Sequence
 
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job
-from simple_gpu_scheduler.policy.capacity import Room
+from simple_gpu_scheduler.policy.capacity import Capacity
 from simple_gpu_scheduler.policy.model import Card, Running, Start
 
 #: So many of the jobs behind the held one may pass it for each GPU that it asks for: on average,
@@ -35,7 +35,7 @@ class Reservation:
     """The held job's claim while one plan is made."""
 
     def __init__(
-        self, job: Job, room: Room, active: Collection[Running | Start], now_s: float
+        self, job: Job, room: Capacity, active: Collection[Running | Start], now_s: float
     ) -> None:
         """`active` are the jobs running and those that this plan starts; `room` is beside them."""
         self.job = job
@@ -43,7 +43,7 @@ class Reservation:
         then = _when(job, room.cards, active, now_s)
         if then is None:
             self.at_s = math.inf
-            self._then: Room | None = None
+            self._then: Capacity | None = None
             self.gpus = frozenset(nearest(job, room, active))
         else:
             self.at_s, self._then = then
@@ -87,7 +87,7 @@ class Reservation:
 
 def _when(
     job: Job, cards: Sequence[Card], active: Collection[Running | Start], now_s: float
-) -> tuple[float, Room] | None:
+) -> tuple[float, Capacity] | None:
     """When the job should find its GPUs, and what is free then; None if nobody knows.
 
     A job that is overdue is taken to end now. What is in use without a lease is taken to go.
@@ -95,7 +95,7 @@ def _when(
     ends = sorted((_end_s(one, now_s), number, one) for number, one in enumerate(active))
     if ends and math.isinf(ends[0][0]):
         return None
-    then = Room([card._replace(observed_mib=0) for card in cards], active)
+    then = Capacity([card._replace(observed_mib=0) for card in cards], active)
     fitting = {card.name for card in cards if then.fits(job, card.name)}
     at_s = now_s
     for end_s, _, one in ends:
@@ -113,12 +113,12 @@ def _end_s(one: Running | Start, now_s: float) -> float:
     return (one.started_s if isinstance(one, Running) else now_s) + one.job.expected_s
 
 
-def nearest(job: Job, room: Room, active: Collection[Running | Start]) -> list[str]:
+def nearest(job: Job, room: Capacity, active: Collection[Running | Start]) -> list[str]:
     """The GPUs that lack least for the job, as many as it needs; those that never will do, last.
 
     Between equals the order of the user decides, so that the choice stays from plan to plan.
     """
-    ours_gone = Room([card._replace(observed_mib=0) for card in room.cards], active)
+    ours_gone = Capacity([card._replace(observed_mib=0) for card in room.cards], active)
     for one in active:
         ours_gone.give_back(one.job, one.gpus)
     ranked = sorted(
@@ -128,10 +128,10 @@ def nearest(job: Job, room: Room, active: Collection[Running | Start]) -> list[s
     return [gpu for _, _, _, gpu in ranked[: job.gpus]]
 
 
-def _lack(job: Job, card: Card, room: Room) -> float:
+def _lack(job: Job, card: Card, room: Capacity) -> float:
     """The part of a card that has to come free before the job fits."""
     units = (room.used[card.name] + job.units) / GPU_UNITS - 1
     if job.memory_mib is None or not card.memory_mib:
         return max(0.0, units)
-    mib = job.memory_mib - room.look_at_memory()[card.name]
+    mib = job.memory_mib - room.read_memory()[card.name]
     return max(0.0, units, mib / card.memory_mib)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
 
-class Process(Protocol):
+class ProcessFacts(Protocol):
     """What is known of each process."""
 
     @property
@@ -38,7 +38,7 @@ class Process(Protocol):
         ...
 
 
-class First(NamedTuple):
+class FirstProcess(NamedTuple):
     """The process that a job began with; its number is that of the job's session."""
 
     pid: int  #: 0: unknown
@@ -52,8 +52,8 @@ class First(NamedTuple):
 
 
 def members(
-    processes: Mapping[int, Process],
-    first: First,
+    processes: Mapping[int, ProcessFacts],
+    first: FirstProcess,
     claims: Callable[[int], bool],
     takes_orphans: Callable[[int], bool],
 ) -> set[int]:
@@ -84,7 +84,7 @@ def members(
     return found
 
 
-def _add_descendants(found: set[int], processes: Mapping[int, Process]) -> None:
+def _add_descendants(found: set[int], processes: Mapping[int, ProcessFacts]) -> None:
     """Also of those that were found on the way."""
     children: dict[int, list[int]] = {}
     for pid, one in processes.items():

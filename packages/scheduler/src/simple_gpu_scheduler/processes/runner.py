@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Protocol
 
 from simple_gpu_scheduler.gpus.environ import LEASE_VARIABLE, MODEST, gpu_environ
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job
-from simple_gpu_scheduler.pipe.ports import Lease
-from simple_gpu_scheduler.policy.model import Exit, Leftover
+from simple_gpu_scheduler.leases.records import Lease
 from simple_gpu_scheduler.processes import tree as process_tree
 from simple_gpu_scheduler.processes import tree_signals
-from simple_gpu_scheduler.processes.membership import First
-from simple_gpu_scheduler.system import proc as process_stat
+from simple_gpu_scheduler.processes.membership import FirstProcess
+from simple_gpu_scheduler.processes.records import Exit, Leftover
+from simple_gpu_scheduler.system import proc
+from simple_gpu_scheduler.system.proc import boot_ticks
 
 if TYPE_CHECKING:
-    from simple_gpu_scheduler.processes.stderr_relay import StderrPump
+    from simple_gpu_scheduler.processes.stderr_relay import StderrRelay
 
 _LEASE = LEASE_VARIABLE.encode()
 
@@ -71,10 +72,10 @@ class ProcessRunner:
         self._actions: list[_Action] = [(os.POSIX_SPAWN_DUP2, null_fd, 0)]
         if stdout_fd != 1:
             self._actions.append((os.POSIX_SPAWN_DUP2, stdout_fd, 1))
-        self._began_ticks = process_tree.boot_ticks()
+        self._began_ticks = boot_ticks()
         self._children: dict[int, tuple[int, int]] = {}  # and when each was started: between these
-        self._ended: dict[int, First] = {}  # of whose trees something may be left
-        self._pump: StderrPump | None = None  # once a job asks for memory
+        self._ended: dict[int, FirstProcess] = {}  # of whose trees something may be left
+        self._pump: StderrRelay | None = None  # once a job asks for memory
         self._pumped: dict[int, tuple[int, int]] = {}  # running ones: number there, and line
         self._words: dict[int, bytes] = {}  # of those that failed, by line, until asked for
 
@@ -87,14 +88,14 @@ class ProcessRunner:
         if lease is not None:  # onto itself: that makes the job inherit it
             environ[_LEASE] = lease.id.encode()
             actions = [*actions, (os.POSIX_SPAWN_DUP2, lease.fd, lease.fd)]
-        before = process_tree.boot_ticks()
+        before = boot_ticks()
         if self._outputs is not None:
             pid = self._spawn_into(self._outputs, job, environ, actions)
         elif job.memory_mib is not None:
             pid = self._spawn_pumped(job, environ, actions)
         else:
             pid = self._spawn(job.command, environ, actions)
-        self._children[pid] = before, process_tree.boot_ticks()
+        self._children[pid] = before, boot_ticks()
         return pid
 
     def reap(self) -> Exit | None:
@@ -104,7 +105,7 @@ class ProcessRunner:
             if pid == 0:
                 return None
             if pid in self._children:  # else somebody's child from before we were executed
-                self._ended[pid] = First(pid, *self._children.pop(pid), process_tree.boot_ticks())
+                self._ended[pid] = FirstProcess(pid, *self._children.pop(pid), boot_ticks())
                 code = os.waitstatus_to_exitcode(status)
                 exit_code, number = (None, -code) if code < 0 else (code, None)
                 peak_mib = usage.ru_maxrss / 1024
@@ -128,20 +129,20 @@ class ProcessRunner:
         members = self._members(pid, seq) if look else ()
         if not members or not thorough:
             self._ended.pop(pid, None)  # nobody asks again
-        return tuple(Leftover(one.pid, process_stat.name(one.pid)) for one in members)
+        return tuple(Leftover(one.pid, proc.name(one.pid)) for one in members)
 
     def survivors(self) -> dict[int, tuple[Leftover, ...]]:
         """What ended jobs left behind, by job, wherever it is; see `ports.Runner`."""
         found = process_tree.survivors(self._run_id, self._began_ticks)
         return {
-            seq: tuple(Leftover(pid, process_stat.name(pid)) for pid in pids)
+            seq: tuple(Leftover(pid, proc.name(pid)) for pid in pids)
             for seq, pids in found.items()
         }
 
     def _members(self, pid: int, seq: int) -> tuple[process_tree.Member, ...]:
         running = self._children.get(pid)
-        first = self._ended.get(pid) if running is None else First(pid, *running)
-        return process_tree.members(first or First(0, self._began_ticks), self._run_id, seq)
+        first = self._ended.get(pid) if running is None else FirstProcess(pid, *running)
+        return process_tree.members(first or FirstProcess(0, self._began_ticks), self._run_id, seq)
 
     def _environ_for(self, gpus: tuple[str, ...], shared: bool) -> dict[bytes, bytes]:
         modest = _encoded(MODEST) if shared else {}
@@ -181,9 +182,9 @@ class ProcessRunner:
     ) -> int:
         """With the end of its stderr kept, as it may say that the GPU's memory was too little."""
         if self._pump is None:
-            from simple_gpu_scheduler.processes.stderr_relay import StderrPump
+            from simple_gpu_scheduler.processes.stderr_relay import StderrRelay
 
-            self._pump = StderrPump(self._environ)
+            self._pump = StderrRelay(self._environ)
         number, stderr_fd = self._pump.open()
         try:
             into = (os.POSIX_SPAWN_DUP2, stderr_fd, 2)

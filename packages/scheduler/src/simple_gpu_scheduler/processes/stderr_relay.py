@@ -27,7 +27,7 @@ _PATIENCE_S = 5.0
 _MOST_BYTES = 1 << 17  # of an answer
 
 
-class StderrPump:
+class StderrRelay:
     """Carries jobs' stderr to ours."""
 
     def __init__(self, environ: Mapping[bytes, bytes]) -> None:

@@ -63,7 +63,7 @@ class _Stream:
             del self.end[:-_LAST_BYTES]
 
 
-class _Pump:
+class _Relay:
     def __init__(self, scheduler: socket.socket) -> None:
         self._scheduler = scheduler
         self._poll = select.poll()
@@ -142,7 +142,7 @@ def main() -> None:
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     os.chdir("/")
-    _Pump(socket.socket(fileno=0)).run()
+    _Relay(socket.socket(fileno=0)).run()
 
 
 if __name__ == "__main__":

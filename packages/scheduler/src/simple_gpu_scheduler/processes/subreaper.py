@@ -10,8 +10,8 @@ import os
 from collections.abc import Mapping
 from functools import lru_cache
 
-from simple_gpu_scheduler.processes.membership import Process
-from simple_gpu_scheduler.system.proc import look, name
+from simple_gpu_scheduler.processes.membership import ProcessFacts
+from simple_gpu_scheduler.system.proc import find_process, name
 
 _INIT = 1
 
@@ -22,10 +22,10 @@ _TRY = (
 )
 
 
-class Orphans:
+class Subreapers:
     """Of ours, at one moment."""
 
-    def __init__(self, processes: Mapping[int, Process]) -> None:
+    def __init__(self, processes: Mapping[int, ProcessFacts]) -> None:
         self._processes = processes
 
     def may_go_to(self, pid: int) -> bool:
@@ -44,7 +44,7 @@ class Orphans:
             return False
 
     def _has_ended(self, pid: int) -> bool:
-        then, now = self._processes.get(pid), look(pid)
+        then, now = self._processes.get(pid), find_process(pid)
         if now is None:
             return pid > 0 and not _is_there(pid)
         return now.has_ended or (then is not None and then.start_ticks != now.start_ticks)

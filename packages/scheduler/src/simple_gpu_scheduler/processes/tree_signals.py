@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from simple_gpu_scheduler.processes.tree import Member
-from simple_gpu_scheduler.system.proc import look
+from simple_gpu_scheduler.system.proc import find_process
 
 #: KILL is sent again until nobody new turns up, who was being forked meanwhile.
 _MOST_ROUNDS = 10
@@ -54,7 +54,7 @@ def _signal(member: Member, *numbers: int) -> None:
 
 def is_still(member: Member) -> bool:
     """Whether the process is there, running or not waited for, and the number is still its own."""
-    one = look(member.pid)
+    one = find_process(member.pid)
     return one is not None and one.start_ticks == member.start_ticks
 
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 from types import FrameType
 
 from simple_gpu_scheduler.errors import SgsError
-from simple_gpu_scheduler.pipe.ports import Woken
+from simple_gpu_scheduler.processes.ports import Woken
 
 #: The signals that end a run, by design.md's table.
 ENDING = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT)

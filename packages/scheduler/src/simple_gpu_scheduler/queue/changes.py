@@ -13,7 +13,7 @@ from simple_gpu_scheduler.system.inotify import watch_writes
 _LOOK_TWICE_S = 0.1
 
 
-class QueueNews:
+class QueueChanges:
     """Some folders, watched; a context manager."""
 
     def __init__(self, folders: Iterable[str]) -> None:
@@ -23,7 +23,7 @@ class QueueNews:
             self._fd = None
         self._told = False
 
-    def __enter__(self) -> QueueNews:
+    def __enter__(self) -> QueueChanges:
         return self
 
     def __exit__(self, *_: object) -> None:

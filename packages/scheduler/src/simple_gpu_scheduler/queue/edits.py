@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, MAX_JOBS_PER_GPU, share_units
-from simple_gpu_scheduler.queue.records import Entry
+from simple_gpu_scheduler.queue.records import QueuedJob
 
 
 class Needs(NamedTuple):
@@ -30,7 +30,7 @@ class Edit(NamedTuple):
     needs: Needs | None = None  #: in the place of those that it has
 
 
-def changed(entry: Entry, edit: Edit) -> Entry:
+def changed(entry: QueuedJob, edit: Edit) -> QueuedJob:
     """The job as it will be, but for its needs."""
     entry = entry._replace(
         priority=entry.priority if edit.priority is None else edit.priority,
@@ -49,7 +49,7 @@ def changed(entry: Entry, edit: Edit) -> Entry:
     return entry._replace(memory_mib=memory_mib, auto_memory=edit.auto_memory, units=units)
 
 
-def _units(entry: Entry, *, shares: bool) -> int:
+def _units(entry: QueuedJob, *, shares: bool) -> int:
     """Of each GPU: all of it, or as small a share as there is, if the job doesn't say."""
     smallest = share_units(MAX_JOBS_PER_GPU)
     if shares:

@@ -7,19 +7,18 @@ from typing import NamedTuple
 
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.jobs.job import Job
-from simple_gpu_scheduler.policy.explain import Verdict, explain
-from simple_gpu_scheduler.policy.holds import holds
+from simple_gpu_scheduler.policy.explain import GpuVerdict, explain, holds
 from simple_gpu_scheduler.policy.model import Snapshot
 from simple_gpu_scheduler.policy.plan import plan
 from simple_gpu_scheduler.policy.reasons import explain as hold_in_words
 from simple_gpu_scheduler.policy.reasons import impossible
 from simple_gpu_scheduler.queue.home import QueueHome
-from simple_gpu_scheduler.queue.preview import QueueGlance
-from simple_gpu_scheduler.queue.records import HELD, RUNNING, Entry
-from simple_gpu_scheduler.queue.store import history as queue_history
+from simple_gpu_scheduler.queue.preview import QueuePreview
+from simple_gpu_scheduler.queue.records import HELD, RUNNING, QueuedJob
+from simple_gpu_scheduler.queue.store import history
 from simple_gpu_scheduler.sim.forecast import LIKELY, QUICK, SLOW, Span, starts_in_s
 from simple_gpu_scheduler.sim.runtimes import Durations, Runtimes
-from simple_gpu_scheduler.text.durations import short_duration, since
+from simple_gpu_scheduler.units.durations import short_duration, since
 
 #: With more jobs before it, a job's start is told from the pace of the queue, not from plans.
 MOST_AHEAD = 128
@@ -33,20 +32,20 @@ class Waits(NamedTuple):
 
     reasons: list[str]  #: sentences without a full stop
     ahead: int = 0  #: jobs that are ready and have their turn before it
-    verdicts: tuple[Verdict, ...] = ()  #: on each GPU, for a job that nothing else keeps
+    verdicts: tuple[GpuVerdict, ...] = ()  #: on each GPU, for a job that nothing else keeps
     starts: Span | None = None  #: in seconds from now
     runs: int = 0  #: that `starts` rests on
     forecast: str = ""  #: the same in words
 
 
-def why_it_waits(home: QueueHome, entry: Entry, now_s: float) -> Waits:
+def why_it_waits(home: QueueHome, entry: QueuedJob, now_s: float) -> Waits:
     """Look at the job, at what it waits for, at the server, and at the GPUs."""
     own = list(_own_reasons(home, entry, now_s))
     of_the_queue = list(_reasons_of_the_queue(home))
     if own:
         return Waits([*own, *of_the_queue])
     try:
-        glance = QueueGlance(home)
+        glance = QueuePreview(home)
         found = _on_gpus(home, glance, entry, now_s)
     except SgsError as error:
         return Waits([*of_the_queue, str(error)])
@@ -56,20 +55,20 @@ def why_it_waits(home: QueueHome, entry: Entry, now_s: float) -> Waits:
     return found._replace(reasons=[*of_the_queue, *found.reasons])
 
 
-def _own_reasons(home: QueueHome, entry: Entry, now_s: float) -> Iterator[str]:
+def _own_reasons(home: QueueHome, entry: QueuedJob, now_s: float) -> Iterator[str]:
     if entry.state == HELD:
         yield f"it is held by you; sgs release {entry.id} lets it go"
     if entry.not_before_s is not None and entry.not_before_s > now_s:
         in_words = short_duration(entry.not_before_s - now_s)
         yield f"it is to start at {since(entry.not_before_s, now_s)} or later, in {in_words}"
-    needs = queue_history.needs_of(home.store.file, entry.id)
+    needs = history.needs_of(home.store.file, entry.id)
     others = {one.id: one for one in home.store.entries(jobs=[job for job, _ in needs])}
     for job, success in needs:
         what = "success" if success else "end"
         yield f"it waits for the {what} of job {job}, which {_doing(others[job], now_s)}"
 
 
-def _doing(entry: Entry, now_s: float) -> str:
+def _doing(entry: QueuedJob, now_s: float) -> str:
     if entry.state == RUNNING and entry.started_s is not None:
         return f"runs since {since(entry.started_s, now_s)}"
     waits = f", and waits for {entry.blockers} itself" if entry.blockers else ""
@@ -86,7 +85,7 @@ def _reasons_of_the_queue(home: QueueHome) -> Iterator[str]:
         yield f"no server runs{f' ({words})' if words else ''}; sgs server start starts one"
 
 
-def _on_gpus(home: QueueHome, glance: QueueGlance, entry: Entry, now_s: float) -> Waits:
+def _on_gpus(home: QueueHome, glance: QueuePreview, entry: QueuedJob, now_s: float) -> Waits:
     file = home.store.file
     job = glance.job(entry)
     never = impossible(job, len(glance.cards), glance.cards)
@@ -94,13 +93,13 @@ def _on_gpus(home: QueueHome, glance: QueueGlance, entry: Entry, now_s: float) -
         return Waits([f"it can never run here: it {never}"])
     known = glance.known(lambda then_s: since(then_s, now_s))
     verdicts = explain(job, glance.cards, glance.policy, known).verdicts
-    ahead = queue_history.ready_before(file, job.seq, entry.priority, now_s)
+    ahead = history.ready_before(file, job.seq, entry.priority, now_s)
     if ahead > MOST_AHEAD:
-        ends_s = queue_history.last_ends_s(file, _PACE_OF)
+        ends_s = history.last_ends_s(file, _PACE_OF)
         return Waits([f"{ahead:,} jobs go first"], ahead, verdicts, *_by_pace(ahead, ends_s))
     snapshot = glance.snapshot(now_s, ahead)
     reasons = [*_first(home, ahead, now_s), *_of_the_plan(job, snapshot, glance)]
-    durations = Durations(queue_history.last_successes(file))
+    durations = Durations(history.last_successes(file))
     return Waits(reasons, ahead, verdicts, *_by_plans(job, snapshot, glance, durations))
 
 
@@ -117,7 +116,7 @@ def _first(home: QueueHome, ahead: int, now_s: float) -> Iterator[str]:
     yield f"{jobs} first, by priority and then submission: {', '.join(named)}{more}"
 
 
-def _of_the_plan(job: Job, snapshot: Snapshot, glance: QueueGlance) -> Iterator[str]:
+def _of_the_plan(job: Job, snapshot: Snapshot, glance: QueuePreview) -> Iterator[str]:
     """What the scheduler's own plan has against it now."""
     decided = plan(snapshot, glance.policy)
     for start in decided.starts:
@@ -129,7 +128,7 @@ def _of_the_plan(job: Job, snapshot: Snapshot, glance: QueueGlance) -> Iterator[
 
 
 def _by_plans(
-    job: Job, snapshot: Snapshot, glance: QueueGlance, durations: Durations
+    job: Job, snapshot: Snapshot, glance: QueuePreview, durations: Durations
 ) -> tuple[Span | None, int, str]:
     """When it starts, by the plans to come, if jobs take as long as those before them."""
     jobs = [*(one.job for one in snapshot.running), *snapshot.waiting]

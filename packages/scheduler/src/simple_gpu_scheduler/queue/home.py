@@ -12,11 +12,11 @@ from typing import Any
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.files.disk_space import shown_lack
 from simple_gpu_scheduler.files.state_dir import open_queue, queue_place
-from simple_gpu_scheduler.processes import tree as process_tree
 from simple_gpu_scheduler.queue import server_lock
 from simple_gpu_scheduler.queue.mailbox import call, to_cancel
 from simple_gpu_scheduler.queue.store.jobs import LACK, QueueStore
-from simple_gpu_scheduler.system.fds import tell
+from simple_gpu_scheduler.system.fds import print_stderr
+from simple_gpu_scheduler.system.proc import is_dying
 
 DATABASE, LOG = "queue.sqlite3", "server.log"
 _MODULE = "simple_gpu_scheduler.queue.server.main"
@@ -67,10 +67,10 @@ class QueueHome:
             try:
                 pid = self._start()
             except SgsError as error:
-                tell(f"sgs: {error}; what is in the queue waits for sgs server start")
+                print_stderr(f"sgs: {error}; what is in the queue waits for sgs server start")
                 return
             until_s = time.monotonic() + _START_LIMIT_S
-            while not server_lock.is_held(self.folder) and not process_tree.is_dying(pid):
+            while not server_lock.is_held(self.folder) and not is_dying(pid):
                 if time.monotonic() > until_s:
                     break
                 time.sleep(_LOOK_AGAIN_S)  # so that whoever stops it right now finds it
@@ -96,7 +96,7 @@ class QueueHome:
         pid = self._start()
         until_s = time.monotonic() + _START_LIMIT_S
         while self.server_pid() is None and time.monotonic() < until_s:
-            if process_tree.is_dying(pid) and self.server_pid() is None:
+            if is_dying(pid) and self.server_pid() is None:
                 why = self.last_words().rpartition("error: ")[2] or shown_lack(self.folder)
                 raise SgsError(f"the server can't be started: {why or 'see ' + self._log}")
             time.sleep(_LOOK_AGAIN_S)
@@ -108,7 +108,7 @@ class QueueHome:
         """
         until_s = time.monotonic() + _START_LIMIT_S
         while (pid := self.server_pid()) is not None:
-            if not process_tree.is_dying(pid) or time.monotonic() > until_s:
+            if not is_dying(pid) or time.monotonic() > until_s:
                 return True
             time.sleep(_LOOK_AGAIN_S)
         return False

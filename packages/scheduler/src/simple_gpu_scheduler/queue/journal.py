@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 
-class Note(NamedTuple):
+class JournalEntry(NamedTuple):
     """A line of the journal."""
 
     what: str  #: begins, runs, exits, ended; broken (it can't be started), unbegun (not now)
@@ -25,7 +25,7 @@ class Note(NamedTuple):
     last_ticks: int = 0  #: and it was started by then
 
 
-def read_notes(data: bytes) -> tuple[list[Note], bytes]:
+def read_entries(data: bytes) -> tuple[list[JournalEntry], bytes]:
     """The notes in what was read, and its rest: a line that isn't whole yet.
 
     A line that can't be read is passed over: it was torn by a crash of the machine.
@@ -48,18 +48,18 @@ def _parsed(lines: Sequence[bytes]) -> Iterator[Any]:
             yield from _parsed([line])
 
 
-def _note(line: Any) -> Note | None:
+def _note(line: Any) -> JournalEntry | None:
     try:
         what, job, attempt, *facts = line
         if what == "begins":
-            return Note(what, int(job), int(attempt))
+            return JournalEntry(what, int(job), int(attempt))
         if what == "runs":
             pid, first, last, at_s = facts
-            runs = Note(what, int(job), int(attempt), int(pid), int(first), float(at_s))
+            runs = JournalEntry(what, int(job), int(attempt), int(pid), int(first), float(at_s))
             return runs._replace(last_ticks=int(last))
         if what in ("broken", "unbegun"):
             why, at_s = facts
-            return Note(what, int(job), int(attempt), at_s=float(at_s), reason=str(why))
+            return JournalEntry(what, int(job), int(attempt), at_s=float(at_s), reason=str(why))
         if what in ("exits", "ended"):
             return _end(what, int(job), int(attempt), *facts)
     except (ValueError, TypeError, OverflowError):
@@ -70,7 +70,7 @@ def _note(line: Any) -> Note | None:
 def _end(
     what: str, job: int, attempt: int, code: int, at_s: float,
     user_s: float = 0.0, system_s: float = 0.0, rss_mib: int = 0,
-) -> Note:  # fmt: skip
+) -> JournalEntry:  # fmt: skip
     exit_code, number = (int(code), None) if code >= 0 else (None, -int(code))
     used = float(user_s), float(system_s), int(rss_mib)
-    return Note(what, job, attempt, 0, 0, float(at_s), exit_code, number, *used)
+    return JournalEntry(what, job, attempt, 0, 0, float(at_s), exit_code, number, *used)

@@ -24,7 +24,7 @@ _LONGEST_S = 1_000_000.0
 _HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
-class Woken(NamedTuple):
+class Mail(NamedTuple):
     """Why the sleep ended."""
 
     fds: frozenset[int]
@@ -33,7 +33,7 @@ class Woken(NamedTuple):
     children: bool  #: some have ended
 
 
-class QueueWait:
+class Mailbox:
     """The server's ears: its socket, where a word is a datagram, and its signals."""
 
     def __init__(self, folder: str) -> None:
@@ -63,7 +63,7 @@ class QueueWait:
         self._socket.setblocking(False)
         self._listen_to(())
 
-    def sleep(self, timeout_s: float | None, fds: Collection[int]) -> Woken:
+    def sleep(self, timeout_s: float | None, fds: Collection[int]) -> Mail:
         """Sleep until time is up, or one of the descriptors or a signal or a word comes."""
         if list(fds) != self._fds:
             self._listen_to(fds)
@@ -75,7 +75,7 @@ class QueueWait:
                 signals = os.read(self._wake_fd, 4096)
         words = self._words() if self._socket.fileno() in told else frozenset()
         ended = bool(set(signals) - {signal.SIGCHLD})
-        return Woken(told, words, ended, signal.SIGCHLD in signals)
+        return Mail(told, words, ended, signal.SIGCHLD in signals)
 
     def _listen_to(self, fds: Collection[int]) -> None:
         self._fds = list(fds)

@@ -5,27 +5,26 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 
-from simple_gpu_scheduler.allocation.preview import Glance
-from simple_gpu_scheduler.gpus.selection import chosen_gpus
+from simple_gpu_scheduler.allocation.preview import Preview
+from simple_gpu_scheduler.gpus.selection import select_gpus
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job
-from simple_gpu_scheduler.leases.ledger import LeaseRecord
-from simple_gpu_scheduler.memory.estimates import LearnedMemory
+from simple_gpu_scheduler.leases.records import LeaseRecord
+from simple_gpu_scheduler.memory.estimates import MemoryEstimates
 from simple_gpu_scheduler.memory.peaks_file import peaks_path, read_peaks
-from simple_gpu_scheduler.policy.explain import Known
+from simple_gpu_scheduler.policy.explain import GpuClaims
 from simple_gpu_scheduler.policy.fit import most_memory_mib
 from simple_gpu_scheduler.policy.model import Card, PipePolicy, Running, Snapshot
 from simple_gpu_scheduler.policy.orders import PACKING_ORDER
-from simple_gpu_scheduler.processes.tree import is_ours, start_ticks, ticks_at
 from simple_gpu_scheduler.queue.home import NOT_ITS_OWN, QueueHome
-from simple_gpu_scheduler.queue.records import RUNNING, Entry
-from simple_gpu_scheduler.queue.server.running import job_of
+from simple_gpu_scheduler.queue.records import RUNNING, QueuedJob, job_of
 from simple_gpu_scheduler.queue.store.settings import ServerSettings
+from simple_gpu_scheduler.system.proc import is_ours, start_ticks, ticks_at
 
 #: Jobs that are planned beyond the one that is asked about: they may pass it.
 _BEHIND = 64
 
 
-class QueueGlance:
+class QueuePreview:
     """The GPUs of the queue, what runs on them, and who is next, at one moment."""
 
     def __init__(self, home: QueueHome) -> None:
@@ -39,14 +38,14 @@ class QueueGlance:
             os.environ.pop(name, None)
         self._home = home
         words = home.store.setting("gpus")
-        chosen = chosen_gpus(words.split(",") if words else None, lambda _: None)
+        chosen = select_gpus(words.split(",") if words else None, lambda _: None)
         has_driver = chosen.devices is not None
-        self._learned = LearnedMemory(read_peaks(peaks_path()) if has_driver else {})
+        self._learned = MemoryEstimates(read_peaks(peaks_path()) if has_driver else {})
         settings = ServerSettings.read(home.store)
         self.policy = PipePolicy(order=PACKING_ORDER, placement=settings.placement)
         self._server = home.server_pid()
         self._active = home.store.entries(states=[RUNNING])
-        self._glance = Glance(
+        self._glance = Preview(
             chosen,
             avoid_strangers=not words,
             keep_free=settings.keep_free,
@@ -63,7 +62,7 @@ class QueueGlance:
         #: What is free of each, also of our own jobs.
         self.cards = [_without(card, self.running) for card in self._glance.cards]
 
-    def job(self, entry: Entry) -> Job:
+    def job(self, entry: QueuedJob) -> Job:
         """A job as the server plans it."""
         return self._learned.asked(job_of(entry), most_memory_mib(self._glance.cards, entry.gpus))
 
@@ -73,7 +72,7 @@ class QueueGlance:
         jobs = [self.job(one) for one in waiting]
         return Snapshot(now_s, self._glance.cards, self.running, jobs)
 
-    def known(self, when: Callable[[float], str]) -> dict[str, Known]:
+    def known(self, when: Callable[[float], str]) -> dict[str, GpuClaims]:
         """Who has what of each GPU, our own jobs by their numbers."""
         found = self._glance.known(when)
         for one in self.running:

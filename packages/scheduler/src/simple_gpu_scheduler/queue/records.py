@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from simple_gpu_scheduler.jobs.job import GPU_UNITS
+from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job
+from simple_gpu_scheduler.queue.wrapped_command import own_command
 
 #: What a job can be. From the first three it goes on; the others are its end.
 QUEUED, HELD, RUNNING = "queued", "held", "running"
@@ -22,7 +23,7 @@ class Context(NamedTuple):
     umask: int
 
 
-class Request(NamedTuple):
+class JobRequest(NamedTuple):
     """What a submitter asks for."""
 
     command: bytes
@@ -47,7 +48,7 @@ class Request(NamedTuple):
     retry_failed: bool = False  #: if the one of its key has failed, that is queued again
 
 
-class Entry(NamedTuple):
+class QueuedJob(NamedTuple):
     """A job as the queue knows it."""
 
     id: int
@@ -105,14 +106,14 @@ class Attempt(NamedTuple):
     last_ticks: int = 0  #: where `start_ticks` isn't known exactly: it isn't later than this
 
 
-class Ask(NamedTuple):
+class ResourceRequest(NamedTuple):
     """What a job is to ask for from now on."""
 
     memory_mib: int | None  #: of each GPU
     units: int  #: of each GPU
 
 
-class End(NamedTuple):
+class AttemptEnd(NamedTuple):
     """How an attempt ended. With neither exit code nor signal nobody knows."""
 
     job: int
@@ -127,4 +128,19 @@ class End(NamedTuple):
     system_s: float | None = None
     max_rss_mib: int | None = None  #: of its largest process
     excused: bool = False  #: it was no fault of the job: the attempt doesn't count
-    ask: Ask | None = None  #: None: as before
+    ask: ResourceRequest | None = None  #: None: as before
+
+
+def job_of(entry: QueuedJob) -> Job:
+    """The next attempt of a job, as plans see it."""
+    return Job(
+        entry.id,
+        own_command(entry.command),
+        entry.gpus,
+        entry.units,
+        entry.timeout_s,
+        entry.tries,
+        entry.attempt + 1,
+        entry.memory_mib,
+        auto_memory=entry.auto_memory,
+    )

@@ -1,7 +1,7 @@
 """One server for each queue: its lock, and what stands in the locked file about it.
 
 The lock goes with its process, however that ends, and who only asks for it never holds it
-(`own_locks`), so that nobody is kept from becoming the server by those who look whether there is
+(`ofd_lock`), so that nobody is kept from becoming the server by those who look whether there is
 one.
 """
 
@@ -13,8 +13,8 @@ import time
 from typing import Any
 
 from simple_gpu_scheduler.errors import SgsError
-from simple_gpu_scheduler.processes import tree as process_tree
-from simple_gpu_scheduler.system import ofd_lock as own_locks
+from simple_gpu_scheduler.system import ofd_lock
+from simple_gpu_scheduler.system.proc import is_dying
 
 NAME = "server.lock"
 
@@ -36,8 +36,8 @@ def become_server(folder: str) -> int | None:
     fd = os.open(os.path.join(folder, NAME), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     until_s = time.monotonic() + _PATIENCE_S
     while not _take(fd, folder):
-        about = _read(fd)
-        serves = about is not None and not process_tree.is_dying(int(about["pid"]))
+        about = _read_owner(fd)
+        serves = about is not None and not is_dying(int(about["pid"]))
         if serves or time.monotonic() > until_s:
             os.close(fd)
             return None
@@ -46,7 +46,7 @@ def become_server(folder: str) -> int | None:
     return fd
 
 
-def tell(fd: int) -> None:
+def write_owner(fd: int) -> None:
     """Have known that we serve.
 
     Raises:
@@ -71,28 +71,28 @@ def told_at_ns(folder: str) -> int:
 
 def server(folder: str) -> dict[str, Any] | None:
     """What the server says of itself; None if there is none, or it has just begun."""
-    return _look(folder)[1]
+    return _read(folder)[1]
 
 
 def is_held(folder: str) -> bool:
     """True if there is a server, whether it has told of itself or not."""
-    return _look(folder)[0]
+    return _read(folder)[0]
 
 
 def is_beginning(folder: str) -> bool:
     """True if there is a server that hasn't told of itself yet."""
-    locked, about = _look(folder)
+    locked, about = _read(folder)
     return locked and about is None
 
 
-def _look(folder: str) -> tuple[bool, dict[str, Any] | None]:
+def _read(folder: str) -> tuple[bool, dict[str, Any] | None]:
     """Whether somebody has the lock, and what he has told."""
     try:
         fd = os.open(os.path.join(folder, NAME), os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False, None
     try:
-        return (True, _read(fd)) if own_locks.is_locked(fd) else (False, None)
+        return (True, _read_owner(fd)) if ofd_lock.is_locked(fd) else (False, None)
     except OSError:
         return False, None
     finally:
@@ -101,7 +101,7 @@ def _look(folder: str) -> tuple[bool, dict[str, Any] | None]:
 
 def _take(fd: int, folder: str) -> bool:
     try:
-        return own_locks.lock(fd)
+        return ofd_lock.lock(fd)
     except OSError as error:
         raise SgsError(
             f"the queue can't be served: the file system of {folder} has no locks "
@@ -109,7 +109,7 @@ def _take(fd: int, folder: str) -> bool:
         ) from None
 
 
-def _read(fd: int) -> dict[str, Any] | None:
+def _read_owner(fd: int) -> dict[str, Any] | None:
     try:
         about: dict[str, Any] = json.loads(os.pread(fd, 4096, 0))
     except ValueError:  # it has just begun

@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from simple_gpu_scheduler.memory.estimates import MARGIN, MARGIN_MIB, template
+from simple_gpu_scheduler.jobs.similarity import template
+from simple_gpu_scheduler.memory.estimates import MARGIN, MARGIN_MIB
 from simple_gpu_scheduler.queue.attempts import Run
 from simple_gpu_scheduler.queue.records import CANCELLED, FAILED, LOST, RUNNING, SUCCEEDED
 from simple_gpu_scheduler.queue.wrapped_command import own_command

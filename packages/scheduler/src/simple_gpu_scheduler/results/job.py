@@ -41,7 +41,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class JobResult:
     """One job: how it ended, what was asked of it and what it printed."""
 
     seq: int
@@ -58,12 +58,12 @@ class Job:
         return self.metrics[name] if name in self.metrics else self.parameters.get(name)
 
 
-def _cpu_seconds(job: Job) -> float | None:
+def _cpu_seconds(job: JobResult) -> float | None:
     user, system = job.record.user_s, job.record.system_s
     return None if user is None or system is None else round(user + system, 6)
 
 
-BUILT_IN: dict[str, Callable[[Job], Value]] = {
+BUILT_IN: dict[str, Callable[[JobResult], Value]] = {
     "job": lambda job: job.seq,
     "runtime": lambda job: job.record.runtime_s,
     "cpu": _cpu_seconds,
@@ -75,7 +75,7 @@ BUILT_IN: dict[str, Callable[[Job], Value]] = {
 }
 
 
-def parse_job(seq: int, record: str | None, output: str, command: str | None = None) -> Job:
+def parse_job(seq: int, record: str | None, output: str, command: str | None = None) -> JobResult:
     """Read a job from the text of its result.json and from its output's end.
 
     A job that has no result.json yet has its command from its own file.
@@ -83,15 +83,15 @@ def parse_job(seq: int, record: str | None, output: str, command: str | None = N
     metrics = parse_metrics(output)
     if record is None:
         parameters = parse_parameters(command or "")
-        return Job(seq, "running", "running", Record(command), parameters, metrics)
+        return JobResult(seq, "running", "running", Record(command), parameters, metrics)
     parsed = parse_record(record)
     if parsed is None:
-        return Job(seq, "failed", "broken result.json", metrics=metrics)
+        return JobResult(seq, "failed", "broken result.json", metrics=metrics)
     ended = _ended(parsed)
     state: State = "ok" if ended == "ok" else "ended early" if parsed.aborted else "failed"
     status = ended if parsed.attempt <= 1 else f"{ended}, attempt {parsed.attempt}"
     parameters = parse_parameters(parsed.command or "")
-    return Job(seq, state, status, parsed, parameters, metrics)
+    return JobResult(seq, state, status, parsed, parameters, metrics)
 
 
 def parse_record(text: str) -> Record | None:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.results import metrics as names
-from simple_gpu_scheduler.results.job import BUILT_IN, Job
+from simple_gpu_scheduler.results import metrics
+from simple_gpu_scheduler.results.job import BUILT_IN, JobResult
 from simple_gpu_scheduler.results.parsing import is_number
 from simple_gpu_scheduler.text.printable import printable
 
@@ -23,7 +23,7 @@ class Sort:
     guessed: bool = False
 
 
-def metric_names(jobs: Iterable[Job]) -> list[str]:
+def metric_names(jobs: Iterable[JobResult]) -> list[str]:
     """Return the names that jobs can be ranked by: those with a number in some job."""
     jobs = list(jobs)
     found: dict[str, None] = {}
@@ -35,7 +35,9 @@ def metric_names(jobs: Iterable[Job]) -> list[str]:
     return list(found)
 
 
-def choose_sort(jobs: Sequence[Job], metric: str | None, descending: bool | None) -> Sort | None:
+def choose_sort(
+    jobs: Sequence[JobResult], metric: str | None, descending: bool | None
+) -> Sort | None:
     """Return the order asked for, or guess one; None if no job printed a known metric."""
     if metric is None:
         guess = guess_metric(jobs)
@@ -50,22 +52,22 @@ def choose_sort(jobs: Sequence[Job], metric: str | None, descending: bool | None
     return Sort(metric, descending)
 
 
-def guess_metric(jobs: Iterable[Job]) -> Sort | None:
+def guess_metric(jobs: Iterable[JobResult]) -> Sort | None:
     """Choose by name: validation before test, and accuracy and its like before the losses."""
     measured = {name for job in jobs if job.state == "ok" for name in _measured(job)}
-    known = {name: kind for name in measured if (kind := names.kind(name)) is not None}
+    known = {name: kind for name in measured if (kind := metrics.kind(name)) is not None}
     if not known:
         return None
-    best = min(known, key=lambda name: (names.split(name), known[name].place, len(name), name))
+    best = min(known, key=lambda name: (metrics.split(name), known[name].place, len(name), name))
     return Sort(best, descending=known[best].higher_is_better, guessed=True)
 
 
-def known_but_no_metric(jobs: Iterable[Job]) -> tuple[str | None, str | None]:
+def known_but_no_metric(jobs: Iterable[JobResult]) -> tuple[str | None, str | None]:
     """A known metric that jobs repeat from their command, and one that no job that is ok has."""
     repeated = elsewhere = None
     for job in jobs:
         for name, value in job.metrics.items():
-            if names.kind(name) is None or not is_number(value):
+            if metrics.kind(name) is None or not is_number(value):
                 continue
             if job.state == "ok":
                 repeated = name
@@ -74,7 +76,7 @@ def known_but_no_metric(jobs: Iterable[Job]) -> tuple[str | None, str | None]:
     return repeated, elsewhere
 
 
-def _measured(job: Job) -> list[str]:
+def _measured(job: JobResult) -> list[str]:
     """Return the names of the numbers that a job printed, without repeated parameters."""
     return [
         name
@@ -83,23 +85,23 @@ def _measured(job: Job) -> list[str]:
     ]
 
 
-def _higher_is_better(name: str, jobs: Iterable[Job]) -> bool:
-    kind = names.kind(name)
+def _higher_is_better(name: str, jobs: Iterable[JobResult]) -> bool:
+    kind = metrics.kind(name)
     if kind is not None:
         return kind.higher_is_better
-    if names.is_a_cost(name):
+    if metrics.is_a_cost(name):
         return False
     return not any(name in job.parameters for job in jobs)
 
 
-def order(jobs: Iterable[Job], sort: Sort | None) -> list[Job]:
+def order(jobs: Iterable[JobResult], sort: Sort | None) -> list[JobResult]:
     """Sort the jobs: the successful, best first, then the failed, the lost and the others.
 
     A job without the metric, or with NaN, an infinity or null for it, comes after those that
     have a number; equals are in the order of their job numbers.
     """
 
-    def key(job: Job) -> tuple[int, bool, int | float, int]:
+    def key(job: JobResult) -> tuple[int, bool, int | float, int]:
         group = _GROUPS.index(job.state)
         value = job.value(sort.metric) if sort and group == 0 else None
         if not is_number(value):
@@ -109,7 +111,7 @@ def order(jobs: Iterable[Job], sort: Sort | None) -> list[Job]:
     return sorted(jobs, key=key)
 
 
-def is_ranked(job: Job, sort: Sort | None) -> bool:
+def is_ranked(job: JobResult, sort: Sort | None) -> bool:
     """True if the job has a place in the order, and so a rank."""
     return sort is not None and job.state == "ok" and is_number(job.value(sort.metric))
 

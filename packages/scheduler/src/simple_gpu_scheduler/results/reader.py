@@ -11,7 +11,7 @@ from dataclasses import replace
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.files.folders import Folder, open_folder
 from simple_gpu_scheduler.files.named_paths import open_found
-from simple_gpu_scheduler.results.job import Job, parse_job
+from simple_gpu_scheduler.results.job import JobResult, parse_job
 from simple_gpu_scheduler.results.parsing import has_json_line
 from simple_gpu_scheduler.results.writer_lock import writers
 from simple_gpu_scheduler.system.flock import is_on_this_machine
@@ -23,7 +23,7 @@ FIRST_TAIL_BYTES = 4_096  # and how much is read first: it mostly has the JSON l
 _MOST_BYTES = 1 << 22  # of a record, or a command; a longer one is nobody's
 
 
-def read_jobs(directory: str) -> list[Job]:
+def read_jobs(directory: str) -> list[JobResult]:
     """Read every job of a results directory, in the order of their numbers.
 
     A job without a result is lost if no scheduler of its owner is there that could still write
@@ -41,7 +41,7 @@ def read_jobs(directory: str) -> list[Job]:
         raise UsageError(f"can't read the results in {shown}: {error.strerror}") from None
 
 
-def _read_jobs(folder: Folder) -> list[Job]:
+def _read_jobs(folder: Folder) -> list[JobResult]:
     before = _writers(folder)
     names = folder.names()
     numbers = sorted(int(name) for name in names if _is_job_number(name))
@@ -65,7 +65,7 @@ def _writers(folder: Folder) -> set[int]:
     return marks.living | (lock_owners(folder.fd) - marks.known)
 
 
-def _lost(job: Job) -> Job:
+def _lost(job: JobResult) -> JobResult:
     return replace(job, state="lost", status="lost")
 
 
@@ -111,7 +111,7 @@ def _open_job(folder: Folder, seq: int) -> Folder:
     return Folder(folder.join(str(seq)), open_found(folder, str(seq), os.O_PATH | os.O_DIRECTORY))
 
 
-def _read_job(folder: Folder, seq: int) -> tuple[Job, int] | None:
+def _read_job(folder: Folder, seq: int) -> tuple[JobResult, int] | None:
     """Read a job's folder, and whose it is; None if it is not one."""
     try:
         job = _open_job(folder, seq)
@@ -122,7 +122,7 @@ def _read_job(folder: Folder, seq: int) -> tuple[Job, int] | None:
         return None if read is None else (read, os.fstat(job.fd).st_uid)
 
 
-def _read_ended(folder: Folder, seq: int) -> Job | None:
+def _read_ended(folder: Folder, seq: int) -> JobResult | None:
     try:
         record = _read(folder, "result.json")
     except FileNotFoundError:
@@ -132,7 +132,7 @@ def _read_ended(folder: Folder, seq: int) -> Job | None:
     return parse_job(seq, record.decode("utf-8", "replace"), _output(folder))
 
 
-def _read_running(folder: Folder, seq: int) -> Job | None:
+def _read_running(folder: Folder, seq: int) -> JobResult | None:
     """Read the folder of a job that has no result yet."""
     command = _command(folder)
     if command is None and not folder.has("stdout"):

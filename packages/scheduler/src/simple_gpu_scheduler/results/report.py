@@ -6,18 +6,19 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from simple_gpu_scheduler.results.cells import crop, format_value
-from simple_gpu_scheduler.results.job import BUILT_IN, Job
+from simple_gpu_scheduler.results.cells import format_value
+from simple_gpu_scheduler.results.job import BUILT_IN, JobResult
 from simple_gpu_scheduler.results.parsing import Value
 from simple_gpu_scheduler.results.ranking import Sort, known_but_no_metric, metric_names
 from simple_gpu_scheduler.text.printable import printable
+from simple_gpu_scheduler.text.terminal import crop
 
 MAX_SHARED = 40  # widest value of those that all jobs share
 
 
 def notes(
-    jobs: Sequence[Job],
-    shown: Sequence[Job],
+    jobs: Sequence[JobResult],
+    shown: Sequence[JobResult],
     sort: Sort | None,
     shared: Mapping[str, Value],
     dropped: Sequence[str],
@@ -38,7 +39,7 @@ def _ordered(sort: Sort) -> str:
     return f"Best first by {printable(sort.metric)} ({way} first{guessed})."
 
 
-def _unordered(jobs: Sequence[Job]) -> str:
+def _unordered(jobs: Sequence[JobResult]) -> str:
     candidates = [printable(name) for name in metric_names(jobs) if name not in BUILT_IN]
     if candidates:
         return (
@@ -51,7 +52,7 @@ def _unordered(jobs: Sequence[Job]) -> str:
     )
 
 
-def _why_no_metric(jobs: Sequence[Job]) -> str:
+def _why_no_metric(jobs: Sequence[JobResult]) -> str:
     """Why there was no guess, although there are numbers."""
     repeated, elsewhere = known_but_no_metric(jobs)
     if repeated is not None:
@@ -62,7 +63,7 @@ def _why_no_metric(jobs: Sequence[Job]) -> str:
     return "no name is one of a known metric"
 
 
-def _counts(jobs: Sequence[Job], shown: Sequence[Job]) -> str:
+def _counts(jobs: Sequence[JobResult], shown: Sequence[JobResult]) -> str:
     states = [job.state for job in jobs]
     text = f"{len(jobs)} job{'s' * (len(jobs) != 1)}: {states.count('ok')} ok"
     if failed := states.count("failed"):
@@ -83,7 +84,7 @@ def _listed(values: Mapping[str, Value]) -> str:
     return ", ".join(f"{printable(name)}={text}" for name, text in texts)
 
 
-def failures(jobs: Iterable[Job], last_words: Mapping[int, str]) -> list[str]:
+def failures(jobs: Iterable[JobResult], last_words: Mapping[int, str]) -> list[str]:
     """Say of each of these failed jobs its command and the last line it wrote to stderr."""
     lines = []
     for job in jobs:
@@ -94,7 +95,7 @@ def failures(jobs: Iterable[Job], last_words: Mapping[int, str]) -> list[str]:
     return lines
 
 
-def to_json(job: Job, rank: int | None) -> dict[str, Any]:
+def to_json(job: JobResult, rank: int | None) -> dict[str, Any]:
     """Return a job as an object for `--json`; what is not finite becomes null."""
     record = job.record
     return {

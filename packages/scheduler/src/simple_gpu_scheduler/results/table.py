@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from simple_gpu_scheduler.results.cells import crop, duration, format_value, pad, text_width
-from simple_gpu_scheduler.results.job import BUILT_IN, Job
+from simple_gpu_scheduler.results.cells import duration, format_value
+from simple_gpu_scheduler.results.job import BUILT_IN, JobResult
 from simple_gpu_scheduler.results.metrics import split
 from simple_gpu_scheduler.results.parsing import Value, is_number
 from simple_gpu_scheduler.results.ranking import Sort, is_ranked
 from simple_gpu_scheduler.text.printable import printable
+from simple_gpu_scheduler.text.terminal import crop, pad, text_width
 
 MAX_TEXT = 40  # widest cell of text
 MIN_TEXT = 12  # and where the terminal is too narrow for that
@@ -30,7 +31,7 @@ class Column:
 
 
 def columns_by_default(
-    jobs: Sequence[Job], sort: Sort | None
+    jobs: Sequence[JobResult], sort: Sort | None
 ) -> tuple[list[str], dict[str, Value]]:
     """Return the columns worth showing, and what they leave out: the values all jobs share."""
     finished = [job for job in jobs if job.state == "ok"] or jobs
@@ -48,32 +49,32 @@ def columns_by_default(
     return ["rank", *columns] if sort else list(columns), shared
 
 
-def column_names(jobs: Sequence[Job]) -> list[str]:
+def column_names(jobs: Sequence[JobResult]) -> list[str]:
     """Return every name that can be a column."""
     own = (*_parameter_names(jobs), *_printed_names(jobs))
     return list(dict.fromkeys(("rank", *BUILT_IN, *own)))
 
 
-def _parameter_names(jobs: Sequence[Job]) -> dict[str, None]:
+def _parameter_names(jobs: Sequence[JobResult]) -> dict[str, None]:
     return dict.fromkeys(name for job in jobs for name in job.parameters)
 
 
-def _printed_names(jobs: Sequence[Job]) -> dict[str, None]:
+def _printed_names(jobs: Sequence[JobResult]) -> dict[str, None]:
     return dict.fromkeys(name for job in jobs for name in job.metrics)
 
 
-def _is_list(name: str, jobs: Sequence[Job]) -> bool:
+def _is_list(name: str, jobs: Sequence[JobResult]) -> bool:
     """True of a curve or the like, which a table has no room for; `--json` has it."""
     return any(isinstance(job.value(name), list) for job in jobs)
 
 
-def _is_shared(name: str, jobs: Sequence[Job], finished: Sequence[Job]) -> bool:
+def _is_shared(name: str, jobs: Sequence[JobResult], finished: Sequence[JobResult]) -> bool:
     if len(finished) < 2 or not all(_has(job, name) for job in finished):
         return False
     return len({repr(job.value(name)) for job in jobs if _has(job, name)}) == 1
 
 
-def _has(job: Job, name: str) -> bool:
+def _has(job: JobResult, name: str) -> bool:
     return name in job.metrics or name in job.parameters
 
 
@@ -81,7 +82,10 @@ def _has(job: Job, name: str) -> bool:
 
 
 def make_columns(
-    jobs: Sequence[Job], names: Sequence[str], sort: Sort | None, max_text: int | None = MAX_TEXT
+    jobs: Sequence[JobResult],
+    names: Sequence[str],
+    sort: Sort | None,
+    max_text: int | None = MAX_TEXT,
 ) -> list[Column]:
     """Format the columns of these names; `rank` is the place by the metric."""
     parameters = _parameter_names(jobs)
@@ -96,7 +100,7 @@ def make_columns(
     return columns
 
 
-def _ranks(jobs: Sequence[Job], sort: Sort | None) -> Column:
+def _ranks(jobs: Sequence[JobResult], sort: Sort | None) -> Column:
     ranked = enumerate((is_ranked(job, sort) for job in jobs), start=1)
     return Column("rank", [str(place) if is_one else "-" for place, is_one in ranked])
 
@@ -108,7 +112,7 @@ def _weight(name: str, place: int, is_parameter: bool) -> int:
     return place + (10 if is_parameter else 1000 * (1 + split(name)))
 
 
-def _column(jobs: Sequence[Job], name: str, weight: int) -> Column:
+def _column(jobs: Sequence[JobResult], name: str, weight: int) -> Column:
     values = [job.value(name) for job in jobs]
     right = not any(isinstance(value, (str, list)) for value in values) or name == "gpu"
     return Column(name, _cells(name, values), right, weight)

@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 
 from simple_gpu_scheduler.errors import HopelessError, SgsError, UsageError
 from simple_gpu_scheduler.files.creation import make_folder
@@ -14,7 +13,8 @@ from simple_gpu_scheduler.files.folders import Folder
 from simple_gpu_scheduler.files.named_paths import open_found, open_named, open_own_child
 from simple_gpu_scheduler.files.trust import UnsafeError
 from simple_gpu_scheduler.jobs.job import Job
-from simple_gpu_scheduler.policy.model import Ended, Event, Rejected
+from simple_gpu_scheduler.pipe.events import Ended, Event, Rejected
+from simple_gpu_scheduler.pipe.json_events import result_record
 from simple_gpu_scheduler.results.writer_lock import Mark, writers
 from simple_gpu_scheduler.system.fds import write_whole
 from simple_gpu_scheduler.system.flock import lock_alone
@@ -22,33 +22,6 @@ from simple_gpu_scheduler.system.lock_holders import lock_owners
 from simple_gpu_scheduler.system.users import user_name
 
 _FILES = ("command", "stdout", "stderr", "result.json")
-
-
-def result_record(event: Ended) -> dict[str, Any]:
-    """What is known of an ended attempt, as result.json and the `ended` event have it.
-
-    Undecodable bytes of the command stand as lone surrogates (PEP 383).
-    """
-    one, done = event.running, event.exit
-    return {
-        "seq": one.job.seq,
-        "command": os.fsdecode(one.job.command),
-        "exit_code": done.exit_code,
-        "signal": done.signal,
-        "timed_out": one.timed_out,
-        "aborted": event.aborted,
-        "attempt": one.job.attempt,
-        "gpus": list(one.gpus),
-        "started": round(one.started_wall_s, 3),
-        "ended": round(one.started_wall_s + event.runtime_s, 3),
-        "runtime_s": round(event.runtime_s, 3),
-        "user_s": round(done.user_s, 3),
-        "system_s": round(done.system_s, 3),
-        "max_rss_mib": round(done.max_rss_mib, 1),
-        "vram_mib": one.job.memory_mib,
-        "peak_vram_mib": event.peak_vram_mib,
-        "other_gpus": list(event.other_gpus),
-    }
 
 
 _LAST_BYTES = 1 << 16
@@ -109,7 +82,7 @@ class ResultsDir:
         folder = self._jobs.get(job.seq)
         return _end_of(folder, "stderr") + _end_of(folder, "stdout") if folder else b""
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Write how the job ended.
 
         Raises:

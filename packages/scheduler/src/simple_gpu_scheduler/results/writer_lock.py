@@ -1,6 +1,6 @@
 """Who writes to a results directory: each scheduler has a file there, which it keeps locked.
 
-Only its owner can hold the lock (`own_locks`), and it is taken before anybody else can open the
+Only its owner can hold the lock (`ofd_lock`), and it is taken before anybody else can open the
 file, to keep us from having it. Anybody could lock the directory itself. The lock goes with its
 process, however that ends. The file says of which directory it is, as others may give it a name
 elsewhere.
@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from simple_gpu_scheduler.files.folders import CAREFUL, Folder
-from simple_gpu_scheduler.system import ofd_lock as own_locks
+from simple_gpu_scheduler.system import ofd_lock
 from simple_gpu_scheduler.system.fds import write_whole
 
 _PREFIX, _NOT_YET = ".scheduler-", ".new"
@@ -36,7 +36,7 @@ class Mark:
         self._fd = folder.create(hidden)
         try:
             with suppress(OSError):  # without locks nobody can know
-                own_locks.lock(self._fd)
+                ofd_lock.lock(self._fd)
             write_whole(self._fd, _text(folder))
             os.fchmod(self._fd, _FOR_ALL_TO_READ)
             self.uid = os.fstat(self._fd).st_uid  #: as whose our files are shown there
@@ -56,7 +56,7 @@ class Mark:
         """Whose schedulers write there beside this one; marks of ours that died are removed."""
         found: set[int] = set()
         for name in _marks(self._folder):
-            mark = _look(self._folder, name)
+            mark = _read_mark(self._folder, name)
             if mark.lives and mark.inode != os.fstat(self._fd).st_ino:
                 found.add(mark.uid)
             elif not mark.lives and mark.uid == self.uid and not name.endswith(_NOT_YET):
@@ -83,7 +83,7 @@ class _Look(NamedTuple):
 
 def writers(folder: Folder) -> Writers:
     """Whose schedulers write to a results directory, or have."""
-    marks = [_look(folder, name) for name in _marks(folder)]
+    marks = [_read_mark(folder, name) for name in _marks(folder)]
     living = {mark.uid for mark in marks if mark.lives}
     return Writers(living, {mark.uid for mark in marks if mark.is_mark})
 
@@ -95,7 +95,7 @@ def _marks(folder: Folder) -> list[str]:
         return []
 
 
-def _look(folder: Folder, name: str) -> _Look:
+def _read_mark(folder: Folder, name: str) -> _Look:
     try:
         fd = os.open(name, os.O_RDONLY | CAREFUL, dir_fd=folder.fd)
     except OSError:
@@ -103,7 +103,7 @@ def _look(folder: Folder, name: str) -> _Look:
     try:
         status = os.fstat(fd)
         is_mark = stat.S_ISREG(status.st_mode) and os.pread(fd, 64, 0) == _text(folder)
-        lives = is_mark and own_locks.is_locked(fd)
+        lives = is_mark and ofd_lock.is_locked(fd)
         return _Look(status.st_uid, status.st_ino, lives, is_mark)
     except OSError:
         return _Look()

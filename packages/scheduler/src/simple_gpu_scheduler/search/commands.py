@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 
 from simple_gpu_scheduler.errors import SgsError, UsageError
-from simple_gpu_scheduler.search import template as patterns
+from simple_gpu_scheduler.search import template
 from simple_gpu_scheduler.search.samplers.grid import Grid
 from simple_gpu_scheduler.search.spaces import space as spaces
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from simple_gpu_scheduler.search.names import RunNames
     from simple_gpu_scheduler.search.spaces.conditions import Condition
     from simple_gpu_scheduler.search.spaces.space import Space
-    from simple_gpu_scheduler.search.template import Piece
+    from simple_gpu_scheduler.search.template import Part
 
     Values = Mapping[str, object]
 
@@ -31,7 +31,7 @@ class Search:
 
     def __init__(self, options: Options) -> None:
         self.text = _command(options)
-        self.pattern = patterns.parse(self.text)
+        self.pattern = template.parse(self.text)
         self.space = spaces.build(options)
         self.mode = _mode(options, self.space)
         self.seed = options.seed
@@ -86,7 +86,7 @@ class Search:
         pieces = [piece.literal + self._render(piece, values) for piece in self.pattern.pieces]
         return "".join(pieces) + self.pattern.tail + self.end
 
-    def _render(self, piece: Piece, values: Values) -> str:
+    def _render(self, piece: Part, values: Values) -> str:
         text = str(values[piece.name]) if piece.is_plain else piece.render(values)
         if self.quote and piece.name in self.space.columns:
             return self.quote(text)
@@ -139,7 +139,7 @@ class Search:
     def _check_names(self, options: Options) -> None:
         used = set(self.pattern.names())
         known = [*self.space.columns, "i"] + (["name"] if self.run_names else [])
-        patterns.check_names(self.pattern, known)
+        template.check_names(self.pattern, known)
         if self.run_names and "name" not in used:
             raise UsageError("--name was given, but the command has no {name}")
         if self.run_names and "name" not in self.space.columns:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 BRACES_HINT = "write {{ and }} for literal braces"
 
 
-class Piece:
+class Part:
     """One placeholder, and the literal text since the placeholder before it."""
 
     def __init__(self, literal: str, source: str, name: str, nested: tuple[str, ...]) -> None:
@@ -38,7 +38,7 @@ class Piece:
 class Pattern:
     """The pieces of a command in order, and the literal text after the last."""
 
-    def __init__(self, pieces: tuple[Piece, ...], tail: str) -> None:
+    def __init__(self, pieces: tuple[Part, ...], tail: str) -> None:
         self.pieces = pieces
         self.tail = tail
         self.has_nested = any(piece.nested for piece in pieces)
@@ -53,7 +53,7 @@ class Pattern:
 
 def parse(text: str) -> Pattern:
     """Cut a command into pieces, or say what in it isn't a placeholder."""
-    pieces: list[Piece] = []
+    pieces: list[Part] = []
     literal: list[str] = []
     at = 0
     while at < len(text):
@@ -109,14 +109,14 @@ def _stray(brace: str, text: str, at: int) -> UsageError:
     )
 
 
-def _piece(literal: str, source: str) -> Piece:
+def _piece(literal: str, source: str) -> Part:
     inner = source[1:-1]
     cut = min((inner.find(mark) for mark in "!:" if mark in inner), default=len(inner))
     name, rest = inner[:cut], inner[cut:]
     _check_field(source, name)
     spec = _after_conversion(source, rest)
     nested = parse(spec).names() if "{" in spec else ()
-    return Piece(literal, source, name, tuple(nested))
+    return Part(literal, source, name, tuple(nested))
 
 
 def _check_field(source: str, name: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from simple_gpu_scheduler.sim.metrics import Metrics
-from simple_gpu_scheduler.text.durations import short_duration
+from simple_gpu_scheduler.units.durations import short_duration
 
 HEAD = (
     "policy",

@@ -6,7 +6,7 @@ import bisect
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from simple_gpu_scheduler.memory.estimates import template
+from simple_gpu_scheduler.jobs.similarity import template
 from simple_gpu_scheduler.sim.quantiles import percentile
 
 

@@ -1,6 +1,6 @@
 """What is printed, and descriptors: write all of it, to one that may be full, slow or gone.
 
-All that we say ourselves goes through `show` and `tell`, or is made printable by `console`.
+All that we say ourselves goes through `print_lines` and `print_stderr`, or `console` escapes it.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from contextlib import suppress
 from simple_gpu_scheduler.text.printable import printable
 
 
-def show(*lines: str) -> None:
+def print_lines(*lines: str) -> None:
     """Print lines on stdout; what could steer a terminal is escaped."""
     sys.stdout.write("".join([f"{printable(line)}\n" for line in lines]))
 
 
-def tell(text: str) -> None:
+def print_stderr(text: str) -> None:
     """Say a line on stderr, likewise, past its buffer: an error in that would end us.
 
     A stderr that is closed may be another file's descriptor by now.

@@ -6,7 +6,7 @@ They pass the same contract tests as the real parts, so that what holds with the
 from __future__ import annotations
 
 from simple_gpu_scheduler.testing.gpus import FakeDevices
-from simple_gpu_scheduler.testing.leases import MemoryBook, MemoryMachine
+from simple_gpu_scheduler.testing.leases import MemoryLeaseStore, MemoryMachine
 from simple_gpu_scheduler.testing.pipe import (
     FakeRunner,
     FakeWait,
@@ -24,7 +24,7 @@ __all__ = [
     "FreeLeases",
     "ListSource",
     "ManualClock",
-    "MemoryBook",
+    "MemoryLeaseStore",
     "MemoryMachine",
     "Recorder",
     "script_of",

@@ -1,7 +1,7 @@
 """A pretended machine on which programs take leases, public: nothing is written anywhere.
 
-Each program has a `MemoryBook` of the same `MemoryMachine`. It passes the contract tests of the
-real lease directory, so that what holds with it holds for real.
+Each program has a `MemoryLeaseStore` of the same `MemoryMachine`. It passes the contract tests of
+the real lease directory, so that what holds with it holds for real.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from simple_gpu_scheduler.leases.ledger import LeaseRecord, Ticket, Want, token
 from simple_gpu_scheduler.leases.ports import Held
-from simple_gpu_scheduler.pipe.ports import Lease
+from simple_gpu_scheduler.leases.records import Lease, LeaseRecord, LeaseRequest, Ticket, token
 
 
 class MemoryMachine:
@@ -30,8 +29,8 @@ class MemoryMachine:
         return self._count
 
 
-class MemoryBook:
-    """One program's view; implements `lease_ports.LeaseBook`."""
+class MemoryLeaseStore:
+    """One program's view; implements `leases.ports.LeaseStore`."""
 
     def __init__(self, machine: MemoryMachine, *, uid: int = 1000, pid: int = 1) -> None:
         self.uid = uid
@@ -73,7 +72,7 @@ class MemoryBook:
         """Nothing is odd here."""
         return []
 
-    def add_lease(self, want: Want, kind: str, parent: str | None = None) -> Held | None:
+    def add_lease(self, want: LeaseRequest, kind: str, parent: str | None = None) -> Held | None:
         """Add a lease on all of `want.gpus`; None if the parent is over."""
         tokens = {one.token for one in self._machine.leases.values()}
         if parent is not None and parent not in tokens:
@@ -106,7 +105,7 @@ class MemoryBook:
         return held._replace(lease=Lease(token(held.path, turn), -1), turn=turn)
 
     def add_ticket(
-        self, want: Want, since_ns: int | None = None, inside: str | None = None
+        self, want: LeaseRequest, since_ns: int | None = None, inside: str | None = None
     ) -> tuple[Held, Ticket]:
         """Say that we wait."""
         name = self._new_id()

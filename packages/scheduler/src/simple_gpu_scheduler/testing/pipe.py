@@ -11,8 +11,11 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 
 from simple_gpu_scheduler.jobs.job import Job, Line
-from simple_gpu_scheduler.pipe.ports import Lease, Woken
-from simple_gpu_scheduler.policy.model import Card, Event, Exit, Hold, Leftover, Start
+from simple_gpu_scheduler.leases.records import Lease
+from simple_gpu_scheduler.pipe.events import Event
+from simple_gpu_scheduler.policy.model import Card, Hold, Start
+from simple_gpu_scheduler.processes.ports import Woken
+from simple_gpu_scheduler.processes.records import Exit, Leftover
 
 
 class ManualClock:
@@ -180,13 +183,13 @@ class FreeLeases:
     """Nobody else is on the machine; implements `ports.Leases`."""
 
     wake_fd = None
-    look_again_s = None
+    refresh_in_s = None
 
     def __init__(self, cards: Sequence[Card]) -> None:
         self.cards: Sequence[Card] = tuple(cards)
         self._next_id = 0
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """There is nobody to see."""
 
     def take(self, start: Start) -> Lease | None:
@@ -216,6 +219,6 @@ class Recorder:
     def __init__(self) -> None:
         self.events: list[Event] = []
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Keep it."""
         self.events.append(event)

@@ -6,10 +6,10 @@ import os
 from collections.abc import Sequence
 
 from simple_gpu_scheduler.queue.home import DATABASE, QueueHome
-from simple_gpu_scheduler.queue.records import Entry
+from simple_gpu_scheduler.queue.records import QueuedJob
 from simple_gpu_scheduler.queue.store import pages as queue_view
-from simple_gpu_scheduler.queue.store.pages import QueueView, by_section, by_state
-from simple_gpu_scheduler.queue.store.submission import decoded
+from simple_gpu_scheduler.queue.store.contexts import decoded
+from simple_gpu_scheduler.queue.store.pages import QueuePages, by_section, by_state
 from simple_gpu_scheduler.top.screen.details import JobFacts
 from simple_gpu_scheduler.top.screen.header import Server
 from simple_gpu_scheduler.top.screen.scroll import Slice, followed, position, slices
@@ -26,7 +26,7 @@ class QueueReader:
             SgsError: it can't be used.
         """
         self.home = QueueHome()
-        self.view = QueueView(os.path.join(self.home.folder, DATABASE))
+        self.view = QueuePages(os.path.join(self.home.folder, DATABASE))
 
     def close(self) -> None:
         """Close the queue."""
@@ -61,7 +61,7 @@ class QueueReader:
         at = None if query.scroll.job is None else self.view.place(query.scroll.job, query.words)
         return None if at is None else position(sizes, order, *at)
 
-    def _entries(self, query: Query, wanted: Sequence[Slice]) -> tuple[Entry, ...]:
+    def _entries(self, query: Query, wanted: Sequence[Slice]) -> tuple[QueuedJob, ...]:
         jobs: list[int] = []
         for section, first, most in wanted:
             jobs += self.view.jobs(section, query.words, first, most)
@@ -75,21 +75,23 @@ class QueueReader:
     def _slots(self) -> tuple[str, ...]:
         return tuple(filter(None, self.home.store.setting("gpus").split(",")))
 
-    def _entry(self, job: int | None) -> Entry | None:
+    def _entry(self, job: int | None) -> QueuedJob | None:
         return None if job is None else self.home.store.entry(job)
 
-    def _subject(self, query: Query, entries: Sequence[Entry], chosen: int) -> Entry | None:
+    def _subject(
+        self, query: Query, entries: Sequence[QueuedJob], chosen: int
+    ) -> QueuedJob | None:
         if query.job is not None:
             return self.home.store.entry(query.job)
         return entries[chosen] if 0 <= chosen < len(entries) else None
 
-    def _facts_of(self, entry: Entry) -> JobFacts:
+    def _facts_of(self, entry: QueuedJob) -> JobFacts:
         at = self.view.place(entry.id)
         before = at[1] if at is not None and at[0] == queue_view.READY else None
         log = self.home.log_path(entry.id, entry.attempt) if entry.attempt else ""
         return JobFacts(self._cwd(entry), before, log)
 
-    def _cwd(self, entry: Entry) -> bytes:
+    def _cwd(self, entry: QueuedJob) -> bytes:
         """The folder that it runs in; empty if `sgs clean` has removed the job meanwhile."""
         rows = self.home.store.file.all(
             "SELECT content FROM contexts WHERE id = ? AND content != x''", (entry.context,)

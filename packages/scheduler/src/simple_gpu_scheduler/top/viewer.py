@@ -17,11 +17,11 @@ from textual.widgets import Static
 
 from simple_gpu_scheduler.allocation.gpu_status import CardView
 from simple_gpu_scheduler.errors import SgsError
+from simple_gpu_scheduler.files.tail import TailReader
 from simple_gpu_scheduler.leases.directory import lease_dir
 from simple_gpu_scheduler.queue.home import QueueHome
-from simple_gpu_scheduler.queue.records import Entry
+from simple_gpu_scheduler.queue.records import QueuedJob
 from simple_gpu_scheduler.system.inotify import watch_ends, watch_writes
-from simple_gpu_scheduler.system.tail import TailReader
 from simple_gpu_scheduler.text.printable import printable
 from simple_gpu_scheduler.top.reader import QueueReader
 from simple_gpu_scheduler.top.refresh import Refresher, Watch
@@ -186,7 +186,7 @@ class Viewer(App[None]):
         self._log_refresher.request()
         self._show()
 
-    def _report_end(self, chosen: Entry | None, left: Entry | None) -> None:
+    def _report_end(self, chosen: QueuedJob | None, left: QueuedJob | None) -> None:
         """Say how the chosen job ended, if that removed it from the list."""
         if chosen is not None and left is not None and chosen.id == left.id:
             how = self._formatters.how(left)
@@ -235,7 +235,7 @@ class Viewer(App[None]):
             self._board = self._board._replace(log=log)
             self._show()
 
-    def _subject(self) -> Entry | None:
+    def _subject(self) -> QueuedJob | None:
         """The job whose log is shown."""
         state, asked = self._board.state, self._pager_job()
         if asked is None:

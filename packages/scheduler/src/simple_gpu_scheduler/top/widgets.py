@@ -19,8 +19,8 @@ from textual.widget import Widget
 from textual.widgets import Footer, Input, Static
 from textual.widgets._footer import FooterKey
 
-from simple_gpu_scheduler.results.cells import text_width
 from simple_gpu_scheduler.text.printable import printable
+from simple_gpu_scheduler.text.terminal import text_width
 from simple_gpu_scheduler.top.bindings import BINDINGS
 from simple_gpu_scheduler.top.screen.spans import STYLES, Line, Span, line, wrapped
 

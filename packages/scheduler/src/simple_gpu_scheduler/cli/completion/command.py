@@ -17,8 +17,8 @@ from simple_gpu_scheduler.cli.parser import Parser
 from simple_gpu_scheduler.queue.home import QueueHome, home_if_any
 from simple_gpu_scheduler.queue.records import RUNNING
 from simple_gpu_scheduler.queue.wrapped_command import own_command
-from simple_gpu_scheduler.results.cells import crop
 from simple_gpu_scheduler.text.printable import printable
+from simple_gpu_scheduler.text.terminal import crop
 
 _EPILOG = """\
 Commands are completed, their options, the numbers of jobs with their states, groups, names, GPUs

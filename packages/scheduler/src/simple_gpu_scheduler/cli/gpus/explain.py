@@ -8,10 +8,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from simple_gpu_scheduler.allocation.preview import Glance
+from simple_gpu_scheduler.allocation.preview import Preview
 from simple_gpu_scheduler.cli.gpus.lease import BUSY
-from simple_gpu_scheduler.cli.parser import Parser
-from simple_gpu_scheduler.cli.run.options import (
+from simple_gpu_scheduler.cli.gpus.options import (
     add_idle_options,
     add_placement_options,
     idle_limits,
@@ -19,17 +18,17 @@ from simple_gpu_scheduler.cli.run.options import (
     joined,
     order_name,
     vram_mib,
-    whole,
 )
+from simple_gpu_scheduler.cli.parser import Parser, whole
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.gpus.selection import Chosen, chosen_gpus
+from simple_gpu_scheduler.gpus.selection import GpuSelection, select_gpus
 from simple_gpu_scheduler.jobs.job import Job, share_units
 from simple_gpu_scheduler.policy.explain import Explanation, explain
 from simple_gpu_scheduler.policy.model import PipePolicy
 from simple_gpu_scheduler.policy.reasons import impossible
-from simple_gpu_scheduler.system.fds import show, tell
-from simple_gpu_scheduler.text.durations import since
+from simple_gpu_scheduler.system.fds import print_lines, print_stderr
 from simple_gpu_scheduler.text.printable import printable
+from simple_gpu_scheduler.units.durations import since
 
 DESCRIPTION = """\
 Show which GPUs a job of simple_gpu_scheduler would get if it came now, and why; or why it would
@@ -70,17 +69,17 @@ def main(argv: Sequence[str]) -> int:
     args = _parser().parse_args(joined(argv))
     if args.job is not None:
         return _of_the_queue(args)
-    chosen = chosen_gpus(None if args.on is None else [args.on], _say, option="--on")
+    chosen = select_gpus(None if args.on is None else [args.on], _say, option="--on")
     job = _job(args, chosen)
     _check(job, len(chosen.keys))
     idle: dict[str, Any] = idle_limits(args)
-    glance = Glance(chosen, avoid_strangers=args.on is None, keep_free=args.keep_free, **idle)
+    glance = Preview(chosen, avoid_strangers=args.on is None, keep_free=args.keep_free, **idle)
     _check(job, len(chosen.keys), glance)
     now_s = time.time()
     known = glance.known(lambda then_s: since(then_s, now_s))
     policy = PipePolicy(order=order_name(args), placement=args.placement)
     found = explain(job, glance.cards, policy, known)
-    show(*([json.dumps(_object(found))] if args.json else _text(found)))
+    print_lines(*([json.dumps(_object(found))] if args.json else _text(found)))
     return 0 if found.gpus else 1 if found.failed else BUSY
 
 
@@ -96,13 +95,13 @@ def _of_the_queue(args: argparse.Namespace) -> int:
     return explain_job(args.job, as_json=args.json)
 
 
-def _job(args: argparse.Namespace, chosen: Chosen) -> Job:
+def _job(args: argparse.Namespace, chosen: GpuSelection) -> Job:
     number = args.gpus or (1 if args.on is None else len(chosen.keys))
     units = share_units(jobs_per_gpu(args))
     return Job(1, b"", number, units, memory_mib=vram_mib(args.vram))
 
 
-def _check(job: Job, gpus: int, glance: Glance | None = None) -> None:
+def _check(job: Job, gpus: int, glance: Preview | None = None) -> None:
     reason = impossible(job, gpus, glance.cards if glance else ())
     if reason is not None:
         raise UsageError(f"the job {reason}")
@@ -128,7 +127,7 @@ def _object(found: Explanation) -> dict[str, object]:
 
 
 def _say(text: str) -> None:
-    tell(f"sgs explain: {text}")
+    print_stderr(f"sgs explain: {text}")
 
 
 def _parser() -> argparse.ArgumentParser:

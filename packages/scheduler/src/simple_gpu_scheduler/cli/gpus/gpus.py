@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import shutil
 import sys
 import time
 from typing import TYPE_CHECKING
 
-from simple_gpu_scheduler.allocation.occupancy import Occupancy, occupancy
+from simple_gpu_scheduler.allocation.gpu_status import read_gpu_status
 from simple_gpu_scheduler.cli.parser import Parser
-from simple_gpu_scheduler.errors import SgsError
-from simple_gpu_scheduler.gpus import nvml
-from simple_gpu_scheduler.gpus import processes as gpu_processes
-from simple_gpu_scheduler.leases import directory as lease_dir
-from simple_gpu_scheduler.leases import store as leases
-from simple_gpu_scheduler.system.fds import show
+from simple_gpu_scheduler.system.fds import print_lines
 
 if TYPE_CHECKING:
-    from simple_gpu_scheduler.gpus.records import Gpu
+    pass
 
 DESCRIPTION = """\
 Show the machine's GPUs, who has them, and which are free.
@@ -69,25 +63,13 @@ def main(argv: list[str] | None = None) -> int:
     from simple_gpu_scheduler.cli.gpus import table as gpus_report
 
     args = parse_args(sys.argv[1:] if argv is None else argv)
-    found = look()
+    found = read_gpu_status()
     if args.json:
         objects = ",\n ".join(json.dumps(one) for one in gpus_report.objects(found))
-        show(*f"[{objects}]".splitlines())
+        print_lines(*f"[{objects}]".splitlines())
     else:
-        show(*gpus_report.table(found, time.time(), _terminal_columns()))
+        print_lines(*gpus_report.table(found, time.time(), _terminal_columns()))
     return 0
-
-
-def look() -> list[tuple[Gpu, Occupancy]]:
-    """The GPUs of the machine, and who has them.
-
-    Raises:
-        SgsError: no driver answers.
-    """
-    gpus = _gpus()
-    held = leases.live_leases(lease_dir.lease_dir())
-    ancestors = functools.cache(gpu_processes.lineage)  # every process meets every lease
-    return [(gpu, occupancy(gpu, held, ancestors)) for gpu in gpus]
 
 
 def _terminal_columns() -> int | None:
@@ -95,34 +77,3 @@ def _terminal_columns() -> int | None:
     if sys.stdout is None or not sys.stdout.isatty():
         return None
     return shutil.get_terminal_size().columns
-
-
-def _gpus() -> tuple[Gpu, ...]:
-    with nvml.NvmlDevices() as devices:
-        try:
-            return devices.gpus()
-        except nvml.NoDriverError as error:
-            found = _amd_gpus()
-            if found is None:
-                raise SgsError(_no_driver(str(error))) from None
-            return found
-
-
-def _amd_gpus() -> tuple[Gpu, ...] | None:
-    """The AMD cards; None where amdsmi isn't installed."""
-    import importlib.util
-
-    if importlib.util.find_spec("amdsmi") is None:
-        return None
-    from simple_gpu_scheduler.gpus import amd
-
-    with amd.AmdDevices() as devices:
-        return devices.gpus()
-
-
-def _no_driver(reason: str) -> str:
-    return (
-        f"no GPU can be seen: the NVIDIA driver doesn't answer ({reason}); if the machine has "
-        "GPUs, see that nvidia-smi works here (in a container: docker run --gpus all); for AMD "
-        "GPUs install amdsmi, which is the extra `amd` of simple-gpu-scheduler"
-    )

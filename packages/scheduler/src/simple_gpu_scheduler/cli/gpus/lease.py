@@ -12,8 +12,8 @@ from simple_gpu_scheduler.cli.parser import Parser
 from simple_gpu_scheduler.client import Taken, take
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.processes.runner import IGNORED_BY_PYTHON
-from simple_gpu_scheduler.system.fds import tell
-from simple_gpu_scheduler.text.durations import parse_duration_s
+from simple_gpu_scheduler.system.fds import print_stderr
+from simple_gpu_scheduler.units.durations import parse_duration_s
 
 #: EX_TEMPFAIL of sysexits.h: try again later.
 BUSY = 75
@@ -80,7 +80,7 @@ def _become(command: list[str], taken: Taken) -> int:
 
 
 def _say(text: str) -> None:
-    tell(f"sgs lease: {text}")
+    print_stderr(f"sgs lease: {text}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,10 +8,10 @@ from typing import Any
 from simple_gpu_scheduler.allocation.occupancy import Occupancy
 from simple_gpu_scheduler.gpus.records import Gpu, GpuProcess
 from simple_gpu_scheduler.jobs.job import GPU_UNITS
-from simple_gpu_scheduler.leases.ledger import LeaseRecord
-from simple_gpu_scheduler.results.cells import crop, pad, text_width
-from simple_gpu_scheduler.text.durations import since
+from simple_gpu_scheduler.leases.records import LeaseRecord
 from simple_gpu_scheduler.text.printable import printable
+from simple_gpu_scheduler.text.terminal import crop, pad, text_width
+from simple_gpu_scheduler.units.durations import since
 
 Seen = Sequence[tuple[Gpu, Occupancy]]
 

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from simple_gpu_scheduler.cli.parser import Parser
-from simple_gpu_scheduler.cli.queue.jobs import entries_of, numbers
+from simple_gpu_scheduler.cli.queue.jobs import entries_of
 from simple_gpu_scheduler.errors import PassingError, SgsError, UsageError
 from simple_gpu_scheduler.queue.home import QueueHome
+from simple_gpu_scheduler.queue.job_ids import numbers
 from simple_gpu_scheduler.queue.records import FAILED, LOST, OPEN_STATES
-from simple_gpu_scheduler.system.fds import show, tell
+from simple_gpu_scheduler.system.fds import print_lines, print_stderr
 
 
 class _Verb(NamedTuple):
@@ -62,7 +63,7 @@ def _change(verb: _Verb, argv: Sequence[str]) -> int:
         found = home.store.hold(jobs, held=verb is _HOLD)
     if found:
         home.wake()
-    show(f"{verb.done}: {numbers(found)}" if found else f"nothing to do: {verb.none}")
+    print_lines(f"{verb.done}: {numbers(found)}" if found else f"nothing to do: {verb.none}")
     return 0 if found else 1
 
 
@@ -80,7 +81,7 @@ def _cancel(home: QueueHome, jobs: Sequence[int]) -> list[int]:
     except SgsError as error:
         by_hand = _by_hand(home, found)
         raise SgsError(f"{why}, and {error}. Free some room and cancel again{by_hand}") from None
-    tell(
+    print_stderr(
         f"sgs cancel: {why}. So the server was told, and will write it once there is room; if it "
         "is killed before, cancel again"
     )

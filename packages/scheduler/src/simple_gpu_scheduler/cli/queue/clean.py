@@ -13,8 +13,8 @@ from simple_gpu_scheduler.cli.parser import Parser
 from simple_gpu_scheduler.cli.queue.jobs import entries_of
 from simple_gpu_scheduler.errors import PassingError, SgsError, UsageError
 from simple_gpu_scheduler.queue.home import QueueHome
-from simple_gpu_scheduler.queue.records import ENDED_STATES, SUCCEEDED, Entry
-from simple_gpu_scheduler.queue.store import cleaning as queue_cleaning
+from simple_gpu_scheduler.queue.records import ENDED_STATES, SUCCEEDED, QueuedJob
+from simple_gpu_scheduler.queue.store import cleaning
 from simple_gpu_scheduler.queue.worktrees.cleaning import (
     copies,
     copy_of,
@@ -24,9 +24,9 @@ from simple_gpu_scheduler.queue.worktrees.cleaning import (
 from simple_gpu_scheduler.queue.worktrees.scripts import remove_scripts
 from simple_gpu_scheduler.queue.worktrees.usage_lock import in_use
 from simple_gpu_scheduler.system.failpoints import step
-from simple_gpu_scheduler.system.fds import show, tell
-from simple_gpu_scheduler.text.durations import parse_duration_s
-from simple_gpu_scheduler.text.sizes import show_memory
+from simple_gpu_scheduler.system.fds import print_lines, print_stderr
+from simple_gpu_scheduler.units.durations import parse_duration_s
+from simple_gpu_scheduler.units.sizes import show_memory
 
 _EPILOG = """\
 Without --finished, what `sgs submit --freeze` keeps is removed for jobs that have ended: the
@@ -63,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
     age_s = 0.0 if args.older_than is None else parse_duration_s(args.older_than, "--older-than")
     ended_by_s = time.time() - age_s if age_s else math.inf
     home = QueueHome()
-    unfinished = queue_cleaning.is_unfinished(home.store.file)  # somebody was killed over it
+    unfinished = cleaning.is_unfinished(home.store.file)  # somebody was killed over it
     if args.finished:
         home, found = _remove_jobs_somehow(home, args, ended_by_s)
     else:
@@ -71,12 +71,12 @@ def main(argv: Sequence[str]) -> int:
             _sweep(home)
         found = _remove_copies(home, args, ended_by_s)
     if args.json:
-        show(json.dumps({_plural(name): count for name, count in found.items()}))
+        print_lines(json.dumps({_plural(name): count for name, count in found.items()}))
     else:
         told = (
             f"{count} {name if count == 1 else _plural(name)}" for name, count in found.items()
         )
-        show(f"removed: {', '.join(told)}")
+        print_lines(f"removed: {', '.join(told)}")
     if args.finished or unfinished:
         _scrub(home)
     return 0 if any(found.values()) else 1
@@ -106,8 +106,8 @@ def _remove_jobs_somehow(
     try:
         return home, _remove_jobs(home, args, ended_by_s)
     except PassingError as error:
-        jobs = queue_cleaning.over(home.store.file, _meant_jobs(home, args), ended_by_s)
-        freed = queue_cleaning.remove_logs(home.folder, jobs)
+        jobs = cleaning.over(home.store.file, _meant_jobs(home, args), ended_by_s)
+        freed = cleaning.remove_logs(home.folder, jobs)
         if not freed:
             raise
         try:
@@ -124,10 +124,10 @@ def _remove_jobs_somehow(
 def _remove_jobs(home: QueueHome, args: argparse.Namespace, ended_by_s: float) -> _Found:
     file = home.store.file
     jobs = _meant_jobs(home, args)
-    removed = queue_cleaning.remove_jobs(file, jobs, ended_by_s)
+    removed = cleaning.remove_jobs(file, jobs, ended_by_s)
     if jobs is not None:
         _tell_of_open(home.store.entries(jobs=jobs))
-    if untold := queue_cleaning.unnotified(file, jobs):
+    if untold := cleaning.unnotified(file, jobs):
         _say(f"left alone: {untold} whose --notify command is yet to run")
     return {"job": len(removed), **_sweep(home)}
 
@@ -141,19 +141,19 @@ def _meant_jobs(home: QueueHome, args: argparse.Namespace) -> list[int] | None:
 def _sweep(home: QueueHome) -> _Found:
     """Remove what was kept for removed jobs; logs first, as that takes no room at all."""
     file, folder = home.store.file, home.folder
-    gone = queue_cleaning.removed_of(file, queue_cleaning.with_logs(folder))
-    logs = queue_cleaning.remove_logs(folder, gone)
-    environments = queue_cleaning.remove_environments(file)
+    gone = cleaning.removed_of(file, cleaning.with_logs(folder))
+    logs = cleaning.remove_logs(folder, gone)
+    environments = cleaning.remove_environments(file)
     with in_use(folder, alone=True):
-        gone = queue_cleaning.removed_of(file, copies(folder))
+        gone = cleaning.removed_of(file, copies(folder))
         found = {
             "log": logs,
-            "script": remove_scripts(folder, queue_cleaning.needed_scripts(file)),
+            "script": remove_scripts(folder, cleaning.needed_scripts(file)),
             "environment": environments,
             "copy": sum(remove_copy(folder, job) for job in gone),
             "snapshot": remove_snapshots(folder, _needed(home, ())),
         }
-        queue_cleaning.empty_notify_log(file, folder)
+        cleaning.empty_notify_log(file, folder)
     step("swept")
     return found
 
@@ -164,10 +164,10 @@ def _scrub(home: QueueHome) -> None:
     size_mib = os.stat(file.path).st_size >> 20
     if size_mib >= _LARGE_MIB:
         _say(f"writing the queue's file anew ({show_memory(size_mib)}); submitting waits for that")
-    queue_cleaning.scrub(file)
+    cleaning.scrub(file)
 
 
-def _meant(home: QueueHome, args: argparse.Namespace) -> list[Entry]:
+def _meant(home: QueueHome, args: argparse.Namespace) -> list[QueuedJob]:
     if not args.all:
         return entries_of(home, args.jobs, args.group)
     if args.jobs or args.group is not None:
@@ -180,19 +180,19 @@ def _needed(home: QueueHome, cleaned: Collection[int]) -> set[str]:
     cleaned = set(cleaned)
     return {
         snapshot
-        for job, state, snapshot in queue_cleaning.frozen(home.store.file)
+        for job, state, snapshot in cleaning.frozen(home.store.file)
         if job not in cleaned and (state != SUCCEEDED or copy_of(home.folder, job) is not None)
     }
 
 
-def _tell_of_open(meant: Sequence[Entry]) -> None:
+def _tell_of_open(meant: Sequence[QueuedJob]) -> None:
     going_on = sum(1 for one in meant if one.state not in ENDED_STATES)
     if going_on:
         _say(f"left alone: {going_on} not ended")
 
 
 def _say(text: str) -> None:
-    tell(f"sgs clean: {text}")
+    print_stderr(f"sgs clean: {text}")
 
 
 def _parser() -> argparse.ArgumentParser:

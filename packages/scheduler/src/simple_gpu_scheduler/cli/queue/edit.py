@@ -6,17 +6,17 @@ import argparse
 import time
 from collections.abc import Sequence
 
-from simple_gpu_scheduler.cli.parser import Parser
-from simple_gpu_scheduler.cli.queue.jobs import entries_of, job_ids, numbers
+from simple_gpu_scheduler.cli.parser import Parser, whole
+from simple_gpu_scheduler.cli.queue.jobs import entries_of
 from simple_gpu_scheduler.cli.queue.submit_options import whole_number
-from simple_gpu_scheduler.cli.run.options import whole
 from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.queue.edits import Edit, Needs
 from simple_gpu_scheduler.queue.home import QueueHome
+from simple_gpu_scheduler.queue.job_ids import job_ids, numbers
 from simple_gpu_scheduler.queue.store.edits import edit_jobs
-from simple_gpu_scheduler.system.fds import show
-from simple_gpu_scheduler.text.durations import parse_duration_s
-from simple_gpu_scheduler.text.sizes import parse_memory_mib
+from simple_gpu_scheduler.system.fds import print_lines
+from simple_gpu_scheduler.units.durations import parse_duration_s
+from simple_gpu_scheduler.units.sizes import parse_memory_mib
 
 _EPILOG = """\
 All of the jobs are changed, or none. What isn't named stays as it is; --after and --after-any take
@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
     jobs = [one.id for one in entries_of(home, args.jobs, args.group)]
     found = edit_jobs(home.store, jobs, edit)
     home.wake()
-    show(f"changed: {numbers(found)}")
+    print_lines(f"changed: {numbers(found)}")
     return 0
 
 
@@ -88,7 +88,7 @@ def _not_before_s(delay: str | None, at: str | None, now_s: float) -> float | No
         return now_s + delay_s if delay_s else 0.0
     if at is None:
         return None
-    from simple_gpu_scheduler.text.times import parse_time_s
+    from simple_gpu_scheduler.units.times import parse_time_s
 
     return 0.0 if at == _NOW else parse_time_s(at, "--at", now_s, None)
 

@@ -18,16 +18,16 @@ from simple_gpu_scheduler.queue.records import (
     LOST,
     RUNNING,
     SUCCEEDED,
-    Entry,
+    QueuedJob,
 )
-from simple_gpu_scheduler.queue.store import history as queue_history
+from simple_gpu_scheduler.queue.store import history
 from simple_gpu_scheduler.queue.wrapped_command import own_command
 from simple_gpu_scheduler.sim.forecast import LIKELY, QUICK, SLOW, Span
 from simple_gpu_scheduler.sim.runtimes import Durations
-from simple_gpu_scheduler.system.fds import show
-from simple_gpu_scheduler.text.durations import short_duration, since
+from simple_gpu_scheduler.system.fds import print_lines
 from simple_gpu_scheduler.text.printable import printable
-from simple_gpu_scheduler.text.sizes import show_memory
+from simple_gpu_scheduler.units.durations import short_duration, since
+from simple_gpu_scheduler.units.sizes import show_memory
 
 _VERBS = {SUCCEEDED: "has", FAILED: "has", CANCELLED: "was", LOST: "was"}
 
@@ -51,22 +51,22 @@ def explain_job(word: str, *, as_json: bool) -> int:
     if len(entries) > 1:
         raise UsageError(f"{word!r} are {len(entries)} jobs; expected the number of one")
     (entry,) = entries
-    runs = queue_history.runs_of(home.store.file, entry.id)
+    runs = history.runs_of(home.store.file, entry.id)
     waits, ends = Waits([]), _Ends()
     if entry.state == RUNNING:
         ends = _when_it_ends(home, entry, now_s)
     elif entry.state not in ENDED_STATES:
         waits = why_it_waits(home, entry, now_s)
     if as_json:
-        show(json.dumps(_object(entry, runs, waits, ends)))
+        print_lines(json.dumps(_object(entry, runs, waits, ends)))
     else:
-        show(*_text(entry, runs, waits, ends, now_s))
+        print_lines(*_text(entry, runs, waits, ends, now_s))
     return 0
 
 
-def _when_it_ends(home: QueueHome, entry: Entry, now_s: float) -> _Ends:
+def _when_it_ends(home: QueueHome, entry: QueuedJob, now_s: float) -> _Ends:
     elapsed_s = max(0.0, now_s - (entry.started_s or now_s))
-    runtimes = Durations(queue_history.last_successes(home.store.file)).of(entry.command)
+    runtimes = Durations(history.last_successes(home.store.file)).of(entry.command)
     if runtimes is None or not runtimes.alike:
         return _Ends(forecast="nobody knows when it will end: no job like it has succeeded yet")
     likely, quick, slow = (
@@ -83,7 +83,7 @@ def _when_it_ends(home: QueueHome, entry: Entry, now_s: float) -> _Ends:
     )
 
 
-def _text(entry: Entry, runs: list[Run], waits: Waits, ends: _Ends, now_s: float) -> list[str]:
+def _text(entry: QueuedJob, runs: list[Run], waits: Waits, ends: _Ends, now_s: float) -> list[str]:
     how = how_it_ended(entry)
     said = f": {how}" if how and how != entry.state else ""
     lines = [f"job {entry.id} {_VERBS.get(entry.state, 'is')} {entry.state}{said}"]
@@ -131,7 +131,7 @@ def _used(run: Run) -> str:
     return ", ".join(parts)
 
 
-def _object(entry: Entry, runs: list[Run], waits: Waits, ends: _Ends) -> dict[str, Any]:
+def _object(entry: QueuedJob, runs: list[Run], waits: Waits, ends: _Ends) -> dict[str, Any]:
     return {
         "id": entry.id,
         "state": entry.state,

@@ -14,10 +14,10 @@ from simple_gpu_scheduler.queue.records import (
     OPEN_STATES,
     RUNNING,
     STATES,
-    Entry,
+    QueuedJob,
 )
-from simple_gpu_scheduler.results.cells import crop
 from simple_gpu_scheduler.text.printable import printable
+from simple_gpu_scheduler.text.terminal import crop
 
 _WAITING = tuple(state for state in OPEN_STATES if state != RUNNING)
 
@@ -31,24 +31,24 @@ class Query(NamedTuple):
     limit: int | None  #: of those that wait, and of those that have ended; None: all
 
 
-class Seen(NamedTuple):
+class Listing(NamedTuple):
     """What there is to be shown; what is equal looks alike, but for the running times."""
 
-    rows: list[Entry | str]
+    rows: list[QueuedJob | str]
     counts: dict[str, int]
     server: str  #: what keeps it from starting jobs
     nothing: str = "The queue is empty."  #: where none is counted
 
 
-def look(home: QueueHome, query: Query) -> Seen:
+def read_listing(home: QueueHome, query: Query) -> Listing:
     """See what is to be shown."""
     of_all = query.group is None and query.name is None
     nothing = "The queue is empty." if of_all else "There is no such job."
     counts = _counts(home, query)
-    return Seen(list(_rows(home, query, counts)), counts, _server(home), nothing)
+    return Listing(list(_rows(home, query, counts)), counts, _server(home), nothing)
 
 
-def lines(seen: Seen, now_s: float, width: int | None) -> list[str]:
+def lines(seen: Listing, now_s: float, width: int | None) -> list[str]:
     """The table, and how many jobs are in which state."""
     parts = [f"{seen.counts[state]} {state}" for state in STATES if state in seen.counts]
     summary = ", ".join(parts) or seen.nothing
@@ -56,12 +56,12 @@ def lines(seen: Seen, now_s: float, width: int | None) -> list[str]:
     return [*table(seen.rows, now_s, width), *(crop(one, width or 10**6) for one in last)]
 
 
-def selected(home: QueueHome, query: Query) -> list[Entry]:
+def selected(home: QueueHome, query: Query) -> list[QueuedJob]:
     """The jobs that are asked for, in the order of their numbers."""
     if query.limit is None:
         return home.store.entries(states=query.states, group=query.group, name=query.name)
     rows = _rows(home, query, _counts(home, query))
-    return sorted((one for one in rows if isinstance(one, Entry)), key=lambda one: one.id)
+    return sorted((one for one in rows if isinstance(one, QueuedJob)), key=lambda one: one.id)
 
 
 def _counts(home: QueueHome, query: Query) -> dict[str, int]:
@@ -79,14 +79,14 @@ def terminal_columns() -> int | None:
         return None
 
 
-def _rows(home: QueueHome, query: Query, counts: dict[str, int]) -> Iterator[Entry | str]:
+def _rows(home: QueueHome, query: Query, counts: dict[str, int]) -> Iterator[QueuedJob | str]:
     """Those that have ended, those that run and those that wait, as far as they are shown."""
     ended, running, waiting = (
         tuple(one for one in of if one in counts and (not query.states or one in query.states))
         for of in (ENDED_STATES, (RUNNING,), _WAITING)
     )
 
-    def entries(states: tuple[str, ...], order: str, most: int | None = None) -> list[Entry]:
+    def entries(states: tuple[str, ...], order: str, most: int | None = None) -> list[QueuedJob]:
         if not states or most == 0:
             return []
         return home.store.entries(

@@ -13,7 +13,7 @@ from simple_gpu_scheduler.cli.figure import pyplot, save
 from simple_gpu_scheduler.cli.parser import Parser
 from simple_gpu_scheduler.queue.attempts import Run
 from simple_gpu_scheduler.queue.home import home_if_any
-from simple_gpu_scheduler.queue.store import history as queue_history
+from simple_gpu_scheduler.queue.store import history
 from simple_gpu_scheduler.queue.usage import (
     BY,
     Period,
@@ -25,12 +25,12 @@ from simple_gpu_scheduler.queue.usage import (
     parts,
     usage,
 )
-from simple_gpu_scheduler.results.cells import crop, pad, text_width
-from simple_gpu_scheduler.system.fds import show
+from simple_gpu_scheduler.system.fds import print_lines
 from simple_gpu_scheduler.system.users import user_name
-from simple_gpu_scheduler.text.durations import parse_duration_s, short_duration
 from simple_gpu_scheduler.text.printable import printable
-from simple_gpu_scheduler.text.sizes import show_memory
+from simple_gpu_scheduler.text.terminal import crop, pad, text_width
+from simple_gpu_scheduler.units.durations import parse_duration_s, short_duration
+from simple_gpu_scheduler.units.sizes import show_memory
 
 _EPILOG = """\
 It counts jobs that have run in that time; those that run now count so far. A shared GPU counts for
@@ -71,7 +71,7 @@ def main(argv: Sequence[str]) -> int:
     until_s = time.time()
     since_s = 0.0 if args.all else until_s - parse_duration_s(args.since, "--since")
     home = home_if_any()
-    runs = queue_history.runs_since(home.store.file, since_s, args.group) if home else []
+    runs = history.runs_since(home.store.file, since_s, args.group) if home else []
     if args.all:
         since_s = min((min(run.submitted_s, run.started_s) for run in runs), default=until_s)
     period = Period(since_s, until_s)
@@ -81,9 +81,9 @@ def main(argv: Sequence[str]) -> int:
     }
     total = usage(runs, period)
     if args.json:
-        show(*json.dumps(_object(args.by, period, total, rows), indent=1).splitlines())
+        print_lines(*json.dumps(_object(args.by, period, total, rows), indent=1).splitlines())
     else:
-        show(*_text(args.by, period, total, rows))
+        print_lines(*_text(args.by, period, total, rows))
     if args.figure:
         _draw(args.figure, runs, period)
     return 0

@@ -13,8 +13,8 @@ from simple_gpu_scheduler.gpus.ids import parse_gpu_ids
 from simple_gpu_scheduler.policy.orders import PLACEMENTS
 from simple_gpu_scheduler.queue.home import QueueHome
 from simple_gpu_scheduler.queue.store.settings import ServerSettings
-from simple_gpu_scheduler.system.fds import show
-from simple_gpu_scheduler.text.sizes import parse_memory_mib
+from simple_gpu_scheduler.system.fds import print_lines
+from simple_gpu_scheduler.units.sizes import parse_memory_mib
 
 _EPILOG = """\
 status   is there one, on which GPUs, and where is its log (exit status 1 if there is none; --json:
@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
     if args.what == "status":
         return _status(home, as_json=args.json)
     if args.what == "unit":
-        show(*_unit(home).splitlines())
+        print_lines(*_unit(home).splitlines())
     elif args.what == "stop":
         return _stop(home)
     elif args.what == "drain":
@@ -99,7 +99,7 @@ def _keep(home: QueueHome, chosen: dict[str, str]) -> None:
 
 
 def _stop(home: QueueHome) -> int:
-    show("stopped" if _stop_if_any(home) else "there is no server")
+    print_lines("stopped" if _stop_if_any(home) else "there is no server")
     return 0
 
 
@@ -124,10 +124,12 @@ def _status(home: QueueHome, *, as_json: bool) -> int:
         known: dict[str, object] = {"folder": home.folder}
         known["gpus"] = gpus.split(",") if gpus else None
         known |= {"drained": drained, **settings._asdict()}
-        show(json.dumps({**(about or {"pid": None, "since_s": None}), **known}))
+        print_lines(json.dumps({**(about or {"pid": None, "since_s": None}), **known}))
     elif about is None:
         words = home.last_words()
-        show(f"There is no server{': ' + words if words else ''}. Its folder: {home.folder}")
+        print_lines(
+            f"There is no server{': ' + words if words else ''}. Its folder: {home.folder}"
+        )
     else:
         which = f"GPUs {gpus}" if gpus else "all GPUs"
         changed = [
@@ -136,8 +138,8 @@ def _status(home: QueueHome, *, as_json: bool) -> int:
             if value != ServerSettings._field_defaults[name]
         ]
         rest = "".join(f", {one}" for one in [*changed, *(["drained"] if drained else [])])
-        show(f"The server is process {about['pid']}, on {which}{rest}.")
-        show(f"Its folder: {home.folder}")
+        print_lines(f"The server is process {about['pid']}, on {which}{rest}.")
+        print_lines(f"Its folder: {home.folder}")
     return 0 if about is not None else 1
 
 
@@ -174,7 +176,7 @@ def _as_bytes(character: str) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from simple_gpu_scheduler.cli.run.options import whole
+    from simple_gpu_scheduler.cli.parser import whole
 
     parser = Parser(
         prog="sgs server",

@@ -9,14 +9,20 @@ from collections.abc import Iterator, Sequence
 
 from simple_gpu_scheduler.cli.parser import Parser
 from simple_gpu_scheduler.cli.queue.jobs import as_object
-from simple_gpu_scheduler.cli.queue.listing import Query, lines, look, selected, terminal_columns
+from simple_gpu_scheduler.cli.queue.listing import (
+    Query,
+    lines,
+    read_listing,
+    selected,
+    terminal_columns,
+)
 from simple_gpu_scheduler.queue.home import QueueHome
 from simple_gpu_scheduler.queue.records import (
     OPEN_STATES,
     STATES,
-    Entry,
+    QueuedJob,
 )
-from simple_gpu_scheduler.system.fds import show
+from simple_gpu_scheduler.system.fds import print_lines
 
 _EPILOG = """\
 Those that run come before those that wait, which are shown in the order of their turns. Of more
@@ -52,13 +58,13 @@ def main(argv: Sequence[str]) -> int:
         watch(home, query, as_json=args.json)
     elif args.json:
         for line in _objects(selected(home, query)):
-            show(line)
+            print_lines(line)
     else:
-        show(*lines(look(home, query), time.time(), terminal_columns()))
+        print_lines(*lines(read_listing(home, query), time.time(), terminal_columns()))
     return 0
 
 
-def _objects(entries: Sequence[Entry]) -> Iterator[str]:
+def _objects(entries: Sequence[QueuedJob]) -> Iterator[str]:
     """A list as JSON, an object a line."""
     if not entries:
         yield "[]"

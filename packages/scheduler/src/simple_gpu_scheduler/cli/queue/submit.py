@@ -12,19 +12,20 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from simple_gpu_scheduler.cli.queue.jobs import numbers
 from simple_gpu_scheduler.cli.queue.submit_options import Asked, asked_by, parser, request_of
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.jobs.job import Line
-from simple_gpu_scheduler.pipe.lines import LineSource, why_no_command
+from simple_gpu_scheduler.jobs.validation import why_no_command
+from simple_gpu_scheduler.pipe.lines import LineSource
 from simple_gpu_scheduler.queue.home import QueueHome
+from simple_gpu_scheduler.queue.job_ids import numbers
 from simple_gpu_scheduler.queue.kept_environ import kept
 from simple_gpu_scheduler.queue.records import (
     CANCELLED,
     FAILED,
     LOST,
     Context,
-    Request,
+    JobRequest,
     Submitted,
 )
 from simple_gpu_scheduler.queue.wrapped_command import (
@@ -34,10 +35,10 @@ from simple_gpu_scheduler.queue.wrapped_command import (
     freeze_code,
     frozen,
 )
-from simple_gpu_scheduler.system.fds import show, tell
+from simple_gpu_scheduler.system.fds import print_lines, print_stderr
 
 _SEPARATOR = "--"
-_Submit = Callable[[QueueHome, Context, Iterable[Request]], list[Submitted]]
+_Submit = Callable[[QueueHome, Context, Iterable[JobRequest]], list[Submitted]]
 
 
 class _Work(NamedTuple):
@@ -77,12 +78,12 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _submit(home: QueueHome, context: Context, requests: Iterable[Request]) -> list[Submitted]:
+def _submit(home: QueueHome, context: Context, requests: Iterable[JobRequest]) -> list[Submitted]:
     return home.store.submit(context, requests, time.time())
 
 
 def _submit_script(
-    home: QueueHome, context: Context, requests: Iterable[Request], text: bytes, submit: _Submit
+    home: QueueHome, context: Context, requests: Iterable[JobRequest], text: bytes, submit: _Submit
 ) -> list[Submitted]:
     """Submit a script whose text is kept."""
     from simple_gpu_scheduler.queue.worktrees.scripts import keep_script
@@ -94,7 +95,7 @@ def _submit_script(
 
 
 def _submit_frozen(
-    home: QueueHome, context: Context, requests: Iterable[Request]
+    home: QueueHome, context: Context, requests: Iterable[JobRequest]
 ) -> list[Submitted]:
     """Submit jobs that run in copies of the work tree."""
     from simple_gpu_scheduler.queue.worktrees.git import names_a_repository
@@ -237,7 +238,7 @@ def _lines(fd: int, *, null: bool) -> Iterator[Line]:
                 yield line
 
 
-def _requests(asked: Asked, work: _Work) -> Iterator[Request]:
+def _requests(asked: Asked, work: _Work) -> Iterator[JobRequest]:
     for line in work.lines:
         try:
             if line.reason:
@@ -271,10 +272,10 @@ def _tell(asked: Asked, found: Sequence[Submitted]) -> None:
         _say("there is no command; nothing is added")
     _tell_of_known(found) if asked.is_list else _tell_of_one(found[0])
     if asked.request.not_before_s is not None and os.isatty(2):
-        from simple_gpu_scheduler.text.times import show_time
+        from simple_gpu_scheduler.units.times import show_time
 
         _say(f"not before {show_time(asked.request.not_before_s, None)}")
-    show(*[str(one.id) for one in found])
+    print_lines(*[str(one.id) for one in found])
     sys.stdout.flush()
 
 
@@ -303,4 +304,4 @@ def _tell_of_known(found: Sequence[Submitted]) -> None:
 
 
 def _say(text: str) -> None:
-    tell(f"sgs submit: {text}")
+    print_stderr(f"sgs submit: {text}")

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from simple_gpu_scheduler.cli.parser import Parser
-from simple_gpu_scheduler.cli.queue.jobs import job_ids
 from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, MAX_JOBS_PER_GPU, Job, share_units
-from simple_gpu_scheduler.pipe.lines import why_no_command
-from simple_gpu_scheduler.queue.records import Request
-from simple_gpu_scheduler.text.durations import parse_duration_s
-from simple_gpu_scheduler.text.sizes import parse_memory_mib
+from simple_gpu_scheduler.jobs.validation import why_no_command
+from simple_gpu_scheduler.queue.job_ids import job_ids
+from simple_gpu_scheduler.queue.records import JobRequest
+from simple_gpu_scheduler.units.durations import parse_duration_s
+from simple_gpu_scheduler.units.sizes import parse_memory_mib
 
 _EXAMPLES = """\
 examples:
@@ -64,7 +64,7 @@ class Asked(NamedTuple):
     """What the options ask for, of each of the commands."""
 
     job: Job
-    request: Request
+    request: JobRequest
     is_list: bool  #: each has a key of its own
 
 
@@ -85,7 +85,7 @@ def asked_by(args: argparse.Namespace, *, is_list: bool, now_s: float) -> Asked:
         raise UsageError(f"--gpus {job.gpus}: expected 1 or more")
     if args.retry_failed and args.key is None:
         raise UsageError("--retry-failed is about jobs of the same --key; name one")
-    request = Request(
+    request = JobRequest(
         b"",
         priority=args.priority,
         after=_needed(args.after),
@@ -103,7 +103,7 @@ def asked_by(args: argparse.Namespace, *, is_list: bool, now_s: float) -> Asked:
     return Asked(job, _with_job(request, job, args.priority), is_list)
 
 
-def request_of(asked: Asked, command: bytes) -> Request:
+def request_of(asked: Asked, command: bytes) -> JobRequest:
     """What is asked for with a command, which may say so itself.
 
     Raises:
@@ -124,7 +124,7 @@ def request_of(asked: Asked, command: bytes) -> Request:
     )
 
 
-def _with_job(request: Request, job: Job, priority: int) -> Request:
+def _with_job(request: JobRequest, job: Job, priority: int) -> JobRequest:
     return request._replace(
         gpus=job.gpus,
         units=job.units,
@@ -187,13 +187,13 @@ def _tries(text: str) -> int:
 
 
 def _delay(text: str) -> Callable[[float], float]:
-    from simple_gpu_scheduler.text.times import after_s
+    from simple_gpu_scheduler.units.times import after_s
 
     return lambda now_s: after_s(text, "--delay", now_s)
 
 
 def _at(text: str) -> Callable[[float], float]:
-    from simple_gpu_scheduler.text.times import parse_time_s
+    from simple_gpu_scheduler.units.times import parse_time_s
 
     return lambda now_s: parse_time_s(text, "--at", now_s, None)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from simple_gpu_scheduler.cli.queue.jobs import how_it_ended
-from simple_gpu_scheduler.queue.records import HELD, QUEUED, Entry
+from simple_gpu_scheduler.queue.records import HELD, QUEUED, QueuedJob
 from simple_gpu_scheduler.queue.wrapped_command import own_command
-from simple_gpu_scheduler.results.cells import crop, pad, text_width
-from simple_gpu_scheduler.text.durations import short_duration, since
 from simple_gpu_scheduler.text.printable import printable
+from simple_gpu_scheduler.text.terminal import crop, pad, text_width
+from simple_gpu_scheduler.units.durations import short_duration, since
 
 _TITLES = ("ID", "state", "GPUs", "time", "group", "name", "command")
 _ID, _STATE, _GPUS, _TIME, _GROUP, _NAME, _COMMAND = range(len(_TITLES))
@@ -20,14 +20,14 @@ _LEAST_COMMAND = 20  #: columns of a terminal, before others give way
 _GIVE_WAY = ((_NAME, 6), (_GROUP, 6), (_STATE, 9), (_GPUS, 6))
 
 
-def table(rows: Sequence[Entry | str], now_s: float, width: int | None = None) -> list[str]:
+def table(rows: Sequence[QueuedJob | str], now_s: float, width: int | None = None) -> list[str]:
     """A line a job under a line of titles; a text among the jobs stands for some left out.
 
     Args:
         now_s: wall clock.
         width: of the terminal; None: everything is whole.
     """
-    cells = [_TITLES, *(_cells(one, now_s) for one in rows if isinstance(one, Entry))]
+    cells = [_TITLES, *(_cells(one, now_s) for one in rows if isinstance(one, QueuedJob))]
     if len(cells) == 1:
         return [one for one in rows if isinstance(one, str)]
     used = [n for n in range(len(_TITLES)) if n in _ALWAYS or any(row[n] for row in cells[1:])]
@@ -40,7 +40,7 @@ def table(rows: Sequence[Entry | str], now_s: float, width: int | None = None) -
     return [first, *(line if width is None else crop(line, width) for line in shown)]
 
 
-def _cells(entry: Entry, now_s: float) -> tuple[str, ...]:
+def _cells(entry: QueuedJob, now_s: float) -> tuple[str, ...]:
     return (
         str(entry.id),
         printable(_state(entry, now_s)),
@@ -52,20 +52,20 @@ def _cells(entry: Entry, now_s: float) -> tuple[str, ...]:
     )
 
 
-def _state(entry: Entry, now_s: float) -> str:
+def _state(entry: QueuedJob, now_s: float) -> str:
     how = how_it_ended(entry)
     waits = [] if entry.state not in (QUEUED, HELD) else _waits(entry, now_s)
     return entry.state + (f": {how}" if how else "") + (f" ({', '.join(waits)})" if waits else "")
 
 
-def _waits(entry: Entry, now_s: float) -> list[str]:
+def _waits(entry: QueuedJob, now_s: float) -> list[str]:
     """What it waits for beside GPUs."""
     needs = [f"waits for {entry.blockers}"] if entry.blockers else []
     is_early = entry.not_before_s is not None and entry.not_before_s > now_s
     return [*needs, f"from {since(entry.not_before_s or 0, now_s)}"] if is_early else needs
 
 
-def _how_long(entry: Entry, now_s: float) -> str:
+def _how_long(entry: QueuedJob, now_s: float) -> str:
     if entry.started_s is None or entry.state == "queued":
         return "-"
     return short_duration((entry.ended_s or now_s) - entry.started_s)

@@ -6,11 +6,12 @@ import argparse
 from collections.abc import Sequence
 
 from simple_gpu_scheduler.cli.parser import Parser
-from simple_gpu_scheduler.cli.queue.jobs import entries_of, how_it_ended, numbers, wait_for_news
+from simple_gpu_scheduler.cli.queue.jobs import entries_of, how_it_ended, wait_for_news
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.queue.home import QueueHome
-from simple_gpu_scheduler.queue.records import OPEN_STATES, SUCCEEDED, Entry
-from simple_gpu_scheduler.system.fds import tell
+from simple_gpu_scheduler.queue.job_ids import numbers
+from simple_gpu_scheduler.queue.records import OPEN_STATES, SUCCEEDED, QueuedJob
+from simple_gpu_scheduler.system.fds import print_stderr
 
 _EPILOG = """\
 exit status: of one job, its own (128+n if signal n ended it); of several, 0 if all have succeeded,
@@ -37,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
     for one in entries:
         if one.state != SUCCEEDED:
             how = how_it_ended(one)
-            tell(f"sgs wait: job {one.id} {one.state}{how and ': ' + how}")
+            print_stderr(f"sgs wait: job {one.id} {one.state}{how and ': ' + how}")
     if gone := set(jobs) - {one.id for one in entries}:
         raise SgsError(
             f"nobody knows how job {numbers(list(gone))} ended: it was removed (sgs clean)"
@@ -57,10 +58,10 @@ def _tell_what_keeps(home: QueueHome) -> None:
     else:
         if not home.store.setting("drained"):
             return
-    tell(f"sgs wait: {words}")
+    print_stderr(f"sgs wait: {words}")
 
 
-def _status(entry: Entry) -> int:
+def _status(entry: QueuedJob) -> int:
     if entry.signal is not None:
         return 128 + entry.signal
     return 1 if entry.exit_code is None else entry.exit_code

@@ -7,12 +7,12 @@ import sys
 import time
 
 from simple_gpu_scheduler.cli.queue.jobs import as_object
-from simple_gpu_scheduler.cli.queue.listing import Query, Seen, lines, look, selected
+from simple_gpu_scheduler.cli.queue.listing import Listing, Query, lines, read_listing, selected
 from simple_gpu_scheduler.cli.queue.screen import Screen
-from simple_gpu_scheduler.queue.changes import QueueNews
+from simple_gpu_scheduler.queue.changes import QueueChanges
 from simple_gpu_scheduler.queue.home import QueueHome
 from simple_gpu_scheduler.queue.records import RUNNING
-from simple_gpu_scheduler.system.fds import show
+from simple_gpu_scheduler.system.fds import print_lines
 
 _CLOCK_S = 1.0  #: running times are shown in seconds
 _GATHER_S = 0.05  #: many changes at once are shown as one
@@ -21,24 +21,24 @@ _OF_ITS_OWN = 3  #: lines of a table that aren't jobs: titles, counts, the serve
 
 def watch(home: QueueHome, query: Query, *, as_json: bool) -> None:
     """Show the jobs until the user has seen enough, or nobody reads on."""
-    with QueueNews([home.folder]) as news:
+    with QueueChanges([home.folder]) as news:
         if sys.stdout.isatty() and not as_json:
             _draw(home, query, news)
         else:
             _print(home, query, news, as_json=as_json)
 
 
-def _draw(home: QueueHome, query: Query, news: QueueNews) -> None:
+def _draw(home: QueueHome, query: Query, news: QueueChanges) -> None:
     with Screen() as screen:
         while True:
             size = screen.size()
-            seen = look(home, _that_fits(query, size.lines))
+            seen = read_listing(home, _that_fits(query, size.lines))
             screen.draw(_fitting(seen, size.columns, size.lines))
             clock_s = _CLOCK_S if seen.counts.get(RUNNING) else None
             if b"q" in screen.read(news.wait(clock_s, screen.fds)):
                 break
             time.sleep(_GATHER_S)
-    show(*lines(seen, time.time(), size.columns))
+    print_lines(*lines(seen, time.time(), size.columns))
 
 
 def _that_fits(query: Query, height: int) -> Query:
@@ -46,25 +46,25 @@ def _that_fits(query: Query, height: int) -> Query:
     return query._replace(limit=most if query.limit is None else min(query.limit, most))
 
 
-def _fitting(seen: Seen, width: int, height: int) -> list[str]:
+def _fitting(seen: Listing, width: int, height: int) -> list[str]:
     """The lines; where they are too many the counts stay, and the last jobs go."""
     found = lines(seen, time.time(), width)
     last = found[len(found) - (2 if seen.server else 1) :]
     return [*found[: -len(last)][: max(0, height - len(last))], *last]
 
 
-def _print(home: QueueHome, query: Query, news: QueueNews, *, as_json: bool) -> None:
+def _print(home: QueueHome, query: Query, news: QueueChanges, *, as_json: bool) -> None:
     before: object = None
     stdout = sys.stdout.fileno()
     gone: frozenset[int] = frozenset()
     while stdout not in gone:
-        seen = selected(home, query) if as_json else look(home, query)
+        seen = selected(home, query) if as_json else read_listing(home, query)
         if seen != before:
-            if isinstance(seen, Seen):
+            if isinstance(seen, Listing):
                 between = [] if before is None else [""]
-                show(*between, *lines(seen, time.time(), None))
+                print_lines(*between, *lines(seen, time.time(), None))
             else:
-                show(json.dumps([as_object(one) for one in seen]))
+                print_lines(json.dumps([as_object(one) for one in seen]))
             sys.stdout.flush()
             before = seen
         gone = news.wait(gone=stdout)

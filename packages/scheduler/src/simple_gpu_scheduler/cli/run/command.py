@@ -9,20 +9,19 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from simple_gpu_scheduler.allocation.allocator import LeaseHolder
-from simple_gpu_scheduler.allocation.availability import LeaseView
+from simple_gpu_scheduler.allocation.allocator import Allocator
+from simple_gpu_scheduler.allocation.opening import open_availability, open_monitor
 from simple_gpu_scheduler.cli.run.options import Settings, parse, settings
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.gpus.environ import LEASE_VARIABLE
-from simple_gpu_scheduler.gpus.selection import Chosen, chosen_gpus, watch_cards
-from simple_gpu_scheduler.leases.store import LeaseDir
-from simple_gpu_scheduler.memory.monitor import MemoryCare
+from simple_gpu_scheduler.gpus.selection import GpuSelection, select_gpus
+from simple_gpu_scheduler.memory.monitor import MemoryMonitor
 from simple_gpu_scheduler.pipe.console import Console, notice
 from simple_gpu_scheduler.pipe.joblog import DoneJobs, Joblog, read_joblog
 from simple_gpu_scheduler.pipe.lines import LineSource
 from simple_gpu_scheduler.pipe.loop import Pipe
 from simple_gpu_scheduler.pipe.ports import Listener
-from simple_gpu_scheduler.pipe.progress_bar import Bar
+from simple_gpu_scheduler.pipe.progress_bar import ProgressBar
 from simple_gpu_scheduler.policy.model import Card
 from simple_gpu_scheduler.policy.reasons import impossible
 from simple_gpu_scheduler.processes.runner import Outputs, ProcessRunner
@@ -31,7 +30,7 @@ from simple_gpu_scheduler.system.clock import SystemClock
 from simple_gpu_scheduler.system.stdio import open_missing_outputs
 
 if TYPE_CHECKING:
-    from simple_gpu_scheduler.memory.estimates import LearnedMemory
+    from simple_gpu_scheduler.memory.estimates import MemoryEstimates
     from simple_gpu_scheduler.results.writer import ResultsDir
 
 _TICK_S = 1.0
@@ -45,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if not args.dry_run:
                 notice(f"{name} is closed: what the jobs print there is lost")
         chosen = settings(args)
-        gpus = chosen_gpus(args.gpus, notice)
+        gpus = select_gpus(args.gpus, notice)
         reason = impossible(chosen.template, len(gpus.keys))
         if reason is not None:
             raise UsageError(f"--gpus-per-job {reason}")
@@ -60,13 +59,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _run(args: argparse.Namespace, chosen: Settings, gpus: Chosen) -> int:
+def _run(args: argparse.Namespace, chosen: Settings, gpus: GpuSelection) -> int:
     source = LineSource(0, b"\0" if args.null else b"\n")
     if args.dry_run:
         from simple_gpu_scheduler.cli.run.dry_run import dry_run
 
-        watch = watch_cards(gpus, avoid_strangers=False)
-        cards = watch.look([]) if watch else [Card(name) for name in gpus.keys]
+        watch = open_monitor(gpus, avoid_strangers=False)
+        cards = watch.read([]) if watch else [Card(name) for name in gpus.keys]
         return dry_run(source, chosen.template, cards, _done(args), b"\0" if args.null else b"\n")
     shell = _shell(args.shell)
     leases = _leases(args, chosen, gpus)
@@ -81,9 +80,9 @@ def _run(args: argparse.Namespace, chosen: Settings, gpus: Chosen) -> int:
 def _run_jobs(
     args: argparse.Namespace,
     chosen: Settings,
-    gpus: Chosen,
+    gpus: GpuSelection,
     source: LineSource,
-    leases: LeaseHolder,
+    leases: Allocator,
     results: ResultsDir | None,
     shell: str,
 ) -> int:
@@ -121,17 +120,15 @@ def _listening(*these: Listener | None) -> list[Listener]:
     return [one for one in these if one is not None]
 
 
-def _leases(args: argparse.Namespace, chosen: Settings, gpus: Chosen) -> LeaseHolder:
-    view = LeaseView(
-        LeaseDir(),
-        [Card(name) for name in gpus.keys],
-        gpus.keys,
-        uuids=gpus.uuids,
+def _leases(args: argparse.Namespace, chosen: Settings, gpus: GpuSelection) -> Allocator:
+    view = open_availability(
+        gpus,
         inside=os.environ.get(LEASE_VARIABLE),
-        watch=watch_cards(gpus, avoid_strangers=args.gpus is None, **chosen.idle),
         keep_free=chosen.keep_free,
+        avoid_strangers=args.gpus is None,
+        **chosen.idle,
     )
-    leases = LeaseHolder(view)
+    leases = Allocator(view)
     reason = impossible(chosen.template, len(gpus.keys), leases.cards)
     if reason is not None:
         raise UsageError(f"--vram {reason}")
@@ -141,25 +138,25 @@ def _leases(args: argparse.Namespace, chosen: Settings, gpus: Chosen) -> LeaseHo
     return leases
 
 
-def _memory(gpus: Chosen, learned: LearnedMemory | None) -> MemoryCare | None:
+def _memory(gpus: GpuSelection, learned: MemoryEstimates | None) -> MemoryMonitor | None:
     if gpus.devices is None:
         return None
     from simple_gpu_scheduler.gpus.processes import lineage
     from simple_gpu_scheduler.memory.meter import DriverMeter
 
-    return MemoryCare(DriverMeter(gpus.devices, lineage, gpus.keys), learned)
+    return MemoryMonitor(DriverMeter(gpus.devices, lineage, gpus.keys), learned)
 
 
-def _learned(gpus: Chosen) -> LearnedMemory:
+def _learned(gpus: GpuSelection) -> MemoryEstimates:
     if gpus.devices is None:
         raise UsageError("--vram auto measures jobs through the driver, which doesn't answer here")
-    from simple_gpu_scheduler.memory.estimates import LearnedMemory
+    from simple_gpu_scheduler.memory.estimates import MemoryEstimates
     from simple_gpu_scheduler.memory.peaks_file import peaks_path, read_peaks
 
-    return LearnedMemory(read_peaks(peaks_path()))
+    return MemoryEstimates(read_peaks(peaks_path()))
 
 
-def _keep(learned: LearnedMemory) -> None:
+def _keep(learned: MemoryEstimates) -> None:
     from simple_gpu_scheduler.memory.peaks_file import peaks_path, write_peaks
 
     try:
@@ -171,9 +168,9 @@ def _keep(learned: LearnedMemory) -> None:
 def _verdicts(args: argparse.Namespace) -> list[Listener]:
     if args.vram is None:
         return []
-    from simple_gpu_scheduler.pipe.memory_report import MemoryVerdict
+    from simple_gpu_scheduler.pipe.memory_report import MemoryReport
 
-    return [MemoryVerdict(each=not args.quiet)]
+    return [MemoryReport(each=not args.quiet)]
 
 
 def _done(args: argparse.Namespace) -> DoneJobs:
@@ -236,7 +233,7 @@ def _console(args: argparse.Namespace) -> Console:
     return Console(2 if args.json == "-" else 1)
 
 
-def _bar(args: argparse.Namespace, clock: SystemClock) -> Bar | None:
+def _bar(args: argparse.Namespace, clock: SystemClock) -> ProgressBar | None:
     terminal = os.isatty(2) and os.environ.get("TERM", "dumb") != "dumb"
     wanted = args.bar if args.bar is not None else terminal and not os.isatty(0)
-    return Bar(2, terminal=terminal, begun_s=clock.now_s()) if wanted else None
+    return ProgressBar(2, terminal=terminal, begun_s=clock.now_s()) if wanted else None

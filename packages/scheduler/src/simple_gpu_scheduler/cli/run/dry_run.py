@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.jobs.job import Job
 from simple_gpu_scheduler.pipe.console import message
+from simple_gpu_scheduler.pipe.events import Event, Rejected
 from simple_gpu_scheduler.pipe.intake import Intake
 from simple_gpu_scheduler.pipe.ports import Done, Source
-from simple_gpu_scheduler.policy.model import Card, Event, Rejected
+from simple_gpu_scheduler.policy.model import Card
 from simple_gpu_scheduler.system.fds import say, write_whole
 from simple_gpu_scheduler.text.printable import printable_lines
 

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from simple_gpu_scheduler import __version__
-from simple_gpu_scheduler.cli.parser import Parser
+from simple_gpu_scheduler.cli.gpus.options import (
+    add_idle_options,
+    add_placement_options,
+    idle_limits,
+    jobs_per_gpu,
+    joined,
+    order_name,
+    vram_mib,
+)
+from simple_gpu_scheduler.cli.parser import Parser, whole
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.jobs.job import MAX_JOBS_PER_GPU, Job, share_units
+from simple_gpu_scheduler.jobs.job import Job, share_units
 from simple_gpu_scheduler.pipe.console import notice
 from simple_gpu_scheduler.pipe.halt import Halt, parse_halt
 from simple_gpu_scheduler.policy.model import PipePolicy
-from simple_gpu_scheduler.policy.orders import PACKING_ORDER
-from simple_gpu_scheduler.text.durations import parse_duration_s
-from simple_gpu_scheduler.text.sizes import parse_memory_mib
-
-_MOST = 10**9
-
-#: Options whose value may look like a negative number, if only by mistake.
-_TAKE_A_VALUE = (
-    *("--gpus-per-job", "--jobs-per-gpu", "--vram", "--keep-free", "--idle-memory"),
-    *("--idle-utilisation", "--retries", "--timeout", "--grace", "--delay", "--halt"),
-)
+from simple_gpu_scheduler.units.durations import parse_duration_s
 
 
 class Settings(NamedTuple):
@@ -34,7 +33,7 @@ class Settings(NamedTuple):
     policy: PipePolicy
     halt: Halt | None
     keep_free: int
-    idle: dict[str, int]  #: what strangers may have on a GPU that is yet taken, see `CardWatch`
+    idle: dict[str, int]  #: what strangers may have on a GPU that is yet taken, see `GpuMonitor`
 
 
 def settings(args: argparse.Namespace) -> Settings:
@@ -66,31 +65,6 @@ def settings(args: argparse.Namespace) -> Settings:
         raise UsageError("--resume needs --joblog FILE, the log to resume from")
     _check_files(args)
     return Settings(template, policy, parse_halt(args.halt), args.keep_free, idle_limits(args))
-
-
-def vram_mib(text: str | None) -> int | None:
-    """What a job asks for; None: whole GPUs."""
-    return None if text in (None, "auto") else parse_memory_mib(text, "--vram")
-
-
-def jobs_per_gpu(args: argparse.Namespace) -> int:
-    """Jobs that say how much memory they need share a GPU as far as that goes."""
-    if args.jobs_per_gpu is None:
-        return 1 if args.vram in (None, "auto") else MAX_JOBS_PER_GPU
-    return int(args.jobs_per_gpu)
-
-
-def order_name(args: argparse.Namespace) -> str:
-    """One of `policy.orders.ORDERS`."""
-    return "fifo" if args.vram is None else PACKING_ORDER
-
-
-def idle_limits(args: argparse.Namespace) -> dict[str, int]:
-    """What strangers may have on a GPU that is yet taken, see `CardWatch`."""
-    return {
-        "idle_memory_mib": parse_memory_mib(args.idle_memory, "--idle-memory"),
-        "idle_utilisation_percent": args.idle_utilisation,
-    }
 
 
 def _hint_at_files(ids: Sequence[str]) -> None:
@@ -138,30 +112,6 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     return _parser().parse_args(joined(argv))
 
 
-def joined(argv: Sequence[str]) -> list[str]:
-    """With `--timeout -1` as `--timeout=-1`: to argparse, -1 is an option, as -0 is."""
-    words: list[str] = []
-    for word in argv:
-        negative = word[:1] == "-" and (word[1:2].isdecimal() or word[1:2] == ".")
-        if negative and words and words[-1] in _TAKE_A_VALUE:
-            words[-1] += f"={word}"
-        else:
-            words.append(word)
-    return words
-
-
-def whole(least: int, most: int = _MOST) -> Callable[[str], int]:
-    """Reads a whole number within these bounds."""
-
-    def read(text: str) -> int:
-        if text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most:
-            return int(text)
-        bounds = f"{least} or more" if most == _MOST else f"{least} to {most}"
-        raise argparse.ArgumentTypeError(f"expected a whole number, {bounds}, not {text[:40]!r}")
-
-    return read
-
-
 def _parser() -> argparse.ArgumentParser:
     options = Parser(
         prog="simple_gpu_scheduler",
@@ -197,63 +147,6 @@ def _add_gpu_options(parser: argparse.ArgumentParser) -> None:
     )
     add_placement_options(group)
     add_idle_options(group)
-
-
-def add_placement_options(group: argparse._ArgumentGroup) -> None:
-    """Which GPUs a job gets, and how many are left alone."""
-    group.add_argument(
-        "--jobs-per-gpu",
-        type=whole(1, MAX_JOBS_PER_GPU),
-        metavar="K",
-        help="jobs on one GPU (default 1)",
-    )
-    group.add_argument(
-        "--vram",
-        metavar="SIZE",
-        help="memory that a job needs on each of its GPUs, such as 10G: jobs share a GPU as long "
-        "as there is so much free; auto: find it out from the first jobs of a sweep",
-    )
-    group.add_argument(
-        "--keep-free",
-        type=whole(0, 4096),
-        default=0,
-        metavar="N",
-        help="take no GPU if that would leave others fewer than N free ones",
-    )
-    either = group.add_mutually_exclusive_group()
-    either.add_argument(
-        "--pack",
-        dest="placement",
-        action="store_const",
-        const="pack",
-        default="default",
-        help="fill GPUs that have jobs already before empty ones",
-    )
-    either.add_argument(
-        "--spread",
-        dest="placement",
-        action="store_const",
-        const="spread",
-        help="prefer the emptiest GPUs",
-    )
-
-
-def add_idle_options(group: argparse._ArgumentGroup) -> None:
-    """What others may have on a GPU that is taken yet."""
-    group.add_argument(
-        "--idle-memory",
-        default="1G",
-        metavar="SIZE",
-        help="without --gpus: GPUs are not taken where processes without a lease have so much "
-        "memory (default 1G)",
-    )
-    group.add_argument(
-        "--idle-utilisation",
-        type=whole(0, 101),
-        default=10,
-        metavar="PERCENT",
-        help="or where they keep the GPU so busy (default 10)",
-    )
 
 
 def _add_job_options(parser: argparse.ArgumentParser) -> None:

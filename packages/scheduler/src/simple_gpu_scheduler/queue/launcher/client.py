@@ -18,9 +18,9 @@ from typing import Any
 
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.files.folders import open_folder
-from simple_gpu_scheduler.queue.journal import Note, read_notes
+from simple_gpu_scheduler.queue.journal import JournalEntry, read_entries
 from simple_gpu_scheduler.queue.records import Context
-from simple_gpu_scheduler.system import failpoints as die_at
+from simple_gpu_scheduler.system import failpoints
 from simple_gpu_scheduler.system.flock import is_held
 
 _PROGRAM = str(Path(__file__).with_name("main.py"))
@@ -32,7 +32,7 @@ _PATIENCE_S = 5.0
 _LOOK_AGAIN_S = 0.005
 
 
-class Launcher:
+class LauncherClient:
     """A launcher that lives, and takes orders from us."""
 
     def __init__(self, folder: str, name: str, pid: int | None) -> None:
@@ -113,7 +113,7 @@ class Launcher:
         self.answers = False
         self.retire()
 
-    def news(self) -> list[Note]:
+    def news(self) -> list[JournalEntry]:
         """What was written down since the last time, or had no room to be."""
         told = b""
         try:
@@ -126,13 +126,13 @@ class Launcher:
             self._hung_up = True
         return [*self.journal.read(), *self._said(told)]
 
-    def _said(self, told: bytes) -> list[Note]:
+    def _said(self, told: bytes) -> list[JournalEntry]:
         """The notes in what it told; mostly there are but dots, for news in the journal."""
         if not self._rest and not told.strip(b"."):
             return []
         *lines, rest = (one.lstrip(b".") for one in (self._rest + told).split(b"\n"))
         self._rest = rest
-        return read_notes(b"".join(line + b"\n" for line in lines))[0]
+        return read_entries(b"".join(line + b"\n" for line in lines))[0]
 
     def is_gone(self) -> bool:
         """True if it has ended; then `news` once more tells all that it knew."""
@@ -166,20 +166,20 @@ class Journal:
         self._fd = os.open(self._path + _JOURNAL, os.O_RDONLY | os.O_CLOEXEC)
         self._rest = b""
 
-    def read(self) -> list[Note]:
+    def read(self) -> list[JournalEntry]:
         """What is new."""
         data = self._rest
         while more := os.read(self._fd, 1 << 16):
             data += more
-        notes, self._rest = read_notes(data)
+        notes, self._rest = read_entries(data)
         return notes
 
-    def read_all(self) -> list[Note]:
+    def read_all(self) -> list[JournalEntry]:
         """All, from the beginning."""
         data = b""
         while more := os.pread(self._fd, 1 << 20, len(data)):
             data += more
-        return read_notes(data)[0]
+        return read_entries(data)[0]
 
     def is_held(self) -> bool:
         """True as long as the launcher lives."""
@@ -205,7 +205,7 @@ def journals(folder: str) -> list[Journal]:
     return [Journal(folder, name) for name in sorted(names)]
 
 
-def start_launcher(folder: str) -> Launcher:
+def start_launcher(folder: str) -> LauncherClient:
     """Start a launcher.
 
     Raises:
@@ -218,17 +218,17 @@ def start_launcher(folder: str) -> Launcher:
     except OSError as error:
         why = error.strerror
         raise SgsError(f"the process that starts jobs can't be started ({why})") from None
-    die_at.step("launching")
+    failpoints.step("launching")
     try:
         _wait_for(os.path.join(folder, name + _SOCKET), pid, log)
-        return Launcher(folder, name, pid)
+        return LauncherClient(folder, name, pid)
     except SgsError:
         os.kill(pid, signal.SIGKILL)  # nobody has waited for it: the number is still its own
         raise
 
 
 def _spawn(folder: str, name: str, log: str) -> int:
-    chosen = {one: os.environ[one] for one in (die_at.VARIABLE,) if one in os.environ}
+    chosen = {one: os.environ[one] for one in (failpoints.VARIABLE,) if one in os.environ}
     return os.posix_spawn(
         sys.executable,
         [sys.executable, "-I", "-S", _PROGRAM, folder, name],

@@ -26,7 +26,7 @@ from typing import Any
 _SHELL = "/bin/sh"
 _OURS_ALONE, _SOCKET_OURS_ALONE = 0o077, 0o177
 _LENGTH = struct.Struct("!I")
-_UNLOCKED = struct.pack("hhqqi", fcntl.F_UNLCK, os.SEEK_SET, 0, 0, 0)  # see `own_locks`
+_UNLOCKED = struct.pack("hhqqi", fcntl.F_UNLCK, os.SEEK_SET, 0, 0, 0)  # see `ofd_lock`
 _MOST_FDS = 64
 #: Leases are above, where no redirection of a script is in their way, and what else we need below.
 _LEAST_FD = min(100, os.sysconf("SC_OPEN_MAX") // 2)
@@ -146,7 +146,7 @@ class Launcher:
                 elif fd == self._listening.fileno():
                     self._welcome()
                 else:
-                    self._heed()
+                    self._on_signal()
             if self._unwritten or self._to_say:
                 self._catch_up()
         os.unlink(self._path)
@@ -173,7 +173,7 @@ class Launcher:
         _step("served")
         self._tell()
 
-    def _heed(self) -> None:
+    def _on_signal(self) -> None:
         orders = self._orders
         if orders is None:
             return

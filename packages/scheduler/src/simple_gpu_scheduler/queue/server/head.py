@@ -10,14 +10,13 @@ from collections.abc import Callable, Container
 
 from simple_gpu_scheduler.jobs.job import Job
 from simple_gpu_scheduler.policy.dispatch import LOOKAHEAD
-from simple_gpu_scheduler.queue.records import Entry
-from simple_gpu_scheduler.queue.server.running import job_of
+from simple_gpu_scheduler.queue.records import QueuedJob, job_of
 from simple_gpu_scheduler.queue.store.jobs import QueueStore
 
 _MOST = 4 * LOOKAHEAD
 
 
-class Window:
+class QueueHead:
     """The first jobs that nothing but GPUs keeps from starting."""
 
     def __init__(
@@ -32,8 +31,8 @@ class Window:
         self._store = store
         self._asked = asked
         self._impossible = impossible
-        self.rejected: list[tuple[Entry, str]] = []  #: jobs that never can start, and why
-        self._entries: dict[int, Entry] = {}
+        self.rejected: list[tuple[QueuedJob, str]] = []  #: jobs that never can start, and why
+        self._entries: dict[int, QueuedJob] = {}
         self._jobs: dict[int, Job] = {}  # the same, as plans see them
         self._has_more = True
         self._version = -1
@@ -41,7 +40,7 @@ class Window:
         self.later_s: float | None = None  #: when the next of those that start later may start
         self.is_stale = True  #: what we did ourselves has changed what is next
 
-    def look(self, active: Container[int]) -> bool:
+    def refresh(self, active: Container[int]) -> bool:
         """See what is next; True if somebody else has written since the last time."""
         version = self._store.version()
         changed = version != self._version
@@ -54,6 +53,7 @@ class Window:
 
     def _read(self, active: Container[int]) -> None:
         now_s = time.time()
+        self._store.release_due(now_s)
         found = self._store.ready(now_s, _MOST)
         self._has_more = len(found) == _MOST
         asked = [(one, self._asked(job_of(one))) for one in found if one.id not in active]
@@ -70,7 +70,7 @@ class Window:
         """In the order of their turn."""
         return list(self._jobs.values())
 
-    def take(self, job: int) -> Entry:
+    def take(self, job: int) -> QueuedJob:
         """This one waits no more."""
         del self._jobs[job]
         return self._entries.pop(job)

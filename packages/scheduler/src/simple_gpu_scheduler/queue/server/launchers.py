@@ -10,14 +10,19 @@ from contextlib import suppress
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.gpus.environ import MODEST, gpu_environ
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job
-from simple_gpu_scheduler.pipe.ports import Lease
+from simple_gpu_scheduler.leases.records import Lease
 from simple_gpu_scheduler.processes import tree as process_tree
-from simple_gpu_scheduler.queue.journal import Note
-from simple_gpu_scheduler.queue.launcher.client import Journal, Launcher, journals, start_launcher
-from simple_gpu_scheduler.queue.records import Attempt, Context, Entry
-from simple_gpu_scheduler.queue.recovery import AttemptKey, Facts
+from simple_gpu_scheduler.queue.journal import JournalEntry
+from simple_gpu_scheduler.queue.launcher.client import (
+    Journal,
+    LauncherClient,
+    journals,
+    start_launcher,
+)
+from simple_gpu_scheduler.queue.records import Attempt, Context, QueuedJob
+from simple_gpu_scheduler.queue.recovery import AttemptKey, Evidence
 from simple_gpu_scheduler.queue.server.processes import (
-    Tree,
+    JobTree,
     boot_id,
     is_running,
     queue_mark,
@@ -48,8 +53,8 @@ class Launchers:
         self._folder = folder
         self._store = store
         self._settings: dict[_Key, tuple[Context, dict[bytes, bytes]]] = {}
-        self._current: Launcher | None = None  # that takes our starts
-        self._old: list[Launcher] = []  # they still have jobs
+        self._current: LauncherClient | None = None  # that takes our starts
+        self._old: list[LauncherClient] = []  # they still have jobs
         self._dead: list[Journal] = []  # of launchers that are gone
         self.mark = queue_mark(folder)  #: of our jobs' processes
         self.boot = boot_id()
@@ -68,7 +73,7 @@ class Launchers:
         until_s = time.monotonic() + _REACH_LIMIT_S
         while journal.is_held():
             try:
-                launcher = Launcher(self._folder, journal.name, None)
+                launcher = LauncherClient(self._folder, journal.name, None)
             except SgsError:  # it may just be ending
                 if time.monotonic() > until_s:
                     raise
@@ -79,7 +84,7 @@ class Launchers:
             return True
         return False
 
-    def __iter__(self) -> Iterator[Launcher]:
+    def __iter__(self) -> Iterator[LauncherClient]:
         yield from self._old
         if self._current is not None:
             yield self._current
@@ -89,12 +94,12 @@ class Launchers:
         """The name of the one that takes our starts; it is started if need be."""
         return self._to_start_with().name
 
-    def facts_at_start(self) -> Facts:
+    def facts_at_start(self) -> Evidence:
         """What is known of the attempts of earlier servers."""
         known = [*self._dead, *(one.journal for one in self._old)]
         return self._facts(self._old, known)
 
-    def facts_of(self, launcher: Launcher) -> Facts:
+    def facts_of(self, launcher: LauncherClient) -> Evidence:
         """What is known of the attempts of one that lives."""
         return self._facts([launcher], [launcher.journal])
 
@@ -111,7 +116,7 @@ class Launchers:
                 journal.close()
         self._dead = [one for one in self._dead if one.name in needed]
 
-    def bury(self, launcher: Launcher) -> Facts:
+    def bury(self, launcher: LauncherClient) -> Evidence:
         """A launcher is gone; returns what is known of its attempts."""
         facts = self._facts([], [launcher.journal])
         if launcher is self._current:
@@ -122,7 +127,7 @@ class Launchers:
         self._dead.append(launcher.journal)
         return facts
 
-    def order(self, entry: Entry, attempt: Attempt, job: Job, lease: Lease) -> bool:
+    def order(self, entry: QueuedJob, attempt: Attempt, job: Job, lease: Lease) -> bool:
         """Have the attempt started by the launcher that it names; False if nobody was told.
 
         That launcher may be in doubt since: what another one did would be looked for in the wrong
@@ -139,7 +144,7 @@ class Launchers:
         return True
 
     def _setting(
-        self, launcher: Launcher, context_id: int, gpus: tuple[str, ...], shared: bool
+        self, launcher: LauncherClient, context_id: int, gpus: tuple[str, ...], shared: bool
     ) -> int:
         """The number by which the launcher knows where such jobs run."""
         key = context_id, gpus, shared
@@ -149,7 +154,7 @@ class Launchers:
             known = self._settings[key] = context, self._environ(context, gpus, shared)
         return launcher.set(key, *known)
 
-    def _doubt(self, launcher: Launcher) -> None:
+    def _doubt(self, launcher: LauncherClient) -> None:
         """It doesn't listen: another takes the starts from now on."""
         with suppress(SgsError):  # it is gone: its journal tells what it has heard
             launcher.doubt()
@@ -178,23 +183,23 @@ class Launchers:
             self._current = None
             self._settings.clear()
 
-    def _to_start_with(self) -> Launcher:
+    def _to_start_with(self) -> LauncherClient:
         if self._current is None:
             self._current = start_launcher(self._folder)
         return self._current
 
-    def _facts(self, alive: Sequence[Launcher], known: Iterable[Journal]) -> Facts:
-        notes: dict[AttemptKey, dict[str, Note]] = {}
+    def _facts(self, alive: Sequence[LauncherClient], known: Iterable[Journal]) -> Evidence:
+        notes: dict[AttemptKey, dict[str, JournalEntry]] = {}
         for journal in known:
             for note in journal.read_all():
                 notes.setdefault((note.job, note.attempt), {})[note.what] = note
-        return Facts(
+        return Evidence(
             self.boot,
             frozenset(one.name for one in alive if one.answers),
             frozenset(one.name for one in alive if not one.answers),
             notes,
             is_running,
-            lambda one: Tree(self.mark, one).first(),
+            lambda one: JobTree(self.mark, one).first(),
         )
 
 

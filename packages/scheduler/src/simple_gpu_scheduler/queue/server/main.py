@@ -6,28 +6,28 @@ import os
 import sys
 import time
 
-from simple_gpu_scheduler.allocation.allocator import LeaseHolder
-from simple_gpu_scheduler.allocation.availability import LeaseView
+from simple_gpu_scheduler.allocation.allocator import Allocator
+from simple_gpu_scheduler.allocation.opening import open_availability
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.files.state_dir import open_queue
-from simple_gpu_scheduler.gpus.selection import Chosen, chosen_gpus, watch_cards
-from simple_gpu_scheduler.leases.store import LeaseDir
-from simple_gpu_scheduler.memory.estimates import LearnedMemory
-from simple_gpu_scheduler.memory.monitor import MemoryCare
+from simple_gpu_scheduler.gpus.selection import GpuSelection, select_gpus
+from simple_gpu_scheduler.leases.store import FileLeaseStore
+from simple_gpu_scheduler.memory.estimates import MemoryEstimates
+from simple_gpu_scheduler.memory.monitor import MemoryMonitor
 from simple_gpu_scheduler.memory.peaks_file import peaks_path, read_peaks, write_peaks
-from simple_gpu_scheduler.policy.model import Card, PipePolicy
+from simple_gpu_scheduler.policy.model import PipePolicy
 from simple_gpu_scheduler.policy.orders import PACKING_ORDER
 from simple_gpu_scheduler.queue import server_lock
 from simple_gpu_scheduler.queue.home import DATABASE
-from simple_gpu_scheduler.queue.mailbox import QueueWait
+from simple_gpu_scheduler.queue.mailbox import Mailbox
 from simple_gpu_scheduler.queue.server.launchers import Launchers
 from simple_gpu_scheduler.queue.server.notifications import Notifier
-from simple_gpu_scheduler.queue.server.observer import Sight
+from simple_gpu_scheduler.queue.server.observer import Observer
 from simple_gpu_scheduler.queue.server.server import QueueServer
 from simple_gpu_scheduler.queue.store.jobs import QueueStore
 from simple_gpu_scheduler.queue.store.settings import ServerSettings
 from simple_gpu_scheduler.system.failpoints import step
-from simple_gpu_scheduler.system.fds import tell
+from simple_gpu_scheduler.system.fds import print_stderr
 
 #: Who submits waits for us meanwhile; we try again later.
 _LEASES_LIMIT_S = 2.0
@@ -42,9 +42,9 @@ def serve(folder: str) -> int:
     step("locked")
     os.makedirs(os.path.join(folder, "logs"), mode=0o700, exist_ok=True)
     store = QueueStore(os.path.join(folder, DATABASE), lazy=True)
-    wait = QueueWait(folder)
+    wait = Mailbox(folder)
     server = _server(folder, store, wait)
-    server_lock.tell(lock_fd)
+    server_lock.write_owner(lock_fd)
     server.run()
     wait.close()
     os.close(lock_fd)  # at once: the interpreter takes its time to end
@@ -53,27 +53,21 @@ def serve(folder: str) -> int:
     return 0
 
 
-def _server(folder: str, store: QueueStore, wait: QueueWait) -> QueueServer:
+def _server(folder: str, store: QueueStore, wait: Mailbox) -> QueueServer:
     words = store.setting("gpus")
-    gpus = chosen_gpus(words.split(",") if words else None, _say)
+    gpus = select_gpus(words.split(",") if words else None, _say)
     settings = ServerSettings.read(store)
-    watch = watch_cards(
+    view = open_availability(
         gpus,
+        FileLeaseStore(patience_s=_LEASES_LIMIT_S),
+        keep_free=settings.keep_free,
         avoid_strangers=not words,
         idle_memory_mib=settings.idle_memory_mib,
         idle_utilisation_percent=settings.idle_utilisation_percent,
     )
-    view = LeaseView(
-        LeaseDir(patience_s=_LEASES_LIMIT_S),
-        [Card(name) for name in gpus.keys],
-        gpus.keys,
-        uuids=gpus.uuids,
-        watch=watch,
-        keep_free=settings.keep_free,
-    )
-    leases = LeaseHolder(view)
-    learned = LearnedMemory(read_peaks(peaks_path()))
-    sight = Sight(
+    leases = Allocator(view)
+    learned = MemoryEstimates(read_peaks(peaks_path()))
+    sight = Observer(
         folder,
         _care(gpus, learned),
         lambda: leases.cards,
@@ -87,17 +81,17 @@ def _server(folder: str, store: QueueStore, wait: QueueWait) -> QueueServer:
     )
 
 
-def _care(gpus: Chosen, learned: LearnedMemory) -> MemoryCare | None:
+def _care(gpus: GpuSelection, learned: MemoryEstimates) -> MemoryMonitor | None:
     if gpus.devices is None:
         return None
     from simple_gpu_scheduler.gpus.processes import lineage
     from simple_gpu_scheduler.memory.meter import DriverMeter
 
-    return MemoryCare(DriverMeter(gpus.devices, lineage, gpus.keys), learned)
+    return MemoryMonitor(DriverMeter(gpus.devices, lineage, gpus.keys), learned)
 
 
 def _say(text: str) -> None:
-    tell(f"{time.strftime('%F %T')} {text}")  # if there is room
+    print_stderr(f"{time.strftime('%F %T')} {text}")  # if there is room
 
 
 def main() -> None:

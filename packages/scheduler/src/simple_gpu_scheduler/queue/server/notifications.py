@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Callable
 
 from simple_gpu_scheduler.errors import SgsError
-from simple_gpu_scheduler.queue.records import Entry
+from simple_gpu_scheduler.queue.records import QueuedJob
 from simple_gpu_scheduler.queue.server.processes import log_path
 from simple_gpu_scheduler.queue.store.jobs import QueueStore
 from simple_gpu_scheduler.queue.wrapped_command import own_command
@@ -33,7 +33,7 @@ class Notifier:
         self._say = say
         self._children: dict[int, subprocess.Popen[bytes]] = {}
 
-    def look(self) -> bool:
+    def poll(self) -> bool:
         """Run the commands of jobs that have ended; False if one is to be run later."""
         try:
             meant = self._store.to_notify()
@@ -52,7 +52,7 @@ class Notifier:
         if child is not None:
             child.returncode = 0  # it was waited for
 
-    def _run(self, entry: Entry) -> bool:
+    def _run(self, entry: QueuedJob) -> bool:
         """False if there is no room for its process now."""
         context = self._store.context(entry.context)
         environ = {**dict(context.environ), **_about(entry, self._folder)}
@@ -87,7 +87,7 @@ class Notifier:
             return os.open(os.devnull, os.O_WRONLY)
 
 
-def _about(entry: Entry, folder: str) -> dict[bytes, bytes]:
+def _about(entry: QueuedJob, folder: str) -> dict[bytes, bytes]:
     """What the command is told."""
     code = entry.exit_code if entry.signal is None else 128 + entry.signal
     texts = {

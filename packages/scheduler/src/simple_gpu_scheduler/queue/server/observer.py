@@ -8,23 +8,24 @@ from contextlib import suppress
 
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.jobs.job import Job
-from simple_gpu_scheduler.memory import oom
-from simple_gpu_scheduler.memory.monitor import MemoryCare
+from simple_gpu_scheduler.memory.monitor import MemoryMonitor
+from simple_gpu_scheduler.memory.oom import says_out_of_memory
+from simple_gpu_scheduler.policy.fit import most_memory_mib
 from simple_gpu_scheduler.policy.model import Card, Running
-from simple_gpu_scheduler.queue.outcome import Seen
-from simple_gpu_scheduler.queue.records import Ask, Attempt
+from simple_gpu_scheduler.queue.outcome import Observation
+from simple_gpu_scheduler.queue.records import Attempt
 from simple_gpu_scheduler.queue.server.processes import log_path
 
 _LAST_BYTES = 1 << 14
 
 
-class Sight:
+class Observer:
     """Looks at jobs that run, where there is a driver, and at the logs of those that failed."""
 
     def __init__(
         self,
         folder: str,
-        care: MemoryCare | None,
+        care: MemoryMonitor | None,
         cards: Callable[[], Sequence[Card]],
         keep: Callable[[], None],
     ) -> None:
@@ -35,21 +36,21 @@ class Sight:
         self._keep = keep
         self.has_learned = False  #: what jobs ask for may have changed
 
-    def look_in_s(self, running: Mapping[int, Running]) -> float | None:
+    def poll_in_s(self, running: Mapping[int, Running]) -> float | None:
         """How soon to look at these again; None: there is nothing to see."""
         if self._care is None or not running:
             return None
-        return self._care.look_in_s(running, time.monotonic())
+        return self._care.poll_in_s(running, time.monotonic())
 
-    def look(self, running: Mapping[int, Running]) -> list[str]:
+    def poll(self, running: Mapping[int, Running]) -> list[str]:
         """Look at these, if it is time; returns what the log should have."""
-        return [] if self._care is None else self._care.look(running, time.monotonic())
+        return [] if self._care is None else self._care.poll(running, time.monotonic())
 
     def asked(self, job: Job) -> Job:
         """The job with what it is known to need."""
         return job if self._care is None else self._care.asked(job, self._cards())
 
-    def of(self, one: Running, attempt: Attempt, *, failed: bool) -> Seen:
+    def of(self, one: Running, attempt: Attempt, *, failed: bool) -> Observation:
         """What was seen of an attempt that has ended; to be asked once."""
         peak_mib: int | None = None
         remarks: tuple[str, ...] = ()
@@ -59,16 +60,15 @@ class Sight:
             if self._care.learn(one.job, peak_mib):
                 self.has_learned = True
                 self._keep_what_was_learned()
-        more = self._more_memory(one, attempt, peak_mib) if failed else None
-        return Seen("", peak_mib, remarks, more=more)
-
-    def _more_memory(self, one: Running, attempt: Attempt, peak_mib: int | None) -> Ask | None:
-        """What to ask for next time, if it ran out of the memory that it had asked for."""
-        if one.job.memory_mib is None or not oom.says_out_of_memory(self._last_words(attempt)):
-            return None
-        most_mib = max((card.memory_mib or 0 for card in self._cards()), default=0)
-        again = oom.with_more_memory(one.job, peak_mib, most_mib)
-        return None if again is None else Ask(again.memory_mib, again.units)
+        if not failed or one.job.memory_mib is None:
+            return Observation("", peak_mib, remarks)
+        return Observation(
+            "",
+            peak_mib,
+            remarks,
+            out_of_memory=says_out_of_memory(self._last_words(attempt)),
+            most_mib=most_memory_mib(self._cards(), one.job.gpus),
+        )
 
     def _last_words(self, attempt: Attempt) -> bytes:
         try:

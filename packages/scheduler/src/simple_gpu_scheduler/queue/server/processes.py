@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from simple_gpu_scheduler.policy.model import Leftover
 from simple_gpu_scheduler.processes import tree as process_tree
 from simple_gpu_scheduler.processes import tree_signals
-from simple_gpu_scheduler.processes.membership import First
+from simple_gpu_scheduler.processes.membership import FirstProcess
+from simple_gpu_scheduler.processes.records import Leftover
 from simple_gpu_scheduler.processes.tree import Member
-from simple_gpu_scheduler.queue.journal import Note
+from simple_gpu_scheduler.queue.journal import JournalEntry
 from simple_gpu_scheduler.queue.records import Attempt
-from simple_gpu_scheduler.system import proc as process_stat
+from simple_gpu_scheduler.system import proc
+from simple_gpu_scheduler.system.proc import start_ticks
 
 #: Who has ended under this one, its exit status is nobody's.
 _INIT = 1
@@ -38,12 +39,12 @@ def log_path(folder: str, job: int, attempt: int) -> str:
     return os.path.join(folder, "logs", f"{job}.{attempt}.log")
 
 
-def is_running(one: Attempt | Note) -> bool:
+def is_running(one: Attempt | JournalEntry) -> bool:
     """Whether the process that was started is still there, and is still that one.
 
     One that has ended counts as long as we are to see how, or its launcher is that was killed.
     """
-    found = process_stat.look(one.pid) if one.pid else None
+    found = proc.find_process(one.pid) if one.pid else None
     if found is None or not _first(one).is_it(found.start_ticks):
         return False
     return not found.has_ended or found.parent != _INIT or os.getpid() == _INIT
@@ -51,19 +52,19 @@ def is_running(one: Attempt | Note) -> bool:
 
 def exactly(one: Attempt) -> Attempt:
     """With the exact time at which its process was started, if that still lives."""
-    ticks = process_tree.start_ticks(one.pid or 0)
+    ticks = start_ticks(one.pid or 0)
     if ticks is None or not _first(one).is_it(ticks):
         return one
     return one._replace(start_ticks=ticks, last_ticks=ticks)
 
 
-def _first(one: Attempt | Note, held_ticks: int = 0) -> First:
+def _first(one: Attempt | JournalEntry, held_ticks: int = 0) -> FirstProcess:
     """Its process, which is none where it isn't known when that was started."""
     pid = one.pid if one.start_ticks else 0
-    return First(pid or 0, one.start_ticks or 0, one.last_ticks, held_ticks)
+    return FirstProcess(pid or 0, one.start_ticks or 0, one.last_ticks, held_ticks)
 
 
-class Tree(NamedTuple):
+class JobTree(NamedTuple):
     """All processes of an attempt."""
 
     mark: str
@@ -85,7 +86,7 @@ class Tree(NamedTuple):
         """What lives of its process group; most jobs leave nothing, and that is seen at once."""
         if not self.attempt.pid or not tree_signals.has_group(self.attempt.pid):
             return ()
-        return tuple(Leftover(one.pid, process_stat.name(one.pid)) for one in self.members())
+        return tuple(Leftover(one.pid, proc.name(one.pid)) for one in self.members())
 
     def first(self) -> Member | None:
         """The first of those that live."""

@@ -10,21 +10,20 @@ import signal
 import time
 from collections.abc import Callable, Iterable
 
-from simple_gpu_scheduler.allocation.allocator import LeaseHolder
+from simple_gpu_scheduler.allocation.allocator import Allocator
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.jobs.job import Job
-from simple_gpu_scheduler.pipe.ports import Lease
+from simple_gpu_scheduler.leases.records import Lease
 from simple_gpu_scheduler.policy.model import Running, Stop
-from simple_gpu_scheduler.processes.tree import age_s, boot_ticks, ticks_at
-from simple_gpu_scheduler.queue.journal import Note
+from simple_gpu_scheduler.queue.journal import JournalEntry
 from simple_gpu_scheduler.queue.outcome import TIMED_OUT, end_of, lost
-from simple_gpu_scheduler.queue.records import Attempt, End, Entry
-from simple_gpu_scheduler.queue.recovery import Facts, fate
+from simple_gpu_scheduler.queue.records import Attempt, AttemptEnd, QueuedJob, job_of
+from simple_gpu_scheduler.queue.recovery import Evidence, verdict
 from simple_gpu_scheduler.queue.server.launchers import Launchers
-from simple_gpu_scheduler.queue.server.observer import Sight
-from simple_gpu_scheduler.queue.server.processes import Tree, exactly, is_running
+from simple_gpu_scheduler.queue.server.observer import Observer
+from simple_gpu_scheduler.queue.server.processes import JobTree, exactly, is_running
 from simple_gpu_scheduler.queue.store.jobs import QueueStore
-from simple_gpu_scheduler.queue.wrapped_command import own_command
+from simple_gpu_scheduler.system.proc import age_s, boot_ticks, ticks_at
 
 #: How often to look whether orphans, or the rest of stopped jobs' process trees, have gone.
 _ORPHAN_CHECK_S, _TREE_CHECK_S = 0.5, 0.1
@@ -32,17 +31,19 @@ _ORPHAN_CHECK_S, _TREE_CHECK_S = 0.5, 0.1
 _UNSEEN = "its launcher was killed, and nobody saw how it ended"
 
 
-class Active:
+class RunningJob:
     """A job that runs, or that a launcher was told to start."""
 
-    def __init__(self, entry: Entry, attempt: Attempt, running: Running, *, ours: bool) -> None:
+    def __init__(
+        self, entry: QueuedJob, attempt: Attempt, running: Running, *, ours: bool
+    ) -> None:
         self.entry = entry
         self.attempt = attempt
         self.running = running
         self.ours = ours  #: its lease is, too; else an earlier server has started it
         self.orphan = False  #: its launcher is gone
         self.stop = ""  #: why we have stopped it
-        self.ended: Note | None = None  #: its process has; its tree may not
+        self.ended: JournalEntry | None = None  #: its process has; its tree may not
         self.held_ticks = 0  #: when its process was last seen: until then its number was its own
 
     @property
@@ -51,15 +52,15 @@ class Active:
         return self.orphan or self.ended is not None
 
 
-class ActiveJobs:
+class RunningJobs:
     """All of them, by number."""
 
     def __init__(
         self,
         store: QueueStore,
-        leases: LeaseHolder,
+        leases: Allocator,
         launchers: Launchers,
-        sight: Sight,
+        sight: Observer,
         say: Callable[[str], None],
     ) -> None:
         """`say` writes a line to the server's log."""
@@ -68,11 +69,11 @@ class ActiveJobs:
         self._launchers = launchers
         self._sight = sight
         self._say = say
-        self._jobs: dict[int, Active] = {}
-        self.ends: list[End] = []
+        self._jobs: dict[int, RunningJob] = {}
+        self.ends: list[AttemptEnd] = []
         self.begun: list[Attempt] = []
         self.unbegun: list[int] = []
-        self._fresh: list[Active] = []  # processes that aren't written down yet
+        self._fresh: list[RunningJob] = []  # processes that aren't written down yet
         self.again = False  #: some that were to be started never were: they wait again
         self.freed = False  #: something has ended: there may be room for another
         self.lack = ""  #: why no process could be had the last time; empty if one could
@@ -90,24 +91,24 @@ class ActiveJobs:
         return frozenset(one.attempt.launcher for one in self._jobs.values())
 
     @property
-    def look_in_s(self) -> float | None:
+    def poll_in_s(self) -> float | None:
         """How soon to look again where nobody tells; mostly None."""
         odd = [one for one in self._jobs.values() if one.is_odd]
         if odd:
             ending = any(one.ended is not None for one in odd)
             return _TREE_CHECK_S if ending else _ORPHAN_CHECK_S
-        return self._sight.look_in_s(self._by_pid())
+        return self._sight.poll_in_s(self._by_pid())
 
-    def start(self, entry: Entry, attempt: Attempt, job: Job, lease: Lease) -> None:
+    def start(self, entry: QueuedJob, attempt: Attempt, job: Job, lease: Lease) -> None:
         """Have an attempt started that is written down."""
         running = Running(job, attempt.gpu_names, 0, time.monotonic(), attempt.started_s)
-        one = self._jobs[entry.id] = Active(entry, attempt, running, ours=True)
+        one = self._jobs[entry.id] = RunningJob(entry, attempt, running, ours=True)
         if not self._launchers.order(entry, attempt, job, lease):
             self._unstart(one)
 
     # what becomes of them
 
-    def heed(self, note: Note) -> None:
+    def on_entry(self, note: JournalEntry) -> None:
         """Take note of what a launcher has written down."""
         one = self._jobs.get(note.job)
         if one is None or one.attempt.number != note.attempt:
@@ -119,7 +120,7 @@ class ActiveJobs:
                 self.lack, self.lacks_anew = note.reason, True
             self._ended(one, note)
 
-    def _runs(self, one: Active, note: Note) -> None:
+    def _runs(self, one: RunningJob, note: JournalEntry) -> None:
         one.attempt = one.attempt._replace(
             pid=note.pid, start_ticks=note.start_ticks, last_ticks=note.last_ticks
         )
@@ -137,7 +138,7 @@ class ActiveJobs:
                 self.begun.append(one.attempt)
         self._fresh = []
 
-    def _ended(self, one: Active, note: Note) -> None:
+    def _ended(self, one: RunningJob, note: JournalEntry) -> None:
         """Its process has ended. One that we stop is over once all of its processes are gone."""
         one.ended = note
         one.held_ticks = max(one.held_ticks, ticks_at(note.at_s))
@@ -150,25 +151,27 @@ class ActiveJobs:
             return
         self._judge(one, note)
 
-    def _judge(self, one: Active, note: Note) -> None:
+    def _judge(self, one: RunningJob, note: JournalEntry) -> None:
         """How it ended, with what was seen of it."""
-        failed = note.exit_code != 0 and not one.stop
+        failed = one.stop == TIMED_OUT or (note.exit_code != 0 and not one.stop)
         seen = self._sight.of(one.running, one.attempt, failed=failed)._replace(stopped=one.stop)
         left = () if one.stop else self._tree(one).leftovers()
         if left:
             text = f"left processes running: {', '.join(map(str, left))}"
             seen = seen._replace(remarks=(*seen.remarks, text))
         if failed and one.ours:
-            seen = seen._replace(fault=self._fault(one))
-        self._over(one, end_of(one.entry, one.attempt, note, seen), reuse=not left)
+            seen = seen._replace(gpu_fault=self._fault(one))
+        self._over(
+            one, end_of(one.entry, one.attempt, one.running.job, note, seen), reuse=not left
+        )
 
-    def _fault(self, one: Active) -> str:
+    def _fault(self, one: RunningJob) -> str:
         try:
             return self._leases.fault(one.running.gpus) or ""
         except SgsError:
             return ""
 
-    def _lose(self, one: Active, reason: str) -> None:
+    def _lose(self, one: RunningJob, reason: str) -> None:
         """Nobody knows how it ended, or whether: who of it may live keeps its lease."""
         end = lost(one.entry, one.attempt, time.time(), reason, one.stop)
         if one.ours:
@@ -176,7 +179,7 @@ class ActiveJobs:
             one.ours = False
         self._over(one, end)
 
-    def _over(self, one: Active, end: End, *, reuse: bool = True) -> None:
+    def _over(self, one: RunningJob, end: AttemptEnd, *, reuse: bool = True) -> None:
         del self._jobs[one.entry.id]
         self.freed = True
         self.ends.append(end)
@@ -185,18 +188,18 @@ class ActiveJobs:
         if one.ours:
             self._leases.finish(one.running.job, reuse=reuse and not one.running.stopped_s)
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """At what nobody tells of: orphans, trees of stopped jobs, what jobs have on GPUs."""
         for one in [one for one in self._jobs.values() if one.is_odd]:
             if one.ended is not None:
                 if one.running.killed or not self._tree(one).members():
                     self._judge(one, one.ended)
             else:
-                self._look_at_orphan(one)
-        for text in self._sight.look(self._by_pid()):
+                self._check_orphan(one)
+        for text in self._sight.poll(self._by_pid()):
             self._say(text)
 
-    def _look_at_orphan(self, one: Active) -> None:
+    def _check_orphan(self, one: RunningJob) -> None:
         if self._lives(one):
             return
         if self._tree(one).first() is None:
@@ -204,7 +207,7 @@ class ActiveJobs:
         elif one.entry.kill_leftovers and not one.running.stopped_s:
             self.signal(Stop(one.running, signal.SIGTERM))
 
-    def _lives(self, one: Active) -> bool:
+    def _lives(self, one: RunningJob) -> bool:
         """Whether its process does."""
         now_ticks = boot_ticks()
         lives = is_running(one.attempt)
@@ -217,10 +220,12 @@ class ActiveJobs:
         for one in [one for one in self._jobs.values() if one.orphan and one.attempt.pid == pid]:
             code_or_none, number = (None, -code) if code < 0 else (code, None)
             at_s = time.time()
-            note = Note("ended", one.entry.id, one.attempt.number, pid, 0, at_s, code_or_none)
+            note = JournalEntry(
+                "ended", one.entry.id, one.attempt.number, pid, 0, at_s, code_or_none
+            )
             self._ended(one, note._replace(signal=number))
 
-    def decide(self, facts: Facts, launcher: str) -> None:
+    def decide(self, facts: Evidence, launcher: str) -> None:
         """A launcher is gone, or answers at last: see what became of all that it had to do."""
         for one in [one for one in self._jobs.values() if one.attempt.launcher == launcher]:
             self._decide(one, facts)
@@ -248,7 +253,7 @@ class ActiveJobs:
         self._lives(one)  # it may be the first to end, and leave others in its session
         self._tree(one).signal(stop.signal)
 
-    def _keep_stop(self, one: Active) -> None:
+    def _keep_stop(self, one: RunningJob) -> None:
         try:
             self._store.stop(one.entry.id, one.stop)
         except SgsError as error:  # the next server would not know why it has ended, no more
@@ -266,19 +271,19 @@ class ActiveJobs:
             running = Running(
                 job_of(entry), attempt.gpu_names, 0, time.monotonic() - ago_s, attempt.started_s
             )
-            one = Active(entry, attempt, running, ours=False)
+            one = RunningJob(entry, attempt, running, ours=False)
             one.running = _with_process(one)
             one.stop = stop or ""
             self._jobs[entry.id] = one
             self._decide(one, facts)
         self.note_processes()
 
-    def _decide(self, one: Active, facts: Facts) -> None:
+    def _decide(self, one: RunningJob, facts: Evidence) -> None:
         """What became of an attempt whose launcher is gone, or was another server's."""
-        found = fate(one.attempt, facts)
+        found = verdict(one.attempt, facts)
         runs = facts.notes.get((one.entry.id, one.attempt.number), {}).get("runs")
         if runs is not None and one.attempt.boot == facts.boot:
-            self.heed(runs)
+            self.on_entry(runs)
         if found.what == "unstart":
             self._unstart(one)
         elif found.what in ("ended", "broken") and found.note is not None:
@@ -287,12 +292,12 @@ class ActiveJobs:
             self._lose(one, found.reason)
         elif found.what == "adopt" and found.note is not None:
             one.orphan = True
-            self.heed(found.note)
+            self.on_entry(found.note)
             self._lives(one)
         if one.stop and one.entry.id in self._jobs and not one.running.stopped_s:
             self.signal(Stop(one.running, signal.SIGTERM))
 
-    def _unstart(self, one: Active) -> None:
+    def _unstart(self, one: RunningJob) -> None:
         """It never was: it waits again, or is over if it was to be stopped."""
         del self._jobs[one.entry.id]
         self.unbegun.append(one.entry.id)
@@ -304,34 +309,19 @@ class ActiveJobs:
         if one.ours:
             self._leases.finish(one.running.job, reuse=False)
 
-    def _tree(self, one: Active) -> Tree:
-        return Tree(self._launchers.mark, one.attempt, one.held_ticks)
+    def _tree(self, one: RunningJob) -> JobTree:
+        return JobTree(self._launchers.mark, one.attempt, one.held_ticks)
 
     def _by_pid(self) -> dict[int, Running]:
         return {one.running.pid: one.running for one in self._jobs.values() if one.running.pid}
 
 
-def _with_process(one: Active) -> Running:
+def _with_process(one: RunningJob) -> Running:
     """With what its process tells; of one that we haven't started, also since when it runs."""
     running, attempt = one.running._replace(pid=one.attempt.pid or 0), one.attempt
     if one.ours or not attempt.start_ticks:
         return running
     return running._replace(started_s=time.monotonic() - age_s(attempt.start_ticks))
-
-
-def job_of(entry: Entry) -> Job:
-    """The next attempt of a job, as plans see it."""
-    return Job(
-        entry.id,
-        own_command(entry.command),
-        entry.gpus,
-        entry.units,
-        entry.timeout_s,
-        entry.tries,
-        entry.attempt + 1,
-        entry.memory_mib,
-        auto_memory=entry.auto_memory,
-    )
 
 
 def ended_child() -> int | None:

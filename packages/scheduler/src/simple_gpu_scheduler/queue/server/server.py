@@ -11,28 +11,28 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from simple_gpu_scheduler.allocation.allocator import LeaseHolder
+from simple_gpu_scheduler.allocation.allocator import Allocator
 from simple_gpu_scheduler.errors import HopelessError, SgsError
 from simple_gpu_scheduler.jobs.job import Job
-from simple_gpu_scheduler.pipe.ports import Lease
-from simple_gpu_scheduler.policy import termination as stop_policy
+from simple_gpu_scheduler.leases.records import Lease
+from simple_gpu_scheduler.policy import termination
 from simple_gpu_scheduler.policy.model import Hold, Phase, PipePolicy, Plan, Snapshot, Start
 from simple_gpu_scheduler.policy.plan import plan
 from simple_gpu_scheduler.policy.reasons import impossible
-from simple_gpu_scheduler.queue.mailbox import QueueWait, cancelled
+from simple_gpu_scheduler.queue.mailbox import Mailbox, cancelled
 from simple_gpu_scheduler.queue.records import (
     CANCELLED,
     FAILED,
     OPEN_STATES,
     Attempt,
-    End,
-    Entry,
+    AttemptEnd,
+    QueuedJob,
 )
-from simple_gpu_scheduler.queue.server.head import Window
+from simple_gpu_scheduler.queue.server.head import QueueHead
 from simple_gpu_scheduler.queue.server.launchers import Launchers
 from simple_gpu_scheduler.queue.server.notifications import Notifier
-from simple_gpu_scheduler.queue.server.observer import Sight
-from simple_gpu_scheduler.queue.server.running import ActiveJobs, code_of, ended_child
+from simple_gpu_scheduler.queue.server.observer import Observer
+from simple_gpu_scheduler.queue.server.running import RunningJobs, code_of, ended_child
 from simple_gpu_scheduler.queue.store.jobs import LACK, QueueStore
 from simple_gpu_scheduler.system.failpoints import step
 
@@ -57,7 +57,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 class _Taken(NamedTuple):
     """A job that has its lease, and is about to start."""
 
-    entry: Entry
+    entry: QueuedJob
     attempt: Attempt
     job: Job
     lease: Lease
@@ -69,10 +69,10 @@ class QueueServer:
     def __init__(
         self,
         store: QueueStore,
-        leases: LeaseHolder,
-        wait: QueueWait,
+        leases: Allocator,
+        wait: Mailbox,
         launchers: Launchers,
-        sight: Sight,
+        sight: Observer,
         notifier: Notifier,
         policy: PipePolicy,
         say: Callable[[str], None],
@@ -87,9 +87,11 @@ class QueueServer:
         self._launchers = launchers
         self._notifier = notifier
         self._sight = sight
-        self._active = ActiveJobs(store, leases, launchers, sight, say)
-        self._window = Window(store, sight.asked, self._impossible)
-        self._rejected: list[End] = []  # jobs that can't ever run any more, or are cancelled
+        self._active = RunningJobs(store, leases, launchers, sight, say)
+        self._window = QueueHead(store, sight.asked, self._impossible)
+        self._rejected: list[
+            AttemptEnd
+        ] = []  # jobs that can't ever run any more, or are cancelled
         self._keep_free = keep_free
         self._stopped = False
         self.is_to_begin_anew = False  #: the queue's file is another one by now
@@ -117,9 +119,9 @@ class QueueServer:
 
     def _turn(self) -> float | None:
         """Observe, plan, apply, until nothing is left to do now; returns when to look again."""
-        self._active.look()
+        self._active.poll()
         while True:
-            self._heed_lack()
+            self._on_lack()
             try:
                 decided, taken, all_taken = self._write_and_take()
             except SgsError as error:
@@ -136,7 +138,7 @@ class QueueServer:
             if all_taken and self._settle(decided.hold) and not self._news:
                 return wake_s
 
-    def _heed_lack(self) -> None:
+    def _on_lack(self) -> None:
         """Start nothing for a while if none could be started, unless something has ended."""
         active = self._active
         if active.lacks_anew:
@@ -200,7 +202,7 @@ class QueueServer:
     def _plan(self) -> Plan:
         self._window.is_stale |= self._active.again or self._sight.has_learned
         self._active.again = self._sight.has_learned = False
-        if self._window.look(self._active):
+        if self._window.refresh(self._active):
             self._active.request_stops(self._store.to_be_stopped())
             self._to_notify = True
         for entry, why in self._window.rejected:
@@ -227,7 +229,7 @@ class QueueServer:
         del self._active.begun[:begun]
         del self._rejected[:rejected]
         if ended or rejected or self._to_notify:
-            self._to_notify = not self._notifier.look()
+            self._to_notify = not self._notifier.poll()
             self._notify_s = time.monotonic() + _TRY_AGAIN_S if self._to_notify else None
 
     # apply
@@ -269,7 +271,7 @@ class QueueServer:
             others += self._active.running(ours=True)
         if others:
             snapshot = Snapshot(time.monotonic(), (), others, ())
-            more, then_s = stop_policy.due(snapshot, self._policy.grace_s)
+            more, then_s = termination.due(snapshot, self._policy.grace_s)
             stops = (*stops, *more)
             next_s = min((s for s in (next_s, then_s) if s is not None), default=None)
         for one in stops:
@@ -295,9 +297,9 @@ class QueueServer:
         why = impossible(job, len(cards) - self._keep_free) or impossible(job, len(cards), cards)
         return None if why is None else why + kept
 
-    def _reject(self, entry: Entry, why: str) -> None:
+    def _reject(self, entry: QueuedJob, why: str) -> None:
         """The job can't ever have its GPUs; others may have theirs."""
-        self._rejected.append(End(entry.id, 0, FAILED, time.time(), reason=why))
+        self._rejected.append(AttemptEnd(entry.id, 0, FAILED, time.time(), reason=why))
 
     def _cancel(self, jobs: Sequence[int]) -> None:
         """Cancel jobs by word: there is no room to write it. It is written before any start."""
@@ -309,7 +311,7 @@ class QueueServer:
             self._later(error)
             return
         now_s = time.time()
-        self._rejected += [End(one.id, 0, CANCELLED, now_s) for one in found]
+        self._rejected += [AttemptEnd(one.id, 0, CANCELLED, now_s) for one in found]
         self._window.is_stale = True
 
     def _later(self, error: SgsError, in_s: float = _TRY_AGAIN_S) -> None:
@@ -344,7 +346,7 @@ class QueueServer:
             (self._unsynced_s, _SYNC_S), (self._started_s, _SEE_STARTS_S),
         )]  # fmt: skip
         in_s = [None if one is None else one - now_s for one in at_s]
-        in_s += [self._leases.look_again_s, self._active.look_in_s]
+        in_s += [self._leases.refresh_in_s, self._active.poll_in_s]
         in_s.append(None if later_s is None else min(later_s - time.time(), _CLOCK_LIMIT_S))
         self._wake(min((one for one in in_s if one is not None), default=None))
 
@@ -360,8 +362,8 @@ class QueueServer:
         if woken.words and not self._stopped and not self._store.file.is_in_place():
             self._say(f"the queue's file was moved away from {self._store.file.path}")
             self._stopped = self.is_to_begin_anew = True
-        if woken.fds & {self._leases.wake_fd} or self._leases.look_again_s is not None:
-            self._look_at_leases()
+        if woken.fds & {self._leases.wake_fd} or self._leases.refresh_in_s is not None:
+            self._refresh_leases()
         see_starts = self._started_s is not None and (
             time.monotonic() >= self._started_s + _SEE_STARTS_S
         )
@@ -383,9 +385,9 @@ class QueueServer:
             self._active.reap(pid, code_of(pid))
             self._notifier.reap(pid)
 
-    def _look_at_leases(self) -> None:
+    def _refresh_leases(self) -> None:
         try:
-            self._leases.look()
+            self._leases.refresh()
         except SgsError as error:
             self._later(error)
 
@@ -395,7 +397,7 @@ class QueueServer:
             if everybody or launcher.wake_fd in fds:
                 answered = launcher.answers
                 for note in launcher.news():
-                    self._active.heed(note)
+                    self._active.on_entry(note)
                 if launcher.is_gone():
                     self._active.decide(self._launchers.bury(launcher), launcher.name)
                 elif launcher.answers and not answered:

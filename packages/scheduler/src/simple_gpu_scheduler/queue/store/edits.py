@@ -11,10 +11,10 @@ from simple_gpu_scheduler.queue.records import (
     HELD,
     QUEUED,
     RUNNING,
-    Entry,
+    QueuedJob,
 )
+from simple_gpu_scheduler.queue.store.dependencies import set_needs
 from simple_gpu_scheduler.queue.store.jobs import QueueStore
-from simple_gpu_scheduler.queue.store.needs import set_needs
 
 _UPDATE = """
     UPDATE jobs SET priority = ?, gpus = ?, slots = ?, memory_mib = ?, auto_memory = ?,
@@ -40,7 +40,7 @@ def edit_jobs(store: QueueStore, jobs: Sequence[int], edit: Edit) -> list[int]:
     return [one.id for one in entries]
 
 
-def _check(entry: Entry) -> None:
+def _check(entry: QueuedJob) -> None:
     job = entry.id
     if entry.state == RUNNING:
         raise SgsError(
@@ -54,7 +54,7 @@ def _check(entry: Entry) -> None:
         )
 
 
-def _row(entry: Entry) -> tuple[object, ...]:
+def _row(entry: QueuedJob) -> tuple[object, ...]:
     return (
         entry.priority, entry.gpus, GPU_UNITS // entry.units, entry.memory_mib, entry.auto_memory,
         entry.timeout_s, entry.tries, entry.name, entry.not_before_s,

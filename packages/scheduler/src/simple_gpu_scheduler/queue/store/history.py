@@ -5,18 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from simple_gpu_scheduler.queue.attempts import Run
+from simple_gpu_scheduler.queue.store import rows
 from simple_gpu_scheduler.queue.store.database import QueueFile
 
 #: So many of the last runs tell how long jobs take.
 _MOST_LEARNED = 2000
 
-_RUNS = """
-    SELECT a.job, a.number, j.command, j.group_name, j.name,
-        CASE WHEN a.number = j.attempt THEN j.state ELSE '' END, j.submitted_s, j.not_before_s,
-        a.started_s, a.ended_s, a.exit_code, a.signal, a.reason, a.gpu_names, a.memory_mib,
-        a.peak_vram_mib, a.user_s, a.system_s, a.max_rss_mib
-    FROM attempts a JOIN jobs j ON j.id = a.job
-"""
+_RUNS = f"SELECT {rows.RUN_COLUMNS} FROM attempts a JOIN jobs j ON j.id = a.job"
 
 
 def runs_of(file: QueueFile, job: int) -> list[Run]:
@@ -34,33 +29,33 @@ def runs_since(file: QueueFile, since_s: float, group: str | None = None) -> lis
 
 def last_successes(file: QueueFile) -> list[tuple[bytes, float]]:
     """The commands that have succeeded last, and how many seconds they ran."""
-    rows = file.all(
+    found = file.all(
         "SELECT j.command, a.ended_s - a.started_s FROM attempts a JOIN jobs j ON j.id = a.job "
         "WHERE a.exit_code = 0 AND a.reason = '' AND a.ended_s IS NOT NULL "
         "ORDER BY a.job DESC, a.number DESC LIMIT ?",
         (_MOST_LEARNED,),
     )
-    return [(command, max(0.0, runtime_s)) for command, runtime_s in rows]
+    return [(command, max(0.0, runtime_s)) for command, runtime_s in found]
 
 
 def last_ends_s(file: QueueFile, most: int) -> list[float]:
     """When the last attempts ended, of those that started last."""
-    rows = file.all(
+    found = file.all(
         "SELECT ended_s FROM attempts WHERE ended_s IS NOT NULL "
         "ORDER BY job DESC, number DESC LIMIT ?",
         (most,),
     )
-    return sorted(ended_s for (ended_s,) in rows)
+    return sorted(ended_s for (ended_s,) in found)
 
 
 def needs_of(file: QueueFile, job: int) -> list[tuple[int, bool]]:
     """The jobs that a job waits for and that haven't ended, and whether they must succeed."""
-    rows = file.all(
+    found = file.all(
         "SELECT n.needed, n.success FROM needs n JOIN jobs j ON j.id = n.needed "
         "WHERE n.job = ? AND j.state IN ('queued', 'held', 'running') ORDER BY n.needed",
         (job,),
     )
-    return [(needed, bool(success)) for needed, success in rows]
+    return [(needed, bool(success)) for needed, success in found]
 
 
 def ready_before(file: QueueFile, job: int, priority: int, now_s: float) -> int:
@@ -75,7 +70,4 @@ def ready_before(file: QueueFile, job: int, priority: int, now_s: float) -> int:
 
 
 def _runs(file: QueueFile, rest: str, *values: Any) -> list[Run]:
-    return [
-        Run._make((*row[:13], tuple(row[13].split(",")) if row[13] else (), *row[14:]))
-        for row in file.all(f"{_RUNS} {rest}", values)
-    ]
+    return [rows.run(row) for row in file.all(f"{_RUNS} {rest}", values)]

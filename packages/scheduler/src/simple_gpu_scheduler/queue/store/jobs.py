@@ -21,24 +21,20 @@ from simple_gpu_scheduler.queue.records import (
     RUNNING,
     SUCCEEDED,
     Attempt,
+    AttemptEnd,
     Context,
-    End,
-    Entry,
-    Request,
+    JobRequest,
+    QueuedJob,
     Submitted,
 )
+from simple_gpu_scheduler.queue.store import rows
+from simple_gpu_scheduler.queue.store.contexts import decoded
 from simple_gpu_scheduler.queue.store.database import QueueFile
 from simple_gpu_scheduler.queue.store.dependencies import queue_again
+from simple_gpu_scheduler.queue.store.rows import join_names
 from simple_gpu_scheduler.queue.store.schema import IS_ENDED, IS_OPEN
-from simple_gpu_scheduler.queue.store.submission import Submission, decoded
+from simple_gpu_scheduler.queue.store.submission import Submission
 from simple_gpu_scheduler.system.failpoints import step
-
-_COLUMNS = (
-    "id, state, command, context, gpus, slots, memory_mib, auto_memory, priority, blockers, "
-    "not_before_s, timeout_s, tries, name, group_name, key, submitted_s, attempt, started_s, "
-    "ended_s, exit_code, signal, reason, gpu_names, notify, snapshot, peak_vram_mib, requeue, "
-    "kill_leftovers"
-)
 
 #: The setting that says why the server can't start any process; empty if it can.
 LACK = "lack"
@@ -85,7 +81,7 @@ class QueueStore:
         return self._file.transaction()
 
     def submit(
-        self, context: Context, requests: Iterable[Request], now_s: float
+        self, context: Context, requests: Iterable[JobRequest], now_s: float
     ) -> list[Submitted]:
         """Add jobs, all or none; when this returns they are on the disk.
 
@@ -100,19 +96,28 @@ class QueueStore:
         step("accepted")
         return found
 
-    def ready(self, now_s: float, most: int) -> list[Entry]:
-        """The first jobs that nothing but GPUs keeps from starting, in the order of their turn."""
+    def release_due(self, now_s: float) -> None:
+        """Jobs whose time has come are ready from now on."""
         due = "state = 'queued' AND later = 1 AND not_before_s <= ?"
         if self._file.all(
             f"SELECT 1 FROM jobs INDEXED BY jobs_later WHERE {due} LIMIT 1", (now_s,)
         ):
             with self._file.transaction() as database:
                 database.execute(f"UPDATE jobs SET later = 0 WHERE {due}", (now_s,))
-        return self._entries(
+
+    def ready(self, now_s: float, most: int) -> list[QueuedJob]:
+        """The first jobs that nothing but GPUs keeps from starting, in the order of their turn."""
+        ready = self._entries(
             "INDEXED BY jobs_ready WHERE state = 'queued' AND blockers = 0 AND later = 0 "
             "ORDER BY priority DESC, id LIMIT ?",
             (most,),
         )
+        due = self._entries(
+            "INDEXED BY jobs_later WHERE state = 'queued' AND later = 1 AND blockers = 0 "
+            "AND not_before_s <= ?",
+            (now_s,),
+        )
+        return sorted((*ready, *due), key=lambda job: (-job.priority, job.id))[:most]
 
     def next_time_s(self) -> float | None:
         """When the first job that is to start later may start."""
@@ -122,7 +127,7 @@ class QueueStore:
         )
         return None if at_s is None else float(at_s)
 
-    def entry(self, job: int) -> Entry | None:
+    def entry(self, job: int) -> QueuedJob | None:
         """The job of that number."""
         return next(iter(self._entries("WHERE id = ?", (job,))), None)
 
@@ -135,7 +140,7 @@ class QueueStore:
         jobs: Sequence[int] | None = None,
         most: int = -1,
         order: str = "id",
-    ) -> list[Entry]:
+    ) -> list[QueuedJob]:
         """Jobs of those states, groups, names and numbers only; one of `ORDERS` says the order."""
         where, values = _where(states, group, name, jobs)
         return self._entries(f"WHERE {where} ORDER BY {ORDERS[order]} LIMIT ?", (*values, most))
@@ -165,17 +170,25 @@ class QueueStore:
                 "INSERT INTO attempts (job, number, launcher, gpu_names, started_s, boot, "
                 "memory_mib) VALUES (?, ?, ?, ?, ?, ?, ?)",
                 [
-                    (a.job, a.number, a.launcher, _names(a), a.started_s, a.boot, a.memory_mib)
+                    (
+                        a.job,
+                        a.number,
+                        a.launcher,
+                        join_names(a.gpu_names),
+                        a.started_s,
+                        a.boot,
+                        a.memory_mib,
+                    )
                     for a in attempts
                 ],
             )
             self._database.executemany(
                 "UPDATE jobs SET state = 'running', attempt = ?, started_s = ?, ended_s = NULL, "
                 "exit_code = NULL, signal = NULL, reason = '', gpu_names = ? WHERE id = ?",
-                [(a.number, a.started_s, _names(a), a.job) for a in attempts],
+                [(a.number, a.started_s, join_names(a.gpu_names), a.job) for a in attempts],
             )
 
-    def went_on(self, begun: Sequence[Attempt], ends: Sequence[End]) -> bool:
+    def went_on(self, begun: Sequence[Attempt], ends: Sequence[AttemptEnd]) -> bool:
         """These attempts run, as these processes; and these are over, at once with all of it.
 
         Returns:
@@ -211,7 +224,7 @@ class QueueStore:
         with self._file.transaction():
             self._database.execute("UPDATE jobs SET stop = ? WHERE id = ?", (why, job))
 
-    def to_notify(self) -> list[Entry]:
+    def to_notify(self) -> list[QueuedJob]:
         """Jobs that have ended for good, and whose submitter wants to be told."""
         return self._entries(
             f"INDEXED BY jobs_to_notify WHERE notify IS NOT NULL AND notified = 0 AND {IS_ENDED}"
@@ -226,21 +239,19 @@ class QueueStore:
 
     def running(self) -> list[tuple[Attempt, str | None]]:
         """The attempts that aren't over, as far as we know, and why each is to be stopped."""
-        rows = self._file.all(
-            "SELECT a.job, a.number, a.launcher, a.gpu_names, a.started_s, a.pid, a.start_ticks, "
-            "a.boot, j.stop FROM jobs j JOIN attempts a ON a.job = j.id AND a.number = j.attempt "
+        found = self._file.all(
+            f"SELECT j.stop, {rows.RUNNING_COLUMNS} FROM jobs j "
+            "JOIN attempts a ON a.job = j.id AND a.number = j.attempt "
             f"WHERE {IS_OPEN} AND j.state = 'running'"
         )
-        return [
-            (Attempt(row[0], row[1], row[2], _split(row[3]), *row[4:8]), row[8]) for row in rows
-        ]
+        return [(rows.running(row), stop) for stop, *row in found]
 
     def to_be_stopped(self) -> list[tuple[int, str]]:
         """Jobs that run and shall not any more, and why."""
-        rows = self._file.all(
+        found = self._file.all(
             f"SELECT id, stop FROM jobs WHERE {IS_OPEN} AND state = 'running' AND stop IS NOT NULL"
         )
-        return [(job, why) for job, why in rows]
+        return [(job, why) for job, why in found]
 
     def setting(self, name: str) -> str:
         """What was set; empty if nothing was."""
@@ -256,7 +267,7 @@ class QueueStore:
                 (name, value),
             )
 
-    def cancel(self, jobs: Sequence[int], now_s: float) -> list[Entry]:
+    def cancel(self, jobs: Sequence[int], now_s: float) -> list[QueuedJob]:
         """End jobs that haven't started, mark those that run to be stopped; returns what was open.
 
         Those that need one of them are cancelled, too.
@@ -273,19 +284,19 @@ class QueueStore:
                         "UPDATE jobs SET stop = 'cancelled' WHERE id = ?", (one.id,)
                     )
                 else:
-                    self._end(End(one.id, one.attempt, CANCELLED, now_s))
+                    self._end(AttemptEnd(one.id, one.attempt, CANCELLED, now_s))
         return found
 
     def hold(self, jobs: Sequence[int], *, held: bool) -> list[int]:
         """Keep queued jobs from starting, or let held ones go; returns those that changed."""
         before, after = (QUEUED, HELD) if held else (HELD, QUEUED)
         with self._file.transaction():
-            rows = self._file.all(
+            found = self._file.all(
                 "UPDATE jobs SET state = ? WHERE state = ? AND id IN "
                 "(SELECT value FROM json_each(?)) RETURNING id",
                 (after, before, json.dumps(list(jobs))),
             )
-        return sorted(job for (job,) in rows)
+        return sorted(job for (job,) in found)
 
     def retry(self, jobs: Sequence[int]) -> list[int]:
         """Queue jobs again that have ended without success; returns them.
@@ -297,7 +308,7 @@ class QueueStore:
 
     # how it is done
 
-    def _end(self, end: End) -> bool:
+    def _end(self, end: AttemptEnd) -> bool:
         """An attempt is over; a job that never started has none (number 0).
 
         True if jobs may start now that could not before: itself, or those that needed it.
@@ -328,36 +339,26 @@ class QueueStore:
             )
         return end.state not in ENDED_STATES or self._let_go(end)
 
-    def _let_go(self, end: End) -> bool:
+    def _let_go(self, end: AttemptEnd) -> bool:
         """Those who wait for the job wait no more: they may start, or never will."""
-        rows = self._database.execute(
+        waiting = self._database.execute(
             "SELECT n.job, n.success FROM needs n JOIN jobs j ON j.id = n.job "
             "WHERE n.needed = ? AND j.state IN ('queued', 'held')",
             (end.job,),
         ).fetchall()
-        for job, success in rows:
+        for job, success in waiting:
             if success and end.state != SUCCEEDED:
                 reason = f"job {end.job}, which it needs, has {end.state}"
-                self._end(End(job, 0, CANCELLED, end.ended_s, reason=reason))
+                self._end(AttemptEnd(job, 0, CANCELLED, end.ended_s, reason=reason))
             else:
                 self._database.execute(
                     "UPDATE jobs SET blockers = blockers - 1 WHERE id = ?", (job,)
                 )
-        return bool(rows)
+        return bool(waiting)
 
-    def _entries(self, rest: str, values: Sequence[Any] = ()) -> list[Entry]:
-        return [
-            _entry(row) for row in self._file.all(f"SELECT {_COLUMNS} FROM jobs {rest}", values)
-        ]
-
-
-def _entry(row: Sequence[Any]) -> Entry:
-    values = list(row)
-    values[5] = GPU_UNITS // values[5]
-    values[7] = bool(values[7])
-    values[23] = _split(values[23])
-    values[27], values[28] = bool(values[27]), bool(values[28])
-    return Entry(*values)
+    def _entries(self, rest: str, values: Sequence[Any] = ()) -> list[QueuedJob]:
+        found = self._file.all(f"SELECT {rows.JOB_COLUMNS} FROM jobs {rest}", values)
+        return [rows.job(row) for row in found]
 
 
 def _where(
@@ -384,14 +385,6 @@ def _where(
         wheres.append("id IN (SELECT value FROM json_each(?))")
         values.append(json.dumps(list(jobs)))
     return " AND ".join(wheres), values
-
-
-def _names(attempt: Attempt) -> str:
-    return ",".join(attempt.gpu_names)
-
-
-def _split(names: str) -> tuple[str, ...]:
-    return tuple(names.split(",")) if names else ()
 
 
 def _marks(values: Sequence[object]) -> str:

@@ -79,7 +79,7 @@ def by_section(counts: Counts) -> dict[str, int]:
     return found
 
 
-class QueueView:
+class QueuePages:
     """Reads a queue's file, and changes the turn of jobs in it."""
 
     def __init__(self, path: str) -> None:

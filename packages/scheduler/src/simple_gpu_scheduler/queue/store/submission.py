@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import sqlite3
 
 from simple_gpu_scheduler.errors import UsageError
@@ -18,10 +15,11 @@ from simple_gpu_scheduler.queue.records import (
     QUEUED,
     SUCCEEDED,
     Context,
-    Request,
+    JobRequest,
     Submitted,
 )
-from simple_gpu_scheduler.queue.store.dependencies import queue_again
+from simple_gpu_scheduler.queue.store.contexts import context_number
+from simple_gpu_scheduler.queue.store.dependencies import no_job, queue_again
 
 _INSERT = """
     INSERT INTO jobs (state, command, context, gpus, slots, memory_mib, auto_memory, priority,
@@ -36,10 +34,10 @@ class Submission:
 
     def __init__(self, database: sqlite3.Connection, context: Context, now_s: float) -> None:
         self._database = database
-        self._context = _context_number(database, context)
+        self._context = context_number(database, context)
         self._now_s = now_s
 
-    def add(self, request: Request) -> Submitted:
+    def add(self, request: JobRequest) -> Submitted:
         """Add a job, if there is none of its key; one that has failed may be queued again.
 
         Raises:
@@ -90,38 +88,3 @@ class Submission:
             elif success and row[0] != SUCCEEDED:
                 return 0, f"job {needed}, which it needs, has {row[0]}"
         return blockers, ""
-
-
-def no_job(database: sqlite3.Connection, job: int) -> str:
-    """That there is no job of a number, in words."""
-    removed = database.execute(
-        "SELECT 1 FROM sqlite_sequence WHERE name = 'jobs' AND ? BETWEEN 1 AND seq", (job,)
-    ).fetchone()
-    return f"there is no job {job}" + (
-        " any more (sgs clean --finished has removed it)" if removed else ""
-    )
-
-
-def _context_number(database: sqlite3.Connection, context: Context) -> int:
-    content = encoded(context)
-    digest = hashlib.sha256(content).digest()
-    row = database.execute("SELECT id FROM contexts WHERE digest = ?", (digest,)).fetchone()
-    if row is None:
-        cursor = database.execute(
-            "INSERT INTO contexts (digest, content) VALUES (?, ?)", (digest, content)
-        )
-        return int(cursor.lastrowid or 0)
-    return int(row[0])
-
-
-def encoded(context: Context) -> bytes:
-    """A context as it is kept."""
-    texts = [[os.fsdecode(name), os.fsdecode(value)] for name, value in context.environ]
-    return json.dumps([os.fsdecode(context.cwd), context.umask, texts]).encode()
-
-
-def decoded(content: bytes) -> Context:
-    """The context that was kept so."""
-    cwd, umask, texts = json.loads(content)
-    environ = tuple((os.fsencode(name), os.fsencode(value)) for name, value in texts)
-    return Context(os.fsencode(cwd), environ, umask)

@@ -11,7 +11,7 @@ import sys
 
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.queue.worktrees.checkout import checkout
-from simple_gpu_scheduler.system.fds import tell
+from simple_gpu_scheduler.system.fds import print_stderr
 
 
 def main() -> int:
@@ -20,7 +20,7 @@ def main() -> int:
     try:
         cwd = checkout(folder, snapshot, int(job))
     except SgsError as error:
-        tell(f"sgs: error: {error}")
+        print_stderr(f"sgs: error: {error}")
         return 1
     sys.stdout.buffer.write(os.fsencode(cwd) + b"/\n")
     return 0

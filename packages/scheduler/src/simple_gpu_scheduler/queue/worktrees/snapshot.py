@@ -33,7 +33,7 @@ from simple_gpu_scheduler.queue.worktrees.git import (
     keep_bytes,
     paths,
 )
-from simple_gpu_scheduler.text.sizes import show_memory
+from simple_gpu_scheduler.units.sizes import show_memory
 
 STORE = b"snapshots.git"
 REFS = "refs/snapshots/"

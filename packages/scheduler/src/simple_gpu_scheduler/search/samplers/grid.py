@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from simple_gpu_scheduler.search.spaces.space import Axis, Space
-    from simple_gpu_scheduler.search.template import Pattern, Piece
+    from simple_gpu_scheduler.search.template import Part, Pattern
 
-    Render = Callable[[Piece, Mapping[str, object]], str]
+    Render = Callable[[Part, Mapping[str, object]], str]
 
 LARGEST_GROUP = 2**14  # combinations
 LARGEST_TEXT = 2**20  # characters of a group's lines, about
@@ -34,10 +34,10 @@ class Group:
             self.size *= axis.count
 
 
-class Run:
+class Repetition:
     """Pieces of the command that stand together and depend on one group."""
 
-    def __init__(self, group: Group, pieces: Sequence[Piece], render: Render) -> None:
+    def __init__(self, group: Group, pieces: Sequence[Part], render: Render) -> None:
         self.group = group
         self._parts = [_Part(piece, group, render) for piece in pieces]
         self._table: list[str] = []
@@ -58,7 +58,7 @@ class Run:
 class _Part:
     """One piece, with its text for every value where these are few."""
 
-    def __init__(self, piece: Piece, group: Group, render: Render) -> None:
+    def __init__(self, piece: Part, group: Group, render: Render) -> None:
         self._piece, self._render = piece, render
         self._axis, self._stride = group.strides[piece.name]
         self._size = self._axis.count
@@ -152,15 +152,15 @@ def _grouped(axes: Sequence[Axis], largest: int) -> list[Group]:
     return groups[::-1]
 
 
-def _runs(groups: Sequence[Group], pieces: Sequence[Piece], render: Render) -> list[Run]:
+def _runs(groups: Sequence[Group], pieces: Sequence[Part], render: Render) -> list[Repetition]:
     group_of = {name: group for group in groups for name in group.strides}
-    found: list[tuple[Group, list[Piece]]] = []
+    found: list[tuple[Group, list[Part]]] = []
     for piece in pieces:
         group = group_of[piece.name]
         if not found or found[-1][0] is not group:
             found.append((group, []))
         found[-1][1].append(piece)
-    return [Run(group, together, render) for group, together in found]
+    return [Repetition(group, together, render) for group, together in found]
 
 
 def _size(groups: Iterable[Group]) -> int:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from simple_gpu_scheduler.allocation.gpu_status import CardsSeen
 from simple_gpu_scheduler.allocation.occupancy import Occupancy
+from simple_gpu_scheduler.files.tail import Tail
 from simple_gpu_scheduler.gpus.records import Gpu
 from simple_gpu_scheduler.queue.records import (
     CANCELLED,
@@ -17,11 +18,10 @@ from simple_gpu_scheduler.queue.records import (
     OPEN_STATES,
     QUEUED,
     RUNNING,
-    Entry,
+    QueuedJob,
 )
-from simple_gpu_scheduler.results.cells import crop
-from simple_gpu_scheduler.system.tail import Tail
 from simple_gpu_scheduler.text.printable import printable
+from simple_gpu_scheduler.text.terminal import crop
 from simple_gpu_scheduler.top.screen.details import JobFacts, details
 from simple_gpu_scheduler.top.screen.gpu_table import (
     GpuHolders,
@@ -62,7 +62,7 @@ Cards = Sequence[tuple[Gpu, Occupancy]]
 class Formatters(NamedTuple):
     """The functions by which other commands show the same things."""
 
-    how: Callable[[Entry], str]  #: how a job ended
+    how: Callable[[QueuedJob], str]  #: how a job ended
     gpu_names: Callable[[Sequence[Gpu]], list[str]]
     gpu_table: Callable[[Cards, float, int | None], list[str]]
 
@@ -90,7 +90,7 @@ class Board(NamedTuple):
     message: Span | None = None  #: what was just done, or what failed
 
     @property
-    def chosen(self) -> Entry | None:
+    def chosen(self) -> QueuedJob | None:
         """The job under the cursor."""
         return None if self.state is None else self.state.entry(self.scroll.cursor)
 
@@ -134,7 +134,7 @@ def screen_lines(
     )
 
 
-def log_body(log: Log | None, entry: Entry) -> Sequence[str]:
+def log_body(log: Log | None, entry: QueuedJob) -> Sequence[str]:
     """The lines of a job's log, or what to say where there are none."""
     if log is None or not log.of.endswith(f"/{entry.id}.{entry.attempt}.log"):
         return [""]  # it will be read at once
@@ -204,7 +204,7 @@ def _nothing(board: Board, width: int) -> list[Line]:
     return [fitted(line(Span(text, "dim")), width)]
 
 
-def idle_actions(board: Board, entry: Entry | None) -> frozenset[str]:
+def idle_actions(board: Board, entry: QueuedJob | None) -> frozenset[str]:
     """The actions that change nothing for the job; with marked jobs, none is idle."""
     if board.marked:
         return frozenset()
@@ -213,7 +213,7 @@ def idle_actions(board: Board, entry: Entry | None) -> frozenset[str]:
 
 
 def cancel_question(
-    marked: Collection[int], entry: Entry | None, context: TableContext
+    marked: Collection[int], entry: QueuedJob | None, context: TableContext
 ) -> tuple[str, list[str]] | None:
     """The question before a cancellation, and facts to go with it; None if no job is open.
 

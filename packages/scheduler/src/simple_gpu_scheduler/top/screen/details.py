@@ -6,10 +6,9 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from simple_gpu_scheduler.queue.records import HELD, OPEN_STATES, QUEUED, Entry
+from simple_gpu_scheduler.queue.records import HELD, OPEN_STATES, QUEUED, QueuedJob
 from simple_gpu_scheduler.queue.wrapped_command import own_command
 from simple_gpu_scheduler.text.printable import printable
-from simple_gpu_scheduler.text.sizes import show_memory
 from simple_gpu_scheduler.top.screen.header import Server
 from simple_gpu_scheduler.top.screen.job_table import (
     TableContext,
@@ -20,6 +19,7 @@ from simple_gpu_scheduler.top.screen.job_table import (
     style_of,
 )
 from simple_gpu_scheduler.top.screen.spans import Line, Span, line, wrapped
+from simple_gpu_scheduler.units.sizes import show_memory
 
 _COLUMN = 11
 
@@ -33,7 +33,7 @@ class JobFacts(NamedTuple):
 
 
 def details(
-    entry: Entry, facts: JobFacts, server: Server, context: TableContext, width: int
+    entry: QueuedJob, facts: JobFacts, server: Server, context: TableContext, width: int
 ) -> list[Line]:
     """The lines, none of them wider than `width`."""
     rows: list[Line] = []
@@ -45,7 +45,7 @@ def details(
     return rows
 
 
-def why_it_waits(entry: Entry, facts: JobFacts, server: Server, now_s: float) -> str:
+def why_it_waits(entry: QueuedJob, facts: JobFacts, server: Server, now_s: float) -> str:
     """Why a job that waits hasn't started; empty for others."""
     if entry.state == HELD:
         return "it is held (sgs release)"
@@ -65,7 +65,7 @@ def why_it_waits(entry: Entry, facts: JobFacts, server: Server, now_s: float) ->
 
 
 def _rows(
-    entry: Entry, facts: JobFacts, server: Server, context: TableContext
+    entry: QueuedJob, facts: JobFacts, server: Server, context: TableContext
 ) -> Iterator[tuple[str, str, str]]:
     how = printable(context.how(entry))
     yield "state", f"{state_text(entry, context)}", style_of(entry)
@@ -87,7 +87,7 @@ def _rows(
         yield "log", printable(facts.log), ""
 
 
-def _asked(entry: Entry) -> str:
+def _asked(entry: QueuedJob) -> str:
     text = gpus_text(entry)
     if entry.memory_mib is not None:
         text += f", {show_memory(entry.memory_mib)} of each"
@@ -98,7 +98,7 @@ def _asked(entry: Entry) -> str:
     return f"{text}, priority {entry.priority}"
 
 
-def _times(entry: Entry, context: TableContext) -> Iterator[tuple[str, str, str]]:
+def _times(entry: QueuedJob, context: TableContext) -> Iterator[tuple[str, str, str]]:
     yield "submitted", _moment(entry.submitted_s), ""
     if entry.started_s is not None and entry.attempt:
         tries = "" if entry.tries == 1 else f" of {entry.tries or 'any number'}"

@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 from simple_gpu_scheduler.allocation.occupancy import Occupancy
 from simple_gpu_scheduler.gpus.records import Gpu, GpuProcess, find_gpu
-from simple_gpu_scheduler.leases.ledger import LeaseRecord
-from simple_gpu_scheduler.results.cells import text_width
+from simple_gpu_scheduler.leases.records import LeaseRecord
 from simple_gpu_scheduler.text.printable import printable
-from simple_gpu_scheduler.text.sizes import show_memory
+from simple_gpu_scheduler.text.terminal import text_width
 from simple_gpu_scheduler.top.screen.job_table import numbers
 from simple_gpu_scheduler.top.screen.spans import Line, Span, cell, fitted, line
+from simple_gpu_scheduler.units.sizes import show_memory
 
 GpuOccupancies = Sequence[tuple[Gpu, Occupancy]]
 

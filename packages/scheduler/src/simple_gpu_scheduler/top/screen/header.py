@@ -17,7 +17,7 @@ from simple_gpu_scheduler.queue.records import (
     QUEUED,
     RUNNING,
     SUCCEEDED,
-    Entry,
+    QueuedJob,
 )
 from simple_gpu_scheduler.top.screen.job_table import (
     TableContext,
@@ -91,7 +91,7 @@ def header(
 
 
 def log_title(
-    entry: Entry | None,
+    entry: QueuedJob | None,
     context: TableContext,
     message: Span | None,
     width: int,

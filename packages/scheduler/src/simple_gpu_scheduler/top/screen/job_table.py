@@ -15,13 +15,13 @@ from simple_gpu_scheduler.queue.records import (
     QUEUED,
     RUNNING,
     SUCCEEDED,
-    Entry,
+    QueuedJob,
 )
 from simple_gpu_scheduler.queue.wrapped_command import own_command
-from simple_gpu_scheduler.results.cells import text_width
-from simple_gpu_scheduler.text.durations import short_duration
 from simple_gpu_scheduler.text.printable import printable
+from simple_gpu_scheduler.text.terminal import text_width
 from simple_gpu_scheduler.top.screen.spans import Line, Span, cell, fitted, in_style, line
+from simple_gpu_scheduler.units.durations import short_duration
 
 _TITLES = ("ID", "state", "GPUs", "time", "pri", "name", "command")
 _RIGHT = (True, False, False, True, True, False, False)
@@ -46,18 +46,18 @@ class TableContext(NamedTuple):
     """What the table shows besides the jobs themselves."""
 
     now_s: float  #: wall clock
-    how: Callable[[Entry], str]  #: how a job ended, in words
+    how: Callable[[QueuedJob], str]  #: how a job ended, in words
     stopping: Collection[int] = ()  #: jobs that run and have been cancelled
     marked: Collection[int] = ()
     shift: int = 0  #: so many characters of the commands are left out at their beginning
 
 
 def table(
-    entries: Sequence[Entry | None],
+    entries: Sequence[QueuedJob | None],
     context: TableContext,
     width: int,
     chosen: int | None = None,
-    around: Sequence[Entry] = (),
+    around: Sequence[QueuedJob] = (),
 ) -> tuple[Line, list[Line]]:
     """The titles, and a line for each job, exactly as wide as `width`.
 
@@ -81,7 +81,7 @@ def table(
     return titles, lines
 
 
-def state_text(entry: Entry, context: TableContext) -> str:
+def state_text(entry: QueuedJob, context: TableContext) -> str:
     """The state in a few words: `running`, `after 2 jobs`, `failed: exit 3`."""
     if entry.state == RUNNING:
         if entry.id in context.stopping:
@@ -95,31 +95,31 @@ def state_text(entry: Entry, context: TableContext) -> str:
     return entry.state
 
 
-def style_of(entry: Entry) -> str:
+def style_of(entry: QueuedJob) -> str:
     """The style of its state."""
     return _STYLES.get(entry.state, "")
 
 
-def command_text(entry: Entry) -> str:
+def command_text(entry: QueuedJob) -> str:
     """The command, printable; its beginning, if it is very long."""
     return printable(
         own_command(entry.command)[:_MOST_COMMAND_BYTES].decode(errors="backslashreplace")
     )
 
 
-def label(entry: Entry) -> str:
+def label(entry: QueuedJob) -> str:
     """Group and name: `lr/first`."""
     return printable("/".join(filter(None, (entry.group, entry.name))))
 
 
-def how_long(entry: Entry, now_s: float) -> str:
+def how_long(entry: QueuedJob, now_s: float) -> str:
     """How long it has run, or ran; empty if it didn't."""
     if entry.started_s is None or entry.state in (QUEUED, HELD):
         return ""
     return short_duration((entry.ended_s or now_s) - entry.started_s)
 
 
-def gpus_text(entry: Entry) -> str:
+def gpus_text(entry: QueuedJob) -> str:
     """Those that it has or had, `0-3,5`; those that it asks for in brackets, `(2)`, `(1/4)`."""
     if entry.gpu_names and entry.state not in (QUEUED, HELD):
         return printable(in_ranges(map(_short, entry.gpu_names)))
@@ -160,7 +160,7 @@ def _short(gpu: str) -> str:
     return gpu[:_UUID_SHOWN] if gpu.startswith(("MIG-", "GPU-")) else gpu
 
 
-def _why_not_yet(entry: Entry, now_s: float) -> str:
+def _why_not_yet(entry: QueuedJob, now_s: float) -> str:
     if entry.blockers:
         return f"after {entry.blockers} {'job' if entry.blockers == 1 else 'jobs'}"
     if entry.not_before_s is not None and entry.not_before_s > now_s:
@@ -168,7 +168,7 @@ def _why_not_yet(entry: Entry, now_s: float) -> str:
     return ""
 
 
-def _cells(entry: Entry, context: TableContext) -> tuple[str, ...]:
+def _cells(entry: QueuedJob, context: TableContext) -> tuple[str, ...]:
     return (
         str(entry.id),
         state_text(entry, context),
@@ -205,7 +205,7 @@ def _joined(texts: Sequence[str], widths: Sequence[int]) -> str:
     return "".join(_padded(texts, widths)) + texts[_COMMAND]
 
 
-def _row(entry: Entry, texts: Sequence[str], widths: Sequence[int]) -> Line:
+def _row(entry: QueuedJob, texts: Sequence[str], widths: Sequence[int]) -> Line:
     cells = _padded(texts, widths)
     faint = "dim" if entry.state in (SUCCEEDED, CANCELLED) else ""
     before, after = "".join(cells[:_STATE]), "".join(cells[_STATE + 1 :])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from simple_gpu_scheduler.results.cells import text_width
+from simple_gpu_scheduler.text.terminal import text_width
 from simple_gpu_scheduler.top.screen.spans import Line, Span, line, wrapped
 
 _NOTE = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from simple_gpu_scheduler.results.cells import crop, pad, text_width
+from simple_gpu_scheduler.text.terminal import crop, pad, text_width
 
 
 class Span(NamedTuple):

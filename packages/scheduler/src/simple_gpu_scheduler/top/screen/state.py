@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from simple_gpu_scheduler.queue.records import Entry
+from simple_gpu_scheduler.queue.records import QueuedJob
 from simple_gpu_scheduler.queue.store import pages as queue_view
 from simple_gpu_scheduler.top.screen.details import JobFacts
 from simple_gpu_scheduler.top.screen.header import Server
@@ -37,21 +37,23 @@ class QueueState(NamedTuple):
     total: int  #: jobs in the view
     scroll: Scroll
     first: int  #: the line of the first of the entries
-    entries: tuple[Entry, ...]  #: those on the screen, and a screen before and after
+    entries: tuple[QueuedJob, ...]  #: those on the screen, and a screen before and after
     stopping: frozenset[int]  #: jobs that run and are to end
     on_gpus: tuple[tuple[int, tuple[str, ...]], ...]  #: jobs and their GPUs
     server: Server
     slots: tuple[str, ...]  #: the GPUs that were chosen for the queue; empty: all
-    subject: Entry | None  #: the job that was asked about
+    subject: QueuedJob | None  #: the job that was asked about
     facts: JobFacts  #: about the subject
-    left: Entry | None  #: the job that the cursor went with, and that isn't in the view any more
+    left: (
+        QueuedJob | None
+    )  #: the job that the cursor went with, and that isn't in the view any more
 
     def position(self, job: int | None) -> int | None:
         """The line of a job, if it was read."""
         lines = (line for line, entry in enumerate(self.entries, self.first) if entry.id == job)
         return next(lines, None)
 
-    def entry(self, position: int) -> Entry | None:
+    def entry(self, position: int) -> QueuedJob | None:
         """The job in that line, if it was read."""
         at = position - self.first
         return self.entries[at] if 0 <= at < len(self.entries) else None

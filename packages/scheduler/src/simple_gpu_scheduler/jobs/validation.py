@@ -1,0 +1,25 @@
+"""Whether a command can be given to a program at all."""
+
+from __future__ import annotations
+
+#: Linux takes no longer single argument (MAX_ARG_STRLEN, 32 pages with the final NUL; execve(2)).
+MAX_COMMAND_BYTES = 32 * 4096 - 1
+
+
+def why_no_command(command: bytes) -> str | None:
+    """Why no program can be given this; None if it can."""
+    if len(command) > MAX_COMMAND_BYTES:
+        return _too_long(len(command))
+    return _NUL_INSIDE if b"\0" in command else None
+
+
+_NUL_INSIDE = (
+    "holds a NUL byte, which no command can; for NUL-separated jobs of several lines use -0/--null"
+)
+
+
+def _too_long(size: int) -> str:
+    return (
+        f"is {size} bytes long; Linux takes {MAX_COMMAND_BYTES} at most in one command: "
+        "put it into a script file and name that"
+    )

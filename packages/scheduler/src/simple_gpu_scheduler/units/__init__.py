@@ -1,0 +1,1 @@
+"""Quantities as users write and read them: durations, sizes of memory, times."""
