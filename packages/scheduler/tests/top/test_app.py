@@ -27,8 +27,8 @@ from simple_gpu_scheduler.top.app import TopApp
 from simple_gpu_scheduler.top.bindings import BINDINGS, help_rows, parse_keymap
 from simple_gpu_scheduler.top.refresh import Refresher, Watch
 from simple_gpu_scheduler.top.screen.board import Board, Formatters
-from simple_gpu_scheduler.top.screen.keys import help_lines
-from simple_gpu_scheduler.top.screen.spans import plain
+from simple_gpu_scheduler.top.screen.keys import render_help
+from simple_gpu_scheduler.top.screen.spans import plain_text
 from simple_gpu_scheduler.top.widgets import Confirm, KeysFooter, Lines, Pager
 from simple_gpu_scheduler.top.worker_thread import WorkerThread
 from waiting import BOUND_S
@@ -51,7 +51,7 @@ class Session:
 
     @property
     def job(self) -> int | None:
-        return None if self.board.chosen is None else self.board.chosen.id
+        return None if self.board.selected is None else self.board.selected.id
 
     @property
     def footer(self) -> str:
@@ -60,7 +60,7 @@ class Session:
 
     def line(self, part: str) -> str:
         (one,) = self.app.query_one(f"#{part}", Lines)._lines
-        return plain(one)
+        return plain_text(one)
 
     async def until(self, seen: Callable[[], object]) -> None:
         until_s = time.monotonic() + BOUND_S
@@ -93,8 +93,8 @@ def with_app(
         app.set_keymap(keymap or {})
         async with app.run_test(size=(80, 24)) as pilot:
             session = Session(app, pilot.press, pilot.resize_terminal)
-            await session.until(lambda: session.board.state and session.board.cards)
-            await session.until(lambda: len(session.board.cards.cards) == 2)
+            await session.until(lambda: session.board.state and session.board.gpus)
+            await session.until(lambda: len(session.board.gpus.cards) == 2)
             await test(session)
 
     asyncio.run(run())
@@ -190,7 +190,7 @@ def test_the_page_lists_the_keys_that_are_bound(home: QueueHome) -> None:
     async def test(top: Session) -> None:
         rows = help_rows(top.app, top.app.screen.active_bindings.values())
         assert re.findall(r"^\| `(.+)` \| (.+) \|$", page, re.M) == rows
-        lines = [plain(one) for one in help_lines(rows, 80)]
+        lines = [plain_text(one) for one in render_help(rows, 80)]
         assert max(map(len, lines)) <= 80
         assert len(lines) <= 22, "one screen of 24 lines"
 
@@ -366,9 +366,9 @@ def test_a_driver_that_hangs_keeps_nobody_from_quitting() -> None:
     asyncio.run(run())
 
 
-def test_after_news_it_is_told_twice_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is written is to be seen only a little after the kernel tells of it."""
-    monkeypatch.setattr(refresh, "_LAST_S", 0.02)
+def test_after_a_change_it_is_called_twice_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change can be read only a little after the kernel reports it."""
+    monkeypatch.setattr(refresh, "_LAST_CALL_S", 0.02)
     told: list[int] = []
 
     async def run() -> None:

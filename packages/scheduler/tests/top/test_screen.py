@@ -14,35 +14,35 @@ from simple_gpu_scheduler.gpus.records import Gpu, GpuProcess
 from simple_gpu_scheduler.jobs.job import GPU_UNITS
 from simple_gpu_scheduler.leases.records import LeaseRecord
 from simple_gpu_scheduler.queue.records import STATES, QueuedJob
-from simple_gpu_scheduler.top.screen.board import Board, Formatters, screen_lines
-from simple_gpu_scheduler.top.screen.details import JobFacts, details
+from simple_gpu_scheduler.top.screen.board import Board, Formatters, render_screen
+from simple_gpu_scheduler.top.screen.details import JobFacts, render_details
 from simple_gpu_scheduler.top.screen.gpu_table import (
     GpuHolders,
-    gpu_lines,
-    jobs_by_place,
-    not_used,
+    find_unused,
+    jobs_by_index,
+    render_gpus,
     short_name,
 )
-from simple_gpu_scheduler.top.screen.header import Server, header, heights
+from simple_gpu_scheduler.top.screen.header import Server, divide_lines, render_header
 from simple_gpu_scheduler.top.screen.job_table import (
     TableContext,
     gpus_text,
-    in_ranges,
+    join_ranges,
+    render_jobs,
     state_text,
-    table,
 )
-from simple_gpu_scheduler.top.screen.keys import help_lines
+from simple_gpu_scheduler.top.screen.keys import render_help
 from simple_gpu_scheduler.top.screen.log_text import log_lines
 from simple_gpu_scheduler.top.screen.scroll import Scroll
 from simple_gpu_scheduler.top.screen.spans import (
     STYLES,
     Span,
-    both_ends,
-    fitted,
+    columns_of,
+    fit,
+    justify,
     line,
-    plain,
-    width_of,
-    wrapped,
+    plain_text,
+    wrap,
 )
 from simple_gpu_scheduler.top.screen.state import QueueState
 
@@ -109,16 +109,18 @@ def test_the_table() -> None:
         entry(13, blockers=2),
         entry(104, "failed", exit_code=3, started_s=NOW_S - 60, ended_s=NOW_S, attempt=1),
     ]
-    titles, lines = table(jobs, CONTEXT._replace(marked={13}), 80, 1)
-    assert plain(titles).rstrip() == "   ID  state           GPUs   time  pri  name      command"
-    assert [plain(one).rstrip() for one in lines] == [
+    titles, lines = render_jobs(jobs, CONTEXT._replace(marked={13}), 80, 1)
+    assert (
+        plain_text(titles).rstrip() == "   ID  state           GPUs   time  pri  name      command"
+    )
+    assert [plain_text(one).rstrip() for one in lines] == [
         "    7  running         0     1m05s       lr/first  python train.py",
         ">  12  queued          (2)       -    3            python train.py",
         "    ...",
         " * 13  after 2 jobs    (1)       -                 python train.py",
         "  104  failed: exit 3  (1)   1m00s                 python train.py",
     ]
-    assert {span.style for span in lines[1]} == {"chosen"}
+    assert {span.style for span in lines[1]} == {"selected"}
     assert [span.style for span in lines[0] if "running" in span.text] == ["good"]
 
 
@@ -145,7 +147,7 @@ def test_states_in_words(one: QueuedJob, text: str) -> None:
 
 
 def test_gpus_in_a_cell() -> None:
-    assert in_ranges(["0", "1", "2", "3", "5", "7", "8", "MIG-a"]) == "0-3,5,7,8,MIG-a"
+    assert join_ranges(["0", "1", "2", "3", "5", "7", "8", "MIG-a"]) == "0-3,5,7,8,MIG-a"
     assert gpus_text(entry(units=GPU_UNITS // 4)) == "(1/4)"
     assert gpus_text(entry(state="running", gpu_names=("MIG-12345678-90ab",))) == "MIG-12345678"
 
@@ -154,11 +156,11 @@ def test_gpus_in_a_cell() -> None:
 def test_every_line_of_the_table_is_as_wide_as_the_screen(
     jobs: list[QueuedJob | None], width: int, shift: int
 ) -> None:
-    _, lines = table(jobs, CONTEXT._replace(shift=shift), width, 0)
+    _, lines = render_jobs(jobs, CONTEXT._replace(shift=shift), width, 0)
     assert len(lines) == len(jobs)
     for one in lines:
-        assert width_of(one) == width
-        assert plain(one).isprintable()
+        assert columns_of(one) == width
+        assert plain_text(one).isprintable()
         assert {span.style for span in one} <= STYLES.keys()
 
 
@@ -190,8 +192,8 @@ def test_who_has_which_card() -> None:
         (card, Occupancy("free")),
     ]
     holders = GpuHolders({0: [12], 7: [3, 4, 5]}, 7, frozenset({8}))
-    lines = gpu_lines(seen, list("abcdefghi"), holders, 100, 9)
-    assert [plain(one).rstrip()[36:].lstrip("% 97") for one in lines] == [
+    lines = render_gpus(seen, list("abcdefghi"), holders, 100, 9)
+    assert [plain_text(one).rstrip()[36:].lstrip("% 97") for one in lines] == [
         "job 12",
         "anna's notebook; bob: python 2 GiB",
         "used by bob: python 2 GiB and 1 more",
@@ -206,23 +208,23 @@ def test_who_has_which_card() -> None:
 
 def test_more_cards_than_lines() -> None:
     names = [str(place) for place in range(12)]
-    lines = gpu_lines(cards(12), names, GpuHolders({}, 0), 80, 6)
-    assert [plain(one)[:3].strip() for one in lines] == ["0", "1", "2", "3", "4", "5"]
-    assert [plain(one)[40:44].strip() for one in lines] == ["6", "7", "8", "9", "10", "11"]
-    lines = gpu_lines(cards(12), names, GpuHolders({}, 0), 80, 4)
-    assert plain(lines[-1]).rstrip() == " and 6 more: press g"
-    lines = gpu_lines(cards(12), names, GpuHolders({}, 0), 50, 4)
+    lines = render_gpus(cards(12), names, GpuHolders({}, 0), 80, 6)
+    assert [plain_text(one)[:3].strip() for one in lines] == ["0", "1", "2", "3", "4", "5"]
+    assert [plain_text(one)[40:44].strip() for one in lines] == ["6", "7", "8", "9", "10", "11"]
+    lines = render_gpus(cards(12), names, GpuHolders({}, 0), 80, 4)
+    assert plain_text(lines[-1]).rstrip() == " and 6 more: press g"
+    lines = render_gpus(cards(12), names, GpuHolders({}, 0), 50, 4)
     assert len(lines) == 4
-    assert plain(lines[-1]).rstrip() == " and 9 more: press g"
+    assert plain_text(lines[-1]).rstrip() == " and 9 more: press g"
 
 
 def test_jobs_and_slots_by_the_place_of_their_card() -> None:
     seen = [*cards(2), (Gpu(7, "MIG-ab-1", parent="GPU-9"), Occupancy("free"))]
-    assert jobs_by_place(seen, [(5, ("0", "1")), (6, ("MIG-ab",)), (7, ("nowhere",))]) == {
+    assert jobs_by_index(seen, [(5, ("0", "1")), (6, ("MIG-ab",)), (7, ("nowhere",))]) == {
         0: [5], 1: [5], 2: [6],
     }  # fmt: skip
-    assert not_used(seen, ("1",)) == {0, 2}
-    assert not_used(seen, ()) == frozenset()
+    assert find_unused(seen, ("1",)) == {0, 2}
+    assert find_unused(seen, ()) == frozenset()
 
 
 @given(st.lists(st.tuples(gpus, occupancies), max_size=9), st.integers(40, 200), st.integers(0, 9))
@@ -230,11 +232,11 @@ def test_every_line_of_the_cards_is_as_wide_as_the_screen(
     seen: list[tuple[Gpu, Occupancy]], width: int, most: int
 ) -> None:
     names = gpus_report.short_names([gpu for gpu, _ in seen])
-    lines = gpu_lines(seen, names, GpuHolders({0: [1, 2]}, 1000), width, most)
+    lines = render_gpus(seen, names, GpuHolders({0: [1, 2]}, 1000), width, most)
     assert len(lines) <= most
     for one in lines:
-        assert width_of(one) == width
-        assert plain(one).isprintable()
+        assert columns_of(one) == width
+        assert plain_text(one).isprintable()
 
 
 def board(total: int = 3, **facts: object) -> Board:
@@ -247,8 +249,8 @@ def board(total: int = 3, **facts: object) -> Board:
 
 
 def test_a_whole_screen_of_80_by_24() -> None:
-    shown = screen_lines(board(), FORMATTERS, NOW_S, 80, 24)
-    lines = [plain(one).rstrip() for part in shown for one in part]
+    shown = render_screen(board(), FORMATTERS, NOW_S, 80, 24)
+    lines = [plain_text(one).rstrip() for part in shown for one in part]
     assert lines[0].startswith(" host  8 of 8 GPUs free  3 queued")
     assert lines[1] == " 0  H100  █········· 8.0/80.0G            free"
     assert lines[9] == "  ID  state   GPUs  time  command" + " " * 34 + "all 1-3 of 3"
@@ -256,7 +258,7 @@ def test_a_whole_screen_of_80_by_24() -> None:
     assert lines[12] == "   3  queued  (1)      -  python train.py"
     assert lines[13] == "── job 1 queued " + "─" * 64
     assert lines[15] == " waits      it is next; it waits for GPUs"
-    assert len(screen_lines(board(), FORMATTERS, NOW_S, 80, 24).header) == 1
+    assert len(render_screen(board(), FORMATTERS, NOW_S, 80, 24).header) == 1
 
 
 @given(
@@ -271,28 +273,28 @@ def test_every_screen_is_filled_and_no_more(
 ) -> None:
     scroll = Scroll(cursor, max(0, cursor - 2))
     one = one._replace(filter=text, message=Span(text, "warn"), scroll=scroll)
-    shown = screen_lines(one, FORMATTERS, NOW_S, width, lines)
+    shown = render_screen(one, FORMATTERS, NOW_S, width, lines)
     assert sum(map(len, shown)) < lines, "the last line is left for the keys"
     for part in shown:
-        assert all(width_of(each) <= width for each in part)
+        assert all(columns_of(each) <= width for each in part)
     for each in (*shown.header, *shown.titles, *shown.rule):
-        assert width_of(each) == width
+        assert columns_of(each) == width
 
 
 @given(st.integers(4, 100), st.integers(0, 40), st.integers(0, 10**6))
 def test_the_screen_is_divided(lines: int, number: int, jobs: int) -> None:
-    found = heights(lines, number, jobs)
+    found = divide_lines(lines, number, jobs)
     assert min(found) >= 0
     assert sum(found) == lines - 4
     if lines >= 16:
         assert found.jobs >= 3
         assert found.log >= 3
-        assert found.cards >= min(number, 4)
+        assert found.gpus >= min(number, 4)
 
 
 def test_what_is_wrong_comes_first() -> None:
     def text(counts: dict[str, int], server: Server, width: int = 80) -> str:
-        return plain(header("h", counts, server, cards(2), NOW_S, width))
+        return plain_text(render_header("h", counts, server, cards(2), NOW_S, width))
 
     assert "no server runs" in text({"queued": 1}, Server(runs=False))
     assert "no server runs" not in text({"succeeded": 1}, Server(runs=False))
@@ -321,7 +323,9 @@ def test_what_is_wrong_comes_first() -> None:
     ],
 )
 def test_why_a_job_waits(one: QueuedJob, facts: JobFacts, server: Server, why: str) -> None:
-    assert f" waits      {why}" in [plain(x) for x in details(one, facts, server, CONTEXT, 80)]
+    assert f" waits      {why}" in [
+        plain_text(x) for x in render_details(one, facts, server, CONTEXT, 80)
+    ]
 
 
 def test_a_job_of_several_lines_and_all_its_facts() -> None:
@@ -331,7 +335,8 @@ def test_a_job_of_several_lines_and_all_its_facts() -> None:
         memory_mib=10240, peak_vram_mib=9000, gpu_names=("0", "1", "2"),
     )  # fmt: skip
     text = "\n".join(
-        plain(x) for x in details(one, JobFacts(b"/a b\n", log="/l"), Server(), CONTEXT, 60)
+        plain_text(x)
+        for x in render_details(one, JobFacts(b"/a b\n", log="/l"), Server(), CONTEXT, 60)
     )
     for part in (
         " state      failed: exit 1", " because    exit 1; job 3 said so",
@@ -344,26 +349,26 @@ def test_a_job_of_several_lines_and_all_its_facts() -> None:
 
 @given(entries, st.integers(20, 120))
 def test_details_fit(one: QueuedJob, width: int) -> None:
-    for each in details(one, JobFacts(one.command), Server(), CONTEXT, width):
-        assert width_of(each) <= width
-        assert plain(each).isprintable()
+    for each in render_details(one, JobFacts(one.command), Server(), CONTEXT, width):
+        assert columns_of(each) <= width
+        assert plain_text(each).isprintable()
 
 
 @given(st.lists(st.builds(Span, printables), max_size=4), st.integers(0, 60), printables)
 def test_lines_are_cut_and_filled(spans: list[Span], width: int, right: str) -> None:
-    assert width_of(fitted(spans, width)) == width
-    found = both_ends(spans, line(right), width)
-    assert width_of(found) == width
+    assert columns_of(fit(spans, width)) == width
+    found = justify(spans, line(right), width)
+    assert columns_of(found) == width
 
 
 @given(printables, st.integers(2, 30))
 def test_wrapping_loses_nothing(text: str, width: int) -> None:
-    lines = wrapped(text, width)
+    lines = wrap(text, width)
     assert "".join(lines) == text
-    assert all(width_of(line(one)) <= width for one in lines)
-    words = wrapped(text, width, words=True)
+    assert all(columns_of(line(one)) <= width for one in lines)
+    words = wrap(text, width, at_words=True)
     assert "".join(words).replace(" ", "") == text.replace(" ", "")
-    assert all(width_of(line(one)) <= width for one in words)
+    assert all(columns_of(line(one)) <= width for one in words)
 
 
 @pytest.mark.parametrize(
@@ -408,9 +413,9 @@ def test_nothing_that_is_printed_steers_the_terminal(data: bytes, whole: bool) -
 
 
 def test_the_help_fits() -> None:
-    rows = [("↑ k", "choose a job"), ("c", "cancel the job")]
-    lines = [plain(one) for one in help_lines(rows, 40)]
-    assert lines[:2] == ["  ↑ k  choose a job", "  c    cancel the job"]
+    rows = [("↑ k", "select a job"), ("c", "cancel the job")]
+    lines = [plain_text(one) for one in render_help(rows, 40)]
+    assert lines[:2] == ["  ↑ k  select a job", "  c    cancel the job"]
     assert max(map(len, lines)) <= 40
 
 
@@ -433,6 +438,6 @@ def test_names_of_cards(name: str, short: str) -> None:
 def test_a_screen_costs_the_same_however_long_the_queue_is() -> None:
     """Far from what was read nothing is laid out but the lines on the screen."""
     one = board(10**15, scroll=Scroll(5 * 10**14, 5 * 10**14 - 3))
-    shown = screen_lines(one, FORMATTERS, NOW_S, 80, 24)
+    shown = render_screen(one, FORMATTERS, NOW_S, 80, 24)
     assert len(shown.jobs) == 7
-    assert all("..." in plain(each) for each in shown.jobs)
+    assert all("..." in plain_text(each) for each in shown.jobs)

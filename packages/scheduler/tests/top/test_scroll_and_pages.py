@@ -19,11 +19,11 @@ from simple_gpu_scheduler.queue.store.pages import by_section, by_state
 from simple_gpu_scheduler.top.reader import QueueReader
 from simple_gpu_scheduler.top.screen.scroll import (
     Scroll,
-    followed,
-    moved,
-    position,
-    slices,
-    within,
+    clamp,
+    find_line,
+    follow_job,
+    move_to,
+    slice_sections,
 )
 from simple_gpu_scheduler.top.screen.state import VIEWS, Query
 
@@ -41,13 +41,13 @@ def test_parts_are_what_a_slice_of_the_list_is(
     whole = [(name, rank) for name in ORDER for rank in range(sizes[name])]
     found = [
         (one.section, one.first + place)
-        for one in slices(sizes, ORDER, first, most)
-        for place in range(one.most)
+        for one in slice_sections(sizes, ORDER, first, most)
+        for place in range(one.length)
     ]
     assert found == whole[max(0, first) : max(0, first + most)]
     for line, (name, rank) in enumerate(whole):
-        assert position(sizes, ORDER, name, rank) == line
-    assert position(sizes, "abc", "d", 0) is None
+        assert find_line(sizes, ORDER, name, rank) == line
+    assert find_line(sizes, "abc", "d", 0) is None
 
 
 @given(scrolls, st.integers(0, 40), st.integers(1, 20), st.none() | st.integers(0, 39))
@@ -55,9 +55,9 @@ def test_the_cursor_is_always_on_the_screen(
     scroll: Scroll, total: int, rows: int, at: int | None
 ) -> None:
     for one in (
-        within(scroll, total, rows),
-        moved(scroll.cursor, scroll, total, rows),
-        followed(scroll, None if at is None or at >= total else at, total, rows),
+        clamp(scroll, total, rows),
+        move_to(scroll.cursor, scroll, total, rows),
+        follow_job(scroll, None if at is None or at >= total else at, total, rows),
     ):
         assert 0 <= one.top <= one.cursor < max(1, total)
         assert one.cursor < one.top + rows
@@ -66,9 +66,9 @@ def test_the_cursor_is_always_on_the_screen(
 
 def test_a_job_that_is_followed_stays_in_its_line_of_the_screen() -> None:
     scroll = Scroll(50, 47, 9)
-    assert followed(scroll, 30, 100, 10) == Scroll(30, 27, 9)
-    assert followed(scroll, 1, 100, 10) == Scroll(1, 0, 9)
-    assert followed(scroll, None, 40, 10) == Scroll(39, 30, None)
+    assert follow_job(scroll, 30, 100, 10) == Scroll(30, 27, 9)
+    assert follow_job(scroll, 1, 100, 10) == Scroll(1, 0, 9)
+    assert follow_job(scroll, None, 40, 10) == Scroll(39, 30, None)
 
 
 # the window on a real queue

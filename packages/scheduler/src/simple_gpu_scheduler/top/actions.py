@@ -1,4 +1,7 @@
-"""The actions on jobs, as of `sgs cancel`, `hold`, `release` and `retry`, and what to say then."""
+"""Actions that change jobs, as `sgs cancel`, `hold`, `release` and `retry` do.
+
+Each returns the message to show. They run in the thread that owns the reader.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from simple_gpu_scheduler.top.reader import QueueReader
-from simple_gpu_scheduler.top.screen.job_table import numbers
+from simple_gpu_scheduler.top.screen.job_table import format_job_ids
 from simple_gpu_scheduler.top.screen.spans import Span
 
 
@@ -17,7 +20,7 @@ def cancel(reader: QueueReader, jobs: Sequence[int]) -> Span:
         SgsError: the queue can't be changed.
     """
     changed = [entry.id for entry in reader.home.store.cancel(jobs, time.time())]
-    return _done(reader, "cancelled", changed, "nothing to cancel: it has ended")
+    return _report(reader, "cancelled", changed, "nothing to cancel: it has ended")
 
 
 def hold(reader: QueueReader, jobs: Sequence[int]) -> Span:
@@ -28,9 +31,9 @@ def hold(reader: QueueReader, jobs: Sequence[int]) -> Span:
     """
     store = reader.home.store
     if changed := store.hold(jobs, held=True):
-        return _done(reader, "held", changed, "")
-    nothing = "nothing to hold or release: only queued and held jobs can be"
-    return _done(reader, "released", store.hold(jobs, held=False), nothing)
+        return _report(reader, "held", changed, "")
+    otherwise = "nothing to hold or release: only queued and held jobs can be"
+    return _report(reader, "released", store.hold(jobs, held=False), otherwise)
 
 
 def change_priority(reader: QueueReader, jobs: Sequence[int], by: int) -> Span:
@@ -42,7 +45,7 @@ def change_priority(reader: QueueReader, jobs: Sequence[int], by: int) -> Span:
     changed = reader.view.change_priority(jobs, by)
     levels = sorted(set(changed.values()))
     now = f"priority {levels[0]}" if len(levels) == 1 else f"priority {'+' if by > 0 else ''}{by}"
-    return _done(reader, now, changed, "only queued and held jobs have a priority")
+    return _report(reader, now, changed, "only queued and held jobs have a priority")
 
 
 def retry(reader: QueueReader, jobs: Sequence[int]) -> Span:
@@ -52,12 +55,13 @@ def retry(reader: QueueReader, jobs: Sequence[int]) -> Span:
         SgsError: as `cancel`.
     """
     changed = reader.home.store.retry(jobs)
-    return _done(reader, "queued again", changed, "nothing to retry: it hasn't failed")
+    return _report(reader, "queued again", changed, "nothing to retry: it hasn't failed")
 
 
-def _done(reader: QueueReader, what: str, changed: Iterable[int], nothing: str) -> Span:
+def _report(reader: QueueReader, change: str, changed: Iterable[int], otherwise: str) -> Span:
+    """Wake the server and say what changed; say `otherwise` if nothing did."""
     jobs = list(changed)
     if not jobs:
-        return Span(nothing, "warn")
+        return Span(otherwise, "warn")
     reader.home.wake()
-    return Span(f"{what}: {numbers(jobs)}", "bold")
+    return Span(f"{change}: {format_job_ids(jobs)}", "bold")

@@ -1,4 +1,4 @@
-"""The keys of the board: the one list that keys, footer, help and `--key` come from."""
+"""The one list of keys. Textual's bindings and footer, the help and `--key` all use it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from textual.keys import Keys, key_to_character
 
 from simple_gpu_scheduler.errors import UsageError
 
-#: `description` is the label in the footer, `tooltip` the line of the help, and `id` the name that
-#: `--key` takes. The footer leaves out the last keys first, but for help and quit.
+#: `description` is the label in the footer, `tooltip` is the line in the help, and `id` is the
+#: ACTION of `--key`. A narrow footer leaves out the last keys, but never help and quit.
 BINDINGS = (
-    Binding("up,k", "move(-1)", show=False, tooltip="choose a job", id="up"),
-    Binding("down,j", "move(1)", show=False, tooltip="choose a job", id="down"),
+    Binding("up,k", "move(-1)", show=False, tooltip="select a job", id="up"),
+    Binding("down,j", "move(1)", show=False, tooltip="select a job", id="down"),
     Binding("pageup", "page(-1)", show=False, tooltip="one screen up or down", id="page-up"),
     Binding("pagedown", "page(1)", show=False, tooltip="one screen up or down", id="page-down"),
     Binding("home", "jump(0)", show=False, tooltip="the first job, the last job", id="first"),
@@ -51,27 +51,27 @@ BINDINGS = (
 
 
 def help_rows(app: App[None], active: Iterable[ActiveBinding]) -> list[tuple[str, str]]:
-    """The keys as Textual displays them, and what they do."""
-    rows: dict[str, list[str]] = {one.tooltip: [] for one in BINDINGS if one.tooltip}
+    """The rows of the help: keys as Textual displays them, and what they do."""
+    rows: dict[str, list[str]] = {binding.tooltip: [] for binding in BINDINGS if binding.tooltip}
     for _, binding, _, _ in active:
         if binding.tooltip in rows:
-            bare = binding.with_key(binding.key)  # `key_display` is for the footer
-            rows[binding.tooltip].append(app.get_key_display(bare))
-    return [(" ".join(keys), what) for what, keys in rows.items()]
+            without_display = binding.with_key(binding.key)  # `key_display` is for the footer
+            rows[binding.tooltip].append(app.get_key_display(without_display))
+    return [(" ".join(keys), tooltip) for tooltip, keys in rows.items()]
 
 
 def parse_keymap(options: Sequence[str]) -> dict[str, str]:
-    """The keymap for Textual, from words like `hold=x` and `cancel=delete,C`.
+    """Parse the values of `--key`, such as `hold=x` or `cancel=delete,C`, into Textual's keymap.
 
     Raises:
-        UsageError: there is no such action or key, or a key would have two actions.
+        UsageError: an action or a key is unknown, or a key would have two actions.
     """
-    keymap = dict(_parsed(option) for option in options)
+    keymap = dict(_parse_option(option) for option in options)
     _check_clashes(keymap)
     return keymap
 
 
-def _parsed(option: str) -> tuple[str, str]:
+def _parse_option(option: str) -> tuple[str, str]:
     action, equals, keys = option.partition("=")
     names = list(dict.fromkeys(binding.id for binding in BINDINGS if binding.id))
     if not equals or action not in names:
@@ -86,7 +86,8 @@ def _parsed(option: str) -> tuple[str, str]:
 
 
 def _is_key(key: str) -> bool:
-    return len(key) == 1 or key in {one.value for one in Keys} or bool(key_to_character(key))
+    names = {named_key.value for named_key in Keys}
+    return len(key) == 1 or key in names or bool(key_to_character(key))
 
 
 def _check_clashes(keymap: Mapping[str, str]) -> None:

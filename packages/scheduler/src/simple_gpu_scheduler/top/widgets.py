@@ -1,4 +1,4 @@
-"""The widgets of the dashboard, and the screens on top of the board."""
+"""The widgets of the dashboard, and the screens that open on top of it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from textual.widgets._footer import FooterKey
 from simple_gpu_scheduler.text.printable import printable
 from simple_gpu_scheduler.text.terminal import text_width
 from simple_gpu_scheduler.top.bindings import BINDINGS
-from simple_gpu_scheduler.top.screen.spans import STYLES, Line, Span, line, wrapped
+from simple_gpu_scheduler.top.screen.spans import STYLES, Line, Span, line, wrap
 
 _CONFIRM_COLUMNS = 64
-_MOST_TYPED = 200
+_MAX_FILTER = 200  # characters
 _ORDER = {binding.action: place for place, binding in enumerate(BINDINGS)}
-_STAY = {"help", "quit", "back"}  #: actions whose keys stay in the footer, however narrow it is
+_ALWAYS_SHOWN = {"help", "quit", "back"}  #: these stay in the footer, however narrow it is
 
 
 @cache
@@ -36,7 +36,7 @@ def _style(name: str) -> Style:
 
 
 class Lines(Widget):
-    """Shows lines; only those that change are written to the terminal."""
+    """Shows lines; only changed lines are written to the terminal."""
 
     DEFAULT_CSS = "Lines { height: 1; width: 100%; }"
 
@@ -64,7 +64,7 @@ class Lines(Widget):
             self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
 
     def render_line(self, y: int) -> Strip:
-        """Textual asks for a line."""
+        """Give Textual one line."""
         spans = self._lines[y] if y < len(self._lines) else ()
         strip = Strip([Segment(printable(span.text), _style(span.style)) for span in spans])
         return strip.adjust_cell_length(self.size.width, self.rich_style)
@@ -73,9 +73,9 @@ class Lines(Widget):
 class KeysFooter(Footer):
     """Textual's footer, with two differences.
 
-    Where the terminal is narrow Textual scrolls, and nobody would see how to quit: here the last
-    keys are left out, but for help and quit. And Textual's dim keys do nothing: here they still
-    run, since the action says why there is nothing to do.
+    In a narrow terminal Textual's footer scrolls, which would hide how to quit. This one leaves
+    out the last keys, but never help and quit. And Textual's dim keys do nothing; here their
+    action still runs, because it says why there is nothing to do.
     """
 
     DEFAULT_CSS = """
@@ -84,26 +84,26 @@ class KeysFooter(Footer):
     """
 
     def __init__(self, idle: Callable[[], Collection[str]]) -> None:
-        """`idle` gives the actions that there is nothing to do for."""
+        """`idle` returns the actions that change nothing now; their keys are dim."""
         super().__init__(show_command_palette=False)
-        self._idle = idle
+        self._idle_actions = idle
 
     def compose(self) -> ComposeResult:
-        """The keys that fit."""
+        """Show the keys that fit."""
         keys = [key for key in super().compose() if isinstance(key, FooterKey)]
         keys.sort(key=lambda key: _ORDER.get(key.action, -1))  # a keymap moves its keys to the end
-        idle = self._idle()
+        idle = self._idle_actions()
         while sum(map(_key_width, keys)) > self.size.width + 1:  # the last column is a blank
-            others = [key for key in keys if key.action not in _STAY]
-            if not others:
+            removable = [key for key in keys if key.action not in _ALWAYS_SHOWN]
+            if not removable:
                 break
-            keys.remove(others[-1])
+            keys.remove(removable[-1])
         for key in keys:
             key.set_class(key.action.partition("(")[0] in idle, "-disabled")
             yield key
 
     def on_resize(self) -> None:
-        """More keys fit, or fewer."""
+        """Show the keys that fit now."""
         self.refresh(recompose=True)
 
 
@@ -112,7 +112,7 @@ def _key_width(key: FooterKey) -> int:
 
 
 class LogScroll(VerticalScroll):
-    """Textual's scrolling, by the keys of `less`, too."""
+    """Textual's scrolling, with the keys of `less` as well."""
 
     DEFAULT_CSS = "LogScroll { scrollbar-size: 0 0; }"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -125,7 +125,7 @@ class LogScroll(VerticalScroll):
 
 
 class Pager(Screen[None]):
-    """A whole screen of lines to scroll in; a log stays at its end while it grows."""
+    """A full-screen page of lines; with `at_end` it stays at the end while the log grows."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q,escape,l,enter,i,g,question_mark,f1", "back", "back"),
@@ -144,7 +144,15 @@ class Pager(Screen[None]):
         job: int | None = None,
         at_end: bool = False,
     ) -> None:
-        """`head` and `body` give the lines for a width; `job` is the job that they are about."""
+        """Make a page.
+
+        Args:
+            head: returns the title for a width.
+            body: returns the lines for a width.
+            idle: returns the actions that change nothing now.
+            job: the job that the page is about.
+            at_end: start at the end, and stay there while lines are added.
+        """
         super().__init__()
         self._head = head
         self._body = body
@@ -152,18 +160,18 @@ class Pager(Screen[None]):
         self._at_end = at_end
         self._title, self._lines = Lines(), Lines()
         self._scroll = LogScroll(self._lines)
-        self._footer, self._where = KeysFooter(idle), Static()
+        self._footer, self._range = KeysFooter(idle), Static()
 
     def compose(self) -> ComposeResult:
-        """The title, the lines and the keys."""
+        """Show the title, the lines and the keys."""
         yield self._title
         yield self._scroll
-        yield Horizontal(self._footer, self._where)
+        yield Horizontal(self._footer, self._range)
 
     def on_mount(self) -> None:
         """Draw: the size is known now."""
         self._scroll.anchor(self._at_end)
-        self.watch(self._scroll, "scroll_y", self._show_where)
+        self.watch(self._scroll, "scroll_y", self._show_range)
         self.show()
 
     def on_resize(self) -> None:
@@ -171,29 +179,29 @@ class Pager(Screen[None]):
         self.show()
 
     def show(self) -> None:
-        """Show what there is now."""
+        """Show the current lines."""
         if self.is_mounted:
             width = self.app.size.width
             lines = self._body(width)
             self._title.show([self._head(width)])
             self._lines.show(lines, len(lines))
-            self.call_after_refresh(self._show_where)
+            self.call_after_refresh(self._show_range)
 
     def action_back(self) -> None:
-        """Back to the board."""
+        """Go back to the board."""
         self.dismiss()
 
-    def _show_where(self) -> None:
+    def _show_range(self) -> None:
         scroll = self._scroll
         first, total = scroll.scroll_offset.y, scroll.virtual_size.height
         text = f"{min(first + 1, total)}-{min(first + scroll.size.height, total)} of {total} "
         if self._at_end:
             text += "- follows " if scroll.is_vertical_scroll_end else "- End follows "
-        self._where.update(Text(text, "reverse"))
+        self._range.update(Text(text, "reverse"))
 
 
 class Confirm(ModalScreen[bool]):
-    """Asks a question; only y means yes."""
+    """Asks a question; only the key y means yes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "answer(True)", show=False),
@@ -205,24 +213,29 @@ class Confirm(ModalScreen[bool]):
     """
 
     def __init__(self, question: str, facts: Sequence[str], yes: str, no: str) -> None:
-        """`facts` are shown under the question; `yes` and `no`: what the answers mean."""
+        """Make the question.
+
+        Args:
+            question: the question itself.
+            facts: lines to show under it.
+            yes: what the answer yes does.
+            no: what the answer no does.
+        """
         super().__init__()
         self._question = question
         self._facts = facts
         self._answers = line(Span("y ", "bold"), f"{yes}   ", Span("n ", "bold"), no)
 
     def compose(self) -> ComposeResult:
-        """The box."""
+        """Show the box."""
         yield Lines()
 
     def on_mount(self) -> None:
         """Draw: the size is known now."""
         columns = min(_CONFIRM_COLUMNS, self.app.size.width - 2)
-        lines = [
-            line(Span(part, "bold")) for part in wrapped(printable(self._question), columns - 4)
-        ]
+        lines = [line(Span(part, "bold")) for part in wrap(printable(self._question), columns - 4)]
         for fact in self._facts:
-            lines += [line(part) for part in wrapped(printable(fact), columns - 4)[:3]]
+            lines += [line(part) for part in wrap(printable(fact), columns - 4)[:3]]
         box = self.query_one(Lines)
         box.styles.width = columns
         box.show([*lines, (), self._answers], len(lines) + 4)
@@ -233,18 +246,21 @@ class Confirm(ModalScreen[bool]):
 
 
 class FilterInput(Input):
-    """The line in which the filter is typed; text from a clipboard can do a terminal no harm."""
+    """The line to type the filter in.
+
+    Characters that can't be printed are removed, because a paste could hold control sequences.
+    """
 
     DEFAULT_CSS = "FilterInput { background: ansi_default; color: ansi_default; width: 1fr; }"
 
     def __init__(self) -> None:
-        """Empty."""
+        """Make an empty line."""
         super().__init__(
             placeholder="words that a job must match; Enter keeps them, Escape removes them",
-            compact=True, max_length=_MOST_TYPED, select_on_focus=False,
+            compact=True, max_length=_MAX_FILTER, select_on_focus=False,
         )  # fmt: skip
         self.cursor_blink = False  # a blinking cursor would write to the terminal all the time
 
     def validate_value(self, value: str) -> str:
-        """Without what can't be printed."""
+        """Remove the characters that can't be printed."""
         return "".join(character for character in value if character.isprintable())

@@ -1,4 +1,4 @@
-"""A thread for slow work, one task after another, so that the screen never waits."""
+"""A thread for slow work, one task after another, so that the screen never waits for it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _CLOSE_LIMIT_S = 1.0
 
 
 class Closable(Protocol):
-    """What a worker thread uses."""
+    """A resource that a worker thread owns."""
 
     def close(self) -> None:
-        """Close it."""
+        """Release the resource."""
         ...
 
 
@@ -27,13 +27,13 @@ _Task = Callable[[], None]
 
 
 class WorkerThread(Generic[Resource]):
-    """Uses a resource that only one thread may use.
+    """A thread that owns a resource, and works with it.
 
-    The thread is a daemon: a driver that hangs keeps nobody from quitting.
+    It is a daemon thread, so that a driver that hangs does not prevent quitting.
     """
 
     def __init__(self, open_resource: Callable[[], Resource]) -> None:
-        """`open_resource` is called in the thread, for the first task."""
+        """Start the thread; it calls `open_resource` at the first task."""
         self._open_resource = open_resource
         self._resource: Resource | None = None
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
@@ -47,7 +47,7 @@ class WorkerThread(Generic[Resource]):
 
         def task() -> None:
             try:
-                result = work(self._opened())
+                result = work(self._open_once())
             except Exception as error:
                 _answer(loop, answer, functools.partial(answer.set_exception, error))
             else:
@@ -57,11 +57,11 @@ class WorkerThread(Generic[Resource]):
         return await answer
 
     def close(self) -> None:
-        """End after the tasks so far; wait for that one second at most."""
+        """End the thread after its tasks; wait for that at most one second."""
         self._tasks.put(None)
         self._thread.join(_CLOSE_LIMIT_S)
 
-    def _opened(self) -> Resource:
+    def _open_once(self) -> Resource:
         if self._resource is None:
             self._resource = self._open_resource()
         return self._resource
@@ -74,11 +74,13 @@ class WorkerThread(Generic[Resource]):
 
 
 def _answer(
-    loop: asyncio.AbstractEventLoop, answer: asyncio.Future[Result], say: Callable[[], None]
+    loop: asyncio.AbstractEventLoop, answer: asyncio.Future[Result], set_result: Callable[[], None]
 ) -> None:
-    def set_answer() -> None:
-        if not answer.done():  # the caller may be gone
-            say()
+    """Call `set_result` in the event loop's thread."""
 
-    with suppress(RuntimeError):  # the loop is closed: we have quit
-        loop.call_soon_threadsafe(set_answer)
+    def set_if_awaited() -> None:
+        if not answer.done():  # the caller may have been cancelled
+            set_result()
+
+    with suppress(RuntimeError):  # the loop is closed: the app has quit
+        loop.call_soon_threadsafe(set_if_awaited)

@@ -1,4 +1,4 @@
-"""The whole screen as lines: a pure function of what was read and of what the user has chosen."""
+"""The whole screen as lines: a pure function of what was read and of what the user selected."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from simple_gpu_scheduler.allocation.gpu_status import CardsSeen
-from simple_gpu_scheduler.allocation.occupancy import Occupancy
 from simple_gpu_scheduler.files.tail import Tail
 from simple_gpu_scheduler.gpus.records import Gpu
 from simple_gpu_scheduler.queue.records import (
@@ -22,175 +21,186 @@ from simple_gpu_scheduler.queue.records import (
 )
 from simple_gpu_scheduler.text.printable import printable
 from simple_gpu_scheduler.text.terminal import crop
-from simple_gpu_scheduler.top.screen.details import JobFacts, details
+from simple_gpu_scheduler.top.screen.details import JobFacts, render_details
 from simple_gpu_scheduler.top.screen.gpu_table import (
     GpuHolders,
-    gpu_lines,
-    jobs_by_place,
-    not_used,
+    GpuOccupancies,
+    find_unused,
+    jobs_by_index,
+    render_gpus,
 )
 from simple_gpu_scheduler.top.screen.header import (
     Heights,
-    header,
-    heights,
-    log_title,
-    where_in_list,
+    divide_lines,
+    render_header,
+    render_log_title,
+    render_range,
 )
 from simple_gpu_scheduler.top.screen.job_table import (
     TableContext,
     command_text,
-    how_long,
+    format_job_ids,
+    format_runtime,
     label,
-    numbers,
-    table,
+    render_jobs,
 )
 from simple_gpu_scheduler.top.screen.scroll import Scroll
-from simple_gpu_scheduler.top.screen.spans import Line, Span, both_ends, fitted, line
+from simple_gpu_scheduler.top.screen.spans import Line, Span, fit, justify, line
 from simple_gpu_scheduler.top.screen.state import QueueState
 
-#: For which states there is something to do.
-_SERVES = {
+#: The states of a job in which an action changes something.
+_STATES_OF_ACTIONS = {
     "cancel": OPEN_STATES,
     "hold": (QUEUED, HELD),
     "priority": (QUEUED, HELD),
     "retry": (FAILED, CANCELLED, LOST),
 }
 
-Cards = Sequence[tuple[Gpu, Occupancy]]
-
 
 class Formatters(NamedTuple):
-    """The functions by which other commands show the same things."""
+    """Functions of `cli`, so that other commands and the dashboard use the same words."""
 
-    how: Callable[[QueuedJob], str]  #: how a job ended
-    gpu_names: Callable[[Sequence[Gpu]], list[str]]
-    gpu_table: Callable[[Cards, float, int | None], list[str]]
+    how_it_ended: Callable[[QueuedJob], str]
+    gpu_names: Callable[[Sequence[Gpu]], list[str]]  #: a short name for each GPU
+    gpu_table: Callable[[GpuOccupancies, float, int | None], list[str]]  #: the table of sgs gpus
 
 
 class Log(NamedTuple):
-    """The end of what a job has printed."""
+    """The end of a job's log."""
 
-    of: str  #: its path
+    path: str
     tail: Tail | None  #: what was read; None: there is no such file
     lines: Sequence[str] = ()
 
 
 class Board(NamedTuple):
-    """What was read, and what the user has chosen."""
+    """All that was read, and all that the user has selected."""
 
     host: str
-    state: QueueState | None = None  #: None: not yet
-    cards: CardsSeen | None = None
-    log: Log | None = None  #: the last that was read, perhaps another job's
+    state: QueueState | None = None  #: None: not read yet
+    gpus: CardsSeen | None = None  #: None: not read yet
+    log: Log | None = None  #: the last log that was read; perhaps that of another job
     scroll: Scroll = Scroll()
     view: str = "all"
     filter: str = ""
     marked: frozenset[int] = frozenset()
     shift: int = 0  #: see `job_table.TableContext`
-    message: Span | None = None  #: what was just done, or what failed
+    message: Span | None = None  #: the result of the last action, or an error
 
     @property
-    def chosen(self) -> QueuedJob | None:
+    def selected(self) -> QueuedJob | None:
         """The job under the cursor."""
-        return None if self.state is None else self.state.entry(self.scroll.cursor)
+        return None if self.state is None else self.state.entry_at(self.scroll.cursor)
 
     def table_context(self, formatters: Formatters, now_s: float) -> TableContext:
-        """What a table of jobs needs to know."""
+        """What the table needs to know besides the jobs."""
         stopping = frozenset[int]() if self.state is None else self.state.stopping
-        return TableContext(now_s, formatters.how, stopping, self.marked, self.shift)
+        return TableContext(now_s, formatters.how_it_ended, stopping, self.marked, self.shift)
 
 
 class ScreenLines(NamedTuple):
     """The lines of each part of the screen."""
 
     header: list[Line]
-    cards: list[Line]
+    gpus: list[Line]
     titles: list[Line]
     jobs: list[Line]
     rule: list[Line]
     log: list[Line]
 
 
-def divide(board: Board, lines: int) -> Heights:
-    """How the screen is divided."""
-    cards = 0 if board.cards is None else max(1, len(board.cards.cards))
-    return heights(lines, cards, 0 if board.state is None else board.state.total)
+def part_heights(board: Board, lines: int) -> Heights:
+    """The heights of the parts on a screen of so many lines."""
+    gpus = 0 if board.gpus is None else max(1, len(board.gpus.cards))
+    return divide_lines(lines, gpus, 0 if board.state is None else board.state.total)
 
 
-def screen_lines(
+def render_screen(
     board: Board, formatters: Formatters, now_s: float, width: int, lines: int
 ) -> ScreenLines:
-    """The whole screen."""
-    sizes = divide(board, lines)
+    """The lines of the whole screen, without the footer.
+
+    Args:
+        now_s: wall clock, for runtimes and the time in the header.
+        width: the columns of the screen.
+        lines: the lines of the screen.
+    """
+    heights = part_heights(board, lines)
     context = board.table_context(formatters, now_s)
-    titles, jobs = _jobs(board, context, width, sizes.jobs)
+    titles, jobs = _render_job_list(board, context, width, heights.jobs)
     return ScreenLines(
-        [_header(board, now_s, width)],
-        _gpus(board, formatters, width, sizes.cards),
+        [_render_header(board, now_s, width)],
+        _render_gpu_list(board, formatters, width, heights.gpus),
         [titles],
         jobs,
-        [log_title(board.chosen, context, board.message, width)],
-        _below(board, context, width, sizes.log),
+        [render_log_title(board.selected, context, board.message, width)],
+        _render_log(board, context, width, heights.log),
     )
 
 
 def log_body(log: Log | None, entry: QueuedJob) -> Sequence[str]:
-    """The lines of a job's log, or what to say where there are none."""
-    if log is None or not log.of.endswith(f"/{entry.id}.{entry.attempt}.log"):
-        return [""]  # it will be read at once
+    """The lines of a job's log; a note if it has none."""
+    if log is None or not log.path.endswith(f"/{entry.id}.{entry.attempt}.log"):
+        return [""]  # another job's; the right one is about to be read
     if log.lines:
         return log.lines
     return ["(it hasn't printed anything)" if log.tail is not None else "(it has no log)"]
 
 
-def _header(board: Board, now_s: float, width: int) -> Line:
+def _render_header(board: Board, now_s: float, width: int) -> Line:
     if board.state is None:
-        return fitted(line(Span(f" {board.host}", "title"), "  reading the queue ..."), width)
-    cards = () if board.cards is None else board.cards.cards
-    return header(board.host, board.state.counts, board.state.server, cards, now_s, width)
+        return fit(line(Span(f" {board.host}", "title"), "  reading the queue ..."), width)
+    gpus = () if board.gpus is None else board.gpus.cards
+    return render_header(board.host, board.state.counts, board.state.server, gpus, now_s, width)
 
 
-def _gpus(board: Board, formatters: Formatters, width: int, most: int) -> list[Line]:
-    if board.cards is None or not most:
+def _render_gpu_list(
+    board: Board, formatters: Formatters, width: int, max_lines: int
+) -> list[Line]:
+    if board.gpus is None or not max_lines:
         return []
-    gpus = board.cards.cards
+    gpus = board.gpus.cards
     if not gpus:
-        why = board.cards.why or "The driver answers, but has no GPU."
-        return [fitted(line(Span(f" No GPU found: {printable(why)}", "dim")), width)]
+        why = board.gpus.why or "The driver answers, but has no GPU."
+        return [fit(line(Span(f" No GPU found: {printable(why)}", "dim")), width)]
     running = () if board.state is None else board.state.on_gpus
     slots = () if board.state is None else board.state.slots
-    holders = GpuHolders(jobs_by_place(gpus, running), os.geteuid(), not_used(gpus, slots))
-    return gpu_lines(gpus, formatters.gpu_names([gpu for gpu, _ in gpus]), holders, width, most)
+    holders = GpuHolders(jobs_by_index(gpus, running), os.geteuid(), find_unused(gpus, slots))
+    return render_gpus(
+        gpus, formatters.gpu_names([gpu for gpu, _ in gpus]), holders, width, max_lines
+    )
 
 
-def _jobs(board: Board, context: TableContext, width: int, rows: int) -> tuple[Line, list[Line]]:
-    """The line of titles, and those of the jobs that are on the screen."""
+def _render_job_list(
+    board: Board, context: TableContext, width: int, rows: int
+) -> tuple[Line, list[Line]]:
+    """The line of titles, and the lines of the jobs on the screen."""
     state, scroll = board.state, board.scroll
     if state is None:
-        return fitted(line(Span(" ", "heads")), width), []
+        return fit(line(Span(" ", "heads")), width), []
     last = min(scroll.top + rows, state.total)
-    visible = [state.entry(position) for position in range(scroll.top, last)]
-    chosen = scroll.row if state.total else None
-    titles, lines = table(visible, context, width, chosen, around=state.entries)
-    where = where_in_list(
+    visible = [state.entry_at(number) for number in range(scroll.top, last)]
+    selected = scroll.row if state.total else None
+    titles, lines = render_jobs(visible, context, width, selected, nearby=state.entries)
+    where = render_range(
         board.view, printable(board.filter.strip()), scroll.top, rows, state.total
     )
-    return both_ends(titles, where, width), lines
+    return justify(titles, where, width), lines
 
 
-def _below(board: Board, context: TableContext, width: int, rows: int) -> list[Line]:
-    """The end of the log; of a job that has none, what else there is to tell."""
-    entry = board.chosen
+def _render_log(board: Board, context: TableContext, width: int, rows: int) -> list[Line]:
+    """The end of the selected job's log; if the job has not started, its facts."""
+    entry = board.selected
     if entry is None or board.state is None or rows <= 0:
-        return _nothing(board, width)[:rows]
+        return _render_empty_list(board, width)[:rows]
     if entry.attempt and entry.state not in (QUEUED, HELD):
-        return [fitted(line(text), width) for text in log_body(board.log, entry)[-rows:]]
+        return [fit(line(text), width) for text in log_body(board.log, entry)[-rows:]]
     subject = board.state.subject
     facts = board.state.facts if subject is not None and subject.id == entry.id else JobFacts()
-    return details(entry, facts, board.state.server, context, width)[:rows]
+    return render_details(entry, facts, board.state.server, context, width)[:rows]
 
 
-def _nothing(board: Board, width: int) -> list[Line]:
+def _render_empty_list(board: Board, width: int) -> list[Line]:
     if board.state is None:
         return []
     if board.filter:
@@ -201,29 +211,32 @@ def _nothing(board: Board, width: int) -> list[Line]:
         )
     else:
         text = "  The queue is empty: sgs submit -- python train.py"
-    return [fitted(line(Span(text, "dim")), width)]
+    return [fit(line(Span(text, "dim")), width)]
 
 
 def idle_actions(board: Board, entry: QueuedJob | None) -> frozenset[str]:
-    """The actions that change nothing for the job; with marked jobs, none is idle."""
+    """The actions that change nothing for the job; none if jobs are marked."""
     if board.marked:
         return frozenset()
     state = "" if entry is None else entry.state
-    return frozenset(action for action, states in _SERVES.items() if state not in states)
+    return frozenset(
+        action for action, states in _STATES_OF_ACTIONS.items() if state not in states
+    )
 
 
 def cancel_question(
     marked: Collection[int], entry: QueuedJob | None, context: TableContext
 ) -> tuple[str, list[str]] | None:
-    """The question before a cancellation, and facts to go with it; None if no job is open.
+    """The question before a cancellation, and facts about the job; None if no job is open.
 
     Args:
-        marked: the marked jobs; empty: only the job of `entry`.
+        marked: the marked jobs. If there are none, the question is about `entry`.
     """
     if marked:
-        return f"Cancel the marked {numbers(marked)}?", []
+        return f"Cancel the marked {format_job_ids(marked)}?", []
     if entry is None or entry.state not in OPEN_STATES:
         return None
-    what = f"It has run for {how_long(entry, context.now_s)}." if entry.state == RUNNING else ""
-    facts = [crop(command_text(entry), 180), label(entry), what]
+    runtime = format_runtime(entry, context.now_s) if entry.state == RUNNING else ""
+    facts = [crop(command_text(entry), 180), label(entry)]
+    facts.append(f"It has run for {runtime}." if runtime else "")
     return f"Cancel job {entry.id}?", [fact for fact in facts if fact]

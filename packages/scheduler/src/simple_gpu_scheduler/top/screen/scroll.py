@@ -1,4 +1,4 @@
-"""Where in a long list we are. Pure: the list is only known by the sizes of its sections."""
+"""Scrolling through a long list of which only the sizes of its sections are known. Pure."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 
 class Scroll(NamedTuple):
-    """What is shown of a list, and which line is chosen."""
+    """The visible part of a list, and the selected line."""
 
-    cursor: int = 0  #: the chosen line
-    top: int = 0  #: the first that is shown
-    job: int | None = None  #: the cursor goes with this job; None: it stays where it is
+    cursor: int = 0  #: the selected line
+    top: int = 0  #: the first visible line
+    job: int | None = None  #: the cursor follows this job; None: it stays in its line
 
     @property
     def row(self) -> int:
@@ -20,43 +20,45 @@ class Scroll(NamedTuple):
 
 
 class Slice(NamedTuple):
-    """Some lines of a section."""
+    """Successive lines of a section."""
 
     section: str
     first: int
-    most: int
+    length: int
 
 
-def within(scroll: Scroll, total: int, rows: int) -> Scroll:
-    """The nearest scroll of a list of that length, with the cursor on the screen."""
+def clamp(scroll: Scroll, total: int, rows: int) -> Scroll:
+    """The nearest scroll that fits a list of `total` lines, with the cursor on the screen."""
     cursor = max(0, min(scroll.cursor, total - 1))
     top = max(0, min(scroll.top, total - rows))
     top = max(min(top, cursor), cursor - max(1, rows) + 1)
     return Scroll(cursor, top, scroll.job)
 
 
-def moved(cursor: int, scroll: Scroll, total: int, rows: int) -> Scroll:
-    """The scroll after the cursor was moved to another line."""
-    return within(Scroll(max(0, cursor), scroll.top), total, rows)
+def move_to(cursor: int, scroll: Scroll, total: int, rows: int) -> Scroll:
+    """The scroll after the cursor moves to another line."""
+    return clamp(Scroll(max(0, cursor), scroll.top), total, rows)
 
 
-def followed(scroll: Scroll, at: int | None, total: int, rows: int) -> Scroll:
+def follow_job(scroll: Scroll, job_line: int | None, total: int, rows: int) -> Scroll:
     """The scroll after the list has changed.
 
     Args:
-        at: where the job is now that the cursor goes with; None if it isn't in the list.
+        job_line: the new line of the job that the cursor follows; None if it left the list.
     """
-    if at is None:
-        return within(scroll._replace(job=None), total, rows)
-    return within(Scroll(at, at - scroll.row, scroll.job), total, rows)
+    if job_line is None:
+        return clamp(scroll._replace(job=None), total, rows)
+    return clamp(Scroll(job_line, job_line - scroll.row, scroll.job), total, rows)
 
 
-def slices(sizes: Mapping[str, int], order: Sequence[str], first: int, most: int) -> list[Slice]:
-    """What to read of each section for so many lines of the list."""
-    return list(_slices(sizes, order, max(0, first), first + most))
+def slice_sections(
+    sizes: Mapping[str, int], order: Sequence[str], first: int, most: int
+) -> list[Slice]:
+    """The slices of the sections that make up `most` lines of the list from `first` on."""
+    return list(_slice_sections(sizes, order, max(0, first), first + most))
 
 
-def _slices(
+def _slice_sections(
     sizes: Mapping[str, int], order: Sequence[str], first: int, end: int
 ) -> Iterator[Slice]:
     before = 0
@@ -68,10 +70,10 @@ def _slices(
         before = after
 
 
-def position(
+def find_line(
     sizes: Mapping[str, int], order: Sequence[str], section: str, rank: int
 ) -> int | None:
-    """The line of a section's job in the list; None if the section isn't in it."""
+    """The line in the list of the job with this rank in a section; None if not listed."""
     if section not in order:
         return None
     return sum(sizes[name] for name in order[: order.index(section)]) + rank
