@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 SOURCES := packages/scheduler/pyproject.toml packages/scheduler/src/simple_gpu_scheduler/__init__.py
 
-# The tests and the benchmarks start the commands thousands of times: compiled once is enough.
+# The benchmarks start the commands thousands of times: compiled once is enough.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test lint types tests bench bench-queue bench-peers data results bench-methods docs pictures clean
@@ -38,7 +38,7 @@ types: $(VENV)/developed
 	$(BIN)/mypy
 
 tests: $(VENV)/developed
-	$(BIN)/pytest -n $(WORKERS) --cov --cov-report=term
+	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -n $(WORKERS) --cov --cov-report=term
 
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks
@@ -47,7 +47,7 @@ bench-queue: $(VENV)/installed
 	$(BIN)/python -m benchmarks.queue
 
 bench-peers:
-	PYTHON=$(PYTHON) sh benchmarks/install-peers.sh
+	PYTHON=$(PYTHON) sh benchmarks/harness/install-peers.sh
 
 data: $(VENV)/developed
 	$(BIN)/python -m iclr2020.data install

@@ -14,11 +14,17 @@ from hypothesis import HealthCheck, settings
 from simple_gpu_scheduler.queue import server_lock
 
 # No test is about time: machines are slow where others work, too.
-_SLOW = (HealthCheck.too_slow,)
-settings.register_profile(
-    "any machine", settings.default, deadline=None, suppress_health_check=_SLOW
-)
-settings.load_profile("any machine")
+for _profile, _examples in (("quick", 20), ("thorough", 100)):
+    settings.register_profile(
+        _profile,
+        max_examples=_examples,
+        deadline=None,
+        suppress_health_check=(HealthCheck.too_slow,),
+    )
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+# Tests start the commands thousands of times: compiled once is enough.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Under nohup(1), or in the background of a script, these are ignored; all that the tests start
 # would inherit that.

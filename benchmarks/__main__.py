@@ -4,33 +4,44 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shlex
-import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from . import hypersearch, machine, scheduler
-from .bench import QUICK, Bench, Sizes
-from .build import HERE, build_tools
-from .errors import BenchmarkError, RunFailed
-from .guard import TOLERANCE, Tally
-from .peers import FLOOR, OURS, Peer, all_peers, default_ours
-from .progress import Progress
-from .report import Section, as_json, document
+from .harness import machine
+from .harness.against import install_all
+from .harness.bench import QUICK, Bench, Sizes
+from .harness.build import HERE, build_tools
+from .harness.command import (
+    add_ours,
+    advice,
+    comma_separated,
+    go_realtime,
+    memory_folder,
+    positive,
+    run,
+    words_for_ours,
+)
+from .harness.errors import BenchmarkError, RunFailed
+from .harness.guard import TOLERANCE
+from .harness.peers import FLOOR, OURS, Peer, all_peers, earlier_peer
+from .harness.progress import Progress
+from .harness.report import Section, as_json, document
+from .pipe import figures as pipe
+from .search import figures as search
 
 SECTIONS: dict[str, Callable[[Bench], Section]] = {
-    "throughput": scheduler.throughput,
-    "turnaround": scheduler.turnaround,
-    "backlog": scheduler.backlog,
-    "idle": scheduler.idle,
-    "startup": scheduler.startup,
-    "features": scheduler.features,
-    "grid": hypersearch.grid,
-    "biggrid": hypersearch.big_grid,
+    "throughput": pipe.throughput,
+    "turnaround": pipe.turnaround,
+    "backlog": pipe.backlog,
+    "idle": pipe.idle,
+    "startup": pipe.startup,
+    "features": pipe.features,
+    "grid": search.grid,
+    "biggrid": search.big_grid,
 }
 
 EPILOG = """
@@ -39,32 +50,13 @@ examples:
   python -m benchmarks --quick                  a smoke test of under a minute; writes no file
   python -m benchmarks --only throughput,idle   two sections
   python -m benchmarks --peers xargs --only turnaround --repeats 9
+  python -m benchmarks --only startup --against v0.2 --against HEAD   before and after
   python -m benchmarks --json samples.json      every single sample too
 
 The exit status is 0 unless a command of ours failed (1), the usage is wrong (2), or nothing could
 be measured (3). A missed target or a missing peer is no failure.
 `make bench-peers` installs the peers.
 """
-
-
-def comma_separated(known: Sequence[str] | None = None) -> Callable[[str], list[str]]:
-    def parse(text: str) -> list[str]:
-        names = [name.strip() for name in text.split(",") if name.strip()]
-        for name in names:
-            if known is not None and name not in known:
-                raise argparse.ArgumentTypeError(
-                    f"unknown name {name!r}; one of {', '.join(known)}"
-                )
-        return names
-
-    return parse
-
-
-def positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
 
 
 def parser() -> argparse.ArgumentParser:
@@ -116,41 +108,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="write the report to FILE (RESULTS.md if all is measured)",
     )
-    add(
-        "--ours",
-        type=Path,
-        metavar="DIR",
-        default=default_ours(),
-        help="the folder with our commands",
-    )
+    add_ours(result)
     return result
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status."""
     return run(parser().parse_args(arguments), measure)
-
-
-def run(
-    options: argparse.Namespace, measure: Callable[[argparse.Namespace, Progress], int]
-) -> int:
-    """Measure, with errors and interrupts in words; returns the exit status."""
-    signal.signal(signal.SIGTERM, interrupt)  # so that what was started is stopped
-    progress = Progress()
-    try:
-        return measure(options, progress)
-    except BenchmarkError as error:
-        progress.clear()
-        print(f"benchmarks: {error}", file=sys.stderr)
-        return 3
-    except KeyboardInterrupt:
-        progress.clear()
-        print("benchmarks: interrupted", file=sys.stderr)
-        return 130
-
-
-def interrupt(_signal: int, _frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 def measure(options: argparse.Namespace, progress: Progress) -> int:
@@ -174,14 +138,8 @@ def measure(options: argparse.Namespace, progress: Progress) -> int:
     return 1 if bench.failures else 0
 
 
-def memory_folder() -> Path | None:
-    """Where stamps are kept: in memory, so that no disk is measured, if the system has that."""
-    folder = Path("/dev/shm")
-    return folder if folder.is_dir() else None
-
-
 def partial(options: argparse.Namespace) -> bool:
-    return bool(options.quick or options.only or options.peers)
+    return bool(options.quick or options.only or options.peers or options.against)
 
 
 def set_up(options: argparse.Namespace, progress: Progress, scratch: Path, disk: Path) -> Bench:
@@ -193,18 +151,12 @@ def set_up(options: argparse.Namespace, progress: Progress, scratch: Path, disk:
     if options.repeats:
         sizes = replace(sizes, repeats=options.repeats)
     ours = options.ours.absolute()
+    earlier = install_all(options.against)
     peers = chosen(all_peers(tools, ours), options.peers)
-    bench = Bench(tools, ours, peers, scratch, disk, sizes, options.full, progress)
+    peers[2:2] = map(earlier_peer, earlier)  # below the floor and ours
+    bench = Bench(tools, ours, peers, scratch, disk, sizes, options.full, progress, earlier)
     warm_up(bench)
     return bench
-
-
-def go_realtime() -> None:
-    """Puts this process, and so all that it starts, before everything with normal priority."""
-    try:
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
-    except PermissionError:
-        raise BenchmarkError("--realtime needs root (or CAP_SYS_NICE)") from None
 
 
 def chosen(peers: list[Peer], names: list[str] | None) -> list[Peer]:
@@ -257,11 +209,6 @@ def all_facts(bench: Bench, options: argparse.Namespace) -> list[tuple[str, str]
     ]
 
 
-def advice(tally: Tally) -> str:
-    busy = tally.kept_disturbed > tally.measured / 4
-    return ". **The machine was busy: differences of times mean little here**" if busy else ""
-
-
 def repetitions(sizes: Sizes) -> str:
     few, usual = sizes.few_repeats, sizes.repeats
     return f"{usual} repetitions ({few} in slower sections, 1 for idle and the big grid)"
@@ -277,9 +224,7 @@ def command_line(options: argparse.Namespace) -> str:
             words += [f"--{name}", ",".join(getattr(options, name))]
     if options.repeats:
         words += ["--repeats", str(options.repeats)]
-    if options.ours != default_ours():
-        words += ["--ours", "DIR"]
-    return shlex.join(words)
+    return shlex.join([*words, *words_for_ours(options)])
 
 
 if __name__ == "__main__":

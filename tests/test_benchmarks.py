@@ -16,7 +16,7 @@ from simple_gpu_scheduler.sim.simulate import simulate
 from simple_gpu_scheduler.sim.trace import Task, with_load
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from benchmarks import placement_bounds as bounds
+from benchmarks.placement import bounds
 
 ROOT = Path(__file__).parent.parent
 
@@ -47,6 +47,21 @@ def test_a_quick_benchmark_of_the_queue_runs() -> None:
     rows = re.findall(r"^\| (?:\*\*sgs\*\*|1,000 queued) \| \d", done.stdout, re.MULTILINE)
     assert len(rows) == 6, "four figures of ours, two tables of the largest queue"
     assert "not measured" not in done.stdout.split("## No-op")[0]
+
+
+@pytest.mark.parametrize("command", ["benchmarks", "benchmarks.queue"])
+def test_a_commit_that_is_none_is_refused_before_anything_is_measured(command: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", command, "--quick", "--against", "no-such-commit"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "--against" in done.stderr
+    assert "no-such-commit" in done.stderr
 
 
 def test_the_page_of_benchmarks_quotes_the_committed_results() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import machine
 from drawing import HERE
+
 from terminal import Terminal
 
 _BOUND_S = 120.0

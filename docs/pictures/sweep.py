@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from drawing import HERE
+
 from terminal import Terminal
 
 _PAGE = HERE.parent / "tutorial-first-sweep.md"

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from profiles import examples
 from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job, share_units
 from simple_gpu_scheduler.policy import dispatch, fit
@@ -297,7 +298,7 @@ def test_the_first_job_that_can_start_is_never_passed_over(
     assert (len(free) >= head.gpus) == bool(started and started[0].job is head)
 
 
-@settings(max_examples=30)  # each is a plan of hundreds of jobs
+@settings(max_examples=examples(0.3))  # each is a plan of hundreds of jobs
 @given(snapshots(), st.integers(1, 30_000), st.sampled_from([1, 2, 5, 64]).map(share_units))
 def test_there_are_places_for_just_as_many_as_a_plan_starts(
     snapshot: Snapshot, memory_mib: int, units: int

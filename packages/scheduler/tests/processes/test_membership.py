@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from profiles import examples
 from simple_gpu_scheduler.processes.membership import FirstProcess, members
 
 INIT, US = 1, 2
@@ -163,7 +164,7 @@ def machines(draw: st.DrawFn) -> Machine:
     return machine
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(3))
 @given(machines())
 def test_who_belongs_descends_from_the_job_or_is_our_own_orphan_with_its_mark(
     machine: Machine,
@@ -180,7 +181,7 @@ def test_who_belongs_descends_from_the_job_or_is_our_own_orphan_with_its_mark(
     assert machine.found() <= true | machine.under(copies)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(3))
 @given(machines())
 def test_nobody_of_another_owner_belongs_but_by_descent(machine: Machine) -> None:
     marks = {pid for pid, one in machine.all.items() if one.marked and not one.of_the_job}
@@ -190,20 +191,20 @@ def test_nobody_of_another_owner_belongs_but_by_descent(machine: Machine) -> Non
         assert machine.all[pid].of_the_job
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(3))
 @given(machines())
 def test_nobody_older_than_the_job_belongs(machine: Machine) -> None:
     assert all(machine.all[pid].start_ticks >= machine.started for pid in machine.found())
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(3))
 @given(machines())
 def test_children_of_who_belongs_do(machine: Machine) -> None:
     found = machine.found()
     assert machine.under(found) == found
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(3))
 @given(machines())
 def test_the_job_s_session_belongs_as_long_as_we_know_whose_it_is(machine: Machine) -> None:
     session = {
@@ -218,7 +219,7 @@ def test_the_job_s_session_belongs_as_long_as_we_know_whose_it_is(machine: Machi
         assert session <= machine.found()
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(3))
 @given(machines())
 def test_our_orphans_with_the_mark_belong(machine: Machine) -> None:
     for pid, one in machine.all.items():
@@ -226,7 +227,7 @@ def test_our_orphans_with_the_mark_belong(machine: Machine) -> None:
             assert pid in machine.found()
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(3))
 @given(machines(), st.integers(0, 50))
 def test_more_knowledge_never_takes_anybody_away(machine: Machine, earlier: int) -> None:
     held = min(earlier, machine.held)
@@ -235,7 +236,7 @@ def test_more_knowledge_never_takes_anybody_away(machine: Machine, earlier: int)
     assert unmarked <= machine.found()
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(3))
 @given(machines())
 def test_of_an_unknown_process_the_mark_tells_all(machine: Machine) -> None:
     unknown = FirstProcess(0, machine.started)

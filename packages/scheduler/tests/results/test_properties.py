@@ -4,6 +4,7 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from profiles import examples
 from simple_gpu_scheduler.results.job import JobResult, Record, parse_job
 from simple_gpu_scheduler.results.parsing import parse_metrics, parse_parameters
 from simple_gpu_scheduler.results.ranking import Sort, choose_sort, is_ranked, order
@@ -99,7 +100,7 @@ def test_the_order_is_total_and_does_not_depend_on_the_input_order(jobs, metric,
     assert states == sorted(states)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(3))
 @given(job_lists(), st.none() | st.integers(1, 120), st.none() | st.booleans())
 def test_every_table_has_a_line_a_job_and_fits(jobs, width, down):
     sort = choose_sort(jobs, None, down)

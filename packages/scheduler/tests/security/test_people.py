@@ -12,7 +12,6 @@ import pytest
 
 import protections
 from users import needs_root
-from waiting import wait_until
 
 from .conftest import ALICE, BOB, People
 
@@ -38,8 +37,7 @@ except PermissionError:
 @pytest.mark.skipif(not protections.may_switch(), reason="fs.protected_* can't be switched here")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_protections_come_back_whoever_is_killed(number: int) -> None:
-    with protections.switched(protections.values()):  # nobody else switches them meanwhile
-        before = protections.values()
+    before = protections.at_rest()
     other = protections.OFF if before == protections.ON else protections.ON
     program = f"""if True:
         import sys, time
@@ -56,4 +54,4 @@ def test_protections_come_back_whoever_is_killed(number: int) -> None:
     holder.send_signal(number)
     holder.wait(60)
     holder.stdout.close()
-    wait_until(lambda: protections.values() == before, "what was there comes back")
+    assert protections.at_rest() == before

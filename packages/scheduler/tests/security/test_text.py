@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 import fake_nvml
 import simple_gpu_scheduler
+from profiles import examples
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.pipe.console import message
 from simple_gpu_scheduler.pipe.events import Notice, Rejected
@@ -394,7 +395,7 @@ def test_top_lets_no_text_through() -> None:
 
 @given(st.binary(max_size=20).map(lambda data: data.replace(b"\0", b"").rstrip(b"\n")))
 @example("it's\npar\u009btial %s \\101 \u202e".encode())
-@settings(max_examples=50)
+@settings(max_examples=examples(1 / 2))
 def test_a_word_for_a_shell_is_printable_and_means_the_text(data: bytes) -> None:
     word = shell_word(os.fsdecode(data))
     assert word.isprintable()

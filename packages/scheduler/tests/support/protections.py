@@ -39,6 +39,12 @@ def values() -> dict[str, str]:
     return {path.name: path.read_text().strip() for path in paths if path.exists()}
 
 
+def at_rest() -> dict[str, str]:
+    """The protections as they are while nobody has them switched."""
+    with _alone():
+        return values()
+
+
 def may_switch() -> bool:
     """Whether we may change them; in a container even root may not."""
     with _alone():

@@ -1,6 +1,6 @@
-"""Programs at the paths that version 0.2 gave them; they are kept for one more release.
+"""What programs of version 0.2 that run on need of the old package, for one release more.
 
-Two things still start them: programs of version 0.2 that run while the package is upgraded, and
-jobs that version 0.2 froze in the queue, whose commands name `snapshot_main`. Each module here only
-runs its program at the new path.
+While such a program runs, the package may be upgraded under it. It still starts its helper
+programs where they were, and imports late what it has not needed before. Frozen jobs in the
+queue name one of these programs. `old_classes` says how old and new code meet in one process.
 """

@@ -183,12 +183,17 @@ def test_many_numbers_are_told_as_ranges(shell: Shell) -> None:
 
 
 def test_killed_and_started_by_the_next_command(shell: Shell) -> None:
-    shell.sgs("submit", "--", "sh", "-c", "sleep 0.5; exit 4")
+    shell.sgs("submit", "--", "until [ -e go ]; do sleep 0.01; done; exit 4")
     pid = shell.server()
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    assert "job 1 failed: exit 4" in shell.sgs("wait", "1", status=4)
-    assert shell.server() not in (None, pid)
+    with subprocess.Popen(
+        [SGS, "wait", "1"], cwd=shell.path, env=shell.env, stderr=subprocess.PIPE
+    ) as waiter:
+        wait_until(lambda: shell.server() not in (None, pid), "there is another server")
+        (shell.path / "go").touch()
+        assert b"job 1 failed: exit 4" in waiter.communicate(timeout=BOUND_S)[1]
+    assert waiter.returncode == 4
 
 
 def test_a_server_that_is_just_being_killed_is_no_server(shell: Shell) -> None:

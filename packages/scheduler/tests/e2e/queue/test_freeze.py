@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from submitting import User
+from submitting import SGS, User
 
 
 @pytest.fixture
@@ -221,20 +221,15 @@ def test_what_a_killed_submission_has_kept_goes_too(user: User, words: list[str]
 
 
 def test_submitting_and_cleaning_at_once_lose_nothing(user: User) -> None:
+    environ = {**user.env, "PATH": f"{SGS.parent}{os.pathsep}{os.environ['PATH']}"}
     for number in range(8):
         (user.folder / "code.sh").write_bytes(b"echo %d\n" % number)
         with subprocess.Popen(
             ["sh", "-c", 'while ! [ -e stop ]; do "$0" clean --all > out; done; true', "sgs"],
-            cwd=user.state, env={**user.env, "PATH": os.pathsep.join(_path())},
+            cwd=user.state, env=environ,
         ) as cleaner:  # fmt: skip
             job = user.submit("--freeze", "--", "sh code.sh")
             assert finished(user, job) == b"%d\n" % number
             (user.state / "stop").touch()
             assert cleaner.wait() == 0
         (user.state / "stop").unlink()
-
-
-def _path() -> list[str]:
-    from .submitting import SGS
-
-    return [str(SGS.parent), os.environ["PATH"]]

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import simple_gpu_scheduler.search
+from profiles import examples
 
 GRID = ("--sampling-mode", "grid")
 DIGITS = tuple("0123456789")
@@ -67,7 +68,7 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0\n"), min_size
 
 
 @given(st.lists(st.lists(TEXT, min_size=1, max_size=4), min_size=1, max_size=3), st.data())
-@settings(max_examples=25)
+@settings(max_examples=examples(1 / 4))
 def test_a_grid_is_that_of_itertools_and_format(hypersearch, lists, data):
     lists = [[f".{value}" for value in values] for values in lists]
     names = "abc"[: len(lists)]

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from profiles import examples
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.queue.worktrees.checkout import checkout
 from simple_gpu_scheduler.queue.worktrees.cleaning import remove_copy, remove_snapshots
@@ -426,9 +427,7 @@ NAMES = (
 CONTENT = st.tuples(st.sampled_from(["file", "program", "link"]), st.binary(min_size=1))
 
 
-@settings(
-    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=examples(0.1), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(NAMES, CONTENT, max_size=4), st.dictionaries(NAMES, CONTENT, max_size=4))
 def test_whatever_is_in_a_tree_comes_back(
     folder: str, tmp_path: Path, first: FILES, second: FILES

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from profiles import examples
 from simple_gpu_scheduler.search import template
 from simple_gpu_scheduler.search.arguments import parse
 from simple_gpu_scheduler.search.samplers import grid as module
@@ -41,7 +42,7 @@ def grids(draw):
 
 
 @given(grids(), st.sampled_from([1, 2, 5, 12, 50, 10**6]), st.integers(1, 3000))
-@settings(max_examples=300)
+@settings(max_examples=examples(3))
 def test_a_grid_in_order_equals_nested_loops_whatever_the_size_of_groups(
     given_grid, largest, limit
 ):
@@ -52,7 +53,7 @@ def test_a_grid_in_order_equals_nested_loops_whatever_the_size_of_groups(
 
 
 @given(grids(), st.sampled_from([1, 2, 5, 12, 50, 10**6]), st.randoms(use_true_random=False))
-@settings(max_examples=300)
+@settings(max_examples=examples(3))
 def test_picked_lines_are_those_of_the_grid_in_order(given_grid, largest, random):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "LARGEST_GROUP", largest)

@@ -14,9 +14,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .bench import Bench, Stamps
-from .errors import RunFailed
-from .process import cpu_ns, kill_quietly, parents, process_name
+from benchmarks.harness.bench import Bench, Stamps
+from benchmarks.harness.errors import RunFailed
+from benchmarks.harness.process import cpu_ns, kill_quietly, parents, process_name
 
 LIMIT_S = 120.0
 _PR_SET_CHILD_SUBREAPER = 36

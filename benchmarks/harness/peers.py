@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .against import Earlier
 from .build import HERE, Tools
 
 SLOTS = 4
@@ -69,6 +70,19 @@ class Peer:
 
 def scheduler(folder: Path, *options: str) -> tuple[str, ...]:
     return (str(folder / "simple_gpu_scheduler"), "--gpus", *map(str, range(SLOTS)), *options)
+
+
+def earlier_peer(earlier: Earlier) -> Peer:
+    """Our package as it was at a commit."""
+    command = scheduler(earlier.folder)
+    return Peer(
+        earlier.commit,
+        f"simple_gpu_scheduler, commit {earlier.commit}",
+        command,
+        command[0],
+        jobs=3000,
+        version=pip_version("simple-gpu-scheduler", earlier.python),
+    )
 
 
 def all_peers(tools: Tools, ours: Path) -> list[Peer]:

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the programs that the benchmarks compare with. Whatever cannot be installed is left out of the tables.
 #
-#   sh benchmarks/install-peers.sh
+#   sh benchmarks/harness/install-peers.sh
 #
 # - GNU parallel, task-spooler, nq and a C compiler: with apt-get, as root or through sudo.
 # - simple-gpu-scheduler 0.1.4, the original, from PyPI: into a virtual environment of its own, benchmarks/.peers/venv.
@@ -10,7 +10,7 @@
 # PYTHON names the interpreter of that environment (python3). Take the one that runs the benchmarks.
 set -eu
 
-here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+here=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 python=${PYTHON:-python3}
 venv=$here/.peers/venv
 queues=$here/.peers/queues

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Protocol, TypeVar
 
+from .against import Earlier
 from .build import Tools
 from .errors import BenchmarkError, RunFailed
 from .guard import Guard
@@ -101,6 +102,7 @@ class Bench:
     sizes: Sizes
     full: bool
     progress: Progress
+    earlier: list[Earlier] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:

@@ -22,7 +22,7 @@ from simple_gpu_scheduler.sim.metrics import delays_s, measure
 from simple_gpu_scheduler.sim.simulate import EXCLUSIVE, Ran, simulate
 from simple_gpu_scheduler.sim.trace import Task
 
-from .placement_report import Case, Outcome, Page
+from .report import Case, Outcome, Page
 
 GPUS = 8
 MEMORY_MIB = 80 * 1024
@@ -101,7 +101,9 @@ def _outcome(name: str, ran: Sequence[Ran], gpus: int, baseline: Sequence[Ran]) 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.placement", description=__doc__.partition("\n")[0]
+    )
     parser.add_argument("--trace", metavar="FILE", help="openb_pod_list_default.csv")
     parser.add_argument("--out", metavar="FILE", default="benchmarks/PLACEMENT.md")
     args = parser.parse_args()

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-PAGE = Path(__file__).parents[4] / "docs" / "hypersearch.md"
+PAGE = Path(__file__).parents[5] / "docs" / "hypersearch.md"
 
 
 def test_the_page_names_every_option(hypersearch):

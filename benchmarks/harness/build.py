@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .errors import BenchmarkError
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parents[1]
 BUILD = HERE / "build"
 
 
@@ -23,7 +23,9 @@ class Tools:
 
 def build_tools() -> Tools:
     BUILD.mkdir(exist_ok=True)
-    return Tools(*(compile_tool(HERE / f"{name}.c") for name in ("floor", "meter", "stamp")))
+    return Tools(
+        *(compile_tool(HERE / "harness" / f"{name}.c") for name in ("floor", "meter", "stamp"))
+    )
 
 
 def compile_tool(source: Path) -> Path:

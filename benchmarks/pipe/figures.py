@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from .bench import Bench, Stamps, feed
-from .errors import RunFailed
-from .peers import DISK, FLOOR, ORIGINAL, OURS, SLOTS, Peer, output_of, scheduler
-from .process import MILLISECOND, Activity, Run
-from .report import Column, Row, Section, Target, difference, ratio, relate
-from .stats import median, percentile
+from benchmarks.harness.bench import Bench, Stamps, feed
+from benchmarks.harness.errors import RunFailed
+from benchmarks.harness.peers import DISK, FLOOR, ORIGINAL, OURS, SLOTS, Peer, output_of, scheduler
+from benchmarks.harness.process import MILLISECOND, Activity, Run
+from benchmarks.harness.report import Column, Row, Section, Target, difference, ratio, relate
+from benchmarks.harness.stats import median, percentile
 
 HOLD_MS = 60_000
 """How long a job sleeps that is to hold its slot; it is killed long before."""
@@ -307,7 +307,8 @@ def startup(bench: Bench) -> Section:
         lambda peer: one_job(bench, peer),
         bench.sizes.repeats,
     )
-    in_python = [row for row in rows if row.key in (OURS, ORIGINAL)]
+    ours = {OURS, ORIGINAL, *(one.commit for one in bench.earlier)}
+    in_python = [row for row in rows if row.key in ours]
     relate(in_python, "wall", rows, "python", "beyond", difference)
     return Section(
         "startup",

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from .peers import SLOTS
-from .process import cpu_ns, status_field, wakeups
-from .queue_room import Queue, Room, descendants, reaped_ns
+from benchmarks.harness.peers import SLOTS
+from benchmarks.harness.process import cpu_ns, status_field, wakeups
+
+from .room import Queue, Room, descendants, reaped_ns
 
 GPUS = ",".join(map(str, range(SLOTS)))
 

@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .bench import Bench
-from .errors import RunFailed
-from .peers import FLOOR, SLOTS, Peer
-from .queue_ours import OurQueue
-from .queue_peers import QueuePeer
-from .queue_room import Queue, Room, room
-from .report import Row
+from benchmarks.harness.bench import Bench
+from benchmarks.harness.errors import RunFailed
+from benchmarks.harness.peers import FLOOR, SLOTS, Peer
+from benchmarks.harness.report import Row
+
+from .ours import OurQueue
+from .peers import QueuePeer
+from .room import Queue, Room, room
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .errors import RunFailed
-from .peers import FLOOR, OURS, SLOTS, Peer
-from .process import cpu_ns
-from .queue_bench import QueueBench, check_count
-from .queue_peers import QueuePeer
-from .queue_room import Queue, Room
-from .report import Column, Row, Section, Target, ratio, relate
-from .scheduler import interpreters, no_ops
-from .stats import median
+from benchmarks.harness.errors import RunFailed
+from benchmarks.harness.peers import FLOOR, OURS, SLOTS, Peer
+from benchmarks.harness.process import cpu_ns
+from benchmarks.harness.report import Column, Row, Section, Target, ratio, relate
+from benchmarks.harness.stats import median
+from benchmarks.pipe.figures import interpreters, no_ops
+
+from .bench import QueueBench, check_count
+from .peers import QueuePeer
+from .room import Queue, Room
 
 ENOUGH_S = 10.0
 """A command that is called again and again isn't called again after that."""

@@ -11,16 +11,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .bench import Stamps
-from .errors import RunFailed
-from .peers import FLOOR, SLOTS, Peer
-from .process import MILLISECOND
-from .queue_bench import QueueBench
-from .queue_ours import OurQueue, peak_mb, proportional_mb, resident_mb
-from .queue_room import LIMIT_S
-from .queue_speed import CallTimes, call_times
-from .report import Column, Row, Section, Target, difference, relate
-from .stats import median, percentile
+from benchmarks.harness.bench import Stamps
+from benchmarks.harness.errors import RunFailed
+from benchmarks.harness.peers import FLOOR, SLOTS, Peer
+from benchmarks.harness.process import MILLISECOND
+from benchmarks.harness.report import Column, Row, Section, Target, difference, relate
+from benchmarks.harness.stats import median, percentile
+
+from .bench import QueueBench
+from .ours import OurQueue, peak_mb, proportional_mb, resident_mb
+from .room import LIMIT_S
+from .speed import CallTimes, call_times
 
 TARGET_SIZE = 100_000
 

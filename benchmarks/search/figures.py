@@ -12,11 +12,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from .bench import Bench
-from .errors import RunFailed
-from .peers import INSTALL, ORIGINAL, ORIGINAL_BIN, OURS
-from .process import MILLISECOND, Run
-from .report import Column, Row, Section
+from benchmarks.harness.bench import Bench
+from benchmarks.harness.errors import RunFailed
+from benchmarks.harness.peers import INSTALL, ORIGINAL, ORIGINAL_BIN, OURS
+from benchmarks.harness.process import MILLISECOND, Run
+from benchmarks.harness.report import Column, Row, Section
 
 TIMEOUT_S = 180.0
 BLOCK = 1 << 20
@@ -167,6 +167,8 @@ def compared(bench: Bench, key: str, space: Space, repeats: int, with_original: 
         bench.ours, OURS, "**simple_hypersearch**", space, "pip install ./packages/scheduler"
     )
     original = generators(ORIGINAL_BIN, ORIGINAL, "0.1.4:", space, INSTALL)
+    for one in bench.earlier:
+        ours += generators(one.folder, one.commit, f"commit {one.commit}:", space, INSTALL)
     subjects = [*ours, *(original if with_original else []), *others(space)]
     rows = bench.interleave(key, subjects, lambda generator: printed(bench, generator), repeats)
     if not with_original:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from simple_gpu_scheduler.sim.metrics import Metrics
 from simple_gpu_scheduler.sim.trace import Task
 
-from . import placement_bounds as bounds
+from . import bounds
 
 #: Waiting of less than this part of the baseline's is none.
 EQUAL = 0.01

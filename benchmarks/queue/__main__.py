@@ -13,28 +13,39 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from . import machine, queue_size, queue_speed
-from .__main__ import advice, comma_separated, memory_folder, positive, run
-from .bench import QUICK as QUICK_SIZES
-from .bench import Bench, Sizes
-from .build import HERE, build_tools
-from .errors import BenchmarkError
-from .guard import TOLERANCE
-from .peers import FLOOR, OURS, all_peers, default_ours
-from .progress import Progress
-from .queue_bench import QUICK, QueueBench, QueueSizes
-from .queue_peers import QueuePeer, ours, queue_peers
-from .report import Section, as_json, document
-from .stats import percentile
+from benchmarks.harness import machine
+from benchmarks.harness.against import install_all
+from benchmarks.harness.bench import QUICK as QUICK_SIZES
+from benchmarks.harness.bench import Bench, Sizes
+from benchmarks.harness.build import HERE, build_tools
+from benchmarks.harness.command import (
+    add_ours,
+    advice,
+    comma_separated,
+    memory_folder,
+    positive,
+    run,
+    words_for_ours,
+)
+from benchmarks.harness.errors import BenchmarkError
+from benchmarks.harness.guard import TOLERANCE
+from benchmarks.harness.peers import FLOOR, OURS, all_peers
+from benchmarks.harness.progress import Progress
+from benchmarks.harness.report import Section, as_json, document
+from benchmarks.harness.stats import percentile
+
+from . import size, speed
+from .bench import QUICK, QueueBench, QueueSizes
+from .peers import QueuePeer, earlier_queue, ours, queue_peers
 
 SECTIONS: dict[str, Callable[[QueueBench], Section]] = {
-    "throughput": queue_speed.throughput,
-    "books": queue_speed.books,
-    "submit": queue_speed.submit,
-    "bulk": queue_speed.bulk,
-    "grown": queue_size.grown,
-    "server": queue_size.server,
-    "published": queue_speed.published,
+    "throughput": speed.throughput,
+    "books": speed.books,
+    "submit": speed.submit,
+    "bulk": speed.bulk,
+    "grown": size.grown,
+    "server": size.server,
+    "published": speed.published,
 }
 
 EPILOG = """
@@ -88,13 +99,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="write the report to FILE (QUEUE.md if all is measured)",
     )
-    add(
-        "--ours",
-        type=Path,
-        metavar="DIR",
-        default=default_ours(),
-        help="the folder with our commands",
-    )
+    add_ours(result)
     return result
 
 
@@ -115,7 +120,7 @@ def measure(options: argparse.Namespace, progress: Progress) -> int:
     progress.clear()
     text = document(facts, sections, "Benchmark results of the queue", "sgs")
     sys.stdout.write(text)
-    partial = options.quick or options.only or options.peers
+    partial = options.quick or options.only or options.peers or options.against
     output = options.output or (None if partial else HERE / "QUEUE.md")
     if output is not None:
         output.write_text(text)
@@ -145,7 +150,7 @@ def set_up(
     return QueueBench(
         bench,
         our_queue,
-        [our_queue, *chosen(options.peers)],
+        [our_queue, *map(earlier_queue, install_all(options.against)), *chosen(options.peers)],
         pipes,
         QUICK if options.quick else QueueSizes(),
     )
@@ -208,9 +213,7 @@ def command_line(options: argparse.Namespace) -> str:
             words += [f"--{name}", ",".join(getattr(options, name))]
     if options.repeats:
         words += ["--repeats", str(options.repeats)]
-    if options.ours != default_ours():
-        words += ["--ours", "DIR"]
-    return shlex.join(words)
+    return shlex.join([*words, *words_for_ours(options)])
 
 
 if __name__ == "__main__":

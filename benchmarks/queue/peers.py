@@ -7,16 +7,18 @@ import shutil
 import socket
 import urllib.request
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .build import HERE, compile_library
-from .peers import INSTALL, SLOTS, first_line, package_version, pip_version
-from .queue_ours import OurQueue
-from .queue_room import Queue, Room, wait_until
+from benchmarks.harness.against import Earlier
+from benchmarks.harness.build import HERE, compile_library
+from benchmarks.harness.peers import INSTALL, SLOTS, first_line, package_version, pip_version
+
+from .ours import OurQueue
+from .room import Queue, Room, wait_until
 
 QUEUES_BIN = HERE / ".peers" / "queues" / "bin"
-FAKE_GPUS = HERE / "fake_gpus"
+FAKE_GPUS = HERE / "queue" / "fake_gpus"
 FAKE_NVML = HERE.parent / "packages" / "scheduler" / "fake_nvml" / "fake_nvml.c"
 POLL_S = "0.01"
 """Of the peers that poll: far below what they use by default, which is seconds."""
@@ -343,6 +345,12 @@ def ours(folder: Path) -> QueuePeer:
         version=pip_version("simple-gpu-scheduler", folder / "python"),
         install="pip install ./packages/scheduler",
     )
+
+
+def earlier_queue(earlier: Earlier) -> QueuePeer:
+    """Our queue as it was at a commit."""
+    title = f"sgs, commit {earlier.commit}"
+    return replace(ours(earlier.folder), key=earlier.commit, title=title)
 
 
 def queue_peers() -> list[QueuePeer]:

@@ -1,0 +1,1 @@
+"""`simple_gpu_scheduler` beside other dispatchers of shell lines."""

@@ -1,0 +1,1 @@
+"""The durable queue (`sgs submit`, `status`, `server`) beside other queues."""

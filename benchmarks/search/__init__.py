@@ -1,0 +1,1 @@
+"""`simple_hypersearch` beside other printers of lines."""

@@ -1,0 +1,4 @@
+"""Moved to `text.terminal`; programs of version 0.2 that run on import it late."""
+
+from simple_gpu_scheduler.adapters import old_classes as old_classes
+from simple_gpu_scheduler.text.terminal import signal_name as signal_name

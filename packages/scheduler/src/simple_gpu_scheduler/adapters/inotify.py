@@ -1,0 +1,4 @@
+"""Moved to `system.inotify`; programs of version 0.2 that run on import it late."""
+
+from simple_gpu_scheduler.adapters import old_classes as old_classes
+from simple_gpu_scheduler.system.inotify import watch_ends as watch_ends

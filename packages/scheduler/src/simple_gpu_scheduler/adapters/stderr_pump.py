@@ -1,0 +1,6 @@
+"""Moved to `processes.stderr_relay`; programs of version 0.2 that run on import it late."""
+
+from simple_gpu_scheduler.adapters import old_classes as old_classes
+from simple_gpu_scheduler.processes.stderr_relay import StderrRelay
+
+StderrPump = StderrRelay
