@@ -58,17 +58,20 @@ html_math_renderer = "mathml"
 html_additional_pages = {"index": "to-the-first-page.html"}
 html_copy_source = False
 
-_LINK = re.compile(r"\]\(([\w./-]+)\)")
+_LINK = re.compile(r"\[([^\[\]]*)\]\(([\w./-]+)\)")
 _UNKNOWN = re.compile(r"<m[iot]>(\\\w+)")
 
 
 def link_readmes(app: Sphinx, page: str, source: list[str]) -> None:
-    """Send links to a folder to its README, as GitHub does."""
+    """Send links to a folder to its README, as GitHub does; a folder without one is only named."""
     here = (ROOT / page).parent
 
     def to_readme(link: re.Match[str]) -> str:
-        readme = f"{link[1].rstrip('/')}/README.md"
-        return f"]({readme})" if (here / readme).is_file() else link[0]
+        text, target = link.groups()
+        if not (here / target).is_dir():
+            return link[0]
+        readme = f"{target.rstrip('/')}/README.md"
+        return f"[{text}]({readme})" if (here / readme).is_file() else text
 
     source[0] = _LINK.sub(to_readme, source[0])
 

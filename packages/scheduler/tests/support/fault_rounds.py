@@ -26,6 +26,7 @@ from simple_gpu_scheduler.queue import server_lock
 from simple_gpu_scheduler.queue.mailbox import call
 from simple_gpu_scheduler.queue.records import OPEN_STATES, JobRequest
 from simple_gpu_scheduler.queue.server.processes import queue_mark
+from simple_gpu_scheduler.system import proc
 from witnesses import Verdict, Witnesses, compiled
 
 #: Who is killed in a round, and how often of 100.
@@ -149,7 +150,7 @@ class Rounds:
         """Its process, once that is known; None if it takes too long."""
         for _ in range(300):
             for one, _ in self.queue.store.running():
-                if one.job == job and one.pid and process_tree.start_ticks(one.pid):
+                if one.job == job and one.pid and proc.start_ticks(one.pid):
                     return one.pid
             time.sleep(0.01)  # others may have to end before it runs
         return None
@@ -170,7 +171,7 @@ class Rounds:
 
     def _see_to_a_server(self) -> None:
         servers = self._servers()
-        if not servers or process_tree.is_dying(servers[0]):
+        if not servers or proc.is_dying(servers[0]):
             self.queue.start()
         else:
             call(str(self.queue.folder))

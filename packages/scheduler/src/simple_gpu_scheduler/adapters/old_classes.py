@@ -5,7 +5,10 @@ the same ones: an object of another class of the same name would be a stranger t
 module has stayed and a name in it has changed, the new modules find it by the new name.
 """
 
+import importlib
 import sys
+
+_PACKAGE = "simple_gpu_scheduler"
 
 #: Where a module is now, and where it was.
 _MOVED = {"jobs.job": "job", "policy.model": "model", "gpus.records": "devices"}
@@ -14,20 +17,26 @@ _MOVED = {"jobs.job": "job", "policy.model": "model", "gpus.records": "devices"}
 _RENAMED = {"policy.fit": {"with_capacity": "with_room"}}
 
 
-def _keep_modules() -> None:
+def _keep_classes() -> None:
     for new, old in _MOVED.items():
-        loaded = sys.modules.get(f"simple_gpu_scheduler.{old}")
+        loaded = sys.modules.get(f"{_PACKAGE}.{old}")
         if loaded is not None:
-            sys.modules.setdefault(f"simple_gpu_scheduler.{new}", loaded)
+            moved = importlib.import_module(f"{_PACKAGE}.{new}")
+            vars(moved).update({name: vars(loaded)[name] for name in _shared(moved, loaded)})
+
+
+def _shared(moved: object, loaded: object) -> set[str]:
+    """The names that both have, without those of every module."""
+    return {name for name in vars(moved).keys() & vars(loaded) if not name.startswith("__")}
 
 
 def _keep_names() -> None:
     for name, renamed in _RENAMED.items():
-        loaded = sys.modules.get(f"simple_gpu_scheduler.{name}")
+        loaded = sys.modules.get(f"{_PACKAGE}.{name}")
         for new, old in renamed.items():
             if hasattr(loaded, old):
                 setattr(loaded, new, getattr(loaded, old))
 
 
-_keep_modules()
+_keep_classes()
 _keep_names()

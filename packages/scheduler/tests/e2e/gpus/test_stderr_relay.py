@@ -25,11 +25,11 @@ FIND_PUMP = """
 import os, sys
 for pid in filter(str.isdigit, os.listdir("/proc")):
     try:
-        parent = open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[1]
-        command = open(f"/proc/{pid}/cmdline").read()
+        parent = open(f"/proc/{pid}/stat", "rb").read().rpartition(b")")[2].split()[1]
+        command = open(f"/proc/{pid}/cmdline", "rb").read()
     except OSError:
         continue
-    if parent == sys.argv[1] and "stderr_relay" in command:
+    if parent == os.fsencode(sys.argv[1]) and b"stderr_relay" in command:
         print(pid)
 """
 
