@@ -153,9 +153,9 @@ def lease(
 ) -> Iterator[tuple[str, ...]]:
     """Lease GPUs for a `with` block, and name them in the environment meanwhile.
 
-    A block inside another one takes its GPUs from those of the outer block. The environment belongs
-    to the whole program: two blocks side by side, in threads or tasks, would each see the GPUs of
-    the other. So the second one is refused.
+    A block inside another one takes its GPUs from those of the outer block. The environment
+    belongs to the whole program: two blocks side by side, in threads or tasks, would each see the
+    GPUs of the other. So the second one is refused.
 
     Args:
         gpus: The number of GPUs (default: all of `on`, or 1 without `on`).

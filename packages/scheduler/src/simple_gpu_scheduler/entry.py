@@ -1,4 +1,4 @@
-"""The entry points of the installed commands. An interrupt while modules load ends them quietly."""
+"""The entry points of the installed commands. ^C ends them quietly, even while modules load."""
 
 from __future__ import annotations
 

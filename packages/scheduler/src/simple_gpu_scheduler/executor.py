@@ -39,8 +39,8 @@ class GPUExecutor(Executor):
     """Runs Python calls in worker processes, each on a leased GPU.
 
     It is a `concurrent.futures.Executor`: use `submit`, `map`, `shutdown` and `with`. Lambdas,
-    closures and functions of `__main__` may be submitted. Arguments are copied at once. If a worker
-    dies, its call fails with `WorkerDiedError`, and a new worker takes its place.
+    closures and functions of `__main__` may be submitted. Arguments are copied at once. If a
+    worker dies, its call fails with `WorkerDiedError`, and a new worker takes its place.
     """
 
     def __init__(
@@ -56,11 +56,11 @@ class GPUExecutor(Executor):
         """Create the pool. It leases no GPU and starts no process before there is work.
 
         Args:
-            gpus: The number of GPUs to use, whichever are free (default: all of `on`; without `on`,
-                as many as are free now, at least 1).
+            gpus: The number of GPUs to use, whichever are free (default: all of `on`; without
+                `on`, as many as are free now, at least 1).
             jobs_per_gpu: The number of calls that run at once on each GPU (default 1).
-            on: The ids of the GPUs to choose from, such as "0,1", ["0", "1"] or UUIDs (default: the
-                GPUs in CUDA_VISIBLE_DEVICES, or all).
+            on: The ids of the GPUs to choose from, such as "0,1", ["0", "1"] or UUIDs (default:
+                the GPUs in CUDA_VISIBLE_DEVICES, or all).
             vram: The memory for each call, such as "10G"; others may use the rest (default: whole
                 GPUs). `gpus` then counts such parts, and one GPU may have several of them.
             idle_s: The seconds that a worker waits for work. Then it ends, and its GPU is given

@@ -1,4 +1,4 @@
-"""The main program of a worker process: it runs calls, one after the other, until its parent ends."""
+"""The main program of a worker process: it runs calls, one by one, until its parent ends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Answer calls; `sys.argv` has the package's folder, a socket's descriptor, the parent's pid."""
+    """Answer calls.
+
+    `sys.argv` has the folder of the package, the descriptor of a socket, and the parent's pid.
+    """
     _, _, fd, parent = sys.argv
     _die_with(int(parent))
     os.set_inheritable(int(fd), False)

@@ -95,7 +95,7 @@ class MemoryLeaseStore:
         return Held(Lease(token(name, 0), -1), name, self.pid)
 
     def pass_on(self, held: Held, besides: str | None = None) -> Held | None:
-        """The lease for the next job; None, and it ends, if others wait, or leases have changed."""
+        """The lease for the next job; if others wait, or leases have changed, end it: None."""
         if self.somebody_waits(besides) or not self.is_unchanged():
             self.release(held)
             return None
