@@ -13,7 +13,7 @@ import time
 
 from simple_gpu_scheduler.leases.errors import unusable
 from simple_gpu_scheduler.leases.files import LeaseFiles
-from simple_gpu_scheduler.system.lock_holders import who_locks
+from simple_gpu_scheduler.system.lock_holders import format_lock_holder
 
 PATIENCE_S = 1.0
 _RETRY_S = 0.001
@@ -86,7 +86,7 @@ class DirectoryLock:
         self._left_s, self._at_s = max(0.0, had_s - (now_s - begun_s)), now_s
         if not self.is_held and had_s > self._patience_s / 2:  # else it was told a moment ago
             self.remarks.append(
-                f"{who_locks(fd)} has {self._files.path} locked for {had_s:.2g} s now; "
+                f"{format_lock_holder(fd)} has {self._files.path} locked for {had_s:.2g} s now; "
                 "going on without the lock (fuser -v shows who has it)"
             )
 

@@ -21,7 +21,7 @@ from simple_gpu_scheduler.queue.wrapped_command import own_command
 from simple_gpu_scheduler.text.printable import printable
 from simple_gpu_scheduler.text.terminal import text_width
 from simple_gpu_scheduler.top.screen.spans import Line, Piece, cell, fitted, in_style, line
-from simple_gpu_scheduler.units.durations import short_duration
+from simple_gpu_scheduler.units.durations import format_duration
 
 _TITLES = ("ID", "state", "GPUs", "time", "pri", "name", "command")
 _RIGHT = (True, False, False, True, True, False, False)
@@ -116,7 +116,7 @@ def how_long(entry: QueuedJob, now_s: float) -> str:
     """How long it has run, or ran; empty if it didn't."""
     if entry.started_s is None or entry.state in (QUEUED, HELD):
         return ""
-    return short_duration((entry.ended_s or now_s) - entry.started_s)
+    return format_duration((entry.ended_s or now_s) - entry.started_s)
 
 
 def gpus_text(entry: QueuedJob) -> str:
