@@ -30,7 +30,7 @@ from simple_gpu_scheduler.leases.records import LeaseRecord, LeaseRequest, Ticke
 from simple_gpu_scheduler.leases.waiter_timeout import WaiterTimeouts, Waiting
 from simple_gpu_scheduler.policy.model import Card
 from simple_gpu_scheduler.policy.reasons import impossible
-from simple_gpu_scheduler.units.durations import since
+from simple_gpu_scheduler.units.durations import format_since
 
 if TYPE_CHECKING:
     from simple_gpu_scheduler.allocation.monitor import GpuMonitor
@@ -182,7 +182,9 @@ class Availability:
         """Whom one waits for."""
         now_s = time.time()
         parts = [
-            describe_holders(self._names, *self._in_the_way(), lambda then_s: since(then_s, now_s))
+            describe_holders(
+                self._names, *self._in_the_way(), lambda then_s: format_since(then_s, now_s)
+            )
         ]
         if self.watch is not None:
             parts += [*self.watch.strangers.values(), self.faults()]

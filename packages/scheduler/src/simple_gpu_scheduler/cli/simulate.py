@@ -19,7 +19,7 @@ from simple_gpu_scheduler.sim import csv_trace, report, synthetic, trace
 from simple_gpu_scheduler.sim.metrics import Metrics, measure
 from simple_gpu_scheduler.sim.simulate import EXCLUSIVE, Ran, simulate
 from simple_gpu_scheduler.sim.trace import Trace
-from simple_gpu_scheduler.system.fds import print_lines, say
+from simple_gpu_scheduler.system.fds import print_lines, write_message
 from simple_gpu_scheduler.units.durations import parse_duration_s
 from simple_gpu_scheduler.units.sizes import parse_memory_mib
 
@@ -212,7 +212,7 @@ def _progress(name: str, total: int) -> Callable[[int], None] | None:
         if percent != shown:
             shown = percent
             end = "\r\x1b[K" if percent == 100 else ""
-            say(f"\r\x1b[K{name}: {percent} %{end}".encode())
+            write_message(f"\r\x1b[K{name}: {percent} %{end}".encode())
 
     return tell
 

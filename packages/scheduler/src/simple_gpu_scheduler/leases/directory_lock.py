@@ -14,7 +14,7 @@ import time
 
 from simple_gpu_scheduler.leases.errors import unusable
 from simple_gpu_scheduler.leases.files import LeaseFiles
-from simple_gpu_scheduler.system.lock_holders import who_locks
+from simple_gpu_scheduler.system.lock_holders import format_lock_holder
 
 PATIENCE_S = 1.0
 _RETRY_S = 0.001
@@ -91,7 +91,7 @@ class DirectoryLock:
         # With less patience than that, the user was warned a moment ago.
         if not self.is_held and had_s > self._patience_s / 2:
             self.remarks.append(
-                f"{who_locks(fd)} has {self._files.path} locked for {had_s:.2g} s now; "
+                f"{format_lock_holder(fd)} has {self._files.path} locked for {had_s:.2g} s now; "
                 "going on without the lock (fuser -v shows who holds it)"
             )
 

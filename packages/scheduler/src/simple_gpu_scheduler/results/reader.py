@@ -15,7 +15,7 @@ from simple_gpu_scheduler.results.job import JobResult, parse_job
 from simple_gpu_scheduler.results.parsing import has_json_line
 from simple_gpu_scheduler.results.writer_lock import writers
 from simple_gpu_scheduler.system.flock import is_on_this_machine
-from simple_gpu_scheduler.system.lock_holders import lock_owners
+from simple_gpu_scheduler.system.lock_holders import find_lock_owners
 from simple_gpu_scheduler.text.printable import printable
 
 TAIL_BYTES = 65_536  # how much of the end of an output is searched for metrics
@@ -62,7 +62,7 @@ def _writers(folder: Folder) -> set[int]:
     Of whom there is no mark, it may be one of a version that has locked the directory.
     """
     marks = writers(folder)
-    return marks.living | (lock_owners(folder.fd) - marks.known)
+    return marks.living | (find_lock_owners(folder.fd) - marks.known)
 
 
 def _lost(job: JobResult) -> JobResult:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from simple_gpu_scheduler.sim.metrics import Metrics
-from simple_gpu_scheduler.units.durations import short_duration
+from simple_gpu_scheduler.units.durations import format_duration
 
 HEAD = (
     "policy",
@@ -24,8 +24,8 @@ def cells(one: Metrics) -> tuple[str, ...]:
     waits = (one.mean_wait_s, one.p95_wait_s, one.max_wait_s)
     return (
         one.policy,
-        short_duration(one.makespan_s),
-        *(short_duration(wait_s) for wait_s in waits),
+        format_duration(one.makespan_s),
+        *(format_duration(wait_s) for wait_s in waits),
         f"{one.idle_gpu_h:,.1f}",
         f"{one.packing:.0%}",
         str(one.late),

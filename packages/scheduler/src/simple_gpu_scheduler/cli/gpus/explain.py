@@ -28,7 +28,7 @@ from simple_gpu_scheduler.policy.model import PipePolicy
 from simple_gpu_scheduler.policy.reasons import impossible
 from simple_gpu_scheduler.system.fds import print_lines, print_stderr
 from simple_gpu_scheduler.text.printable import printable
-from simple_gpu_scheduler.units.durations import since
+from simple_gpu_scheduler.units.durations import format_since
 
 DESCRIPTION = """\
 Show which GPUs a job of simple_gpu_scheduler would get if it came now, and why; or why it would
@@ -76,7 +76,7 @@ def main(argv: Sequence[str]) -> int:
     glance = Preview(chosen, avoid_strangers=args.on is None, keep_free=args.keep_free, **idle)
     _check(job, len(chosen.keys), glance)
     now_s = time.time()
-    known = glance.known(lambda then_s: since(then_s, now_s))
+    known = glance.known(lambda then_s: format_since(then_s, now_s))
     policy = PipePolicy(order=order_name(args), placement=args.placement)
     found = explain(job, glance.cards, policy, known)
     print_lines(*([json.dumps(_object(found))] if args.json else _text(found)))

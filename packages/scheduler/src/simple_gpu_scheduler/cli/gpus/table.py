@@ -11,7 +11,7 @@ from simple_gpu_scheduler.jobs.job import GPU_UNITS
 from simple_gpu_scheduler.leases.records import LeaseRecord
 from simple_gpu_scheduler.text.printable import printable
 from simple_gpu_scheduler.text.terminal import crop, pad, text_width
-from simple_gpu_scheduler.units.durations import since
+from simple_gpu_scheduler.units.durations import format_since
 
 Seen = Sequence[tuple[Gpu, Occupancy]]
 
@@ -116,7 +116,7 @@ def _details(gpu: Gpu, one: Occupancy, now_s: float) -> Iterator[str]:
 
 def _lease(lease: LeaseRecord, now_s: float) -> str:
     return (
-        f"leased by {printable(lease.user)} since {since(lease.since_s, now_s)}: "
+        f"leased by {printable(lease.user)} since {format_since(lease.since_s, now_s)}: "
         f"{printable(lease.kind)}, process {lease.pid}{_part(lease)}"
     )
 

@@ -26,7 +26,7 @@ from simple_gpu_scheduler.queue.worktrees.usage_lock import in_use
 from simple_gpu_scheduler.system.failpoints import step
 from simple_gpu_scheduler.system.fds import print_lines, print_stderr
 from simple_gpu_scheduler.units.durations import parse_duration_s
-from simple_gpu_scheduler.units.sizes import show_memory
+from simple_gpu_scheduler.units.sizes import format_memory
 
 _EPILOG = """\
 Without --finished, what `sgs submit --freeze` keeps is removed for jobs that have ended: the
@@ -163,7 +163,9 @@ def _scrub(home: QueueHome) -> None:
     file = home.store.file
     size_mib = os.stat(file.path).st_size >> 20
     if size_mib >= _LARGE_MIB:
-        _say(f"writing the queue's file anew ({show_memory(size_mib)}); submitting waits for that")
+        _say(
+            f"writing the queue's file anew ({format_memory(size_mib)}); submitting waits for that"
+        )
     cleaning.scrub(file)
 
 

@@ -26,8 +26,8 @@ from simple_gpu_scheduler.sim.forecast import LIKELY, QUICK, SLOW, Span
 from simple_gpu_scheduler.sim.runtimes import Durations
 from simple_gpu_scheduler.system.fds import print_lines
 from simple_gpu_scheduler.text.printable import printable
-from simple_gpu_scheduler.units.durations import short_duration, since
-from simple_gpu_scheduler.units.sizes import show_memory
+from simple_gpu_scheduler.units.durations import format_duration, format_since
+from simple_gpu_scheduler.units.sizes import format_memory
 
 _VERBS = {SUCCEEDED: "has", FAILED: "has", CANCELLED: "was", LOST: "was"}
 
@@ -74,7 +74,7 @@ def _when_it_ends(home: QueueHome, entry: QueuedJob, now_s: float) -> _Ends:
     )
     runs = len(runtimes.ordered_s)
     if runtimes.ordered_s[-1] <= elapsed_s:
-        longest = short_duration(runtimes.ordered_s[-1])
+        longest = format_duration(runtimes.ordered_s[-1])
         many = "the 1 job" if runs == 1 else f"all {runs:,} jobs"
         return _Ends(None, runs, f"it runs longer than {many} like it ({longest} at most)")
     span = Span(likely, quick, slow)
@@ -102,7 +102,7 @@ def _text(entry: QueuedJob, runs: list[Run], waits: Waits, ends: _Ends, now_s: f
 
 
 def _attempt(run: Run, now_s: float) -> list[str]:
-    ran = f"{'runs' if run.ended_s is None else 'ran'} {short_duration(run.runtime_s(now_s))}"
+    ran = f"{'runs' if run.ended_s is None else 'ran'} {format_duration(run.runtime_s(now_s))}"
     gpus = f"on GPU{'' if len(run.gpu_names) == 1 else 's'} {','.join(run.gpu_names)}"
     how = [run.outcome]
     if run.exit_code:
@@ -110,7 +110,7 @@ def _attempt(run: Run, now_s: float) -> list[str]:
     if run.signal is not None:
         how.append(f"signal {run.signal}")
     how += [run.reason] if run.reason and run.reason != run.outcome else []
-    first = f"attempt {run.number}: {ran} {gpus} since {since(run.started_s, now_s)}"
+    first = f"attempt {run.number}: {ran} {gpus} since {format_since(run.started_s, now_s)}"
     if run.ended_s is not None:
         first += f"; {', '.join(how)}"
     used = _used(run)
@@ -121,13 +121,13 @@ def _used(run: Run) -> str:
     """What it had, beside what it asked for, as far as that was seen."""
     parts = []
     if run.peak_vram_mib is not None:
-        parts.append(f"{show_memory(run.peak_vram_mib)} of GPU memory at most")
+        parts.append(f"{format_memory(run.peak_vram_mib)} of GPU memory at most")
     if run.memory_mib is not None:
-        parts.append(f"{show_memory(run.memory_mib)} asked for")
+        parts.append(f"{format_memory(run.memory_mib)} asked for")
     if run.user_s is not None and run.system_s is not None:
-        parts.append(f"{short_duration(run.user_s + run.system_s)} of CPU time")
+        parts.append(f"{format_duration(run.user_s + run.system_s)} of CPU time")
     if run.max_rss_mib is not None:
-        parts.append(f"{show_memory(run.max_rss_mib)} of RAM in its largest process")
+        parts.append(f"{format_memory(run.max_rss_mib)} of RAM in its largest process")
     return ", ".join(parts)
 
 

@@ -29,8 +29,8 @@ from simple_gpu_scheduler.system.fds import print_lines
 from simple_gpu_scheduler.system.users import user_name
 from simple_gpu_scheduler.text.printable import printable
 from simple_gpu_scheduler.text.terminal import crop, pad, text_width
-from simple_gpu_scheduler.units.durations import parse_duration_s, short_duration
-from simple_gpu_scheduler.units.sizes import show_memory
+from simple_gpu_scheduler.units.durations import format_duration, parse_duration_s
+from simple_gpu_scheduler.units.sizes import format_memory
 
 _EPILOG = """\
 It counts jobs that have run in that time; those that run now count so far. A shared GPU counts for
@@ -138,11 +138,11 @@ def _hours(hours: float) -> str:
 
 
 def _spread(of: Spread | None) -> tuple[str, ...]:
-    return ("-",) * 3 if of is None else tuple(short_duration(value_s) for value_s in of)
+    return ("-",) * 3 if of is None else tuple(format_duration(value_s) for value_s in of)
 
 
 def _memory(mib: int | None) -> str:
-    return "-" if mib is None else show_memory(mib)
+    return "-" if mib is None else format_memory(mib)
 
 
 def _object(by: str, period: Period, total: Usage, rows: dict[str, Usage]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from simple_gpu_scheduler.cli.queue.submit_options import Asked, asked_by, parser, request_of
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.jobs.job import Line
-from simple_gpu_scheduler.jobs.validation import why_no_command
+from simple_gpu_scheduler.jobs.validation import find_command_error
 from simple_gpu_scheduler.pipe.lines import LineSource
 from simple_gpu_scheduler.queue.home import QueueHome
 from simple_gpu_scheduler.queue.job_ids import numbers
@@ -115,7 +115,7 @@ def _submit_frozen(
 
 
 def _checked(command: bytes) -> bytes:
-    if (reason := why_no_command(command)) is not None:
+    if (reason := find_command_error(command)) is not None:
         raise UsageError(f"the command {reason}")
     return command
 
@@ -209,7 +209,7 @@ def _commands(args: argparse.Namespace, words: Sequence[str]) -> _Work:
 
 
 def _line(command: bytes) -> Line:
-    return Line(1, command, why_no_command(command))
+    return Line(1, command, find_command_error(command))
 
 
 def _listed(args: argparse.Namespace) -> Sequence[Line]:
@@ -272,9 +272,9 @@ def _tell(asked: Asked, found: Sequence[Submitted]) -> None:
         _say("there is no command; nothing is added")
     _tell_of_known(found) if asked.is_list else _tell_of_one(found[0])
     if asked.request.not_before_s is not None and os.isatty(2):
-        from simple_gpu_scheduler.units.times import show_time
+        from simple_gpu_scheduler.units.times import format_time
 
-        _say(f"not before {show_time(asked.request.not_before_s, None)}")
+        _say(f"not before {format_time(asked.request.not_before_s, None)}")
     print_lines(*[str(one.id) for one in found])
     sys.stdout.flush()
 

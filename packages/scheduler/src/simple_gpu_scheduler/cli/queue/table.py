@@ -9,7 +9,7 @@ from simple_gpu_scheduler.queue.records import HELD, QUEUED, QueuedJob
 from simple_gpu_scheduler.queue.wrapped_command import own_command
 from simple_gpu_scheduler.text.printable import printable
 from simple_gpu_scheduler.text.terminal import crop, pad, text_width
-from simple_gpu_scheduler.units.durations import short_duration, since
+from simple_gpu_scheduler.units.durations import format_duration, format_since
 
 _TITLES = ("ID", "state", "GPUs", "time", "group", "name", "command")
 _ID, _STATE, _GPUS, _TIME, _GROUP, _NAME, _COMMAND = range(len(_TITLES))
@@ -62,13 +62,13 @@ def _waits(entry: QueuedJob, now_s: float) -> list[str]:
     """What it waits for beside GPUs."""
     needs = [f"waits for {entry.blockers}"] if entry.blockers else []
     is_early = entry.not_before_s is not None and entry.not_before_s > now_s
-    return [*needs, f"from {since(entry.not_before_s or 0, now_s)}"] if is_early else needs
+    return [*needs, f"from {format_since(entry.not_before_s or 0, now_s)}"] if is_early else needs
 
 
 def _how_long(entry: QueuedJob, now_s: float) -> str:
     if entry.started_s is None or entry.state == "queued":
         return "-"
-    return short_duration((entry.ended_s or now_s) - entry.started_s)
+    return format_duration((entry.ended_s or now_s) - entry.started_s)
 
 
 def _fit(widths: dict[int, int], width: int) -> None:

@@ -16,7 +16,7 @@ from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.gpus.environ import LEASE_VARIABLE
 from simple_gpu_scheduler.gpus.selection import GpuSelection, select_gpus
 from simple_gpu_scheduler.memory.monitor import MemoryMonitor
-from simple_gpu_scheduler.pipe.console import Console, notice
+from simple_gpu_scheduler.pipe.console import Console, print_notice
 from simple_gpu_scheduler.pipe.joblog import DoneJobs, Joblog, read_joblog
 from simple_gpu_scheduler.pipe.lines import LineSource
 from simple_gpu_scheduler.pipe.loop import Pipe
@@ -42,18 +42,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = parse(sys.argv[1:] if argv is None else argv)
         for name in open_missing_outputs():
             if not args.dry_run:
-                notice(f"{name} is closed: what the jobs print there is lost")
+                print_notice(f"{name} is closed: what the jobs print there is lost")
         chosen = settings(args)
-        gpus = select_gpus(args.gpus, notice)
+        gpus = select_gpus(args.gpus, print_notice)
         reason = impossible(chosen.template, len(gpus.keys))
         if reason is not None:
             raise UsageError(f"--gpus-per-job {reason}")
         return _run(args, chosen, gpus)
     except UsageError as error:
-        notice(f"error: {error}")
+        print_notice(f"error: {error}")
         return 2
     except SgsError as error:
-        notice(f"error: {error}")
+        print_notice(f"error: {error}")
         return 1
     except KeyboardInterrupt:  # before the loop took over the signals
         return 130
@@ -106,7 +106,7 @@ def _run_jobs(
         memory=_memory(gpus, learned),
     )
     if os.isatty(0):
-        notice("reading commands from the terminal, one a line; ^D ends them")
+        print_notice("reading commands from the terminal, one a line; ^D ends them")
     try:
         return pipe.run()
     finally:
@@ -134,7 +134,7 @@ def _leases(args: argparse.Namespace, chosen: Settings, gpus: GpuSelection) -> A
         raise UsageError(f"--vram {reason}")
     warning = leases.warn() if args.gpus is not None else None
     if warning:
-        notice(f"warning: {warning}; using it as you named it")
+        print_notice(f"warning: {warning}; using it as you named it")
     return leases
 
 
@@ -162,7 +162,7 @@ def _keep(learned: MemoryEstimates) -> None:
     try:
         write_peaks(peaks_path(), learned.peaks_mib)
     except SgsError as error:
-        notice(f"warning: {error}; the next run has to measure again")
+        print_notice(f"warning: {error}; the next run has to measure again")
 
 
 def _verdicts(args: argparse.Namespace) -> list[Listener]:
@@ -187,7 +187,7 @@ def _results(args: argparse.Namespace) -> ResultsDir | None:
 
     results = ResultsDir(args.results)
     if results.others:
-        notice(
+        print_notice(
             f"warning: {' and '.join(results.others)} writes to {args.results!r} too; a job whose "
             "number is taken there can't run: name another directory by --results"
         )
@@ -201,7 +201,9 @@ def _records(args: argparse.Namespace, clock: SystemClock) -> list[Listener]:
         joblog = Joblog(args.joblog, keep=args.resume or args.resume_failed)
         if joblog.others:
             who = " and ".join(sorted(joblog.others))
-            notice(f"warning: {args.joblog!r} is locked by {who}, whose it isn't; writing to it")
+            print_notice(
+                f"warning: {args.joblog!r} is locked by {who}, whose it isn't; writing to it"
+            )
         records.append(joblog)
     if args.json is not None:
         from simple_gpu_scheduler.pipe.json_events import EventStream, open_events
@@ -236,4 +238,4 @@ def _console(args: argparse.Namespace) -> Console:
 def _bar(args: argparse.Namespace, clock: SystemClock) -> ProgressBar | None:
     terminal = os.isatty(2) and os.environ.get("TERM", "dumb") != "dumb"
     wanted = args.bar if args.bar is not None else terminal and not os.isatty(0)
-    return ProgressBar(2, terminal=terminal, begun_s=clock.now_s()) if wanted else None
+    return ProgressBar(2, terminal=terminal, start_s=clock.now_s()) if wanted else None
