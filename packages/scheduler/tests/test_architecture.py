@@ -46,7 +46,7 @@ PURE = {
     "processes": "membership ports records",
     "allocation": "capacity holders occupancy",
     "sim": "csv_trace forecast metrics quantiles report runtimes simulate synthetic trace",
-    "pipe": "events halt intake loop ports shutdown",
+    "pipe": "attempts events halt intake judgement loop ports reporter shutdown start_pause",
     "queue": "attempts edits job_ids journal kept_environ outcome records recovery usage "
     "wrapped_command",
     "search": "arguments names template",

@@ -96,7 +96,7 @@ def _progress(name: str, total: int) -> Callable[[int], None] | None:
         if percent != shown:
             shown = percent
             end = "\r\x1b[K" if percent == 100 else ""
-            say(f"\r\x1b[K{name}: {percent} %{end}".encode())
+            write_message(f"\r\x1b[K{name}: {percent} %{end}".encode())
 
     return show
 

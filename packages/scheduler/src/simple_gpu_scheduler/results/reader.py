@@ -23,7 +23,7 @@ from simple_gpu_scheduler.results.job import JobResult, parse_job
 from simple_gpu_scheduler.results.parsing import has_json_line
 from simple_gpu_scheduler.results.writer_lock import writers
 from simple_gpu_scheduler.system.flock import is_on_this_machine
-from simple_gpu_scheduler.system.lock_holders import lock_owners
+from simple_gpu_scheduler.system.lock_holders import find_lock_owners
 from simple_gpu_scheduler.text.printable import printable
 
 TAIL_BYTES = 65_536  # how much of the end of an output is searched for metrics
@@ -72,7 +72,7 @@ def _writers(folder: Folder) -> set[int]:
     A user without a mark may run an older version, which locks the directory itself.
     """
     marks = writers(folder)
-    return marks.living | (lock_owners(folder.fd) - marks.known)
+    return marks.living | (find_lock_owners(folder.fd) - marks.known)
 
 
 def _lost(job: JobResult) -> JobResult:

@@ -26,8 +26,8 @@ from simple_gpu_scheduler.results.file_names import (
 )
 from simple_gpu_scheduler.results.writer_lock import Mark, writers
 from simple_gpu_scheduler.system.fds import write_whole
-from simple_gpu_scheduler.system.flock import lock_alone
-from simple_gpu_scheduler.system.lock_holders import lock_owners
+from simple_gpu_scheduler.system.flock import try_lock
+from simple_gpu_scheduler.system.lock_holders import find_lock_owners
 from simple_gpu_scheduler.system.users import user_name
 
 _LAST_BYTES = 1 << 16  #: of an output, that `last_words` returns
@@ -177,7 +177,7 @@ def _make_mark(folder: Folder) -> Mark:
         OSError: the mark can't be made.
     """
     is_new = os.geteuid() not in writers(folder).known
-    if not lock_alone(folder.fd) and is_new and os.geteuid() in lock_owners(folder.fd):
+    if not try_lock(folder.fd) and is_new and os.geteuid() in find_lock_owners(folder.fd):
         raise _in_use(folder.path)
     mark = Mark(folder)
     if mark.uid in mark.others():

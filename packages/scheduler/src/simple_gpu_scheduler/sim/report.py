@@ -25,8 +25,8 @@ def cells(one: Metrics) -> tuple[str, ...]:
     waits = (one.mean_wait_s, one.p95_wait_s, one.max_wait_s)
     return (
         one.policy,
-        short_duration(one.makespan_s),
-        *(short_duration(wait_s) for wait_s in waits),
+        format_duration(one.makespan_s),
+        *(format_duration(wait_s) for wait_s in waits),
         f"{one.idle_gpu_h:,.1f}",
         f"{one.packing:.0%}",
         str(one.late),

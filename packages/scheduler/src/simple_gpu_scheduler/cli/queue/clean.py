@@ -26,7 +26,7 @@ from simple_gpu_scheduler.queue.worktrees.usage_lock import in_use
 from simple_gpu_scheduler.system.failpoints import step
 from simple_gpu_scheduler.system.fds import print_lines, print_stderr
 from simple_gpu_scheduler.units.durations import parse_duration_s
-from simple_gpu_scheduler.units.sizes import show_memory
+from simple_gpu_scheduler.units.sizes import format_memory
 
 _DESCRIPTION = """\
 Remove files of jobs that have ended.

@@ -74,7 +74,7 @@ def _forecast_end(home: QueueHome, job: QueuedJob, now_s: float) -> _Ends:
     )
     runs = len(runtimes.ordered_s)
     if runtimes.ordered_s[-1] <= elapsed_s:
-        longest = short_duration(runtimes.ordered_s[-1])
+        longest = format_duration(runtimes.ordered_s[-1])
         many = "the 1 job" if runs == 1 else f"all {runs:,} jobs"
         return _Ends(None, runs, f"it runs longer than {many} like it ({longest} at most)")
     span = Span(likely, quick, slow)
@@ -96,7 +96,7 @@ def _text(job: QueuedJob, runs: list[Run], waits: Waits, ends: _Ends, now_s: flo
 
 
 def _attempt(run: Run, now_s: float) -> list[str]:
-    ran = f"{'runs' if run.ended_s is None else 'ran'} {short_duration(run.runtime_s(now_s))}"
+    ran = f"{'runs' if run.ended_s is None else 'ran'} {format_duration(run.runtime_s(now_s))}"
     gpus = f"on GPU{'' if len(run.gpu_names) == 1 else 's'} {','.join(run.gpu_names)}"
     how = [run.outcome]
     if run.exit_code:
@@ -104,7 +104,7 @@ def _attempt(run: Run, now_s: float) -> list[str]:
     if run.signal is not None:
         how.append(f"signal {run.signal}")
     how += [run.reason] if run.reason and run.reason != run.outcome else []
-    first = f"attempt {run.number}: {ran} {gpus} since {since(run.started_s, now_s)}"
+    first = f"attempt {run.number}: {ran} {gpus} since {format_since(run.started_s, now_s)}"
     if run.ended_s is not None:
         first += f"; {', '.join(how)}"
     used = _used(run)
@@ -115,13 +115,13 @@ def _used(run: Run) -> str:
     """Return what a run used and what it asked for, as far as that is known."""
     parts = []
     if run.peak_vram_mib is not None:
-        parts.append(f"{show_memory(run.peak_vram_mib)} of GPU memory at most")
+        parts.append(f"{format_memory(run.peak_vram_mib)} of GPU memory at most")
     if run.memory_mib is not None:
-        parts.append(f"{show_memory(run.memory_mib)} asked for")
+        parts.append(f"{format_memory(run.memory_mib)} asked for")
     if run.user_s is not None and run.system_s is not None:
-        parts.append(f"{short_duration(run.user_s + run.system_s)} of CPU time")
+        parts.append(f"{format_duration(run.user_s + run.system_s)} of CPU time")
     if run.max_rss_mib is not None:
-        parts.append(f"{show_memory(run.max_rss_mib)} of RAM in its largest process")
+        parts.append(f"{format_memory(run.max_rss_mib)} of RAM in its largest process")
     return ", ".join(parts)
 
 

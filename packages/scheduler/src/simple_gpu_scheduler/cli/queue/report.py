@@ -148,7 +148,7 @@ def _spread(spread: Spread | None) -> tuple[str, ...]:
 
 
 def _memory(mib: int | None) -> str:
-    return "-" if mib is None else show_memory(mib)
+    return "-" if mib is None else format_memory(mib)
 
 
 def _object(by: str, period: Period, total: Usage, rows: dict[str, Usage]) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def _submit_frozen(
 
 
 def _checked(command: bytes) -> bytes:
-    if (reason := why_no_command(command)) is not None:
+    if (reason := find_command_error(command)) is not None:
         raise UsageError(f"the command {reason}")
     return command
 

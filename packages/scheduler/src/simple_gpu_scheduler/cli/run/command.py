@@ -16,7 +16,7 @@ from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.gpus.environ import LEASE_VARIABLE
 from simple_gpu_scheduler.gpus.selection import GpuSelection, select_gpus
 from simple_gpu_scheduler.memory.monitor import MemoryMonitor
-from simple_gpu_scheduler.pipe.console import Console, notice
+from simple_gpu_scheduler.pipe.console import Console, print_notice
 from simple_gpu_scheduler.pipe.joblog import DoneJobs, Joblog, read_joblog
 from simple_gpu_scheduler.pipe.lines import LineSource
 from simple_gpu_scheduler.pipe.loop import Pipe
@@ -50,10 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UsageError(f"--gpus-per-job {reason}")
         return _run(args, settings, gpus)
     except UsageError as error:
-        notice(f"error: {error}")
+        print_notice(f"error: {error}")
         return 2
     except SgsError as error:
-        notice(f"error: {error}")
+        print_notice(f"error: {error}")
         return 1
     except KeyboardInterrupt:  # before the pipe handles the signals
         return 130
@@ -107,7 +107,7 @@ def _run_jobs(
         memory=_make_memory_monitor(gpus, estimates),
     )
     if os.isatty(0):
-        notice("reading commands from the terminal, one a line; ^D ends them")
+        print_notice("reading commands from the terminal, one a line; ^D ends them")
     try:
         return pipe.run()
     finally:
@@ -165,7 +165,7 @@ def _write_estimates(estimates: MemoryEstimates) -> None:
     try:
         write_peaks(peaks_path(), estimates.peaks_mib)
     except SgsError as error:
-        notice(f"warning: {error}; the next run has to measure again")
+        print_notice(f"warning: {error}; the next run has to measure again")
 
 
 def _memory_report(args: argparse.Namespace) -> list[Listener]:
@@ -190,7 +190,7 @@ def _open_results(args: argparse.Namespace) -> ResultsDir | None:
 
     results = ResultsDir(args.results)
     if results.others:
-        notice(
+        print_notice(
             f"warning: {' and '.join(results.others)} writes to {args.results!r} too; a job whose "
             "number is taken there can't run: name another directory by --results"
         )

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.jobs.job import Job
-from simple_gpu_scheduler.pipe.console import message
+from simple_gpu_scheduler.pipe.console import format_event
 from simple_gpu_scheduler.pipe.events import Event, Rejected
 from simple_gpu_scheduler.pipe.intake import Intake
 from simple_gpu_scheduler.pipe.ports import Done, Source
 from simple_gpu_scheduler.policy.model import Card
-from simple_gpu_scheduler.system.fds import say, write_whole
+from simple_gpu_scheduler.system.fds import write_message, write_whole
 from simple_gpu_scheduler.text.printable import printable_lines
 
 
@@ -44,7 +44,7 @@ def dry_run(
     def report(event: Event) -> None:
         nonlocal rejected
         rejected += isinstance(event, Rejected)
-        say(message(event))
+        write_message(format_event(event))
 
     intake = Intake(source, template, gpus, done, report, time.time)
     try:

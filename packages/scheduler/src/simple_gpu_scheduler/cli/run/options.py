@@ -20,7 +20,7 @@ from simple_gpu_scheduler.cli.gpus.options import (
 from simple_gpu_scheduler.cli.parser import Parser, whole
 from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.jobs.job import Job, share_units
-from simple_gpu_scheduler.pipe.console import notice
+from simple_gpu_scheduler.pipe.console import print_notice
 from simple_gpu_scheduler.pipe.halt import Halt, parse_halt
 from simple_gpu_scheduler.policy.model import PipePolicy
 from simple_gpu_scheduler.units.durations import parse_duration_s
