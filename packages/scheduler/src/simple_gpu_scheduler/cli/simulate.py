@@ -16,7 +16,7 @@ from simple_gpu_scheduler.sim import csv_trace, report, synthetic, trace
 from simple_gpu_scheduler.sim.metrics import Metrics, measure
 from simple_gpu_scheduler.sim.simulate import EXCLUSIVE, Ran, simulate
 from simple_gpu_scheduler.sim.trace import Trace
-from simple_gpu_scheduler.system.fds import print_lines, say
+from simple_gpu_scheduler.system.fds import print_lines, write_message
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from simple_gpu_scheduler.sim.metrics import Metrics
 from simple_gpu_scheduler.text.table import format_table
-from simple_gpu_scheduler.units.durations import short_duration
+from simple_gpu_scheduler.units.durations import format_duration
 
 HEAD = (
     "policy",

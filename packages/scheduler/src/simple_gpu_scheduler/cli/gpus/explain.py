@@ -28,7 +28,7 @@ from simple_gpu_scheduler.policy.explain import Explanation, explain
 from simple_gpu_scheduler.policy.model import PipePolicy
 from simple_gpu_scheduler.policy.reasons import impossible
 from simple_gpu_scheduler.system.fds import print_lines, print_stderr
-from simple_gpu_scheduler.units.durations import since
+from simple_gpu_scheduler.units.durations import format_since
 
 DESCRIPTION = """\
 Show which GPUs a job of simple_gpu_scheduler would get now, and why. If it would wait: why, and
@@ -90,7 +90,7 @@ def main(argv: Sequence[str]) -> int:
     preview = Preview(selection, avoid_strangers=args.on is None, keep_free=args.keep_free, **idle)
     _check_possible(job, len(selection.keys), preview)
     now_s = time.time()
-    claims = preview.known(lambda then_s: since(then_s, now_s))
+    claims = preview.known(lambda then_s: format_since(then_s, now_s))
     policy = PipePolicy(order=order_name(args), placement=args.placement)
     explanation = explain(job, preview.cards, policy, claims)
     print_lines(*([json.dumps(_object(explanation))] if args.json else _text(explanation)))

@@ -12,7 +12,7 @@ from simple_gpu_scheduler.leases.records import LeaseRecord
 from simple_gpu_scheduler.text.printable import printable
 from simple_gpu_scheduler.text.table import column_widths, format_row, narrow
 from simple_gpu_scheduler.text.terminal import crop
-from simple_gpu_scheduler.units.durations import since
+from simple_gpu_scheduler.units.durations import format_since
 
 #: Titles of the columns, and whether each holds numbers.
 _TITLES = ("GPU", "name", "memory MiB", "use", "temp", "power", "state")
@@ -97,7 +97,7 @@ def _details(gpu: Gpu, occupancy: Occupancy, now_s: float) -> Iterator[str]:
 
 def _describe_lease(lease: LeaseRecord, now_s: float) -> str:
     return (
-        f"leased by {printable(lease.user)} since {since(lease.since_s, now_s)}: "
+        f"leased by {printable(lease.user)} since {format_since(lease.since_s, now_s)}: "
         f"{printable(lease.kind)}, process {lease.pid}{_share(lease)}"
     )
 

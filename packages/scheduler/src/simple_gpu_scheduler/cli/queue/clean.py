@@ -169,7 +169,7 @@ def _scrub(home: QueueHome) -> None:
     file = home.store.file
     size_mib = os.stat(file.path).st_size >> 20
     if size_mib >= _LARGE_MIB:
-        _say(f"rewriting the queue's file ({show_memory(size_mib)}); sgs submit waits meanwhile")
+        _say(f"rewriting the queue's file ({format_memory(size_mib)}); sgs submit waits meanwhile")
     cleaning.scrub(file)
 
 

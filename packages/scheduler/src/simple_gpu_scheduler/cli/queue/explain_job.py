@@ -26,8 +26,8 @@ from simple_gpu_scheduler.queue.wrapped_command import own_command
 from simple_gpu_scheduler.sim.forecast import LIKELY, QUICK, SLOW, Span
 from simple_gpu_scheduler.sim.runtimes import Durations
 from simple_gpu_scheduler.system.fds import print_lines
-from simple_gpu_scheduler.units.durations import short_duration, since
-from simple_gpu_scheduler.units.sizes import show_memory
+from simple_gpu_scheduler.units.durations import format_duration, format_since
+from simple_gpu_scheduler.units.sizes import format_memory
 
 _VERBS = {SUCCEEDED: "has", FAILED: "has", CANCELLED: "was", LOST: "was"}
 

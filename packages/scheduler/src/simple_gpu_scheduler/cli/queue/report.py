@@ -30,8 +30,8 @@ from simple_gpu_scheduler.system.users import user_name
 from simple_gpu_scheduler.text.printable import printable
 from simple_gpu_scheduler.text.table import format_table
 from simple_gpu_scheduler.text.terminal import crop
-from simple_gpu_scheduler.units.durations import parse_duration_s, short_duration
-from simple_gpu_scheduler.units.sizes import show_memory
+from simple_gpu_scheduler.units.durations import format_duration, parse_duration_s
+from simple_gpu_scheduler.units.sizes import format_memory
 
 _DESCRIPTION = """\
 Show what the jobs of the queue used, and how they ended. The report counts jobs that ran within
@@ -144,7 +144,7 @@ def _hours(hours: float) -> str:
 
 
 def _spread(spread: Spread | None) -> tuple[str, ...]:
-    return ("-",) * 3 if spread is None else tuple(short_duration(value_s) for value_s in spread)
+    return ("-",) * 3 if spread is None else tuple(format_duration(value_s) for value_s in spread)
 
 
 def _memory(mib: int | None) -> str:

@@ -15,7 +15,7 @@ from simple_gpu_scheduler.cli.queue.submit_request import (
     request_for,
 )
 from simple_gpu_scheduler.errors import SgsError, UsageError
-from simple_gpu_scheduler.jobs.validation import why_no_command
+from simple_gpu_scheduler.jobs.validation import find_command_error
 from simple_gpu_scheduler.queue.home import QueueHome
 from simple_gpu_scheduler.queue.job_ids import numbers
 from simple_gpu_scheduler.queue.kept_environ import kept
@@ -148,9 +148,9 @@ def _report(common: CommonRequest, submitted: Sequence[Submitted]) -> None:
         _say("there is no command; nothing is added")
     _report_list(submitted) if common.is_list else _report_job(submitted[0])
     if common.request.not_before_s is not None and os.isatty(2):
-        from simple_gpu_scheduler.units.times import show_time
+        from simple_gpu_scheduler.units.times import format_time
 
-        _say(f"not before {show_time(common.request.not_before_s, None)}")
+        _say(f"not before {format_time(common.request.not_before_s, None)}")
     print_lines(*[str(job.id) for job in submitted])
     sys.stdout.flush()
 

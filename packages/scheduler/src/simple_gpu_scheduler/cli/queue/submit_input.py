@@ -12,7 +12,7 @@ from typing import NamedTuple
 from simple_gpu_scheduler.cli.queue.submit_options import parser
 from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.jobs.job import Line
-from simple_gpu_scheduler.jobs.validation import why_no_command
+from simple_gpu_scheduler.jobs.validation import find_command_error
 from simple_gpu_scheduler.pipe.lines import LineSource
 from simple_gpu_scheduler.queue.wrapped_command import as_script
 from simple_gpu_scheduler.system.fds import print_stderr
@@ -112,7 +112,7 @@ def _commands(args: argparse.Namespace, words: Sequence[str]) -> Work:
 
 
 def _line(command: bytes) -> Line:
-    return Line(1, command, why_no_command(command))
+    return Line(1, command, find_command_error(command))
 
 
 def _read_list(args: argparse.Namespace) -> Sequence[Line]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, MAX_JOBS_PER_GPU, Job, share_units
-from simple_gpu_scheduler.jobs.validation import why_no_command
+from simple_gpu_scheduler.jobs.validation import find_command_error
 from simple_gpu_scheduler.queue.job_ids import job_ids
 from simple_gpu_scheduler.queue.records import JobRequest
 from simple_gpu_scheduler.units.durations import parse_duration_s
@@ -121,7 +121,7 @@ def _shell_code(value: str, what: str) -> bytes:
     code = os.fsencode(value)
     if not code.strip():
         raise UsageError(f"{what} {value!r}: expected a command")
-    reason = why_no_command(code)
+    reason = find_command_error(code)
     if reason is not None:
         raise UsageError(f"{what}: the command {reason}")
     return code

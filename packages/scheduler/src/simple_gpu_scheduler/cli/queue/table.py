@@ -10,7 +10,7 @@ from simple_gpu_scheduler.queue.wrapped_command import own_command
 from simple_gpu_scheduler.text.printable import printable
 from simple_gpu_scheduler.text.table import column_widths, format_row, narrow
 from simple_gpu_scheduler.text.terminal import crop
-from simple_gpu_scheduler.units.durations import short_duration, since
+from simple_gpu_scheduler.units.durations import format_duration, format_since
 
 _TITLES = ("ID", "state", "GPUs", "time", "group", "name", "command")
 _ID, _STATE, _GPUS, _TIME, _GROUP, _NAME, _COMMAND = range(len(_TITLES))
@@ -71,11 +71,11 @@ def _waits(job: QueuedJob, now_s: float) -> list[str]:
     """Return what the job waits for beside GPUs: other jobs, and a time."""
     waits = [f"waits for {job.blockers}"] if job.blockers else []
     if job.not_before_s is not None and job.not_before_s > now_s:
-        waits.append(f"from {since(job.not_before_s, now_s)}")
+        waits.append(f"from {format_since(job.not_before_s, now_s)}")
     return waits
 
 
 def _runtime(job: QueuedJob, now_s: float) -> str:
     if job.started_s is None or job.state == QUEUED:
         return "-"
-    return short_duration((job.ended_s or now_s) - job.started_s)
+    return format_duration((job.ended_s or now_s) - job.started_s)

@@ -42,9 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = parse(sys.argv[1:] if argv is None else argv)
         for name in open_missing_outputs():
             if not args.dry_run:
-                notice(f"{name} is closed: what the jobs print there is lost")
+                print_notice(f"{name} is closed: what the jobs print there is lost")
         settings = read_settings(args)
-        gpus = select_gpus(args.gpus, notice)
+        gpus = select_gpus(args.gpus, print_notice)
         reason = impossible(settings.template, len(gpus.keys))
         if reason is not None:
             raise UsageError(f"--gpus-per-job {reason}")
@@ -135,7 +135,7 @@ def _open_allocator(args: argparse.Namespace, settings: Settings, gpus: GpuSelec
         raise UsageError(f"--vram {reason}")
     warning = allocator.warn() if args.gpus is not None else None
     if warning:
-        notice(f"warning: {warning}; using it as you named it")
+        print_notice(f"warning: {warning}; using it as you named it")
     return allocator
 
 
@@ -204,7 +204,9 @@ def _open_recorders(args: argparse.Namespace, clock: SystemClock) -> list[Listen
         joblog = Joblog(args.joblog, keep=args.resume or args.resume_failed)
         if joblog.others:
             who = " and ".join(sorted(joblog.others))
-            notice(f"warning: {args.joblog!r} is locked by {who}, whose it isn't; writing to it")
+            print_notice(
+                f"warning: {args.joblog!r} is locked by {who}, whose it isn't; writing to it"
+            )
         recorders.append(joblog)
     if args.json is not None:
         from simple_gpu_scheduler.pipe.json_events import EventStream, open_events
@@ -239,4 +241,4 @@ def _console(args: argparse.Namespace) -> Console:
 def _make_bar(args: argparse.Namespace, clock: SystemClock) -> ProgressBar | None:
     is_terminal = os.isatty(2) and os.environ.get("TERM", "dumb") != "dumb"
     is_shown = args.bar if args.bar is not None else is_terminal and not os.isatty(0)
-    return ProgressBar(2, terminal=is_terminal, begun_s=clock.now_s()) if is_shown else None
+    return ProgressBar(2, terminal=is_terminal, start_s=clock.now_s()) if is_shown else None

@@ -71,7 +71,7 @@ def _warn_about_files(ids: Sequence[str]) -> None:
     """Warn if an id is the name of a file: `--gpus 0 commands.txt` is probably a mistake."""
     for gpu in ids:
         if not gpu.isdecimal() and os.path.isfile(gpu):
-            notice(
+            print_notice(
                 f"warning: {gpu!r} is a file, but here it names a GPU; to run its lines: < {gpu}"
             )
 
