@@ -122,7 +122,7 @@ def _open(
     if gpus is None and on is not None:
         job = job._replace(gpus=len(chosen.keys))
     inside = os.environ.get(LEASE_VARIABLE)
-    view = open_availability(chosen, inside=inside, avoid_strangers=on is None)
+    view = open_availability(chosen, inside=inside, avoid_foreign=on is None)
     holder = Allocator(view, kind=kind)
     reason = impossible(job, len(chosen.keys), holder.cards)
     if reason is not None:

@@ -77,7 +77,7 @@ def with_app(home: QueueHome, test: Callable[[Session], Awaitable[None]]) -> Non
         async with app.run_test(size=(80, 24)) as pilot:
             session = Session(app, pilot.press)
             await session.until(lambda: session.board.seen and session.board.cards)
-            await session.until(lambda: len(session.board.cards.cards) == 2)
+            await session.until(lambda: len(session.board.cards.gpus) == 2)
             await test(session)
 
     asyncio.run(run())

@@ -24,7 +24,7 @@ class GpuClaims(NamedTuple):
 
     fault: str = ""  #: why it can't be used
     held: tuple[str, ...] = ()  #: who has leases of it: "anna's notebook (pid 41) since 14:02"
-    promised: tuple[str, ...] = ()  #: who waits for it and goes first: "bob (pid 7)"
+    reserved: tuple[str, ...] = ()  #: the waiters for which it is reserved: "bob (pid 7)"
     used: str = ""  #: who uses it without a lease: "carol (pid 41, python3, 40 GiB)"
     barred: bool = False  #: it isn't taken because of that use
     kept: bool = False  #: it is left to others although nobody has it
@@ -111,17 +111,17 @@ def _takers(known: GpuClaims) -> list[str]:
     """Why its units are gone."""
     used = [f"used by {known.used}"] if known.barred else []
     kept = ["kept free (--keep-free)"] if known.kept else []
-    return [f"held by {one}" for one in known.held] + _promises(known) + used + kept
+    return [f"held by {one}" for one in known.held] + _reserved(known) + used + kept
 
 
 def _others(known: GpuClaims) -> list[str]:
     """Whom the job meets there, or would."""
     used = [f"used by {known.used}"] if known.used else []
-    return [f"shared with {one}" for one in known.held] + _promises(known) + used
+    return [f"shared with {one}" for one in known.held] + _reserved(known) + used
 
 
-def _promises(known: GpuClaims) -> list[str]:
-    return [f"promised to {one}, who has waited longer" for one in known.promised]
+def _reserved(known: GpuClaims) -> list[str]:
+    return [f"reserved for {waiter}, who has waited longer" for waiter in known.reserved]
 
 
 def _why(job: Job, gpus: Sequence[str], fitting: Sequence[str], room: Capacity, rule: str) -> str:

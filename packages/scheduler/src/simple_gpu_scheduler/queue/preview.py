@@ -47,7 +47,7 @@ class QueuePreview:
         self._active = home.store.entries(states=[RUNNING])
         self._glance = Preview(
             chosen,
-            avoid_strangers=not words,
+            avoid_foreign=not words,
             keep_free=settings.keep_free,
             scheduler=self._server,
             ours=self._is_ours,
@@ -74,7 +74,7 @@ class QueuePreview:
 
     def known(self, when: Callable[[float], str]) -> dict[str, GpuClaims]:
         """Who has what of each GPU, our own jobs by their numbers."""
-        found = self._glance.known(when)
+        found = self._glance.claims(when)
         for one in self.running:
             for gpu in found.keys() & one.gpus:
                 held = (f"job {one.job.seq} since {when(one.started_wall_s)}",)

@@ -252,10 +252,10 @@ class TopApp(Viewer):
         cards = self._board.cards
         if cards is None:
             return []
-        lines = self._words.gpu_table(cards.cards, time.time(), width)
-        if cards.why:
+        lines = self._words.gpu_table(cards.gpus, time.time(), width)
+        if cards.error:
             lines = [
-                f"No GPU to be seen: {cards.why}.",
+                f"No GPU to be seen: {cards.error}.",
                 "These are the queue's slots:",
                 "",
                 *lines,

@@ -108,7 +108,7 @@ def _details(gpu: Gpu, one: Occupancy, now_s: float) -> Iterator[str]:
         yield printable(gpu.fault)
     for lease in one.leases:
         yield _lease(lease, now_s)
-    for process in one.strangers:
+    for process in one.foreign:
         yield _stranger(process)
     if one.unnamed_mib:
         yield f"{one.unnamed_mib} MiB of somebody whom the driver doesn't name (of a container?)"
@@ -158,7 +158,7 @@ def _object(name: str, gpu: Gpu, one: Occupancy) -> dict[str, Any]:
         "links": [link._asdict() for link in gpu.links],
         "leases": [_lease_object(lease) for lease in one.leases],
         "processes": [_process_object(process) for process in gpu.processes],
-        "strangers": [_process_object(process) for process in one.strangers],
+        "strangers": [_process_object(process) for process in one.foreign],
         "unnamed_mib": one.unnamed_mib,
     }
 

@@ -64,7 +64,7 @@ def _run(args: argparse.Namespace, chosen: Settings, gpus: GpuSelection) -> int:
     if args.dry_run:
         from simple_gpu_scheduler.cli.run.dry_run import dry_run
 
-        watch = open_monitor(gpus, avoid_strangers=False)
+        watch = open_monitor(gpus, avoid_foreign=False)
         cards = watch.read([]) if watch else [Card(name) for name in gpus.keys]
         return dry_run(source, chosen.template, cards, _done(args), b"\0" if args.null else b"\n")
     shell = _shell(args.shell)
@@ -125,7 +125,7 @@ def _leases(args: argparse.Namespace, chosen: Settings, gpus: GpuSelection) -> A
         gpus,
         inside=os.environ.get(LEASE_VARIABLE),
         keep_free=chosen.keep_free,
-        avoid_strangers=args.gpus is None,
+        avoid_foreign=args.gpus is None,
         **chosen.idle,
     )
     leases = Allocator(view)

@@ -61,7 +61,7 @@ def _server(folder: str, store: QueueStore, wait: Mailbox) -> QueueServer:
         gpus,
         FileLeaseStore(patience_s=_LEASES_LIMIT_S),
         keep_free=settings.keep_free,
-        avoid_strangers=not words,
+        avoid_foreign=not words,
         idle_memory_mib=settings.idle_memory_mib,
         idle_utilisation_percent=settings.idle_utilisation_percent,
     )

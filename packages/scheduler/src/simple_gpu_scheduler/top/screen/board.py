@@ -111,7 +111,7 @@ class Picture(NamedTuple):
 
 def divide(board: Board, lines: int) -> Heights:
     """How the screen is divided."""
-    cards = 0 if board.cards is None else max(1, len(board.cards.cards))
+    cards = 0 if board.cards is None else max(1, len(board.cards.gpus))
     return heights(lines, cards, 0 if board.seen is None else board.seen.total)
 
 
@@ -143,16 +143,16 @@ def log_body(log: Log | None, entry: QueuedJob) -> Sequence[str]:
 def _header(board: Board, now_s: float, width: int) -> Line:
     if board.seen is None:
         return fitted(line(Piece(f" {board.host}", "title"), "  reading the queue ..."), width)
-    cards = () if board.cards is None else board.cards.cards
+    cards = () if board.cards is None else board.cards.gpus
     return header(board.host, board.seen.counts, board.seen.server, cards, now_s, width)
 
 
 def _cards(board: Board, words: Words, width: int, most: int) -> list[Line]:
     if board.cards is None or not most:
         return []
-    seen = board.cards.cards
+    seen = board.cards.gpus
     if not seen:
-        why = board.cards.why or "The driver answers, but has no GPU."
+        why = board.cards.error or "The driver answers, but has no GPU."
         return [fitted(line(Piece(f" No GPU to be seen: {printable(why)}", "dim")), width)]
     running = () if board.seen is None else board.seen.on_gpus
     slots = () if board.seen is None else board.seen.slots

@@ -97,8 +97,8 @@ def who(place: int, gpu: Gpu, one: Occupancy, holding: Holding) -> Piece:
         for lease in one.leases
         if not (jobs and _is_the_queues(lease, holding.uid))
     ]
-    if one.strangers and one.state != "free":
-        holders.append(_strangers(one.strangers, alone=not one.leases))
+    if one.foreign and one.state != "free":
+        holders.append(_strangers(one.foreign, alone=not one.leases))
     text = "; ".join(dict.fromkeys(holders)) or (
         "used by somebody unseen" if one.state == "used" else one.state
     )
