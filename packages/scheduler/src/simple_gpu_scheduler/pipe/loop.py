@@ -125,7 +125,7 @@ class Pipe:
         """Have the waiting jobs ask for what they are known to need."""
         memory, cards = self._memory, self._leases.cards
         if memory is not None:
-            self._intake.change(lambda job: memory.asked(job, cards))
+            self._intake.change(lambda job: memory.with_estimate(job, cards))
 
     # observe
 
@@ -338,7 +338,7 @@ class Pipe:
         ended = Ended(one, done, runtime_s, ok, aborted)
         if self._memory is None:
             return ended
-        peak_mib, other_gpus = self._memory.ended(done.pid)
+        peak_mib, other_gpus = self._memory.on_end(done.pid)
         return ended._replace(peak_vram_mib=peak_mib, other_gpus=other_gpus)
 
     def _end_with_tree(self, one: Running, ended: Ended) -> None:

@@ -64,7 +64,9 @@ class QueuePreview:
 
     def job(self, entry: QueuedJob) -> Job:
         """A job as the server plans it."""
-        return self._learned.asked(job_of(entry), most_memory_mib(self._glance.cards, entry.gpus))
+        return self._learned.with_estimate(
+            job_of(entry), most_memory_mib(self._glance.cards, entry.gpus)
+        )
 
     def snapshot(self, now_s: float, ahead: int) -> Snapshot:
         """What the server plans on, with so many jobs that wait and some behind them."""

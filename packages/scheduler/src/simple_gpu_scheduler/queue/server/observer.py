@@ -48,14 +48,14 @@ class Observer:
 
     def asked(self, job: Job) -> Job:
         """The job with what it is known to need."""
-        return job if self._care is None else self._care.asked(job, self._cards())
+        return job if self._care is None else self._care.with_estimate(job, self._cards())
 
     def of(self, one: Running, attempt: Attempt, *, failed: bool) -> Observation:
         """What was seen of an attempt that has ended; to be asked once."""
         peak_mib: int | None = None
         remarks: tuple[str, ...] = ()
         if self._care is not None:
-            peak_mib, others = self._care.ended(one.pid)
+            peak_mib, others = self._care.on_end(one.pid)
             remarks = tuple(f"used GPU {gpu}, which it wasn't given" for gpu in others)
             if self._care.learn(one.job, peak_mib):
                 self.has_learned = True
