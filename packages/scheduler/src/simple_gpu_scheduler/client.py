@@ -135,7 +135,7 @@ def _open(
     if gpus is None and on is not None:
         job = job._replace(gpus=len(selection.keys))
     inside = os.environ.get(LEASE_VARIABLE)
-    availability = open_availability(selection, inside=inside, avoid_strangers=on is None)
+    availability = open_availability(selection, inside=inside, avoid_foreign=on is None)
     allocator = Allocator(availability, kind=kind)
     reason = impossible(job, len(selection.keys), allocator.cards)
     if reason is not None:

@@ -94,7 +94,7 @@ def with_app(
         async with app.run_test(size=(80, 24)) as pilot:
             session = Session(app, pilot.press, pilot.resize_terminal)
             await session.until(lambda: session.board.state and session.board.gpus)
-            await session.until(lambda: len(session.board.gpus.cards) == 2)
+            await session.until(lambda: len(session.board.gpus.gpus) == 2)
             await test(session)
 
     asyncio.run(run())

@@ -6,8 +6,11 @@ mean to take anything. So it keeps others waiting only for a while.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
+
+from simple_gpu_scheduler.leases.ledger import Reserved
+from simple_gpu_scheduler.leases.records import LeaseRecord
 
 #: Seconds for which a GPU stays reserved for a waiter that could have it. An honest program takes
 #: it within milliseconds.
@@ -34,6 +37,45 @@ class WaiterTimeouts:
         self._since: dict[Waiting, _Since] = {}
         #: Waiters whose time is over, with the leases that they had then. A new lease ends that.
         self._idle: dict[Waiting, frozenset[str]] = {}
+
+    def late_tickets(
+        self,
+        leases: Sequence[LeaseRecord],
+        reserved: Sequence[Reserved],
+        *,
+        gpus: Collection[str],
+        blocked: Collection[str],
+        now_s: float,
+    ) -> set[str]:
+        """The ids of the tickets for which a GPU isn't reserved any more.
+
+        Args:
+            leases: all live leases.
+            reserved: what is reserved for each ticket.
+            gpus: the GPUs to look at.
+            blocked: GPUs that a waiter can't take although no lease holds them.
+            now_s: seconds on a monotonic clock.
+        """
+        waiters = {
+            claim.ticket.id: {Waiting(claim.ticket.uid, gpu) for gpu in claim.gpus if gpu in gpus}
+            for claim in reserved
+        }
+        due = {
+            waiter
+            for claim in reserved
+            if claim.is_due and not any(gpu in blocked for gpu in claim.gpus)
+            for waiter in waiters[claim.ticket.id]
+        }
+        waiting = {
+            waiter: frozenset(
+                lease.token
+                for lease in leases
+                if lease.uid == waiter.uid and waiter.gpu in lease.gpus
+            )
+            for waiter in set().union(*waiters.values())
+        }
+        late = self.timed_out(waiting, due, now_s)
+        return {ticket for ticket, claims in waiters.items() if not claims.isdisjoint(late)}
 
     def timed_out(
         self, waiting: Mapping[Waiting, frozenset[str]], due: set[Waiting], now_s: float

@@ -97,7 +97,7 @@ class Attempts:
         ended = judge_exit(running, exit_, self._clock.now_s())
         if self._memory_monitor is None:
             return ended
-        peak_mib, other_gpus = self._memory_monitor.ended(exit_.pid)
+        peak_mib, other_gpus = self._memory_monitor.on_end(exit_.pid)
         return ended._replace(peak_vram_mib=peak_mib, other_gpus=other_gpus)
 
     def _finish_with_tree(self, running: Running, ended: Ended) -> None:

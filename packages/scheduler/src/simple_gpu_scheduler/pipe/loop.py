@@ -84,7 +84,7 @@ class Pipe:
             done,
             self._reporter.count_not_run,
             clock.wall_s,
-            adjust=None if memory is None else lambda job: memory.asked(job, leases.cards),
+            adjust=None if memory is None else lambda job: memory.with_estimate(job, leases.cards),
         )
         self._attempts = Attempts(
             runner=runner,

@@ -284,10 +284,10 @@ class TopApp(Viewer):
         gpus = self._board.gpus
         if gpus is None:
             return []
-        lines = self._formatters.gpu_table(gpus.cards, time.time(), width)
-        if gpus.why:
+        lines = self._formatters.gpu_table(gpus.gpus, time.time(), width)
+        if gpus.error:
             lines = [
-                f"No GPU found: {gpus.why}.",
+                f"No GPU found: {gpus.error}.",
                 "The GPUs that the queue was given:",
                 "",
                 *lines,

@@ -120,7 +120,7 @@ def test_the_reasons_name_those_who_have_the_gpus(server: Server, stranger: int)
     assert lines[1].startswith(f"  GPU 1  used by {me()} (pid {stranger}, python")
     assert lines[1].endswith(", 19.5 GiB)")
     assert lines[2].startswith("  GPU 2  fault: 3 uncorrectable ECC errors")
-    assert lines[3].startswith(f"  GPU 3  promised to {me()} (pid ")
+    assert lines[3].startswith(f"  GPU 3  reserved for {me()} (pid ")
     assert lines[3].endswith("), who has waited longer")
     assert lines[4] == "  GPU 4  kept free (--keep-free)"
     assert lines[5:] == ["", "it would wait: needs 2 GPUs; 0 are free"]

@@ -86,7 +86,7 @@ def _details(gpu: Gpu, occupancy: Occupancy, now_s: float) -> Iterator[str]:
         yield printable(gpu.fault)
     for lease in occupancy.leases:
         yield _describe_lease(lease, now_s)
-    for process in occupancy.strangers:
+    for process in occupancy.foreign:
         yield _describe_foreign(process)
     if occupancy.unnamed_mib:
         yield (
@@ -143,7 +143,7 @@ def _object(name: str, gpu: Gpu, occupancy: Occupancy) -> dict[str, Any]:
         "links": [link._asdict() for link in gpu.links],
         "leases": [_lease_object(lease) for lease in occupancy.leases],
         "processes": [_process_object(process) for process in gpu.processes],
-        "strangers": [_process_object(process) for process in occupancy.strangers],
+        "strangers": [_process_object(process) for process in occupancy.foreign],
         "unnamed_mib": occupancy.unnamed_mib,
     }
 

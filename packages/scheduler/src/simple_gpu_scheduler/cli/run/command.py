@@ -64,7 +64,7 @@ def _run(args: argparse.Namespace, settings: Settings, gpus: GpuSelection) -> in
     if args.dry_run:
         from simple_gpu_scheduler.cli.run.dry_run import dry_run
 
-        monitor = open_monitor(gpus, avoid_strangers=False)
+        monitor = open_monitor(gpus, avoid_foreign=False)
         capacities = monitor.read([]) if monitor else [Card(name) for name in gpus.keys]
         separator = b"\0" if args.null else b"\n"
         return dry_run(source, settings.template, capacities, _read_done_jobs(args), separator)
@@ -126,7 +126,7 @@ def _open_allocator(args: argparse.Namespace, settings: Settings, gpus: GpuSelec
         gpus,
         inside=os.environ.get(LEASE_VARIABLE),
         keep_free=settings.keep_free,
-        avoid_strangers=args.gpus is None,
+        avoid_foreign=args.gpus is None,
         **settings.idle,
     )
     allocator = Allocator(availability)

@@ -111,7 +111,7 @@ class ScreenLines(NamedTuple):
 
 def part_heights(board: Board, lines: int) -> Heights:
     """The heights of the parts on a screen of so many lines."""
-    gpus = 0 if board.gpus is None else max(1, len(board.gpus.cards))
+    gpus = 0 if board.gpus is None else max(1, len(board.gpus.gpus))
     return divide_lines(lines, gpus, 0 if board.state is None else board.state.total)
 
 
@@ -150,7 +150,7 @@ def log_body(log: Log | None, entry: QueuedJob) -> Sequence[str]:
 def _render_header(board: Board, now_s: float, width: int) -> Line:
     if board.state is None:
         return fit(line(Span(f" {board.host}", "title"), "  reading the queue ..."), width)
-    gpus = () if board.gpus is None else board.gpus.cards
+    gpus = () if board.gpus is None else board.gpus.gpus
     return render_header(board.host, board.state.counts, board.state.server, gpus, now_s, width)
 
 
@@ -159,9 +159,9 @@ def _render_gpu_list(
 ) -> list[Line]:
     if board.gpus is None or not max_lines:
         return []
-    gpus = board.gpus.cards
+    gpus = board.gpus.gpus
     if not gpus:
-        why = board.gpus.why or "The driver answers, but has no GPU."
+        why = board.gpus.error or "The driver answers, but has no GPU."
         return [fit(line(Span(f" No GPU found: {printable(why)}", "dim")), width)]
     running = () if board.state is None else board.state.on_gpus
     slots = () if board.state is None else board.state.slots

@@ -101,8 +101,8 @@ def describe_holders(index: int, gpu: Gpu, occupancy: Occupancy, holders: GpuHol
         for lease in occupancy.leases
         if not (jobs and _is_own_job(lease, holders.uid))
     ]
-    if occupancy.strangers and occupancy.state != "free":
-        names.append(_foreign_text(occupancy.strangers, alone=not occupancy.leases))
+    if occupancy.foreign and occupancy.state != "free":
+        names.append(_foreign_text(occupancy.foreign, alone=not occupancy.leases))
     text = "; ".join(dict.fromkeys(names)) or (
         "used by somebody unseen" if occupancy.state == "used" else occupancy.state
     )
