@@ -54,7 +54,7 @@ class Program:
             [Card(name, memory_mib=SIZES_MIB[name]) for name in cards],
             {name: name for name in cards},
             inside=inside,
-            watch=watch,
+            monitor=watch,
         )
         self.holder = Allocator(view, now_s=lambda: world.now_s)
         self.waiting: deque[Job] = deque()
@@ -295,7 +295,7 @@ def test_another_user_is_not_within_somebody_s_lease() -> None:
 def test_a_lease_is_passed_on_for_a_second_only() -> None:
     """Then the driver is asked again, and what is left of earlier jobs is seen."""
     driver = FakeDevices([Gpu(0, "0")])
-    world, outer, _ = nested_world(GpuMonitor(driver, {"0": "0"}, avoid_strangers=False))
+    world, outer, _ = nested_world(GpuMonitor(driver, {"0": "0"}, avoid_foreign=False))
     for _ in range(5):
         outer.submit(Shape(1))
     (first,) = world.machine.leases

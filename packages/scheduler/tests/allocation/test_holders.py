@@ -11,7 +11,7 @@ from simple_gpu_scheduler.allocation.holders import (
     Holders,
     describe_leases,
     describe_tickets,
-    who_has,
+    find_holders,
 )
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, share_units
 from simple_gpu_scheduler.leases.ledger import before, taken
@@ -49,7 +49,7 @@ def test_it_sums_up_to_what_is_taken(
         ticket(n, *gpus, number=number, units=share)
         for n, (gpus, share, number) in enumerate(queue)
     ]
-    found = who_has(leases, waiting, inside)
+    found = find_holders(leases, waiting, inside)
     around = next((one for one in leases if one.token == inside), None)
 
     def part(gpu: str, units: int) -> int:
@@ -59,7 +59,7 @@ def test_it_sums_up_to_what_is_taken(
 
     sums = {
         gpu: sum(part(gpu, one.units) for one in who.leases)
-        + sum(one.want.units for one in who.tickets)
+        + sum(one.request.units for one in who.tickets)
         for gpu, who in found.items()
     }
     expected = taken(leases, before(waiting, None), inside=inside)
@@ -68,8 +68,8 @@ def test_it_sums_up_to_what_is_taken(
 
 def test_a_lease_within_another_one_has_nothing_of_its_own() -> None:
     outer, inner = lease("o", "GPU-a"), lease("i", "GPU-a", parent="o:0")
-    assert who_has([outer, inner], [])["GPU-a"] == Holders((outer,))
-    assert who_has([outer, inner], [], "o:0")["GPU-a"] == Holders((inner,))
+    assert find_holders([outer, inner], [])["GPU-a"] == Holders((outer,))
+    assert find_holders([outer, inner], [], "o:0")["GPU-a"] == Holders((inner,))
 
 
 def test_each_program_is_named_once_from_when_it_began() -> None:

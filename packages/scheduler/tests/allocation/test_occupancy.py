@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.allocation.occupancy import is_busy, leases_of, occupancy, strangers
+from simple_gpu_scheduler.allocation.occupancy import (
+    foreign_processes,
+    is_busy,
+    leases_of,
+    occupancy,
+)
 from simple_gpu_scheduler.gpus.records import Gpu, GpuProcess, Lineage
 from simple_gpu_scheduler.jobs.job import GPU_UNITS
 from simple_gpu_scheduler.leases.records import LeaseRecord
@@ -47,43 +52,43 @@ def pids(found: tuple[GpuProcess, ...]) -> list[int]:
 
 
 def test_without_leases_everybody_is_a_stranger() -> None:
-    assert pids(strangers(gpu(10, 20), [], family)) == [10, 20]
+    assert pids(foreign_processes(gpu(10, 20), [], family)) == [10, 20]
 
 
 @pytest.mark.parametrize(("pid", "holder"), [(10, 10), (11, 10), (12, 10), (14, 14), (15, 14)])
 def test_the_holder_its_descendants_and_the_session_that_it_leads_are_none(
     pid: int, holder: int
 ) -> None:
-    assert strangers(gpu(pid), [lease(holder, "GPU-a")], family) == ()
+    assert foreign_processes(gpu(pid), [lease(holder, "GPU-a")], family) == ()
 
 
 def test_a_process_from_the_same_terminal_is_a_stranger() -> None:
-    assert pids(strangers(gpu(13), [lease(10, "GPU-a")], family)) == [13]
+    assert pids(foreign_processes(gpu(13), [lease(10, "GPU-a")], family)) == [13]
 
 
 def test_others_on_a_leased_card_are_strangers() -> None:
-    assert pids(strangers(gpu(11, 20), [lease(10, "GPU-a")], family)) == [20]
+    assert pids(foreign_processes(gpu(11, 20), [lease(10, "GPU-a")], family)) == [20]
 
 
 def test_a_lease_of_another_card_does_not_count() -> None:
-    assert pids(strangers(gpu(11), [lease(10, "GPU-b")], family)) == [11]
+    assert pids(foreign_processes(gpu(11), [lease(10, "GPU-b")], family)) == [11]
 
 
 def test_a_process_that_is_gone_or_hidden_is_a_stranger() -> None:
-    assert pids(strangers(gpu(99, user=""), [lease(10, "GPU-a")], family)) == [99]
+    assert pids(foreign_processes(gpu(99, user=""), [lease(10, "GPU-a")], family)) == [99]
 
 
 def test_a_lease_that_outlives_its_holder_is_its_user_s() -> None:
     orphaned = [lease(98, "GPU-a")]
-    assert strangers(gpu(20), orphaned, family) == ()
-    assert pids(strangers(gpu(20, user="bob"), orphaned, family)) == [20]
+    assert foreign_processes(gpu(20), orphaned, family) == ()
+    assert pids(foreign_processes(gpu(20, user="bob"), orphaned, family)) == [20]
 
 
 def test_the_largest_stranger_comes_first() -> None:
     small, big = GpuProcess(1, "a", "x", 10), GpuProcess(2, "a", "x", 20)
     unknown = GpuProcess(3, "a", "x", None)
     one = Gpu(0, "GPU-a", processes=(unknown, small, big))
-    assert pids(strangers(one, [], family)) == [2, 1, 3]
+    assert pids(foreign_processes(one, [], family)) == [2, 1, 3]
 
 
 def test_leases_by_uuid_by_number_and_of_the_whole_card() -> None:
@@ -165,6 +170,6 @@ def test_a_lease_within_a_lease_is_paid_for() -> None:
 def test_more_leases_never_make_more_strangers(on_card: set[int], holders: set[int]) -> None:
     one = gpu(*sorted(on_card))
     leases = [lease(pid, "GPU-a") for pid in sorted(holders)]
-    found = [set(pids(strangers(one, leases[:n], family))) for n in range(len(leases) + 1)]
+    found = [set(pids(foreign_processes(one, leases[:n], family))) for n in range(len(leases) + 1)]
     assert all(after <= before for before, after in itertools.pairwise(found))
     assert not found[-1] & holders

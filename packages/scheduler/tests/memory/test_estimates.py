@@ -35,20 +35,20 @@ def test_jobs_of_a_sweep_share_a_template(one: bytes, other: bytes, same: bool) 
 def test_alone_until_it_is_known_then_with_a_margin() -> None:
     learned = MemoryEstimates({})
     first = job(b"train 1")
-    assert learned.asked(first, MOST_MIB) == first
+    assert learned.with_estimate(first, MOST_MIB) == first
     assert learned.learn(first, 10_000)
-    assert learned.asked(job(b"train 2"), MOST_MIB) == job(
+    assert learned.with_estimate(job(b"train 2"), MOST_MIB) == job(
         b"train 2", memory_mib=11_256, units=share_units(64)
     )
-    assert learned.asked(job(b"other 2"), MOST_MIB) == job(b"other 2")
+    assert learned.with_estimate(job(b"other 2"), MOST_MIB) == job(b"other 2")
 
 
 @pytest.mark.parametrize("units", [GPU_UNITS, share_units(2)])
 def test_what_no_gpu_has_with_the_margin_is_alone_on_its_gpu(units: int) -> None:
     learned = MemoryEstimates({b"train #": 10_000})
-    asked = learned.asked(job(b"train 1", units=units), 11_255)
+    asked = learned.with_estimate(job(b"train 1", units=units), 11_255)
     assert asked == job(b"train 1")
-    assert learned.asked(job(b"train 1", units=units), 11_256).memory_mib == 11_256
+    assert learned.with_estimate(job(b"train 1", units=units), 11_256).memory_mib == 11_256
 
 
 def test_only_a_higher_peak_is_news() -> None:
@@ -63,9 +63,9 @@ def test_only_a_higher_peak_is_news() -> None:
 def test_what_a_line_says_itself_stays() -> None:
     learned = MemoryEstimates({b"train #": 500})
     asked = job(b"train 1", memory_mib=9000)
-    assert learned.asked(asked, MOST_MIB) == asked
+    assert learned.with_estimate(asked, MOST_MIB) == asked
     half = job(b"train 1", units=share_units(2))
-    assert learned.asked(half, MOST_MIB).units == share_units(2)
+    assert learned.with_estimate(half, MOST_MIB).units == share_units(2)
 
 
 @given(st.binary(max_size=50), st.integers(0, 100_000), st.integers(0, 200_000))
@@ -74,7 +74,7 @@ def test_a_job_gets_no_less_than_was_measured(
 ) -> None:
     learned = MemoryEstimates({})
     learned.learn(job(command), peak_mib)
-    asked = learned.asked(job(command), most_mib)
+    asked = learned.with_estimate(job(command), most_mib)
     if asked.memory_mib is None:
         assert asked.units == GPU_UNITS
     else:

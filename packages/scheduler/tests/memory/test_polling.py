@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from simple_gpu_scheduler.gpus.records import JobProcess
 from simple_gpu_scheduler.jobs.job import Job
-from simple_gpu_scheduler.memory.monitor import elsewhere, not_its_gpu
-from simple_gpu_scheduler.memory.polling import LEAST_S, next_look_s
+from simple_gpu_scheduler.memory.monitor import describe_wrong_gpu, on_other_gpus
+from simple_gpu_scheduler.memory.polling import LEAST_S, next_poll_s
 from simple_gpu_scheduler.policy.model import Running
 
 
@@ -21,7 +21,7 @@ def looks(one: Running, count: int) -> list[float]:
     """The ages of a job at which it is looked at."""
     looked_s, ages = -math.inf, []
     for _ in range(count):
-        due_s = next_look_s([one], looked_s)
+        due_s = next_poll_s([one], looked_s)
         assert due_s is not None
         looked_s = due_s
         ages.append(due_s - one.started_s)
@@ -39,11 +39,11 @@ def test_looks_at_any_other_job() -> None:
 
 
 def test_many_short_jobs_are_no_reason_to_ask_all_the_time() -> None:
-    assert next_look_s([running(4.9, 1000)], 5.0) == 5.0 + LEAST_S
+    assert next_poll_s([running(4.9, 1000)], 5.0) == 5.0 + LEAST_S
 
 
 def test_without_a_job_there_is_nothing_to_look_at() -> None:
-    assert next_look_s([], 5.0) is None
+    assert next_poll_s([], 5.0) is None
 
 
 @given(
@@ -53,7 +53,7 @@ def test_without_a_job_there_is_nothing_to_look_at() -> None:
 def test_looks_are_apart_and_never_longer_than_half_a_minute(
     jobs: list[Running], looked_s: float
 ) -> None:
-    due_s = next_look_s(jobs, looked_s)
+    due_s = next_poll_s(jobs, looked_s)
     assert due_s is not None
     assert due_s >= looked_s + LEAST_S
     youngest_s = max(one.started_s for one in jobs)
@@ -78,15 +78,15 @@ def process(gpu: str, card: str = "") -> JobProcess:
     ],
 )
 def test_who_is_elsewhere(gpus: tuple[str, ...], seen: list[JobProcess], found: list[str]) -> None:
-    assert [one.gpu for one in elsewhere(gpus, seen)] == found
+    assert [one.gpu for one in on_other_gpus(gpus, seen)] == found
 
 
 def test_what_is_said_of_it() -> None:
-    assert not_its_gpu(running(), process("5")) == (
+    assert describe_wrong_gpu(running(), process("5")) == (
         "job 3 was given GPU 2, but its process 42 (python3) uses GPU 5; "
         "does it set CUDA_VISIBLE_DEVICES itself?"
     )
     two = running()._replace(gpus=("2", "3"))
-    assert not_its_gpu(two, process("5")._replace(name="")).startswith(
+    assert describe_wrong_gpu(two, process("5")._replace(name="")).startswith(
         "job 3 was given GPUs 2, 3, but its process 42 uses GPU 5;"
     )

@@ -22,7 +22,7 @@ known_cards = st.builds(
     held=st.lists(st.sampled_from(["anna's job (pid 1) since 14:02", "\x1b[1m's shell"])).map(
         tuple
     ),
-    promised=st.lists(st.just("bob (pid 2)"), max_size=1).map(tuple),
+    reserved=st.lists(st.just("bob (pid 2)"), max_size=1).map(tuple),
     used=people,
     barred=st.booleans(),
     kept=st.booleans(),
@@ -84,8 +84,8 @@ def reason(job: Job, card: Card, known: GpuClaims) -> str:
         (Card("0"), GpuClaims(), "free"),
         (Card("0", HALF), GpuClaims(held=("anna's job (pid 1) since 14:02",)),
          "held by anna's job (pid 1) since 14:02"),
-        (Card("0", FULL), GpuClaims(promised=("bob (pid 2)",)),
-         "promised to bob (pid 2), who has waited longer"),
+        (Card("0", FULL), GpuClaims(reserved=("bob (pid 2)",)),
+         "reserved for bob (pid 2), who has waited longer"),
         (Card("0", FULL), GpuClaims(used="carol (pid 7)", barred=True), "used by carol (pid 7)"),
         (Card("0"), GpuClaims(used="carol (pid 7)"), "has room; used by carol (pid 7)"),
         (Card("0", FULL), GpuClaims(kept=True), "kept free (--keep-free)"),

@@ -20,7 +20,7 @@ import fake_nvml
 import simple_gpu_scheduler
 from profiles import examples
 from simple_gpu_scheduler.errors import SgsError
-from simple_gpu_scheduler.pipe.console import message
+from simple_gpu_scheduler.pipe.console import format_event
 from simple_gpu_scheduler.pipe.events import Notice, Rejected
 from simple_gpu_scheduler.text.printable import (
     printable,
@@ -77,14 +77,14 @@ def test_printable_bytes_are_one_harmless_line(data: bytes) -> None:
 def test_what_the_pipe_says_is_a_harmless_line(text: str, command: bytes) -> None:
     for event in (Notice(text), Rejected(1, command, text, 0.0)):
         with suppress(UnicodeEncodeError):  # text that comes from no bytes
-            line = message(event)
+            line = format_event(event)
             assert line.endswith(b"\n")
             assert line[:-1].decode().isprintable()
 
 
 def test_a_long_command_is_cut_between_characters() -> None:
     for blanks in range(4):
-        line = message(Rejected(1, b" " * blanks + "é漢".encode() * 100, "can't be run", 0.0))
+        line = format_event(Rejected(1, b" " * blanks + "é漢".encode() * 100, "can't be run", 0.0))
         assert len(line) < 300
         assert b"\\x" not in line
         assert line.endswith(b"...`\n")
@@ -376,7 +376,7 @@ def test_what_a_job_leaves_behind_is_named_harmlessly(tmp_path: Path, library: P
 def test_top_lets_no_text_through() -> None:
     """Neither what steers a terminal nor the markup of Textual."""
     app = pytest.importorskip("textual.app")
-    from simple_gpu_scheduler.top.screen.spans import Piece
+    from simple_gpu_scheduler.top.screen.spans import Span
     from simple_gpu_scheduler.top.widgets import Lines
 
     markup = "[bold]x[/] [@click=app.quit]y[/]"
@@ -387,7 +387,7 @@ def test_top_lets_no_text_through() -> None:
             lines = Lines()
             await bare.mount(lines)
             await pilot.pause()
-            lines.show([(Piece(EVIL), Piece(markup, "bold"))], 1)
+            lines.show([(Span(EVIL), Span(markup, "bold"))], 1)
             return "".join(one.text for one in lines.render_line(0))
 
     assert asyncio.run(seen()).rstrip() == printable(EVIL) + markup

@@ -14,7 +14,7 @@ from simple_gpu_scheduler.policy.model import PipePolicy, Snapshot
 from simple_gpu_scheduler.policy.plan import plan
 from simple_gpu_scheduler.policy.reasons import explain
 
-#: No sleep is longer; poll(2) takes no more.
+#: The longest sleep. poll(2) accepts no more.
 _LONGEST_S = 1_000_000.0
 
 
@@ -23,59 +23,62 @@ class GpusBusyError(SgsError):
 
 
 def acquire(
-    holder: Allocator, job: Job, *, timeout_s: float | None, tell: Callable[[str], None]
+    allocator: Allocator, job: Job, *, timeout_s: float | None, tell: Callable[[str], None]
 ) -> tuple[tuple[str, ...], Lease]:
-    """The GPUs for the job, by the same plan as every scheduler's, and the lease on them.
+    """Choose GPUs for the job by the plan that every scheduler uses, and take a lease on them.
 
     Args:
-        timeout_s: wait so long at most; None: without end; 0: not at all.
-        tell: is told once whom we wait for.
+        timeout_s: the longest wait in seconds; None: no limit; 0: don't wait.
+        tell: called with messages for the user: remarks, and once whom we wait for.
+
+    Returns:
+        The names of the GPUs, and the lease.
 
     Raises:
         GpusBusyError: they were not free in time; the message says who has them.
-        SgsError: leases can't be had at all.
+        SgsError: no lease can be had at all.
     """
     try:
-        return _acquire(holder, job, timeout_s, tell)
-    except BaseException:  # ^C above all: in the name of nobody it would wait on
-        holder.close()
+        return _acquire(allocator, job, timeout_s, tell)
+    except BaseException:  # such as ^C: our ticket must not keep others waiting
+        allocator.close()
         raise
 
 
 def _acquire(
-    holder: Allocator, job: Job, timeout_s: float | None, tell: Callable[[str], None]
+    allocator: Allocator, job: Job, timeout_s: float | None, tell: Callable[[str], None]
 ) -> tuple[tuple[str, ...], Lease]:
-    until_s = None if timeout_s is None else time.monotonic() + timeout_s
-    # Of the jobs to come we know none, as `frag` would have to: parts of cards go together.
+    deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+    # The order `frag` needs to know the jobs that come next, and we don't. `best-fit` doesn't.
     policy = PipePolicy(order="fifo" if job.memory_mib is None else "best-fit")
     while True:
-        decided = plan(Snapshot(time.monotonic(), holder.cards, (), [job]), policy)
-        if decided.starts:
-            lease = holder.take(decided.starts[0])
-            for remark in holder.remarks():
+        decision = plan(Snapshot(time.monotonic(), allocator.cards, (), [job]), policy)
+        if decision.starts:
+            lease = allocator.take(decision.starts[0])
+            for remark in allocator.remarks():
                 tell(remark)
             if lease is not None:
-                holder.settle(None)
-                return decided.starts[0].gpus, lease
+                allocator.settle(None)
+                return decision.starts[0].gpus, lease
             continue
-        assert decided.hold is not None
-        news = holder.settle(decided.hold)
-        for remark in holder.remarks():
+        assert decision.hold is not None
+        blockers = allocator.settle(decision.hold)
+        for remark in allocator.remarks():
             tell(remark)
-        left_s = None if until_s is None else until_s - time.monotonic()
+        left_s = None if deadline_s is None else deadline_s - time.monotonic()
         if left_s is not None and left_s <= 0:
-            raise GpusBusyError(holder.reasons() or explain(decided.hold))
-        if news:
-            tell(f"waiting: {news}")
-        if news is None:
-            _sleep(holder, left_s)
+            raise GpusBusyError(allocator.reasons() or explain(decision.hold))
+        if blockers:
+            tell(f"waiting: {blockers}")
+        if blockers is None:
+            _sleep(allocator, left_s)
 
 
-def _sleep(holder: Allocator, limit_s: float | None) -> None:
-    """Until others' leases have changed."""
-    limits_s = [one for one in (limit_s, holder.refresh_in_s) if one is not None]
+def _sleep(allocator: Allocator, limit_s: float | None) -> None:
+    """Sleep until others' leases change, or it is time to read them again."""
+    limits_s = [limit for limit in (limit_s, allocator.refresh_in_s) if limit is not None]
     poll = select.poll()
-    if holder.wake_fd is not None:
-        poll.register(holder.wake_fd, select.POLLIN)
+    if allocator.wake_fd is not None:
+        poll.register(allocator.wake_fd, select.POLLIN)
     poll.poll(min(*limits_s, _LONGEST_S) * 1000 if limits_s else None)
-    holder.refresh()
+    allocator.refresh()

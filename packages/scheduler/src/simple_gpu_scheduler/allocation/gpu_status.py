@@ -1,4 +1,4 @@
-"""The machine's GPUs and who has them."""
+"""The machine's GPUs and who has them, for commands that show them."""
 
 from __future__ import annotations
 
@@ -18,55 +18,57 @@ from simple_gpu_scheduler.leases.store import live_leases
 GpuStatus = tuple[Gpu, Occupancy]
 
 
-class CardsSeen(NamedTuple):
-    """The GPUs at one moment."""
+class GpuStatuses(NamedTuple):
+    """All GPUs at one moment."""
 
-    cards: tuple[GpuStatus, ...] = ()
-    why: str = ""  #: why the driver says nothing; then the GPUs are the slots that were named
+    gpus: tuple[GpuStatus, ...] = ()
+    #: Why the driver doesn't answer; empty if it does. Without it, `gpus` are the names given.
+    error: str = ""
 
 
-class CardView:
-    """Asks the driver when told to, and otherwise only who has leases by now."""
+class GpuStatusReader:
+    """Reads the leases each time, and asks the driver only on request."""
 
     def __init__(self) -> None:
         self._devices = DetectedDevices()
         self._gpus: tuple[Gpu, ...] = ()
-        self._why = ""
+        self._error = ""
 
-    def look(self, slots: Sequence[str], *, ask_driver: bool) -> CardsSeen:
+    def read(self, names: Sequence[str], *, ask_driver: bool) -> GpuStatuses:
         """The GPUs now.
 
         Args:
-            slots: the names that stand for GPUs where there is no driver.
+            names: the names that stand for GPUs if no driver answers.
+            ask_driver: ask the driver, too; otherwise use its last answer.
 
         Raises:
             SgsError: leases can't be read.
         """
         if ask_driver:
-            self._ask()
+            self._ask_driver()
         gpus = self._gpus
-        if self._why:
-            gpus = tuple(_slot(place, name) for place, name in enumerate(slots))
-        return CardsSeen(_with_occupancy(gpus), self._why)
+        if self._error:
+            gpus = tuple(_named_gpu(place, name) for place, name in enumerate(names))
+        return GpuStatuses(_with_occupancy(gpus), self._error)
 
     def close(self) -> None:
-        """Let the driver go."""
+        """Close the driver."""
         self._devices.close()
 
-    def _ask(self) -> None:
+    def _ask_driver(self) -> None:
         try:
-            self._gpus, self._why = self._devices.gpus(), ""
+            self._gpus, self._error = self._devices.gpus(), ""
         except NoDriverError as error:
-            self._gpus, self._why = (), f"the NVIDIA driver doesn't answer ({error})"
+            self._gpus, self._error = (), f"the NVIDIA driver doesn't answer ({error})"
         except SgsError as error:
-            self._gpus, self._why = (), str(error)
+            self._gpus, self._error = (), str(error)
 
 
 def read_gpu_status() -> tuple[GpuStatus, ...]:
     """The GPUs of the machine, and who has them.
 
     Raises:
-        SgsError: no driver answers.
+        SgsError: no driver answers, or leases can't be read.
     """
     devices = DetectedDevices()
     try:
@@ -79,11 +81,11 @@ def read_gpu_status() -> tuple[GpuStatus, ...]:
 
 def _with_occupancy(gpus: Sequence[Gpu]) -> tuple[GpuStatus, ...]:
     leases = live_leases(lease_dir())
-    ancestors = functools.cache(lineage)  # every process meets every lease
+    ancestors = functools.cache(lineage)  # each process is compared with each lease
     return tuple((gpu, occupancy(gpu, leases, ancestors)) for gpu in gpus)
 
 
-def _slot(place: int, name: str) -> Gpu:
+def _named_gpu(place: int, name: str) -> Gpu:
     if name.isascii() and name.isdigit():
         return Gpu(int(name), name)
     return Gpu(place, name, name)

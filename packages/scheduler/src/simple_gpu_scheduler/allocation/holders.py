@@ -1,45 +1,48 @@
-"""Who has what of each card: what `leases.ledger.taken` sums up, one by one. Pure."""
+"""Who has what of each GPU: the leases and tickets behind `leases.ledger.taken`. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from simple_gpu_scheduler.leases.ledger import counted, reservations
+from simple_gpu_scheduler.leases.ledger import counted_gpus, reservations
 from simple_gpu_scheduler.leases.records import LeaseRecord, Ticket
+
+#: How many waiters, and how many programs that hold GPUs, a message names.
+_MOST_WAITERS, _MOST_HOLDERS = 3, 16
 
 
 class Holders(NamedTuple):
-    """Who has something of a card."""
+    """Who has a part of a GPU."""
 
     leases: tuple[LeaseRecord, ...] = ()
-    tickets: tuple[Ticket, ...] = ()  #: of those who were promised it
+    tickets: tuple[Ticket, ...] = ()  #: the tickets for which it is reserved
 
 
-def who_has(
+def find_holders(
     leases: Sequence[LeaseRecord],
     tickets: Sequence[Ticket],
     inside: str | None = None,
     sizes_mib: Mapping[str, int] | None = None,
 ) -> dict[str, Holders]:
-    """Who has what, by the cards' keys; see `leases.ledger.taken`.
+    """The holders of each GPU, by its key; see `leases.ledger.taken`.
 
     Args:
-        tickets: those before us, in their order.
-        inside: the token of the lease that we are in.
-        sizes_mib: what leases may have of each card together, where that is known.
+        tickets: the tickets before ours, in their order.
+        inside: the token of the lease that we run in.
+        sizes_mib: the memory of each GPU that all leases together may have, where it is known.
     """
-    held: dict[str, list[LeaseRecord]] = {}
-    for lease, gpus in counted(leases, inside):
+    leases_by_gpu: dict[str, list[LeaseRecord]] = {}
+    for lease, gpus in counted_gpus(leases, inside):
         for gpu in gpus:
-            held.setdefault(gpu, []).append(lease)
-    promised: dict[str, list[Ticket]] = {}
-    for one in reservations(leases, tickets, inside=inside, sizes_mib=sizes_mib):
-        for gpu in one.gpus:
-            promised.setdefault(gpu, []).append(one.ticket)
+            leases_by_gpu.setdefault(gpu, []).append(lease)
+    tickets_by_gpu: dict[str, list[Ticket]] = {}
+    for reserved in reservations(leases, tickets, inside=inside, sizes_mib=sizes_mib):
+        for gpu in reserved.gpus:
+            tickets_by_gpu.setdefault(gpu, []).append(reserved.ticket)
     return {
-        gpu: Holders(tuple(held.get(gpu, ())), tuple(promised.get(gpu, ())))
-        for gpu in held.keys() | promised.keys()
+        gpu: Holders(tuple(leases_by_gpu.get(gpu, ())), tuple(tickets_by_gpu.get(gpu, ())))
+        for gpu in leases_by_gpu.keys() | tickets_by_gpu.keys()
     }
 
 
@@ -48,7 +51,7 @@ def describe_leases(
 ) -> tuple[str, ...]:
     """`anna's notebook (pid 41) since 14:02`; once for all leases of one program."""
     since_s: dict[tuple[str, str, int], float] = {}
-    for lease in sorted(leases, key=lambda one: (one.since_s, one.id)):
+    for lease in sorted(leases, key=lambda lease: (lease.since_s, lease.id)):
         since_s.setdefault((lease.user, lease.kind, lease.pid), lease.since_s)
     return tuple(
         f"{user}'s {kind} (pid {pid}) since {when(first_s)}"
@@ -58,11 +61,7 @@ def describe_leases(
 
 def describe_tickets(tickets: Iterable[Ticket]) -> tuple[str, ...]:
     """`bob (pid 7)`; once for all tickets of one program."""
-    return tuple(dict.fromkeys(f"{one.user} (pid {one.pid})" for one in tickets))
-
-
-#: Of those who wait before somebody, and of those who hold what he waits for.
-_MOST_NAMED, _MOST_TOLD = 3, 16
+    return tuple(dict.fromkeys(f"{ticket.user} (pid {ticket.pid})" for ticket in tickets))
 
 
 def describe_holders(
@@ -71,36 +70,37 @@ def describe_holders(
     tickets: Iterable[Ticket],
     when: Callable[[float], str],
 ) -> str:
-    """Whom somebody waits for, in words: "GPU 3 is held by anna (job, pid 41) since 14:02".
+    """Whom somebody waits for: "GPU 3 is held by anna (job, pid 41) since 14:02".
 
     Args:
-        gpus: the keys of the GPUs in question, and how to call them.
+        gpus: the names of the GPUs in question, by their keys.
         when: renders a time on the wall clock.
     """
-    held: dict[tuple[str, str, int], list[LeaseRecord]] = {}
+    programs: dict[tuple[str, str, int], list[LeaseRecord]] = {}
     for lease in leases:
         if not gpus.keys().isdisjoint(lease.gpus):
-            held.setdefault((lease.user, lease.kind, lease.pid), []).append(lease)
+            programs.setdefault((lease.user, lease.kind, lease.pid), []).append(lease)
     parts = [
-        f"{_names(gpus, {gpu for one in theirs for gpu in one.gpus})} held by {user} "
-        f"({kind}, pid {pid}) since {when(min(one.since_s for one in theirs))}"
-        for (user, kind, pid), theirs in [*held.items()][:_MOST_TOLD]
+        f"{_names(gpus, {gpu for lease in held for gpu in lease.gpus})} held by {user} "
+        f"({kind}, pid {pid}) since {when(min(lease.since_s for lease in held))}"
+        for (user, kind, pid), held in [*programs.items()][:_MOST_HOLDERS]
     ]
-    if len(held) > _MOST_TOLD:
-        parts.append(f"and {len(held) - _MOST_TOLD} more programs hold them")
-    first = [one for one in tickets if not gpus.keys().isdisjoint(one.want.gpus)]
-    waiters = tuple(dict.fromkeys(f"{one.user} (pid {one.pid})" for one in first))
+    if len(programs) > _MOST_HOLDERS:
+        parts.append(f"and {len(programs) - _MOST_HOLDERS} more programs hold them")
+    waiters = describe_tickets(
+        ticket for ticket in tickets if not gpus.keys().isdisjoint(ticket.request.gpus)
+    )
     if waiters:
         have = "has" if len(waiters) == 1 else "have"
-        parts.append(f"{_some(waiters)} {have} waited for longer")
+        parts.append(f"{_join(waiters)} {have} waited for longer")
     return "; ".join(parts)
 
 
-def _some(names: Sequence[str]) -> str:
-    """The first ones by name, and how many more: there may be dozens."""
-    if len(names) <= _MOST_NAMED:
+def _join(names: Sequence[str]) -> str:
+    """The first names, and how many more there are: there may be dozens."""
+    if len(names) <= _MOST_WAITERS:
         return " and ".join((", ".join(names[:-1]), names[-1]) if names[1:] else names)
-    return f"{', '.join(names[:_MOST_NAMED])} and {len(names) - _MOST_NAMED} more"
+    return f"{', '.join(names[:_MOST_WAITERS])} and {len(names) - _MOST_WAITERS} more"
 
 
 def _names(gpus: Mapping[str, str], keys: Container[str]) -> str:

@@ -1,7 +1,7 @@
-"""What the driver says of our GPUs, as a plan needs it: memory, strangers, faults, links.
+"""What the driver reports of our GPUs: memory, foreign processes, faults and links.
 
-NVML has no events for memory, so it is asked: when a GPU is to be taken anew, and every two
-seconds while something waits for a stranger to go.
+NVML has no events for memory, so the driver is asked: before a lease is taken, and every two
+seconds while we wait for a foreign process to end.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from simple_gpu_scheduler.allocation.occupancy import (
     DRIVER_MIB,
     IDLE_MEMORY_MIB,
     IDLE_UTILISATION_PERCENT,
-    by_strangers,
+    foreign_processes,
     is_busy,
-    strangers,
     unclaimed_mib,
     unnamed_mib,
+    without_leased_use,
 )
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.gpus.driver import Devices
@@ -26,93 +26,100 @@ from simple_gpu_scheduler.gpus.records import Gpu, GpuProcess
 from simple_gpu_scheduler.jobs.job import GPU_UNITS
 from simple_gpu_scheduler.leases.records import LeaseRecord
 from simple_gpu_scheduler.policy.model import Card
-from simple_gpu_scheduler.units.sizes import show_memory
+from simple_gpu_scheduler.units.sizes import format_memory
 
-#: Of each card, for the driver and what CUDA itself takes on top of a program's request.
+#: Memory of each GPU that no job gets: for the driver, and for what CUDA takes on top of a
+#: program's request.
 RESERVE_MIB = 512
+
+#: How many foreign processes of a GPU a message names.
+_MOST_NAMED = 3
 
 
 class GpuMonitor:
-    """Our GPUs as the driver sees them."""
+    """Our GPUs as the driver last reported them."""
 
     def __init__(
         self,
         devices: Devices,
         keys: Mapping[str, str],
         *,
-        avoid_strangers: bool,
+        avoid_foreign: bool,
         idle_memory_mib: int = IDLE_MEMORY_MIB,
         idle_utilisation_percent: int = IDLE_UTILISATION_PERCENT,
         reserve_mib: int = RESERVE_MIB,
     ) -> None:
-        """Prepare; nothing is asked yet.
+        """Don't ask the driver yet.
 
         Args:
+            devices: the driver.
             keys: the UUID of each GPU, by its name.
-            avoid_strangers: don't take GPUs that processes without a lease use. Those with less
-                than `idle_memory_mib` on a GPU with less than `idle_utilisation_percent` are let.
+            avoid_foreign: give no room on GPUs that foreign processes use, unless they are idle.
+            idle_memory_mib: foreign processes have less than this on an idle GPU, in MiB.
+            idle_utilisation_percent: an idle GPU is utilised less than this.
+            reserve_mib: memory of each GPU that no job gets, in MiB.
         """
         self._devices = devices
         self._names = {uuid: name for name, uuid in keys.items()}
-        self._avoid_strangers = avoid_strangers
+        self._avoid_foreign = avoid_foreign
         self._idle_memory_mib = idle_memory_mib
         self._idle_utilisation_percent = idle_utilisation_percent
         self._reserve_mib = reserve_mib
         self._cards = {uuid: Card(name) for name, uuid in keys.items()}
-        self.people: dict[str, str] = {}  #: who uses a card without a lease, by its name
-        self.strangers: dict[str, str] = {}  #: the same in a sentence, where it is no small use
-        self.faults: dict[str, str] = {}  #: why a card can't be used, by its name
+        self.foreign_use: dict[str, str] = {}  #: who uses a GPU without a lease, by its name
+        self.busy: dict[str, str] = {}  #: a sentence about each GPU of these that isn't idle
+        self.faults: dict[str, str] = {}  #: why a GPU can't be used, by its name
 
     def read(self, leases: Sequence[LeaseRecord]) -> list[Card]:
-        """Our cards now; as they were last seen, if the driver doesn't answer."""
+        """Ask the driver for our GPUs. If it doesn't answer, its last answer counts."""
         try:
-            self._devices.xids()  # first: a card is at fault from then on
+            self._devices.xids()  # first: `gpus` shows faults that were reported before
             gpus = self._devices.gpus()
         except SgsError:
             return list(self._cards.values())
-        self.strangers.clear()
-        self.people.clear()
+        self.busy.clear()
+        self.foreign_use.clear()
         ancestors = functools.cache(lineage)
-        by_uuid = {gpu.uuid or str(gpu.number): gpu for gpu in gpus}  # a lost card has no UUID
+        by_uuid = {gpu.uuid or str(gpu.number): gpu for gpu in gpus}  # a lost GPU has no UUID
         for uuid, name in self._names.items():
             gpu = by_uuid.get(uuid)
             if gpu is None or gpu.fault:
                 self.faults[name] = gpu.fault if gpu else "the driver knows it no more"
-            if name in self.faults or gpu is None:  # what has failed once is not trusted again
+            if name in self.faults or gpu is None:  # once failed, a GPU isn't trusted again
                 self._cards[uuid] = Card(name, GPU_UNITS)
             else:
-                found = strangers(gpu, leases, ancestors)
-                self._cards[uuid] = self._card(name, gpu, found, leases)
+                foreign = foreign_processes(gpu, leases, ancestors)
+                self._cards[uuid] = self._card(name, gpu, foreign, leases)
         return list(self._cards.values())
 
     def _card(
         self,
         name: str,
         gpu: Gpu,
-        found: Sequence[GpuProcess],
+        foreign: Sequence[GpuProcess],
         leases: Sequence[LeaseRecord],
     ) -> Card:
-        theirs = by_strangers(gpu, leases)
+        unleased = without_leased_use(gpu, leases)
         busy = is_busy(
-            theirs,
-            found,
+            unleased,
+            foreign,
             idle_memory_mib=self._idle_memory_mib,
             idle_utilisation_percent=self._idle_utilisation_percent,
         )
-        hidden_mib = unnamed_mib(theirs, self._idle_memory_mib)
-        if found or hidden_mib:
-            self.people[name] = _people(found, hidden_mib)
+        hidden_mib = unnamed_mib(unleased, self._idle_memory_mib)
+        if foreign or hidden_mib:
+            self.foreign_use[name] = _describe_use(foreign, hidden_mib)
         if busy:
-            self.strangers[name] = f"GPU {name} is used by {self.people[name]}"
-        own_mib = min(unclaimed_mib(gpu), DRIVER_MIB)
+            self.busy[name] = f"GPU {name} is used by {self.foreign_use[name]}"
+        driver_mib = min(unclaimed_mib(gpu), DRIVER_MIB)
         total_mib = gpu.memory_total_mib
         return Card(
             name,
-            GPU_UNITS if busy and self._avoid_strangers else 0,
-            None if total_mib is None else max(0, total_mib - max(self._reserve_mib, own_mib)),
-            strangers_mib=sum(one.memory_mib or 0 for one in found)
-            + max(0, unclaimed_mib(theirs) - own_mib),
-            observed_mib=(gpu.memory_used_mib or 0) - own_mib,
+            GPU_UNITS if busy and self._avoid_foreign else 0,
+            None if total_mib is None else max(0, total_mib - max(self._reserve_mib, driver_mib)),
+            strangers_mib=sum(process.memory_mib or 0 for process in foreign)
+            + max(0, unclaimed_mib(unleased) - driver_mib),
+            observed_mib=(gpu.memory_used_mib or 0) - driver_mib,
             links=tuple(
                 (self._names[link.uuid], link.nvlinks)
                 for link in gpu.links
@@ -122,16 +129,17 @@ class GpuMonitor:
         )
 
 
-def _people(found: Sequence[GpuProcess], hidden_mib: int) -> str:
-    """`bob (pid 41, python, 20 GiB)`, how many more, and who is hidden."""
-    people = [_person(one) for one in found[:3]]
+def _describe_use(foreign: Sequence[GpuProcess], hidden_mib: int) -> str:
+    """`bob (pid 41, python, 20 GiB)`, how many more there are, and what the driver hides."""
+    users = [_describe_process(process) for process in foreign[:_MOST_NAMED]]
     if hidden_mib:
-        people.append(f"somebody whom the driver doesn't name ({show_memory(hidden_mib)})")
-    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-    return ", ".join(people) + more
+        users.append(f"somebody whom the driver doesn't name ({format_memory(hidden_mib)})")
+    rest = len(foreign) - _MOST_NAMED
+    return ", ".join(users) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _person(one: GpuProcess) -> str:
-    user = one.user or "somebody"
-    memory = "unknown memory" if one.memory_mib is None else show_memory(one.memory_mib)
-    return f"{user} (pid {one.pid}, {one.name or 'a process that we cannot see'}, {memory})"
+def _describe_process(process: GpuProcess) -> str:
+    user = process.user or "somebody"
+    name = process.name or "a process that we cannot see"
+    memory = "unknown memory" if process.memory_mib is None else format_memory(process.memory_mib)
+    return f"{user} (pid {process.pid}, {name}, {memory})"

@@ -1,7 +1,7 @@
-"""Who has a GPU: holders of leases, strangers, or nobody. Arithmetic on records.
+"""Who has a GPU: holders of leases, foreign processes, or nobody. Pure.
 
-A stranger is a process on a GPU that belongs to no lease of that GPU, even if it has a lease of
-another one. What counts is what it keeps others from using.
+A foreign process uses a GPU without a lease of that GPU, even if it has one of another GPU. What
+it uses is lacking to others.
 """
 
 from __future__ import annotations
@@ -13,43 +13,46 @@ from simple_gpu_scheduler.gpus.records import Ancestors, Gpu, GpuProcess, Lineag
 from simple_gpu_scheduler.jobs.job import GPU_UNITS
 from simple_gpu_scheduler.leases.records import LeaseRecord
 
-#: Below both of these, what strangers have does not make a card busy: a desktop, an idle viewer.
+#: A GPU is idle while its foreign processes stay below both limits: a desktop, an idle viewer.
 IDLE_MEMORY_MIB = 1024
 IDLE_UTILISATION_PERCENT = 10
 
-#: Memory in use that no process has is the driver's, up to this. More is somebody's whom the
-#: driver doesn't name: in a container it names only the processes of that container.
+#: Memory in use that belongs to no process is taken for the driver's own, up to this. The rest
+#: belongs to processes that the driver doesn't name: in a container it names only those of that
+#: container.
 DRIVER_MIB = 1024
 
 
 class Occupancy(NamedTuple):
-    """What a GPU is to somebody who wants one."""
+    """Who has a GPU."""
 
-    state: str  #: free, shared (part of it is leased), leased, used (by strangers) or fault
+    state: str  #: free, shared (partly leased), leased, used (by foreign processes) or fault
     leases: tuple[LeaseRecord, ...] = ()
-    strangers: tuple[GpuProcess, ...] = ()
-    unnamed_mib: int = 0  #: in use by strangers whom the driver doesn't name
+    foreign: tuple[GpuProcess, ...] = ()  #: foreign processes
+    unnamed_mib: int = 0  #: in use by foreign processes that the driver doesn't name
 
 
 def leases_of(gpu: Gpu, leases: Sequence[LeaseRecord]) -> tuple[LeaseRecord, ...]:
     """The leases that hold the GPU, oldest first.
 
-    A lease of a whole card holds its slices; one that was taken while the driver didn't answer
-    has the card's number for a key.
+    A lease of a whole GPU holds its MIG slices. A lease that was taken while the driver didn't
+    answer has the GPU's number as its key.
     """
     keys = {gpu.uuid, gpu.parent} - {""}
     if not gpu.parent:
         keys.add(str(gpu.number))
-    return tuple(sorted((x for x in leases if keys & set(x.gpus)), key=lambda x: x.since_s))
+    held = (lease for lease in leases if keys & set(lease.gpus))
+    return tuple(sorted(held, key=lambda lease: lease.since_s))
 
 
 def belongs(process: GpuProcess, lease: LeaseRecord, ancestors: Ancestors) -> bool:
-    """Whether the process is part of what holds the lease.
+    """True if the process uses the GPU by right of the lease.
 
-    It is if the holder is the process itself, one of its parents, or the leader of its session:
-    not if it was merely started from the same terminal. Where the holder is gone, the lease lives
-    by some descendant of it: any process of that user will do. A process of somebody else, or one
-    that has the holder's number by now, is no holder, whatever the lease says.
+    It does if the lease's holder is the process itself, one of its parents, or the leader of its
+    session. To be started from the same terminal isn't enough.
+
+    If the holder is gone, some descendant of it holds the lease, and any process of that user
+    belongs. A process of another user, or one that got the holder's pid later, is no holder.
     """
     own, holder = ancestors(process.pid), ancestors(lease.pid)
     if not _is_holder(holder, lease):
@@ -57,37 +60,45 @@ def belongs(process: GpuProcess, lease: LeaseRecord, ancestors: Ancestors) -> bo
     return lease.pid in own.pids or own.session == lease.pid
 
 
-def _is_holder(found: Lineage, lease: LeaseRecord) -> bool:
-    """Whether what has the pid now is who took the lease; root's may have become anybody."""
-    same_user = lease.uid == 0 or found.user == lease.user
-    return bool(found.pids) and same_user and lease.start_ticks in (0, found.start_ticks)
+def _is_holder(process: Lineage, lease: LeaseRecord) -> bool:
+    """True if the process that has the lease's pid now took the lease.
+
+    A process of root may have changed its user since.
+    """
+    is_same_user = lease.uid == 0 or process.user == lease.user
+    is_same_start = lease.start_ticks in (0, process.start_ticks)
+    return bool(process.pids) and is_same_user and is_same_start
 
 
-def strangers(
+def foreign_processes(
     gpu: Gpu, leases: Sequence[LeaseRecord], ancestors: Ancestors
 ) -> tuple[GpuProcess, ...]:
     """The processes on the GPU that belong to none of its leases, largest first."""
     held = leases_of(gpu, leases)
-    found = [p for p in gpu.processes if not any(belongs(p, one, ancestors) for one in held)]
-    return tuple(sorted(found, key=lambda one: (-(one.memory_mib or 0), one.pid)))
+    foreign = [
+        process
+        for process in gpu.processes
+        if not any(belongs(process, lease, ancestors) for lease in held)
+    ]
+    return tuple(sorted(foreign, key=lambda process: (-(process.memory_mib or 0), process.pid)))
 
 
 def unclaimed_mib(gpu: Gpu) -> int:
-    """Memory in use that no process has; 0 where that can't be told."""
-    known = [one.memory_mib for one in gpu.processes if one.memory_mib is not None]
-    if gpu.memory_used_mib is None or len(known) < len(gpu.processes):
+    """Memory in use that belongs to no process, in MiB; 0 if that is unknown."""
+    sizes_mib = [process.memory_mib for process in gpu.processes if process.memory_mib is not None]
+    if gpu.memory_used_mib is None or len(sizes_mib) < len(gpu.processes):
         return 0
-    return max(0, gpu.memory_used_mib - sum(known))
+    return max(0, gpu.memory_used_mib - sum(sizes_mib))
 
 
 def unnamed_mib(gpu: Gpu, idle_memory_mib: int = IDLE_MEMORY_MIB) -> int:
-    """What strangers have whom the driver doesn't name; 0 where it is little or the driver's."""
+    """Memory of processes that the driver doesn't name, in MiB; 0 if it is below the limit."""
     rest_mib = unclaimed_mib(gpu) - DRIVER_MIB
     return rest_mib if rest_mib >= max(1, idle_memory_mib) else 0
 
 
-def by_strangers(gpu: Gpu, leases: Sequence[LeaseRecord]) -> Gpu:
-    """The GPU without what may as well be its holders': they are not told from strangers."""
+def without_leased_use(gpu: Gpu, leases: Sequence[LeaseRecord]) -> Gpu:
+    """The GPU with unknown use if it is leased: the use may be that of the lease's holders."""
     if not leases_of(gpu, leases):
         return gpu
     return gpu._replace(utilisation_percent=None, memory_used_mib=None)
@@ -95,22 +106,22 @@ def by_strangers(gpu: Gpu, leases: Sequence[LeaseRecord]) -> Gpu:
 
 def is_busy(
     gpu: Gpu,
-    found: Sequence[GpuProcess],
+    foreign: Sequence[GpuProcess],
     *,
     idle_memory_mib: int = IDLE_MEMORY_MIB,
     idle_utilisation_percent: int = IDLE_UTILISATION_PERCENT,
 ) -> bool:
-    """Whether these strangers, and those whom nobody names, keep others off the GPU.
+    """True if foreign processes, named or not, use more of the GPU than an idle GPU's.
 
-    They don't if together they have less memory, and the GPU does less, than the two limits.
-    Unknown memory counts as much, unknown utilisation as none.
+    Their memory counts together. Unknown memory counts as over the limit, unknown utilisation
+    as zero.
     """
     if unnamed_mib(gpu, idle_memory_mib):
         return True
-    if not found:
+    if not foreign:
         return False
-    known = [one.memory_mib for one in found if one.memory_mib is not None]
-    if len(known) < len(found) or sum(known) >= idle_memory_mib:
+    sizes_mib = [process.memory_mib for process in foreign if process.memory_mib is not None]
+    if len(sizes_mib) < len(foreign) or sum(sizes_mib) >= idle_memory_mib:
         return True
     return (gpu.utilisation_percent or 0) >= idle_utilisation_percent
 
@@ -125,23 +136,23 @@ def occupancy(
 ) -> Occupancy:
     """Who has the GPU."""
     held = leases_of(gpu, leases)
-    found = strangers(gpu, leases, ancestors)
-    theirs = by_strangers(gpu, held)
+    foreign = foreign_processes(gpu, leases, ancestors)
+    unleased = without_leased_use(gpu, held)
     busy = is_busy(
-        theirs,
-        found,
+        unleased,
+        foreign,
         idle_memory_mib=idle_memory_mib,
         idle_utilisation_percent=idle_utilisation_percent,
     )
     state = _state(gpu, held, busy=busy)
-    return Occupancy(state, held, found, unnamed_mib(theirs, idle_memory_mib))
+    return Occupancy(state, held, foreign, unnamed_mib(unleased, idle_memory_mib))
 
 
 def _state(gpu: Gpu, held: Sequence[LeaseRecord], *, busy: bool) -> str:
     if gpu.fault:
         return "fault"
-    ids = {one.id for one in held}
-    units = sum(one.units for one in held if one.parent not in ids)  # a part of one of these
+    ids = {lease.id for lease in held}
+    units = sum(lease.units for lease in held if lease.parent not in ids)  # a part of one of these
     if units >= GPU_UNITS:
         return "leased"
     if busy:

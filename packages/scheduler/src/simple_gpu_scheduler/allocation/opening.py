@@ -1,4 +1,4 @@
-"""From the GPUs that a user means to what others leave of them."""
+"""Open the `Availability` and the `GpuMonitor` of the GPUs that a user selected."""
 
 from __future__ import annotations
 
@@ -15,42 +15,44 @@ if TYPE_CHECKING:
 
 
 def open_availability(
-    chosen: GpuSelection,
-    book: LeaseStore | None = None,
+    selection: GpuSelection,
+    store: LeaseStore | None = None,
     /,
     *,
     inside: str | None = None,
     keep_free: int = 0,
-    avoid_strangers: bool,
-    **idle: int,
+    avoid_foreign: bool,
+    **idle_limits: int,
 ) -> Availability:
-    """Look at these GPUs, with nothing of our own yet.
+    """Read what others leave of these GPUs, before we hold anything.
 
     Args:
-        chosen: the GPUs to use.
-        book: where leases are; None: the machine's directory.
-        inside: see `Availability`, and so is `keep_free`.
-        avoid_strangers: see `GpuMonitor`, and so are the limits of `idle`.
+        selection: the GPUs to use.
+        store: where leases are; None: the machine's directory.
+        inside: see `Availability`.
+        keep_free: see `Availability`.
+        avoid_foreign: see `GpuMonitor`.
+        idle_limits: see `GpuMonitor`.
 
     Raises:
-        UsageError: nothing could ever be taken.
+        UsageError: no GPU could ever be taken.
         SgsError: leases can't be read, or can't be kept here.
     """
     return Availability(
-        FileLeaseStore() if book is None else book,
-        [Card(name) for name in chosen.keys],
-        chosen.keys,
-        uuids=chosen.uuids,
+        FileLeaseStore() if store is None else store,
+        [Card(name) for name in selection.keys],
+        selection.keys,
+        uuids=selection.uuids,
         inside=inside,
-        watch=open_monitor(chosen, avoid_strangers=avoid_strangers, **idle),
+        monitor=open_monitor(selection, avoid_foreign=avoid_foreign, **idle_limits),
         keep_free=keep_free,
     )
 
 
-def open_monitor(chosen: GpuSelection, **settings: Any) -> GpuMonitor | None:
-    """What the driver will say of these GPUs; None where there is none. See `GpuMonitor`."""
-    if chosen.devices is None:
+def open_monitor(selection: GpuSelection, **settings: Any) -> GpuMonitor | None:
+    """The monitor of these GPUs; None without a driver. See `GpuMonitor` for the settings."""
+    if selection.devices is None:
         return None
     from simple_gpu_scheduler.allocation.monitor import GpuMonitor
 
-    return GpuMonitor(chosen.devices, chosen.keys, **settings)
+    return GpuMonitor(selection.devices, selection.keys, **settings)

@@ -1,4 +1,4 @@
-"""A look at what a scheduler would see that began now: it takes no lease and joins no queue."""
+"""What a scheduler that starts now would see. Nothing is created: no lease, no ticket."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from simple_gpu_scheduler.allocation.holders import (
     Holders,
     describe_leases,
     describe_tickets,
-    who_has,
+    find_holders,
 )
 from simple_gpu_scheduler.allocation.opening import open_availability
 from simple_gpu_scheduler.gpus.environ import LEASE_VARIABLE
@@ -22,93 +22,105 @@ from simple_gpu_scheduler.policy.explain import GpuClaims
 
 
 class Preview:
-    """What others leave of our GPUs, and who they are."""
+    """What others leave of our GPUs at one moment, and who they are."""
 
     def __init__(
         self,
-        chosen: GpuSelection,
+        selection: GpuSelection,
         *,
-        avoid_strangers: bool,
+        avoid_foreign: bool,
         keep_free: int,
         scheduler: int | None = None,
         ours: Callable[[LeaseRecord], bool] = lambda _: False,
         busy: Collection[str] = (),
-        **idle: Any,
+        **idle_limits: Any,
     ) -> None:
-        """Look, once.
+        """Read leases, tickets and the driver, once.
 
         Args:
-            chosen: our GPUs.
-            avoid_strangers: as in `GpuMonitor`, and so are the settings of `idle`.
-            keep_free: as in `Availability`.
-            scheduler: the process of a scheduler that runs, to see who goes before it.
-            ours: tells the leases that are that scheduler's: they are as good as free.
-            busy: the cards on which it runs jobs.
+            selection: our GPUs.
+            avoid_foreign: see `GpuMonitor`.
+            keep_free: see `Availability`.
+            scheduler: the pid of a running scheduler; count only the tickets before its own.
+            ours: True for a lease of that scheduler; such leases count as free.
+            busy: the GPUs on which that scheduler runs jobs.
+            idle_limits: see `GpuMonitor`.
 
         Raises:
-            UsageError: nothing could ever be taken.
+            UsageError: no GPU could ever be taken.
             SgsError: leases can't be read, or couldn't be kept here.
         """
-        self._view = open_availability(
-            chosen,
-            _SeenOnce(scheduler),
+        self._availability = open_availability(
+            selection,
+            _FrozenStore(scheduler),
             inside=os.environ.get(LEASE_VARIABLE),
             keep_free=keep_free,
-            avoid_strangers=avoid_strangers,
-            **idle,
+            avoid_foreign=avoid_foreign,
+            **idle_limits,
         )
-        leases, _ = self._view.theirs
-        if own := {one.token for one in leases if ours(one)}:
-            self._view.refresh(own, busy=busy)
-        self._avoid_strangers = avoid_strangers
-        self.cards = self._view.cards  #: our GPUs, with what others have of them
+        own = {lease.token for lease in self._availability.other_leases if ours(lease)}
+        if own:
+            self._availability.refresh(own, busy=busy)
+        self._avoid_foreign = avoid_foreign
+        self.cards = self._availability.cards  #: our GPUs, less what others have of them
 
-    def known(self, when: Callable[[float], str]) -> dict[str, GpuClaims]:
+    def claims(self, when: Callable[[float], str]) -> dict[str, GpuClaims]:
         """Who has what of each GPU, by its name.
 
         Args:
             when: renders a time on the wall clock.
         """
-        view = self._view
-        found = who_has(*view.theirs, view.inside, view.sizes_mib())
-        return {name: self._known(name, found.get(key), when) for name, key in view.keys.items()}
+        availability = self._availability
+        holders = find_holders(
+            availability.other_leases,
+            availability.earlier_tickets,
+            availability.inside,
+            availability.sizes_mib(),
+        )
+        return {
+            name: self._claims_on(name, holders.get(key, Holders()), when)
+            for name, key in availability.keys.items()
+        }
 
-    def _known(self, name: str, found: Holders | None, when: Callable[[float], str]) -> GpuClaims:
-        leases, tickets = found or Holders()
-        watch = self._view.watch
-        fault = watch.faults.get(name, "") if watch else ""
-        barred = watch is not None and self._avoid_strangers and name in watch.strangers
-        elsewhere = self._view.barred.get(name)
+    def _claims_on(self, name: str, holders: Holders, when: Callable[[float], str]) -> GpuClaims:
+        monitor = self._availability.monitor
+        fault = monitor.faults.get(name, "") if monitor else ""
+        barred = monitor is not None and self._avoid_foreign and name in monitor.busy
+        is_unusable = name in self._availability.unusable
         return GpuClaims(
             fault,
-            describe_leases(leases, when),
-            describe_tickets(tickets),
-            watch.people.get(name, "") if watch else "",
+            describe_leases(holders.leases, when),
+            describe_tickets(holders.tickets),
+            monitor.foreign_use.get(name, "") if monitor else "",
             barred=barred,
-            kept=name in self._view.closed and not (fault or barred or elsewhere),
+            kept=name in self._availability.closed and not (fault or barred or is_unusable),
         )
 
 
-class _SeenOnce(FileLeaseStore):
-    """The leases as they were at one moment; nothing is created for that."""
+class _FrozenStore(FileLeaseStore):
+    """The leases and tickets as they were at one moment. The directory isn't created for that."""
 
     def __init__(self, scheduler: int | None) -> None:
         self.uid = os.geteuid()
-        self._seen_once: tuple[list[LeaseRecord], list[Ticket]] = [], []
+        self._frozen_leases: list[LeaseRecord] = []
+        self._frozen_tickets: list[Ticket] = []
         if os.path.lexists(lease_dir()):
-            super().__init__()  # what others couldn't use is an error here, too
-            self._seen_once = super().leases(), _before(scheduler, super().tickets())
+            super().__init__()  # raises if others couldn't use the directory
+            self._frozen_leases = super().leases()
+            self._frozen_tickets = _before(scheduler, super().tickets())
 
     def leases(self) -> list[LeaseRecord]:
-        """All that lived at that moment."""
-        return self._seen_once[0]
+        """All leases at that moment."""
+        return self._frozen_leases
 
     def tickets(self) -> list[Ticket]:
-        """All who waited at that moment."""
-        return self._seen_once[1]
+        """The tickets to be served first, at that moment."""
+        return self._frozen_tickets
 
 
 def _before(scheduler: int | None, tickets: list[Ticket]) -> list[Ticket]:
-    """Those who go before it, if it waits itself; who comes now comes last."""
-    own_ns = [one.since_ns for one in tickets if one.pid == scheduler]
-    return [one for one in tickets if one.since_ns < min(own_ns)] if own_ns else tickets
+    """The tickets before those of the scheduler; all of them if it has none."""
+    own_ns = [ticket.since_ns for ticket in tickets if ticket.pid == scheduler]
+    if not own_ns:
+        return tickets
+    return [ticket for ticket in tickets if ticket.since_ns < min(own_ns)]

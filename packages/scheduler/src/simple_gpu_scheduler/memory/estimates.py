@@ -1,8 +1,8 @@
-"""What jobs need of GPU memory, learned from those that ran: `--vram auto`.
+"""How much GPU memory jobs need, learned from jobs that ran before: `--vram auto`. Pure.
 
-Jobs of a sweep differ in numbers only; they share a template. As long as nobody knows what jobs
-of a template need, they run alone on their GPUs; then they ask for the most that was measured,
-with a margin.
+The jobs of a sweep differ only in numbers, so they share a template (`jobs.similarity`). Until the
+need of a template is known, its jobs run alone on their GPUs. Then they ask for the most memory
+that one of them used, with a margin.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ MARGIN_MIB = 256
 
 
 class MemoryEstimates:
-    """The most memory that jobs of each template were seen to have, in MiB."""
+    """The most memory that jobs of each template used on one GPU, in MiB."""
 
     def __init__(self, peaks_mib: Mapping[bytes, int]) -> None:
-        """`peaks_mib`, by template, are from earlier runs."""
+        """Begin with the peaks of earlier runs, by template."""
         self.peaks_mib = dict(peaks_mib)
 
-    def asked(self, job: Job, most_mib: int) -> Job:
-        """The job with what it will need, if it wants that to be found out and it is known.
+    def with_estimate(self, job: Job, most_mib: int) -> Job:
+        """The job with the memory that it will need, if that is wanted and known.
 
         Args:
-            most_mib: what its GPUs have. What needs more, with the margin, is alone on its GPUs.
+            most_mib: the memory of its GPUs. A job that needs more with the margin runs alone.
         """
         if not job.auto_memory or job.memory_mib is not None:
             return job
         peak_mib = self.peaks_mib.get(template(job.command))
         if peak_mib is None:
             return job
-        wanted_mib = math.ceil(peak_mib * MARGIN) + MARGIN_MIB
-        if wanted_mib > most_mib:
+        estimate_mib = math.ceil(peak_mib * MARGIN) + MARGIN_MIB
+        if estimate_mib > most_mib:
             return job._replace(units=GPU_UNITS)
         units = share_units(MAX_JOBS_PER_GPU) if job.units == GPU_UNITS else job.units
-        return job._replace(memory_mib=wanted_mib, units=units)
+        return job._replace(memory_mib=estimate_mib, units=units)
 
     def learn(self, job: Job, peak_mib: int | None) -> bool:
-        """Take note of a job that has ended; True if that is news."""
+        """Learn from a job that has ended; returns True if its template's peak is higher now."""
         if peak_mib is None or not job.auto_memory:
             return False
         key = template(job.command)

@@ -1,4 +1,4 @@
-"""What the loop does about jobs on GPUs: measure their memory, learn from it, find strays."""
+"""Measure the GPU memory of running jobs, and find jobs that use a GPU which isn't theirs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from simple_gpu_scheduler.gpus.records import JobProcess
 from simple_gpu_scheduler.jobs.job import Job
-from simple_gpu_scheduler.memory.polling import is_measured, next_look_s
+from simple_gpu_scheduler.memory.polling import is_measured, next_poll_s
 from simple_gpu_scheduler.memory.ports import MemoryMeter
 from simple_gpu_scheduler.policy.fit import most_memory_mib
 from simple_gpu_scheduler.policy.model import Card, Running
@@ -16,88 +16,100 @@ from simple_gpu_scheduler.policy.model import Card, Running
 if TYPE_CHECKING:
     from simple_gpu_scheduler.memory.estimates import MemoryEstimates
 
-#: Clocks and sleeps don't agree to the last digit.
+#: A poll may come this much too early: sleeps end a little before their time.
 _SLACK_S = 0.001
 
 
 class MemoryMonitor:
-    """Keeps what was seen of each running job."""
+    """What was measured of each running job. Jobs are known by the pid of their first process."""
 
-    def __init__(self, meter: MemoryMeter, learned: MemoryEstimates | None) -> None:
-        """`learned` is what jobs were seen to need, where that is to be found out."""
+    def __init__(self, meter: MemoryMeter, estimates: MemoryEstimates | None) -> None:
+        """Ask nothing yet.
+
+        Args:
+            meter: reads the memory of jobs.
+            estimates: learns what jobs need; None: nothing is learned.
+        """
         self._meter = meter
-        self._learned = learned
-        self._looked_s = -math.inf
+        self._estimates = estimates
+        self._polled_s = -math.inf
         self._peaks_mib: dict[int, int] = {}
-        self._others: dict[int, tuple[str, ...]] = {}  #: GPUs that aren't the job's
+        self._other_gpus: dict[int, tuple[str, ...]] = {}  #: GPUs that a job uses but wasn't given
 
     def poll(self, running: Mapping[int, Running], now_s: float) -> list[str]:
-        """Look at the jobs, if it is time; returns what the user should know."""
-        due_s = next_look_s(running.values(), self._looked_s)
+        """Measure the jobs, if it is time; returns warnings for the user."""
+        due_s = next_poll_s(running.values(), self._polled_s)
         if due_s is None or now_s + _SLACK_S < due_s:
             return []
-        self._looked_s = now_s
-        self._forget_but(running)
+        self._polled_s = now_s
+        self._forget_ended(running)
         by_job: dict[int, list[JobProcess]] = {}
         for process in self._meter.processes(running):
             by_job.setdefault(process.job_pid, []).append(process)
-        news = [self._see(running[pid], found) for pid, found in by_job.items()]
-        return [text for text in news if text]
+        warnings = [self._record(running[pid], processes) for pid, processes in by_job.items()]
+        return [warning for warning in warnings if warning]
 
     def poll_in_s(self, running: Mapping[int, Running], now_s: float) -> float | None:
-        """How soon to look again; None if there is nothing to see."""
-        due_s = next_look_s(running.values(), self._looked_s)
+        """Seconds to the next poll; None if no job runs."""
+        due_s = next_poll_s(running.values(), self._polled_s)
         return None if due_s is None else due_s - now_s
 
-    def ended(self, pid: int) -> tuple[int | None, tuple[str, ...]]:
-        """The most that a job was seen to have on one GPU, if measured, and GPUs not its own."""
-        return self._peaks_mib.pop(pid, None), self._others.pop(pid, ())
+    def on_end(self, pid: int) -> tuple[int | None, tuple[str, ...]]:
+        """Forget a job that has ended.
+
+        Returns:
+            The most memory that it had on one GPU, in MiB (None: not measured), and the GPUs that
+            it used but wasn't given.
+        """
+        return self._peaks_mib.pop(pid, None), self._other_gpus.pop(pid, ())
 
     def learn(self, job: Job, peak_mib: int | None) -> bool:
-        """Take note of a job that has ended; True if that changes what others ask for."""
-        return self._learned is not None and self._learned.learn(job, peak_mib)
+        """Learn from a job that has ended; returns True if that changes what other jobs need."""
+        return self._estimates is not None and self._estimates.learn(job, peak_mib)
 
-    def asked(self, job: Job, cards: Sequence[Card]) -> Job:
-        """The job with what it is known to need; `cards` are those that it may get."""
-        if self._learned is None:
+    def with_estimate(self, job: Job, cards: Sequence[Card]) -> Job:
+        """The job with the memory that it will need, if known; `cards` are all it may get."""
+        if self._estimates is None:
             return job
-        return self._learned.asked(job, most_memory_mib(cards, job.gpus))
+        return self._estimates.with_estimate(job, most_memory_mib(cards, job.gpus))
 
-    def _forget_but(self, running: Mapping[int, Running]) -> None:
-        """A stopped job is seen after its end, as long as its process tree lives."""
-        for seen in (self._peaks_mib, self._others):
-            for pid in seen.keys() - running.keys():
-                del seen[pid]
+    def _forget_ended(self, running: Mapping[int, Running]) -> None:
+        """Forget jobs again that were measured after their `on_end`: stopped ones end slowly."""
+        for records in (self._peaks_mib, self._other_gpus):
+            for pid in records.keys() - running.keys():
+                del records[pid]
 
-    def _see(self, one: Running, processes: list[JobProcess]) -> str:
-        if is_measured(one.job):
-            self._measure(one.pid, processes)
-        found = elsewhere(one.gpus, processes)
-        if not found:
+    def _record(self, job: Running, processes: list[JobProcess]) -> str:
+        """Record what a job uses; returns a warning at its first use of another GPU."""
+        if is_measured(job.job):
+            self._record_peak(job.pid, processes)
+        strays = on_other_gpus(job.gpus, processes)
+        if not strays:
             return ""
-        known = self._others.get(one.pid, ())
-        self._others[one.pid] = tuple(dict.fromkeys((*known, *(each.gpu for each in found))))
-        return "" if known else not_its_gpu(one, found[0])
+        earlier = self._other_gpus.get(job.pid, ())
+        gpus = (process.gpu for process in strays)
+        self._other_gpus[job.pid] = tuple(dict.fromkeys((*earlier, *gpus)))
+        return "" if earlier else describe_wrong_gpu(job, strays[0])
 
-    def _measure(self, pid: int, processes: list[JobProcess]) -> None:
+    def _record_peak(self, pid: int, processes: list[JobProcess]) -> None:
         used_mib: dict[str, int] = {}
-        for one in processes:
-            if one.memory_mib is not None:
-                used_mib[one.gpu] = used_mib.get(one.gpu, 0) + one.memory_mib
+        for process in processes:
+            if process.memory_mib is not None:
+                used_mib[process.gpu] = used_mib.get(process.gpu, 0) + process.memory_mib
         if used_mib:
             self._peaks_mib[pid] = max(*used_mib.values(), self._peaks_mib.get(pid, 0))
 
 
-def not_its_gpu(one: Running, process: JobProcess) -> str:
-    """That a job uses a GPU that it wasn't given."""
-    own = f"GPU {one.gpus[0]}" if len(one.gpus) == 1 else f"GPUs {', '.join(one.gpus)}"
+def describe_wrong_gpu(job: Running, process: JobProcess) -> str:
+    """The warning that a job uses a GPU which it wasn't given."""
+    own = f"GPU {job.gpus[0]}" if len(job.gpus) == 1 else f"GPUs {', '.join(job.gpus)}"
     name = f" ({process.name})" if process.name else ""
     return (
-        f"job {one.job.seq} was given {own}, but its process {process.pid}{name} uses "
+        f"job {job.job.seq} was given {own}, but its process {process.pid}{name} uses "
         f"GPU {process.gpu}; does it set CUDA_VISIBLE_DEVICES itself?"
     )
 
 
-def elsewhere(gpus: Collection[str], processes: Iterable[JobProcess]) -> list[JobProcess]:
-    """Those of a job's processes that use another GPU than these; a slice is part of its card."""
-    return [one for one in processes if one.gpu not in gpus and one.card not in gpus]
+def on_other_gpus(gpus: Collection[str], processes: Iterable[JobProcess]) -> list[JobProcess]:
+    """The processes on none of these GPUs. A process on a MIG slice is on the whole GPU, too."""
+    return [process for process in processes if {process.gpu, process.card}.isdisjoint(gpus)]

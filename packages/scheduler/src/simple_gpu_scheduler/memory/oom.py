@@ -1,11 +1,11 @@
-"""Whether a job has run out of GPU memory, by its last words."""
+"""Recognise from a job's output that it ran out of GPU memory. Pure."""
 
 from __future__ import annotations
 
 import re
 
-#: What PyTorch, CUDA itself, cuDNN and cuBLAS, JAX and TensorFlow say.
-_SAYS_SO = re.compile(
+#: The messages of PyTorch, CUDA itself, cuDNN and cuBLAS, HIP, JAX and TensorFlow.
+_MESSAGE = re.compile(
     rb"CUDA out of memory|CUDA error: out of memory|CUDA_ERROR_OUT_OF_MEMORY"
     rb"|CUDNN_STATUS_ALLOC_FAILED|CUBLAS_STATUS_ALLOC_FAILED"
     rb"|OutOfMemoryError: (?:CUDA|HIP)|HIP out of memory"
@@ -15,5 +15,5 @@ _SAYS_SO = re.compile(
 
 
 def says_out_of_memory(text: bytes) -> bool:
-    """True if a job's last words are those of a GPU without memory."""
-    return _SAYS_SO.search(text) is not None
+    """True if the end of a job's output says that GPU memory was lacking."""
+    return _MESSAGE.search(text) is not None

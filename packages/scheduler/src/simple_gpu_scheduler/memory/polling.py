@@ -1,6 +1,7 @@
-"""When to ask the driver about running jobs, which tells of nothing by itself.
+"""When to ask the driver about the memory of running jobs: it has no events for that. Pure.
 
-Most goes on at the start of a job, so the looks at it are the rarer the older it is.
+Memory changes most at the start of a job. So the older a job is, the longer the time to its next
+poll.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from typing import NamedTuple
 from simple_gpu_scheduler.jobs.job import Job
 from simple_gpu_scheduler.policy.model import Running
 
-#: Between any two looks, however many jobs start.
+#: The least time between two polls, however many jobs start.
 LEAST_S = 0.25
 
 
 class _Pace(NamedTuple):
-    """Looks at the age of `first_s`, twice that, and so on until they are `every_s` apart."""
+    """Poll at the age `first_s`, then at twice the age, until polls are `every_s` apart."""
 
     first_s: float
     every_s: float
@@ -27,17 +28,17 @@ _OTHERS = _Pace(1.0, 30.0)
 
 
 def is_measured(job: Job) -> bool:
-    """True if the job says what memory it needs, or that is to be found out."""
+    """True if the job asks for memory, or its need is to be measured."""
     return job.memory_mib is not None or job.auto_memory
 
 
-def next_look_s(running: Iterable[Running], looked_s: float) -> float | None:
-    """When to look at these jobs after a look at `looked_s`; None: there are none."""
-    times = [_next_s(one, looked_s) for one in running]
-    return max(looked_s + LEAST_S, min(times)) if times else None
+def next_poll_s(running: Iterable[Running], polled_s: float) -> float | None:
+    """When to poll these jobs next after a poll at `polled_s`; None: there are none."""
+    times_s = [_next_poll_s(job, polled_s) for job in running]
+    return max(polled_s + LEAST_S, min(times_s)) if times_s else None
 
 
-def _next_s(one: Running, looked_s: float) -> float:
-    pace = _MEASURED if is_measured(one.job) else _OTHERS
-    age_s = looked_s - one.started_s
-    return one.started_s + max(pace.first_s, age_s + min(age_s, pace.every_s))
+def _next_poll_s(job: Running, polled_s: float) -> float:
+    pace = _MEASURED if is_measured(job.job) else _OTHERS
+    age_s = polled_s - job.started_s
+    return job.started_s + max(pace.first_s, age_s + min(age_s, pace.every_s))

@@ -1,4 +1,4 @@
-"""What the pipe and the queue need to see of jobs' memory on GPUs."""
+"""What the memory monitor needs of the driver."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from simple_gpu_scheduler.gpus.records import JobProcess
 
 
 class MemoryMeter(Protocol):
-    """Sees what jobs have on GPUs; the driver must be asked while they run."""
+    """Reads the memory that jobs use on GPUs."""
 
     def processes(self, jobs: Collection[int]) -> Sequence[JobProcess]:
-        """What these jobs, by the ids of their first processes, have on any GPU now.
+        """The processes of these jobs that have memory on any GPU now; empty if unknown.
 
-        Empty if nobody knows.
+        Args:
+            jobs: the pids of the jobs' first processes. All processes below them belong to them.
         """
         ...

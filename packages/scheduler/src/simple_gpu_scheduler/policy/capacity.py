@@ -1,4 +1,4 @@
-"""What each GPU has left while a plan is made: units, and memory where a job asks for it."""
+"""What each GPU has left while a plan is made: units, and memory if a job asks for it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from simple_gpu_scheduler.policy.model import Card, Running, Start
 
 
 class Capacity:
-    """Changed by each start that is planned; memory is looked at for the first job that asks."""
+    """The room on each GPU. Each planned start takes some of it.
+
+    Memory is computed when the first job asks for it: few lists have such jobs.
+    """
 
     __slots__ = ("_running", "cards", "free_mib", "used")
 
@@ -27,7 +30,7 @@ class Capacity:
         return fit.with_capacity(job, self.used, self.free_mib)
 
     def read_memory(self) -> dict[str, int]:
-        """Free memory of each card of which it is known.
+        """Free memory of each GPU in MiB; GPUs of unknown memory are left out.
 
         Jobs that ask for none take none, so it is the same before and after their starts.
         """
@@ -55,7 +58,7 @@ class Capacity:
                 free_mib[gpu] -= job.memory_mib
 
     def give_back(self, job: Job, gpus: Sequence[str]) -> None:
-        """Count a job no more."""
+        """Give back what a job had of these GPUs."""
         for gpu in gpus:
             self.used[gpu] -= job.units
         if job.memory_mib is not None:

@@ -1,6 +1,6 @@
-"""Which GPUs a job would get now, and what speaks for or against each, in words for a person.
+"""Which GPUs a job would get now, and what speaks for or against each GPU, for the user.
 
-The plan decides; this tells what it looked at.
+`plan` decides; this explains its decision.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from simple_gpu_scheduler.policy.topology import MAX_SETS, connection
 
 
 class GpuClaims(NamedTuple):
-    """Who has something of a card, and what else bars it; in words, empty where there is none."""
+    """Who has a part of a GPU, and why else it isn't taken. Empty texts: nobody, no reason."""
 
     fault: str = ""  #: why it can't be used
-    held: tuple[str, ...] = ()  #: who has leases of it: "anna's notebook (pid 41) since 14:02"
-    promised: tuple[str, ...] = ()  #: who waits for it and goes first: "bob (pid 7)"
+    held: tuple[str, ...] = ()  #: who has leases on it: "anna's notebook (pid 41) since 14:02"
+    reserved: tuple[str, ...] = ()  #: the waiters for which it is reserved: "bob (pid 7)"
     used: str = ""  #: who uses it without a lease: "carol (pid 41, python3, 40 GiB)"
     barred: bool = False  #: it isn't taken because of that use
-    kept: bool = False  #: it is left to others although nobody has it
+    kept: bool = False  #: it is kept free for others (--keep-free)
 
 
 class GpuVerdict(NamedTuple):
-    """What becomes of one GPU."""
+    """Whether the job gets one GPU, and why."""
 
     gpu: str
     chosen: bool
@@ -40,37 +40,37 @@ class GpuVerdict(NamedTuple):
 
 
 class Explanation(NamedTuple):
-    """The whole answer."""
+    """Whether the job would start now, on which GPUs, and why."""
 
     verdicts: tuple[GpuVerdict, ...]
-    gpus: tuple[str, ...]  #: those that the job would start on now; none: it would wait
+    gpus: tuple[str, ...]  #: where the job would start now; empty: it would wait
     summary: str
     failed: bool = False  #: no GPU is left to wait for
 
 
 def explain(
-    job: Job, cards: Sequence[Card], policy: PipePolicy, known: Mapping[str, GpuClaims]
+    job: Job, cards: Sequence[Card], policy: PipePolicy, claims: Mapping[str, GpuClaims]
 ) -> Explanation:
-    """What would happen to a job that came now.
+    """What would happen to a job that is submitted now.
 
     Args:
         cards: what others leave of the GPUs.
-        known: who the others are, by the GPU's name.
+        claims: who the others are, by the GPU's name.
     """
-    decided = plan(Snapshot(0.0, cards, (), (job,)), policy)
-    failed = all(card.name in known and known[card.name].fault for card in cards)
-    gpus = decided.starts[0].gpus if decided.starts and not failed else ()
-    room = Capacity(cards, ())
-    fitting = room.fitting(job)
+    decision = plan(Snapshot(0.0, cards, (), (job,)), policy)
+    failed = all(card.name in claims and claims[card.name].fault for card in cards)
+    gpus = decision.starts[0].gpus if decision.starts and not failed else ()
+    capacity = Capacity(cards, ())
+    fitting = capacity.fitting(job)
     verdicts = tuple(
-        _verdict(job, card.name, gpus, fitting, room, known.get(card.name, GpuClaims()))
+        _verdict(job, card.name, gpus, fitting, capacity, claims.get(card.name, GpuClaims()))
         for card in cards
     )
     if failed:
         return Explanation(verdicts, (), "it would fail: no GPU is left to run on", failed=True)
-    if decided.hold is not None:
-        return Explanation(verdicts, (), f"it would wait: {reasons.explain(decided.hold)}")
-    why = _why(job, gpus, fitting, room, order_of(policy).cards)
+    if decision.hold is not None:
+        return Explanation(verdicts, (), f"it would wait: {reasons.explain(decision.hold)}")
+    why = _why(job, gpus, fitting, capacity, order_of(policy).cards)
     summary = f"a job of {reasons.needs(job)} would start now on {_names(gpus)}: {why}"
     return Explanation(verdicts, gpus, summary)
 
@@ -80,59 +80,64 @@ def _verdict(
     gpu: str,
     gpus: Sequence[str],
     fitting: Sequence[str],
-    room: Capacity,
-    known: GpuClaims,
+    capacity: Capacity,
+    claims: GpuClaims,
 ) -> GpuVerdict:
     if gpu not in fitting:
-        return GpuVerdict(gpu, chosen=False, fits=False, reason=_against(job, gpu, room, known))
-    others = _others(known)
-    words = ["has room" if others else "free"]
+        return GpuVerdict(
+            gpu, chosen=False, fits=False, reason=_against(job, gpu, capacity, claims)
+        )
+    others = _others(claims)
+    parts = ["has room" if others else "free"]
     if job.memory_mib is not None:
-        words[0] += f" ({reasons.gib(room.read_memory()[gpu])} of memory)"
-    words += others
+        parts[0] += f" ({reasons.gib(capacity.read_memory()[gpu])} of memory)"
+    parts += others
     if gpus and gpu not in gpus:
-        words.append("not needed")
-    return GpuVerdict(gpu, gpu in gpus, fits=True, reason="; ".join(words))
+        parts.append("not needed")
+    return GpuVerdict(gpu, gpu in gpus, fits=True, reason="; ".join(parts))
 
 
-def _against(job: Job, gpu: str, room: Capacity, known: GpuClaims) -> str:
-    if known.fault:
-        return f"fault: {known.fault}"
-    if room.used[gpu] + job.units > GPU_UNITS:
-        return "; ".join(_takers(known)) or "has no room"
-    free_mib = room.read_memory().get(gpu)
+def _against(job: Job, gpu: str, capacity: Capacity, claims: GpuClaims) -> str:
+    """Why the job doesn't fit on the GPU."""
+    if claims.fault:
+        return f"fault: {claims.fault}"
+    if capacity.used[gpu] + job.units > GPU_UNITS:
+        return "; ".join(_takers(claims)) or "has no room"
+    free_mib = capacity.read_memory().get(gpu)
     if free_mib is None:
         return "nobody knows how much memory it has"
     need, free = reasons.gibs(job.memory_mib or 0, max(0, free_mib))
-    return "; ".join([f"lacks memory: {free} free of the {need} asked", *_others(known)])
+    return "; ".join([f"lacks memory: {free} free of the {need} asked", *_others(claims)])
 
 
-def _takers(known: GpuClaims) -> list[str]:
-    """Why its units are gone."""
-    used = [f"used by {known.used}"] if known.barred else []
-    kept = ["kept free (--keep-free)"] if known.kept else []
-    return [f"held by {one}" for one in known.held] + _promises(known) + used + kept
+def _takers(claims: GpuClaims) -> list[str]:
+    """Why no share of the GPU is left."""
+    used = [f"used by {claims.used}"] if claims.barred else []
+    kept = ["kept free (--keep-free)"] if claims.kept else []
+    return [f"held by {holder}" for holder in claims.held] + _reserved(claims) + used + kept
 
 
-def _others(known: GpuClaims) -> list[str]:
-    """Whom the job meets there, or would."""
-    used = [f"used by {known.used}"] if known.used else []
-    return [f"shared with {one}" for one in known.held] + _promises(known) + used
+def _others(claims: GpuClaims) -> list[str]:
+    """With whom the job shares the GPU, or would."""
+    used = [f"used by {claims.used}"] if claims.used else []
+    return [f"shared with {holder}" for holder in claims.held] + _reserved(claims) + used
 
 
-def _promises(known: GpuClaims) -> list[str]:
-    return [f"promised to {one}, who has waited longer" for one in known.promised]
+def _reserved(claims: GpuClaims) -> list[str]:
+    return [f"reserved for {waiter}, who has waited longer" for waiter in claims.reserved]
 
 
-def _why(job: Job, gpus: Sequence[str], fitting: Sequence[str], room: Capacity, rule: str) -> str:
+def _why(
+    job: Job, gpus: Sequence[str], fitting: Sequence[str], capacity: Capacity, rule: str
+) -> str:
     """Why these GPUs and no others."""
     if len(fitting) == job.gpus:
         return "the only one with room" if job.gpus == 1 else "the only ones with room"
     if job.gpus > 1:
-        connected = _connected(gpus, len(fitting), room.cards)
+        connected = _connected(gpus, len(fitting), capacity.cards)
         if connected:
             return connected
-    return _preferred(job, gpus, fitting, room, rule)
+    return _preferred(job, gpus, fitting, capacity, rule)
 
 
 def _connected(gpus: Sequence[str], free: int, cards: Sequence[Card]) -> str:
@@ -150,11 +155,11 @@ def _connected(gpus: Sequence[str], free: int, cards: Sequence[Card]) -> str:
 
 
 def _preferred(
-    job: Job, gpus: Sequence[str], fitting: Sequence[str], room: Capacity, rule: str
+    job: Job, gpus: Sequence[str], fitting: Sequence[str], capacity: Capacity, rule: str
 ) -> str:
-    """What the order of preference goes by, where the GPUs differ in that."""
+    """Why the rule of placement prefers these GPUs."""
     by_memory = rule != "spread" and job.memory_mib is not None
-    left = room.read_memory() if by_memory else room.used
+    left = capacity.read_memory() if by_memory else capacity.used
     if len({left[gpu] for gpu in fitting}) == 1 and rule != "frag":
         first = "the first" if len(gpus) == 1 else f"the first {len(gpus)}"
         return f"{first} of {len(fitting)} that are alike"
@@ -169,24 +174,25 @@ def _names(gpus: Sequence[str]) -> str:
     return f"GPU {gpus[0]}" if len(gpus) == 1 else f"GPUs {','.join(gpus)}"
 
 
-def holds(snapshot: Snapshot, policy: PipePolicy, decided: Plan) -> tuple[Hold, ...]:
-    """Why each job that this plan doesn't start waits; empty once nothing is started any more."""
-    if decided.hold is None:
+def holds(snapshot: Snapshot, policy: PipePolicy, decision: Plan) -> tuple[Hold, ...]:
+    """Why each job waits that this plan doesn't start; empty if the plan holds no job."""
+    if decision.hold is None:
         return ()
-    first = decided.hold
-    room = Capacity(snapshot.cards, (*snapshot.running, *decided.starts))
-    started = {id(start.job) for start in decided.starts}
+    first = decision.hold
+    capacity = Capacity(snapshot.cards, (*snapshot.running, *decision.starts))
+    started = {id(start.job) for start in decision.starts}
     own_reasons = order_of(policy).backfill
-    left = (job for job in snapshot.waiting if id(job) not in started)
-    found: list[Hold] = []
-    for job in left:
-        free = len(room.fitting(job))
+    reasons_to_wait: list[Hold] = []
+    for job in snapshot.waiting:
+        if id(job) in started:
+            continue
+        free = len(capacity.fitting(job))
         if job is first.job:
-            found.append(first)
+            reasons_to_wait.append(first)
         elif own_reasons and free < job.gpus:
-            found.append(hold_for_capacity(job, room, free))
+            reasons_to_wait.append(hold_for_capacity(job, capacity, free))
         elif first.until_s is not None:
-            found.append(Hold(job, free, first.until_s))
+            reasons_to_wait.append(Hold(job, free, first.until_s))
         else:
-            found.append(Hold(job, free, behind=first.job))
-    return tuple(found)
+            reasons_to_wait.append(Hold(job, free, behind=first.job))
+    return tuple(reasons_to_wait)

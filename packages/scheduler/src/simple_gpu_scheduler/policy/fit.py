@@ -1,4 +1,4 @@
-"""Which GPUs a job gets: the least loaded that have room, in the order the user named them."""
+"""Which GPUs have room for a job: the least loaded first; among equals, the user's order."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from simple_gpu_scheduler.policy.model import Card, Running, Start
 
 
 def load(cards: Iterable[Card], running: Iterable[Running | Start]) -> dict[str, int]:
-    """Units in use on each GPU."""
+    """Units in use on each GPU, by others and by these jobs."""
     used = {card.name: card.used_units for card in cards}
-    for one in running:
-        for gpu in one.gpus:
-            used[gpu] += one.job.units
+    for active in running:
+        for gpu in active.gpus:
+            used[gpu] += active.job.units
     return used
 
 
 def free_memory_mib(cards: Sequence[Card], running: Iterable[Running | Start]) -> dict[str, int]:
-    """Memory that nobody uses or was promised, on each GPU of which it is known.
+    """Memory that is neither in use nor leased, in MiB; GPUs of unknown memory are left out.
 
-    What a lease asks for counts in full, also while its job has not taken it yet; what is in use
-    counts where it is more than that.
+    What a lease asks for counts in full, even if its job doesn't use it yet. What is in use counts
+    if it is more than that.
     """
     ours = {card.name: 0 for card in cards if card.memory_mib is not None}
-    for one in running:
-        for gpu in ours.keys() & one.gpus:
-            ours[gpu] += one.job.memory_mib or 0
+    for active in running:
+        for gpu in ours.keys() & active.gpus:
+            ours[gpu] += active.job.memory_mib or 0
     return {
         card.name: card.memory_mib
         - max(card.observed_mib, card.leased_mib + card.strangers_mib + ours[card.name])
@@ -36,21 +36,21 @@ def free_memory_mib(cards: Sequence[Card], running: Iterable[Running | Start]) -
 
 
 def most_memory_mib(cards: Iterable[Card], gpus: int) -> int:
-    """The most that a job of so many GPUs can ask for on each of them; 0 if nobody knows."""
+    """The most memory that a job of `gpus` GPUs can ask for on each, in MiB; 0 if unknown."""
     sizes_mib = sorted((card.memory_mib or 0 for card in cards), reverse=True)
     return sizes_mib[gpus - 1] if gpus <= len(sizes_mib) else 0
 
 
 def places(job: Job, cards: Sequence[Card]) -> int:
-    """How many such jobs there is room for at once, if each needs one GPU."""
+    """How many such jobs, of one GPU each, fit at once beside what others have."""
     free_mib = free_memory_mib(cards, ())
-    found = 0
+    count = 0
     for card in cards:
-        number = (GPU_UNITS - card.used_units) // job.units
+        fitting = (GPU_UNITS - card.used_units) // job.units
         if job.memory_mib:
-            number = min(number, free_mib.get(card.name, 0) // job.memory_mib)
-        found += max(0, number)
-    return found
+            fitting = min(fitting, free_mib.get(card.name, 0) // job.memory_mib)
+        count += max(0, fitting)
+    return count
 
 
 def with_capacity(
@@ -59,7 +59,8 @@ def with_capacity(
     """GPUs with room for the job's share, the least loaded first.
 
     Args:
-        free_mib: free memory of each GPU, for a job that says how much it needs.
+        used: units in use on each GPU.
+        free_mib: free memory of each GPU in MiB, for a job that asks for memory.
     """
     most = GPU_UNITS - job.units
     if free_mib is not None and job.memory_mib is not None:

@@ -1,7 +1,7 @@
-"""The records that the policy decides on and the adapters report; all immutable.
+"""The records that plans are made of; all immutable.
 
-Units stand in the names. `*_s` on the monotonic clock unless the name says `wall`.
-Named tuples rather than dataclasses: as frozen, and they load in no time.
+Names end in their units. Times `*_s` are on the monotonic clock unless the name says `wall`. The
+records are named tuples, because dataclasses take longer to import.
 """
 
 from __future__ import annotations
@@ -14,59 +14,59 @@ from simple_gpu_scheduler.jobs.job import Job
 
 
 class Card(NamedTuple):
-    """A GPU as a plan sees it: what others leave of it. Our own running jobs come on top."""
+    """A GPU, and what others have of it. Our own running jobs are not counted."""
 
     name: str  #: as the user named it
-    used_units: int = 0  #: held by others' leases; all of it where it is not to be used at all
-    memory_mib: int | None = None  #: what all jobs together may have; None: nobody knows
+    used_units: int = 0  #: held by others' leases; all of them if the GPU can't be used
+    memory_mib: int | None = None  #: what all jobs together may have; None: unknown
     leased_mib: int = 0  #: of that, what others' leases ask for
-    strangers_mib: int = 0  #: in use by processes without a lease
-    observed_mib: int = 0  #: in use by anybody, ourselves among them
-    links: tuple[tuple[str, int], ...] = ()  #: NVLinks to other cards, by their names
-    numa: int | None = None  #: the NUMA node that it is next to; None: not known
+    strangers_mib: int = 0  #: in use by foreign processes
+    observed_mib: int = 0  #: in use by anybody, including our jobs
+    links: tuple[tuple[str, int], ...] = ()  #: other GPUs' names, and the NVLinks to each
+    numa: int | None = None  #: the NUMA node of the CPUs near it; None: unknown
 
 
 class Running(NamedTuple):
-    """A job that has its GPUs. Also an event: the job was started."""
+    """A running job. Also an event: the job was started."""
 
     job: Job
     gpus: tuple[str, ...]
-    pid: int
+    pid: int  #: of its first process
     started_s: float
     started_wall_s: float
-    stopped_s: float | None = None  #: when it was first told to stop
+    stopped_s: float | None = None  #: when it was sent TERM; None: it wasn't
     killed: bool = False
     timed_out: bool = False
 
 
 class Phase(enum.IntEnum):
-    """How far a run has come to its end."""
+    """How far the whole run has come to its end."""
 
     OPEN = 0
     DRAINING = 1  #: nothing more is read or started
-    ENDING = 2  #: running jobs are told to stop
-    KILLING = 3  #: and killed
+    ENDING = 2  #: running jobs are sent TERM
+    KILLING = 3  #: running jobs are sent KILL
 
 
 class Snapshot(NamedTuple):
-    """All that a plan may look at."""
+    """All that a plan depends on, besides the policy."""
 
     now_s: float
     cards: Sequence[Card]  #: in the order in which the user named them
     running: Collection[Running]
-    waiting: Sequence[Job]  #: in the order of their start
-    last_start_s: float | None = None
+    waiting: Sequence[Job]  #: in the order in which they should start
+    last_start_s: float | None = None  #: when a job was last started
     phase: Phase = Phase.OPEN
 
 
 class PipePolicy(NamedTuple):
-    """What the user chose."""
+    """The rules that the user chose."""
 
     delay_s: float = 0.0  #: least time between two starts
-    grace_s: float = 10.0  #: from TERM to KILL
-    kill_leftovers: bool = False  #: end what a job leaves behind
-    order: str = "fifo"  #: who goes first and on which cards: one of `policy.orders.ORDERS`
-    placement: str = "default"  #: which cards: as the order says, or pack, or spread
+    grace_s: float = 10.0  #: time from TERM to KILL
+    kill_leftovers: bool = False  #: end the leftovers of a job
+    order: str = "fifo"  #: a name of `policy.orders.ORDERS`
+    placement: str = "default"  #: default (as the order says), pack or spread
 
 
 class Start(NamedTuple):
@@ -77,13 +77,13 @@ class Start(NamedTuple):
 
 
 class Hold(NamedTuple):
-    """The first job that has to wait, and what for; `reasons.explain` says it in words."""
+    """A job that has to wait, and why; `reasons.explain` words it for the user."""
 
     job: Job
-    free: int  #: GPUs with room for it
-    until_s: float | None = None  #: enough are free, but starts are to be apart until then
-    most_free: tuple[str, int] | None = None  #: the card with most memory free, where it lacks
-    behind: Job | None = None  #: the job that it waits for, where it isn't the GPUs alone
+    free: int  #: how many GPUs have room for it
+    until_s: float | None = None  #: enough GPUs have room, but --delay says to wait until then
+    most_free: tuple[str, int] | None = None  #: if memory is lacking: the GPU with most free, MiB
+    behind: Job | None = None  #: the job that has to start first, if not only GPUs are lacking
 
 
 class Stop(NamedTuple):
@@ -91,14 +91,14 @@ class Stop(NamedTuple):
 
     running: Running
     signal: int
-    reason: str = ""  #: for the user; empty if the user knows
+    reason: str = ""  #: for the user; empty if the user asked for it
     timed_out: bool = False
 
 
 class Plan(NamedTuple):
-    """What to do now, and when to look again if nothing happens."""
+    """What to do now."""
 
     starts: tuple[Start, ...]
     hold: Hold | None
     stops: tuple[Stop, ...]
-    wake_s: float | None
+    wake_s: float | None  #: when to plan again if nothing else happens; None: never

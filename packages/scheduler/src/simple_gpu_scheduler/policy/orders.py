@@ -1,14 +1,15 @@
-"""The orders a user may choose: who goes first, and on which of the GPUs with room.
+"""The orders that a user may choose: which job starts first, and on which GPUs with room.
 
-fifo         strict: the first job that can't start holds back all behind it
-backfill     later jobs start meanwhile: those that don't delay that first one, and a few others
-best-fit     strict; on the GPUs where the job leaves least free
-frag         strict; on the GPUs whose free rest stays most useful to the jobs seen
+fifo         strict: the first job that can't start holds back all jobs behind it
+backfill     jobs behind it may start: those that don't delay it, and a few others
+best-fit     strict, on the GPUs where the job leaves least free
+frag         strict, on the GPUs whose free rest stays most useful to the other jobs
 backfill-best-fit, backfill-frag   both
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from simple_gpu_scheduler.errors import UsageError
@@ -16,10 +17,10 @@ from simple_gpu_scheduler.policy.model import PipePolicy
 
 
 class Order(NamedTuple):
-    """What the name of an order stands for."""
+    """The meaning of an order's name."""
 
-    backfill: bool
-    cards: str  #: spread (least loaded first), pack (leaving least free) or frag
+    backfill: bool  #: jobs behind the held one may start
+    cards: str  #: which GPUs: spread (least loaded first), pack (leaving least free) or frag
 
 
 ORDERS = {
@@ -31,17 +32,17 @@ ORDERS = {
     "backfill-frag": Order(backfill=True, cards="frag"),
 }
 
-#: For jobs that say how much memory they need: the choice of benchmarks/PLACEMENT.md.
+#: The order for jobs that ask for memory. benchmarks/PLACEMENT.md shows why.
 PACKING_ORDER = "backfill-frag"
 
 PLACEMENTS = ("default", "pack", "spread")
 
 
 def order_of(policy: PipePolicy) -> Order:
-    """The order that a policy names, with its placement.
+    """The order of a policy, with its placement.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: no order or placement has that name.
     """
     order = ORDERS.get(policy.order)
     if order is None:
@@ -51,5 +52,5 @@ def order_of(policy: PipePolicy) -> Order:
     return order if policy.placement == "default" else order._replace(cards=policy.placement)
 
 
-def _unknown(name: str, known: dict[str, Order] | tuple[str, ...]) -> str:
-    return f"{name!r}: expected one of {', '.join(known)}"
+def _unknown(name: str, names: Iterable[str]) -> str:
+    return f"{name!r}: expected one of {', '.join(names)}"

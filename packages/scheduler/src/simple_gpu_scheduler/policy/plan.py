@@ -1,10 +1,9 @@
-"""The plan: what to start, whom to hold, what to stop.
+"""The plan: which jobs to start, which one is held, and which ones to stop.
 
-By default strict order: the first job that can't start holds back all behind it. That is what
-keeps a job of several GPUs from starving: freed GPUs wait for it, and no later job takes one.
-Where each job asks for one whole GPU it costs nothing, since the head of the queue waits only
-while none is free. Where some ask for several, or jobs share GPUs, other orders do better
-(`orders`); they keep the head from starving by a reservation.
+The default order is strict: the first job that can't start holds back all jobs behind it. So a job
+of several GPUs doesn't starve: freed GPUs stay free for it. If each job asks for one whole GPU,
+that costs nothing, since the first job waits only while no GPU is free. Otherwise other orders do
+better (`orders`). They keep the first job from starving by a reservation (`reservation`).
 """
 
 from __future__ import annotations
@@ -16,15 +15,15 @@ from simple_gpu_scheduler.policy.model import Card, Hold, Phase, PipePolicy, Pla
 
 
 def plan(snapshot: Snapshot, policy: PipePolicy) -> Plan:
-    """Decide what to start and what to stop; the same snapshot gives the same plan.
+    """Decide which jobs to start and which to stop; the same snapshot gives the same plan.
 
-    The starts are some of the waiting jobs in their order; in a strict order, the first ones.
+    The starts keep the order of the waiting jobs. In a strict order they are the first ones.
     """
     starts, hold, until_s = _starts(snapshot, policy)
     stops, next_s = termination.due(snapshot, policy.grace_s)
     wakes_s = [] if next_s is None else [next_s]
     wakes_s += [
-        snapshot.now_s + one.job.timeout_s for one in starts if one.job.timeout_s is not None
+        snapshot.now_s + start.job.timeout_s for start in starts if start.job.timeout_s is not None
     ]
     if until_s is not None:
         wakes_s.append(until_s)
@@ -34,7 +33,7 @@ def plan(snapshot: Snapshot, policy: PipePolicy) -> Plan:
 def _starts(
     snapshot: Snapshot, policy: PipePolicy
 ) -> tuple[tuple[Start, ...], Hold | None, float | None]:
-    """What starts, who is held, and when to look again if starts are to be apart."""
+    """The starts, the hold, and with --delay: when the next job may start."""
     waiting = snapshot.waiting
     if not waiting or snapshot.phase is not Phase.OPEN:
         return (), None, None
@@ -46,7 +45,7 @@ def _starts(
 def _in_order(
     snapshot: Snapshot, policy: PipePolicy
 ) -> tuple[tuple[Start, ...], Hold | None, float | None]:
-    """What `walk` would do, sooner: a plain queue is planned once for each job that ends."""
+    """The same as `walk`, but faster: a plain queue is planned anew for each job that ends."""
     starts: list[Start] = []
     used = fit.load(snapshot.cards, snapshot.running)
     for job in snapshot.waiting:
@@ -64,7 +63,7 @@ def _in_order(
     return tuple(starts), None, None
 
 
-# What a plain queue has no need of is loaded when it is needed: it would delay each first start.
+# A plain queue doesn't need these modules. They are imported late, as that delays the first job.
 
 
 def _walk(

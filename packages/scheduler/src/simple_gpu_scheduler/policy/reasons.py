@@ -1,4 +1,4 @@
-"""Why a job doesn't start, in words for a person."""
+"""Why a job doesn't start, worded for the user."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def explain(hold: Hold) -> str:
 
 
 def needs(job: Job) -> str:
-    """What a job asks for; the share of one that asks for memory says nothing to a person."""
+    """What a job asks for. If that is memory, its share of the GPU is left out."""
     if job.memory_mib is not None:
         return _on_gpus(job, gib(job.memory_mib))
     if job.units == GPU_UNITS:
@@ -40,27 +40,27 @@ def _on_gpus(job: Job, memory: str) -> str:
 def _lacks_memory(job: Job, most_free: tuple[str, int]) -> str:
     gpu, free_mib = most_free
     need, most = gibs(job.memory_mib or 0, free_mib)
-    if free_mib >= (job.memory_mib or 0):  # somewhere, but not on as many GPUs
+    if free_mib >= (job.memory_mib or 0):  # enough on some GPU, but not on as many as needed
         return f"needs {_on_gpus(job, gib(job.memory_mib or 0))}; too few have that much free"
     return f"needs {_on_gpus(job, need)}; the most free is {most} on GPU {gpu}"
 
 
 def gibs(need_mib: int, have_mib: int) -> tuple[str, str]:
-    """Both in one form, precise enough that only equals look alike."""
+    """Both sizes with the same unit, so precise that they look alike only if they are equal."""
     need, have = gib(need_mib), gib(have_mib)
     return (need, have) if need != have else (f"{need_mib} MiB", f"{have_mib} MiB")
 
 
 def gib(mib: int) -> str:
-    """`10 GiB`, `6.2 GiB`, `512 MiB`."""
+    """A size such as `10 GiB`, `6.2 GiB` or `512 MiB`."""
     return f"{mib} MiB" if mib < 1024 else f"{mib / 1024:.1f}".removesuffix(".0") + " GiB"
 
 
 def impossible(job: Job, gpus: int, cards: Sequence[Card] = ()) -> str | None:
-    """Why the job could never run on so many GPUs, or None if it could.
+    """Why the job could never run on `gpus` GPUs; None if it could.
 
     Args:
-        cards: those GPUs, where their memory is to be looked at too.
+        cards: those GPUs, to check their memory too.
     """
     if job.gpus > gpus:
         return f"asks for {_gpus(job.gpus)}, but there {'is' if gpus == 1 else 'are'} only {gpus}"
@@ -70,22 +70,22 @@ def impossible(job: Job, gpus: int, cards: Sequence[Card] = ()) -> str | None:
 
 
 def _too_large(job: Job, need_mib: int, cards: Sequence[Card]) -> str | None:
-    known = [(card.memory_mib, card.name) for card in cards if card.memory_mib is not None]
-    if not known:
+    sizes = [(card.memory_mib, card.name) for card in cards if card.memory_mib is not None]
+    if not sizes:
         return f"asks for {needs(job)}, but nobody knows how much memory the GPUs have"
-    enough = sum(mib >= need_mib for mib, _ in known)
+    enough = sum(mib >= need_mib for mib, _ in sizes)
     if enough >= job.gpus:
         return None
     if enough:
         only = f"only {enough} {'has' if enough == 1 else 'have'} that much"
         return f"asks for {needs(job)}, but {only}"
-    mib, name = max(known, key=lambda one: one[0])
+    mib, name = max(sizes, key=lambda size: size[0])
     need, largest = gibs(need_mib, mib)
     return f"asks for {_on_gpus(job, need)}, but the largest has {largest} (GPU {name})"
 
 
 def ending(phase: Phase, running: int) -> str:
-    """What a signal of the user has brought about."""
+    """What happens after the user's signal, and what the next signal does."""
     jobs = "1 job" if running == 1 else f"{running} jobs"
     if phase is Phase.DRAINING:
         return f"reading no more, waiting for {jobs}; a second one ends them"
@@ -95,7 +95,7 @@ def ending(phase: Phase, running: int) -> str:
 
 
 def more_memory(job: Job, again: Job) -> str:
-    """Why a job runs again, and with what."""
+    """That a job ran out of GPU memory, and how it runs again."""
     had = f"job {job.seq} ran out of GPU memory with {gib(job.memory_mib or 0)}"
     if again.units == GPU_UNITS:
         return f"{had}; trying again alone on its GPU"

@@ -18,7 +18,7 @@ from simple_gpu_scheduler.queue.records import HELD, RUNNING, QueuedJob
 from simple_gpu_scheduler.queue.store import history
 from simple_gpu_scheduler.sim.forecast import LIKELY, QUICK, SLOW, Span, starts_in_s
 from simple_gpu_scheduler.sim.runtimes import Durations, Runtimes
-from simple_gpu_scheduler.units.durations import short_duration, since
+from simple_gpu_scheduler.units.durations import format_duration, format_since
 
 #: With more jobs ahead, the start is forecast from the pace of the queue, as plans take too long.
 MOST_AHEAD = 128
@@ -58,8 +58,8 @@ def _own_reasons(home: QueueHome, entry: QueuedJob, now_s: float) -> Iterator[st
     if entry.state == HELD:
         yield f"it is held by you; sgs release {entry.id} lets it go"
     if entry.not_before_s is not None and entry.not_before_s > now_s:
-        left = short_duration(entry.not_before_s - now_s)
-        yield f"it is to start at {since(entry.not_before_s, now_s)} or later, in {left}"
+        left = format_duration(entry.not_before_s - now_s)
+        yield f"it is to start at {format_since(entry.not_before_s, now_s)} or later, in {left}"
     needs = history.needs_of(home.store.file, entry.id)
     others = {other.id: other for other in home.store.entries(jobs=[job for job, _ in needs])}
     for job, success in needs:
@@ -69,7 +69,7 @@ def _own_reasons(home: QueueHome, entry: QueuedJob, now_s: float) -> Iterator[st
 
 def _progress(entry: QueuedJob, now_s: float) -> str:
     if entry.state == RUNNING and entry.started_s is not None:
-        return f"runs since {since(entry.started_s, now_s)}"
+        return f"runs since {format_since(entry.started_s, now_s)}"
     waits = f", and waits for {entry.blockers} itself" if entry.blockers else ""
     return f"is {entry.state}{waits}"
 
@@ -92,7 +92,7 @@ def _explain_gpus(home: QueueHome, preview: QueuePreview, entry: QueuedJob, now_
     never = impossible(job, len(preview.gpus), preview.gpus)
     if never is not None:
         return Waits([f"it can never run here: it {never}"])
-    claims = preview.claims(lambda then_s: since(then_s, now_s))
+    claims = preview.claims(lambda then_s: format_since(then_s, now_s))
     verdicts = explain(job, preview.gpus, preview.policy, claims).verdicts
     ahead = history.ready_before(file, job.seq, entry.priority, now_s)
     if ahead > MOST_AHEAD:
@@ -167,14 +167,14 @@ def _forecast_by_pace(ahead: int, ends_s: list[float]) -> tuple[Span | None, int
     likely_s = ahead * (ends_s[-1] - ends_s[0]) / (len(ends_s) - 1)
     after = f"it will start after about {ahead:,} jobs: at the pace of the last {len(ends_s)}"
     span = Span(likely_s, likely_s, likely_s)
-    return span, len(ends_s), f"{after}, in about {short_duration(likely_s)}"
+    return span, len(ends_s), f"{after}, in about {format_duration(likely_s)}"
 
 
 def in_words(span: Span) -> str:
     """Format a span as `in about 25m00s (12m00s to 1h10m)`."""
     if span.latest_s < 1:
         return "at once"
-    likely, soonest, latest = map(short_duration, (span.likely_s, span.soonest_s, span.latest_s))
+    likely, soonest, latest = map(format_duration, (span.likely_s, span.soonest_s, span.latest_s))
     return f"in about {likely}" + ("" if soonest == latest else f" ({soonest} to {latest})")
 
 

@@ -47,7 +47,7 @@ class QueuePreview:
         self._running_jobs = home.store.entries(states=[RUNNING])
         self._preview = Preview(
             selection,
-            avoid_strangers=not names,
+            avoid_foreign=not names,
             keep_free=settings.keep_free,
             scheduler=self._server,
             ours=self._is_ours,
@@ -65,7 +65,7 @@ class QueuePreview:
     def job(self, entry: QueuedJob) -> Job:
         """Return a job as the server plans it."""
         most_mib = most_memory_mib(self._preview.cards, entry.gpus)
-        return self._estimates.asked(job_of(entry), most_mib)
+        return self._estimates.with_estimate(job_of(entry), most_mib)
 
     def snapshot(self, now_s: float, ahead: int) -> Snapshot:
         """Return what the server plans on: `ahead` waiting jobs, the one after them, and more."""
@@ -79,7 +79,7 @@ class QueuePreview:
         Args:
             when: formats a time on the wall clock.
         """
-        claims = self._preview.known(when)
+        claims = self._preview.claims(when)
         for running in self.running:
             for gpu in claims.keys() & running.gpus:
                 held = (f"job {running.job.seq} since {when(running.started_wall_s)}",)

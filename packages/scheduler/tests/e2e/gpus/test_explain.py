@@ -120,7 +120,7 @@ def test_the_reasons_name_those_who_have_the_gpus(server: Server, stranger: int)
     assert lines[1].startswith(f"  GPU 1  used by {me()} (pid {stranger}, python")
     assert lines[1].endswith(", 19.5 GiB)")
     assert lines[2].startswith("  GPU 2  fault: 3 uncorrectable ECC errors")
-    assert lines[3].startswith(f"  GPU 3  promised to {me()} (pid ")
+    assert lines[3].startswith(f"  GPU 3  reserved for {me()} (pid ")
     assert lines[3].endswith("), who has waited longer")
     assert lines[4] == "  GPU 4  kept free (--keep-free)"
     assert lines[5:] == ["", "it would wait: needs 2 GPUs; 0 are free"]
@@ -246,7 +246,7 @@ def test_without_a_gpu_that_is_well_it_would_fail(server: Server) -> None:
         (["--spread", "--pack"], "argument --pack: not allowed with argument --spread"),
         (["0"], "there is no job 0"),
         (["--", "-1"], "'-1' is no job"),
-        (["1", "--gpus", "2"], "a job of the queue has said what it needs"),
+        (["1", "--gpus", "2"], "sgs submit was told what a job of the queue needs"),
     ],
 )
 def test_what_can_never_be_is_an_error(server: Server, options: list[str], message: str) -> None:

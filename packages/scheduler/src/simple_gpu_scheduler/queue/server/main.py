@@ -70,7 +70,7 @@ def _make_server(folder: str, store: QueueStore, mailbox: Mailbox) -> QueueServe
         selection,
         FileLeaseStore(patience_s=_LEASES_LIMIT_S),
         keep_free=settings.keep_free,
-        avoid_strangers=not names,
+        avoid_foreign=not names,
         idle_memory_mib=settings.idle_memory_mib,
         idle_utilisation_percent=settings.idle_utilisation_percent,
     )

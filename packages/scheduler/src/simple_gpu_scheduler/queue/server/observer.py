@@ -59,14 +59,14 @@ class Observer:
         """Return the job with the memory that it is known to need."""
         if self._memory_monitor is None:
             return job
-        return self._memory_monitor.asked(job, self._gpus())
+        return self._memory_monitor.with_estimate(job, self._gpus())
 
     def observe_end(self, running: Running, attempt: Attempt, *, failed: bool) -> Observation:
         """Return what was observed of an attempt that has ended. To be called once."""
         peak_mib: int | None = None
         remarks: tuple[str, ...] = ()
         if self._memory_monitor is not None:
-            peak_mib, wrong_gpus = self._memory_monitor.ended(running.pid)
+            peak_mib, wrong_gpus = self._memory_monitor.on_end(running.pid)
             remarks = tuple(f"used GPU {gpu}, which it wasn't given" for gpu in wrong_gpus)
             if self._memory_monitor.learn(running.job, peak_mib):
                 self.has_learned = True
