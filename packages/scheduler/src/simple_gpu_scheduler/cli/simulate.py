@@ -17,7 +17,7 @@ from simple_gpu_scheduler.policy.orders import ORDERS, PACKING_ORDER
 from simple_gpu_scheduler.policy.reservation import PASSES_PER_GPU
 from simple_gpu_scheduler.sim import csv_trace, report, synthetic, trace
 from simple_gpu_scheduler.sim.metrics import Metrics, measure
-from simple_gpu_scheduler.sim.simulate import EXCLUSIVE, Ran, simulate
+from simple_gpu_scheduler.sim.simulate import EXCLUSIVE, SimulatedJob, simulate
 from simple_gpu_scheduler.sim.trace import Trace
 from simple_gpu_scheduler.system.fds import print_lines, say
 from simple_gpu_scheduler.units.durations import parse_duration_s
@@ -162,12 +162,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _jobs(args: argparse.Namespace) -> Trace:
     found = _drawn(args) if args.trace is None else _read(args)
-    found = trace.possible(found, args.gpus, args.memory)
+    found = trace.drop_impossible(found, args.gpus, args.memory)
     if args.longest is not None:
-        found = trace.up_to(found, args.longest)
-    found = trace.piece(found, *args.slice)
+        found = trace.drop_longer(found, args.longest)
+    found = trace.take_slice(found, *args.slice)
     if args.limit is not None:
-        found = trace.piece(found, 0, args.limit)
+        found = trace.take_slice(found, 0, args.limit)
     load = 1.5 if args.load is None and args.trace is None else args.load
     if load is None:
         return found
@@ -189,14 +189,14 @@ def _read(args: argparse.Namespace) -> Trace:
         raise UsageError(f"--trace {args.trace!r}: expected text in UTF-8") from None
 
 
-def _simulated(args: argparse.Namespace, jobs: Trace) -> dict[str, list[Ran]]:
+def _simulated(args: argparse.Namespace, jobs: Trace) -> dict[str, list[SimulatedJob]]:
     """What ran under each policy; the baseline is always one, as the measure of waiting."""
     cards = [Card(str(number), memory_mib=args.memory) for number in range(args.gpus)]
-    ran: dict[str, list[Ran]] = {}
+    ran: dict[str, list[SimulatedJob]] = {}
     for name in dict.fromkeys((*args.policies, EXCLUSIVE)):
         tell = _progress(name, len(jobs.tasks))
         known = args.runtimes_known
-        ran[name] = simulate(jobs.tasks, cards, name, runtimes_known=known, tell=tell)
+        ran[name] = simulate(jobs.tasks, cards, name, runtimes_known=known, on_progress=tell)
     return ran
 
 
@@ -245,7 +245,7 @@ def _as_json(
     }
 
 
-def _draw(path: str, ran: dict[str, list[Ran]]) -> None:
+def _draw(path: str, ran: dict[str, list[SimulatedJob]]) -> None:
     figure, axes = pyplot().subplots(figsize=(7, 4), layout="constrained")
     for name, jobs in ran.items():
         waits_h = sorted(one.wait_s / 3600 for one in jobs)

@@ -16,8 +16,8 @@ from simple_gpu_scheduler.queue.home import QueueHome
 from simple_gpu_scheduler.queue.preview import QueuePreview
 from simple_gpu_scheduler.queue.records import HELD, RUNNING, QueuedJob
 from simple_gpu_scheduler.queue.store import history
-from simple_gpu_scheduler.sim.forecast import LIKELY, QUICK, SLOW, Span, starts_in_s
-from simple_gpu_scheduler.sim.runtimes import Durations, Runtimes
+from simple_gpu_scheduler.sim.forecast import LIKELY, QUICK, SLOW, TimeRange, starts_in_s
+from simple_gpu_scheduler.sim.runtimes import RuntimeHistory, Runtimes
 from simple_gpu_scheduler.units.durations import short_duration, since
 
 #: With more jobs before it, a job's start is told from the pace of the queue, not from plans.
@@ -33,7 +33,7 @@ class Waits(NamedTuple):
     reasons: list[str]  #: sentences without a full stop
     ahead: int = 0  #: jobs that are ready and have their turn before it
     verdicts: tuple[GpuVerdict, ...] = ()  #: on each GPU, for a job that nothing else keeps
-    starts: Span | None = None  #: in seconds from now
+    starts: TimeRange | None = None  #: in seconds from now
     runs: int = 0  #: that `starts` rests on
     forecast: str = ""  #: the same in words
 
@@ -99,7 +99,7 @@ def _on_gpus(home: QueueHome, glance: QueuePreview, entry: QueuedJob, now_s: flo
         return Waits([f"{ahead:,} jobs go first"], ahead, verdicts, *_by_pace(ahead, ends_s))
     snapshot = glance.snapshot(now_s, ahead)
     reasons = [*_first(home, ahead, now_s), *_of_the_plan(job, snapshot, glance)]
-    durations = Durations(history.last_successes(file))
+    durations = RuntimeHistory(history.last_successes(file))
     return Waits(reasons, ahead, verdicts, *_by_plans(job, snapshot, glance, durations))
 
 
@@ -128,11 +128,11 @@ def _of_the_plan(job: Job, snapshot: Snapshot, glance: QueuePreview) -> Iterator
 
 
 def _by_plans(
-    job: Job, snapshot: Snapshot, glance: QueuePreview, durations: Durations
-) -> tuple[Span | None, int, str]:
+    job: Job, snapshot: Snapshot, glance: QueuePreview, durations: RuntimeHistory
+) -> tuple[TimeRange | None, int, str]:
     """When it starts, by the plans to come, if jobs take as long as those before them."""
     jobs = [*(one.job for one in snapshot.running), *snapshot.waiting]
-    known = {one.seq: durations.of(one.command) for one in jobs}
+    known = {one.seq: durations.find(one.command) for one in jobs}
     if None in known.values():
         return None, 0, "nobody knows when it will start: no job of this queue has succeeded yet"
     runtimes = {seq: one for seq, one in known.items() if one is not None}
@@ -140,14 +140,14 @@ def _by_plans(
     spans_s = []
     for percent in (LIKELY, QUICK, SLOW):
         runtimes_s = {
-            seq: one.will_run_s(percent, since_s.get(seq, 0.0)) for seq, one in runtimes.items()
+            seq: one.predict_s(percent, since_s.get(seq, 0.0)) for seq, one in runtimes.items()
         }
         spans_s.append(starts_in_s(job, snapshot, glance.policy, runtimes_s))
     found = [one for one in spans_s if one is not None]
     if len(found) < len(spans_s):
         return None, 0, "nobody knows when it will start: others have what it needs"
     runs = sum({id(one.ordered_s): len(one.ordered_s) for one in runtimes.values()}.values())
-    span = Span(found[0], min(found), max(found))
+    span = TimeRange(found[0], min(found), max(found))
     return (
         span,
         runs,
@@ -155,17 +155,17 @@ def _by_plans(
     )
 
 
-def _by_pace(ahead: int, ends_s: list[float]) -> tuple[Span | None, int, str]:
+def _by_pace(ahead: int, ends_s: list[float]) -> tuple[TimeRange | None, int, str]:
     """When it starts, if jobs go on ending as fast as the last ones."""
     if len(ends_s) < 2 or ends_s[-1] <= ends_s[0]:
         return None, 0, f"it will start after about {ahead:,} jobs; nobody knows their pace yet"
     likely_s = ahead * (ends_s[-1] - ends_s[0]) / (len(ends_s) - 1)
     after = f"it will start after about {ahead:,} jobs: at the pace of the last {len(ends_s)}"
-    span = Span(likely_s, likely_s, likely_s)
+    span = TimeRange(likely_s, likely_s, likely_s)
     return span, len(ends_s), f"{after}, in about {short_duration(likely_s)}"
 
 
-def in_words(span: Span) -> str:
+def in_words(span: TimeRange) -> str:
     """`in about 25m00s (12m00s to 1h10m)`."""
     if span.latest_s < 1:
         return "at once"
