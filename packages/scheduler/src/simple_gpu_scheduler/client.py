@@ -1,11 +1,11 @@
-"""Leases for Python programs, public: GPUs that nobody else gets meanwhile.
+"""Leases for Python programs: GPUs that nobody else gets until you give them back.
 
     from simple_gpu_scheduler.client import lease
 
-    with lease(gpus=1) as gpus:  # waits until one is free
+    with lease(gpus=1) as gpus:  # waits until a GPU is free
         ...  # CUDA_VISIBLE_DEVICES names it
 
-The variable must be set before CUDA starts in this process: take the lease before the first use
+CUDA reads this variable once, when it starts in a process. So take the lease before the first use
 of the GPU. The lease ends with the block, or with the process, however that ends.
 """
 
@@ -34,26 +34,32 @@ from simple_gpu_scheduler.units.sizes import parse_memory_mib
 __all__ = ["GpusBusyError", "SgsError", "Taken", "UsageError", "lease", "take"]
 
 
-#: The `lease` blocks of this program, and the innermost one around the code that runs.
+#: The open `lease` blocks of this program, the innermost last.
 _blocks: list[object] = []
-_around: ContextVar[object] = ContextVar("around", default=None)
-_lock = threading.Lock()
+#: The innermost `lease` block around the code that runs; each thread and task has its own.
+_current_block: ContextVar[object] = ContextVar("current_block", default=None)
+_blocks_lock = threading.Lock()
 
 
 class Taken(NamedTuple):
-    """GPUs that are ours until `release`, or until the last process that has `lease` ends.
+    """GPUs that this program has leased.
 
-    A forked child shares the lease, and only its parent can give it back.
+    They are leased until `release` is called, or until the last process that has inherited
+    `lease.fd` ends. A forked child shares the lease; only its parent can give it back.
     """
 
-    gpus: tuple[str, ...]
-    lease: Lease
-    release: Callable[[], None]
-    shared: bool = False  #: others may have a part of them
+    gpus: tuple[str, ...]  #: the ids of the GPUs
+    lease: Lease  #: the lease: its id, and the descriptor whose lock holds it
+    release: Callable[[], None]  #: gives the GPUs back
+    shared: bool = False  #: True if others may use the rest of these GPUs
 
     @property
     def environ(self) -> dict[str, str]:
-        """What a program needs to see just these GPUs, and to leave others their part."""
+        """The environment variables for a program that is to use just these GPUs.
+
+        If the GPUs are shared, it also has variables that keep frameworks from taking all of the
+        memory. Of these, it leaves out what the user has set already.
+        """
         modest = {name: value for name, value in MODEST.items() if name not in os.environ}
         variables = {**gpu_environ(self.gpus), LEASE_VARIABLE: self.lease.id}
         return {**modest, **variables} if self.shared else variables
@@ -68,44 +74,51 @@ def take(
     kind: str = "python",
     tell: Callable[[str], None] = lambda _: None,
 ) -> Taken:
-    """Take GPUs; the caller gives them back by `release`.
+    """Lease GPUs until the caller gives them back by `release`.
+
+    Unlike `lease`, it leaves the environment of this program as it is: give `Taken.environ` to the
+    process that is to use the GPUs.
 
     Args:
-        gpus: how many, whichever are free of `on`; None: all of `on`, or one.
-        on: of these GPUs, as "0,1", ["0", "1"] or UUIDs; None: of those that CUDA_VISIBLE_DEVICES
-            allows.
-        vram: so much memory of each, as "10G": others may have the rest. None: whole GPUs.
-        timeout_s: wait so long at most; None: without end; 0: not at all.
-        kind: what others see that it is for.
-        tell: is given what a user should know: whom we wait for.
+        gpus: The number of GPUs (default: all of `on`, or 1 without `on`).
+        on: The ids of the GPUs to choose from, such as "0,1", ["0", "1"] or UUIDs (default: the
+            GPUs in CUDA_VISIBLE_DEVICES, or all).
+        vram: The memory to lease on each GPU, such as "10G"; others may lease the rest (default:
+            whole GPUs).
+        timeout_s: The longest time to wait, in seconds; 0 doesn't wait (default: no limit).
+        kind: The kind of program, as `sgs gpus` shows it to other users.
+        tell: Called with each message for the user, such as whom this program waits for.
+
+    Returns:
+        The leased GPUs.
 
     Raises:
-        UsageError: there are no such GPUs, or fewer than asked for.
-        GpusBusyError: they were not free in time.
-        SgsError: leases can't be had at all.
+        UsageError: There are no such GPUs, or fewer than `gpus`.
+        GpusBusyError: The GPUs were not free within `timeout_s`.
+        SgsError: GPUs can't be leased on this machine.
     """
     _check(gpus, on, vram, timeout_s)
 
-    def told(text: str) -> None:
+    def notify(text: str) -> None:
         tell(printable(text))
 
-    holder, job = _open(gpus, on, vram, kind, told)
-    warning = holder.warn() if on is not None else None
+    allocator, job = _open(gpus, on, vram, kind, notify)
+    warning = allocator.warn() if on is not None else None
     if warning:
-        told(f"warning: {warning}")
-    names, held = acquire(holder, job, timeout_s=timeout_s, tell=told)
-    return Taken(names, held, holder.close, shared=vram is not None)
+        notify(f"warning: {warning}")
+    names, held_lease = acquire(allocator, job, timeout_s=timeout_s, tell=notify)
+    return Taken(names, held_lease, allocator.close, shared=vram is not None)
 
 
 def free_now(vram: str | None = None) -> int:
-    """How many `take(vram=vram)` would have room for at this moment; nothing is taken.
+    """How many times `take(vram=vram)` would succeed at this moment; it leases nothing.
 
     Raises:
-        UsageError: there never will be room for one.
-        SgsError: leases can't be had at all.
+        UsageError: No GPU has that much memory.
+        SgsError: GPUs can't be leased on this machine.
     """
-    holder, job = _open(None, None, vram, "python", lambda _: None)
-    return places(job, holder.cards)
+    allocator, job = _open(None, None, vram, "python", lambda _: None)
+    return places(job, allocator.cards)
 
 
 def _open(
@@ -115,19 +128,19 @@ def _open(
     kind: str,
     tell: Callable[[str], None],
 ) -> tuple[Allocator, Job]:
-    """Who takes the lease, and what is asked for; nothing is taken yet."""
+    """An allocator for the GPUs, and the request as a job; nothing is leased yet."""
     job = _request(1 if gpus is None else gpus, vram)
-    words = None if on is None else [on] if isinstance(on, str) else list(on)
-    chosen = select_gpus(words, tell, option="--on")
+    ids = None if on is None else [on] if isinstance(on, str) else list(on)
+    selection = select_gpus(ids, tell, option="--on")
     if gpus is None and on is not None:
-        job = job._replace(gpus=len(chosen.keys))
+        job = job._replace(gpus=len(selection.keys))
     inside = os.environ.get(LEASE_VARIABLE)
-    view = open_availability(chosen, inside=inside, avoid_strangers=on is None)
-    holder = Allocator(view, kind=kind)
-    reason = impossible(job, len(chosen.keys), holder.cards)
+    availability = open_availability(selection, inside=inside, avoid_strangers=on is None)
+    allocator = Allocator(availability, kind=kind)
+    reason = impossible(job, len(selection.keys), allocator.cards)
     if reason is not None:
         raise UsageError(reason)
-    return holder, job
+    return allocator, job
 
 
 @contextmanager
@@ -138,13 +151,27 @@ def lease(
     vram: str | None = None,
     timeout_s: float | None = None,
 ) -> Iterator[tuple[str, ...]]:
-    """Hold GPUs for a block; the environment names them meanwhile. See `take`.
+    """Lease GPUs for a `with` block, and name them in the environment meanwhile.
 
-    A block within another one shares out its GPUs. The environment is the whole program's, so
-    that two blocks side by side, in threads or tasks, would each see the other's GPUs.
+    A block inside another one takes its GPUs from those of the outer block. The environment
+    belongs to the whole program: two blocks side by side, in threads or tasks, would each see the
+    GPUs of the other. So the second one is refused.
+
+    Args:
+        gpus: The number of GPUs (default: all of `on`, or 1 without `on`).
+        on: The ids of the GPUs to choose from, such as "0,1", ["0", "1"] or UUIDs (default: the
+            GPUs in CUDA_VISIBLE_DEVICES, or all).
+        vram: The memory to lease on each GPU, such as "10G"; others may lease the rest (default:
+            whole GPUs).
+        timeout_s: The longest time to wait, in seconds; 0 doesn't wait (default: no limit).
+
+    Yields:
+        The ids of the GPUs.
 
     Raises:
-        UsageError: another thread or task is in such a block.
+        UsageError: There are no such GPUs, or another thread or task is in such a block.
+        GpusBusyError: The GPUs were not free within `timeout_s`.
+        SgsError: GPUs can't be leased on this machine.
     """
     with _block():
         taken = take(gpus=gpus, on=on, vram=vram, timeout_s=timeout_s)
@@ -159,22 +186,22 @@ def lease(
 
 @contextmanager
 def _block() -> Iterator[None]:
-    """A `lease` block; only what runs in the innermost one may begin another."""
-    around, own = _around.get(), object()
-    with _lock:
-        if _blocks and _blocks[-1] is not around:
+    """Register a `lease` block; only code inside the innermost block may open another one."""
+    outer, block = _current_block.get(), object()
+    with _blocks_lock:
+        if _blocks and _blocks[-1] is not outer:
             raise UsageError(
                 "another thread or task of this program is in a lease() block, and both would see "
                 "the GPUs of the last one: use GPUExecutor, or take() and a process for each"
             )
-        _blocks.append(own)
-    _around.set(own)
+        _blocks.append(block)
+    _current_block.set(block)
     try:
         yield
     finally:
-        _around.set(around)
-        with _lock:
-            _blocks.remove(own)
+        _current_block.set(outer)
+        with _blocks_lock:
+            _blocks.remove(block)
 
 
 def _restore(before: Mapping[str, str | None]) -> None:
@@ -186,18 +213,18 @@ def _restore(before: Mapping[str, str | None]) -> None:
 
 
 def _check(gpus: Any, on: Any, vram: Any, timeout_s: Any) -> None:
-    """What a caller without a type checker may have mixed up."""
-    named = isinstance(on, str) or (
-        isinstance(on, Sequence) and all(isinstance(one, str) for one in on)
+    """Refuse arguments of the wrong type, which a caller without a type checker may pass."""
+    is_names = isinstance(on, str) or (
+        isinstance(on, Sequence) and all(isinstance(name, str) for name in on)
     )
-    if on is not None and not named:
+    if on is not None and not is_names:
         raise UsageError(f'on={on!r}: expected names, such as "0,1" or ["0", "1"]')
     if vram is not None and not isinstance(vram, str):
         raise UsageError(f'vram={vram!r}: expected a size with its unit, such as "10G"')
     if gpus is not None and type(gpus) is not int:
         raise UsageError(f"gpus={gpus!r}: expected a number, 1 or more")
-    real = isinstance(timeout_s, int | float) and timeout_s >= 0
-    if timeout_s is not None and not real:
+    is_seconds = isinstance(timeout_s, int | float) and timeout_s >= 0
+    if timeout_s is not None and not is_seconds:
         raise UsageError(f"timeout_s={timeout_s!r}: expected seconds, 0 or more, or None")
 
 

@@ -1,4 +1,4 @@
-"""Where the installed commands begin: nothing is loaded before an interrupt can be answered."""
+"""The entry points of the installed commands. ^C ends them quietly, even while modules load."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ _INTERRUPTED = 128 + 2
 
 
 def simple_gpu_scheduler() -> int:
-    """The command of that name."""
+    """Run the command `simple_gpu_scheduler`; return its exit status."""
     return _run("run.command")
 
 
 def simple_hypersearch() -> int:
-    """The command of that name."""
+    """Run the command `simple_hypersearch`; return its exit status."""
     return _run("search")
 
 
 def sgs() -> int:
-    """The command of that name."""
+    """Run the command `sgs`; return its exit status."""
     return _run("sgs")
 
 

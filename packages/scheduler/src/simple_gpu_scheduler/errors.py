@@ -1,4 +1,4 @@
-"""The errors a user can meet. Each message says what was expected, what came and what to do."""
+"""The errors that users see. Each message says what was expected, what came and what to do."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ class SgsError(Exception):
     """Base of every error that is shown to the user as one line, without a traceback."""
 
     def __str__(self) -> str:
-        """The message, which may quote what others wrote: it can do no terminal harm."""
+        """The message, escaped: it may quote text of other users, which could harm a terminal."""
         return printable(super().__str__())
 
 
 class PassingError(SgsError):
-    """Something is lacking that may be there again soon: try again."""
+    """Something is lacking for now: trying again later may succeed."""
 
 
 class CrowdedError(PassingError):
-    """Our own jobs have used up something: it is there again once one of them has ended."""
+    """Our own jobs have used up something: trying again may succeed once one of them has ended."""
 
 
 class HopelessError(SgsError):
-    """A job can't ever run, as on the GPUs that are left; others may."""
+    """This job can never run, for example because too few GPUs are left; other jobs still may."""
 
 
 class UsageError(SgsError):
-    """The command line, or a value on it, can't be used; exit status 2."""
+    """The command line, or an argument, can't be used. Commands then end with exit status 2."""

@@ -1,12 +1,12 @@
-"""Python calls on GPUs, by the standard library's interface, public.
+"""Python calls on GPUs, with the interface of `concurrent.futures`.
 
     from simple_gpu_scheduler.executor import GPUExecutor
 
     with GPUExecutor(gpus=2) as pool:
-        losses = list(pool.map(train, (0.1, 0.01, 0.001)))  # two at a time, each on its own GPU
+        losses = list(pool.map(train, (0.1, 0.01, 0.001)))  # two calls at a time, a GPU each
 
-Calls run in worker processes that see one GPU each. GPUs are leased only while there is work, so
-that others get what an idle pool doesn't use.
+Each call runs in a worker process that sees one GPU. A GPU is leased only while there is work for
+it, so that others can use the GPUs of an idle pool.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ T = TypeVar("T")
 
 
 class GPUExecutor(Executor):
-    """Runs Python calls in processes, each on a GPU that nobody else has meanwhile.
+    """Runs Python calls in worker processes, each on a leased GPU.
 
-    All of `concurrent.futures.Executor`: `submit`, `map`, `shutdown`, `with`. Lambdas, closures
-    and functions of `__main__` may be submitted; arguments are copied at once. A worker that dies
-    fails its own call, by `WorkerDiedError`, and is replaced.
+    It is a `concurrent.futures.Executor`: use `submit`, `map`, `shutdown` and `with`. Lambdas,
+    closures and functions of `__main__` may be submitted. Arguments are copied at once. If a
+    worker dies, its call fails with `WorkerDiedError`, and a new worker takes its place.
     """
 
     def __init__(
@@ -53,36 +53,41 @@ class GPUExecutor(Executor):
         idle_s: float = 10.0,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Prepare; no GPU is leased and no process started before there is work.
+        """Create the pool. It leases no GPU and starts no process before there is work.
 
         Args:
-            gpus: use so many, whichever are free; None: as many as are free now, at least one.
-            jobs_per_gpu: run so many calls at once on each of them.
-            on: of these GPUs, as "0,1", ["0", "1"] or UUIDs; without `gpus`, all of them.
-            vram: so much memory for each call, as "10G": others may have the rest. What counts
-                as one of the `gpus` is then such a part of a card, and a card may have several.
-                None: whole GPUs.
-            idle_s: a worker without work ends after so long, and its GPU is given back.
-            tell: is given what a user should know, such as whom we wait for; from other threads.
+            gpus: The number of GPUs to use, whichever are free (default: all of `on`; without
+                `on`, as many as are free now, at least 1).
+            jobs_per_gpu: The number of calls that run at once on each GPU (default 1).
+            on: The ids of the GPUs to choose from, such as "0,1", ["0", "1"] or UUIDs (default:
+                the GPUs in CUDA_VISIBLE_DEVICES, or all).
+            vram: The memory for each call, such as "10G"; others may use the rest (default: whole
+                GPUs). `gpus` then counts such parts, and one GPU may have several of them.
+            idle_s: The seconds that a worker waits for work. Then it ends, and its GPU is given
+                back (default 10).
+            tell: Called with each message for the user, such as whom the pool waits for. The calls
+                come from other threads.
 
         Raises:
-            UsageError: there are no such GPUs, or what is asked for can't be.
-            SgsError: leases can't be had at all, or the extra `executor` is not installed.
+            UsageError: There are no such GPUs, or an argument is out of its range.
+            SgsError: GPUs can't be leased on this machine, or the extra `executor` is missing.
         """
         self._pickle = _cloudpickle()
         _check(gpus, jobs_per_gpu, on, idle_s)
-        kinds = _requests(gpus, on, _memory(vram, jobs_per_gpu), tell)
-        cards = [SharedGpu(request) for request in kinds]
-        self._pool = Pool(cards * jobs_per_gpu, idle_s, shared=jobs_per_gpu > 1 or bool(vram))
+        requests = _requests(gpus, on, _memory(vram, jobs_per_gpu), tell)
+        shared_gpus = [SharedGpu(request) for request in requests]
+        is_shared = jobs_per_gpu > 1 or bool(vram)
+        self._pool = Pool(shared_gpus * jobs_per_gpu, idle_s, shared=is_shared)
         weakref.finalize(self, self._pool.close).atexit = False
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Run `fn(*args, **kwargs)` in a worker, as soon as one of the GPUs is free.
+        """Run `fn(*args, **kwargs)` in a worker, as soon as a GPU is free.
 
-        What can't be pickled fails the future, not the submission.
+        Returns:
+            The future result. It fails if the function or an argument can't be pickled.
 
         Raises:
-            RuntimeError: the pool is shut down, or another process's.
+            RuntimeError: The pool is shut down, or belongs to a parent process.
         """
         future: Future[T] = Future()
         self._pool.check_open()
@@ -96,18 +101,19 @@ class GPUExecutor(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more calls; those submitted still run, unless cancelled.
+        """Accept no more calls. Submitted calls still run, unless they are cancelled.
 
         Args:
-            wait: until all have ended and the GPUs are given back; ^C then kills the workers.
-            cancel_futures: those that don't run yet.
+            wait: True waits until all calls have ended and the GPUs are given back; ^C then kills
+                the workers. False returns at once.
+            cancel_futures: True cancels the calls that have not started yet.
         """
         self._pool.close(cancel=cancel_futures)
         if wait:
             self._pool.join()
 
     def kill_workers(self) -> None:
-        """Cancel what waits, kill what runs with all that it started, give the GPUs back."""
+        """Cancel calls that wait, kill running ones with their processes, give the GPUs back."""
         self._pool.kill()
         self._pool.join()
 
@@ -117,7 +123,7 @@ class GPUExecutor(Executor):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Wait for all calls; after ^C or sys.exit kill them instead."""
+        """Wait for all calls; after ^C or `sys.exit`, kill them instead."""
         if kind is not None and issubclass(kind, (KeyboardInterrupt, SystemExit)):
             self.kill_workers()
         else:
@@ -146,7 +152,7 @@ def _check(
 
 
 def _memory(vram: str | None, jobs_per_gpu: int) -> str | None:
-    """What to lease of each GPU for the calls that run on it at once."""
+    """The memory to lease on each GPU, for all calls that run on it at once."""
     return None if vram is None else f"{parse_memory_mib(vram, 'vram') * jobs_per_gpu}M"
 
 
@@ -156,26 +162,26 @@ def _requests(
     vram: str | None,
     tell: Callable[[str], None],
 ) -> list[Callable[[], Taken]]:
-    """How to lease each of the GPUs."""
+    """For each GPU of the pool, a function that leases it."""
 
-    def any_one() -> Taken:
+    def any_gpu() -> Taken:
         return take(vram=vram, tell=tell)
 
-    def this(name: str) -> Callable[[], Taken]:
+    def named_gpu(name: str) -> Callable[[], Taken]:
         return lambda: take(on=[name], vram=vram, tell=tell)
 
-    words = [on] if isinstance(on, str) else on
-    if words is None and LEASE_VARIABLE in os.environ:  # then those are ours, driver or not
-        words = [os.environ.get("CUDA_VISIBLE_DEVICES", "")]
-    if words is not None:
-        names = list(select_gpus(list(words), tell, option="on=").keys)
+    ids = [on] if isinstance(on, str) else on
+    if ids is None and LEASE_VARIABLE in os.environ:  # within a lease: its GPUs, driver or not
+        ids = [os.environ.get("CUDA_VISIBLE_DEVICES", "")]
+    if ids is not None:
+        names = list(select_gpus(list(ids), tell, option="on=").keys)
         if len(names) < (gpus or 1):
             where = "in the lease that we are in" if on is None else "to choose from"
             raise UsageError(f"gpus={gpus}: there are {len(names)} {where}")
         if gpus is not None and gpus < len(names):
             return [lambda: take(on=names, gpus=1, vram=vram, tell=tell)] * gpus
-        return [this(name) for name in names]
-    known = len(select_gpus(None, tell, option="on=").keys)
-    if gpus is not None and gpus > known and vram is None:
-        raise UsageError(f"gpus={gpus}: there are {known}")
-    return [any_one] * (gpus or max(1, free_now(vram)))
+        return [named_gpu(name) for name in names]
+    total = len(select_gpus(None, tell, option="on=").keys)
+    if gpus is not None and gpus > total and vram is None:
+        raise UsageError(f"gpus={gpus}: there are {total}")
+    return [any_gpu] * (gpus or max(1, free_now(vram)))

@@ -344,7 +344,7 @@ def test_how_many_parts_are_free_is_counted_without_taking_them(
     text = (
         "seen = os.stat(os.environ['SGS_LEASE_DIR']).st_mtime_ns\n"
         "pool = GPUExecutor(vram='2G')\n"
-        "print(len(pool._pool._cards), os.stat(os.environ['SGS_LEASE_DIR']).st_mtime_ns == seen)\n"
+        "print(len(pool._pool._gpus), os.stat(os.environ['SGS_LEASE_DIR']).st_mtime_ns == seen)\n"
     )
     assert scripts.run(text, env=three_cards) == "114 True\n"
 

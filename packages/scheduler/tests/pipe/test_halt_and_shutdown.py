@@ -6,7 +6,7 @@ import pytest
 
 from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.pipe.events import Counts
-from simple_gpu_scheduler.pipe.halt import Halt, parse_halt, reached
+from simple_gpu_scheduler.pipe.halt import Halt, is_reached, parse_halt
 from simple_gpu_scheduler.pipe.shutdown import Shutdown
 from simple_gpu_scheduler.policy.model import Phase
 
@@ -42,14 +42,14 @@ def test_what_is_no_halt_is_named(text: str) -> None:
 
 def test_a_percentage_is_of_the_jobs_known() -> None:
     rule = Halt("now", "fail", 10, percent=True)
-    assert not reached(rule, Counts(failed=1), known=11)
-    assert reached(rule, Counts(failed=1), known=10)
-    assert not reached(rule, Counts(failed=0), known=0)
+    assert not is_reached(rule, Counts(failed=1), known=11)
+    assert is_reached(rule, Counts(failed=1), known=10)
+    assert not is_reached(rule, Counts(failed=0), known=0)
 
 
 def test_done_counts_both_ends() -> None:
-    assert reached(Halt("soon", "done", 3), Counts(succeeded=2, failed=1), known=9)
-    assert not reached(Halt("soon", "done", 3), Counts(succeeded=2, skipped=5), known=9)
+    assert is_reached(Halt("soon", "done", 3), Counts(succeeded=2, failed=1), known=9)
+    assert not is_reached(Halt("soon", "done", 3), Counts(succeeded=2, skipped=5), known=9)
 
 
 @pytest.mark.parametrize(

@@ -179,7 +179,7 @@ def test_a_log_that_was_set_aside_just_now_is_in_use(
         path.touch()
         return True
 
-    monkeypatch.setattr("simple_gpu_scheduler.pipe.joblog.lock_alone", set_aside)
+    monkeypatch.setattr("simple_gpu_scheduler.pipe.joblog.try_lock", set_aside)
     with pytest.raises(UsageError, match="in use by another scheduler"):
         Joblog(str(path), keep=False)
 

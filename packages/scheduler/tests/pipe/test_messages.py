@@ -8,7 +8,7 @@ import os
 import pytest
 
 from simple_gpu_scheduler.jobs.job import Job
-from simple_gpu_scheduler.pipe.console import message
+from simple_gpu_scheduler.pipe.console import format_event
 from simple_gpu_scheduler.pipe.events import (
     Counts,
     Ended,
@@ -74,7 +74,7 @@ def ended(done: Exit, **more: object) -> Ended:
 )
 def test_messages(event: object, text: str) -> None:
     event = _with_tries_unbounded(event)
-    assert message(event).decode() == text  # type: ignore[arg-type]
+    assert format_event(event).decode() == text  # type: ignore[arg-type]
 
 
 def _with_tries_unbounded(event: object) -> object:
@@ -85,7 +85,7 @@ def _with_tries_unbounded(event: object) -> object:
 
 
 def test_bytes_that_are_no_text_are_shown_as_they_came() -> None:
-    assert b"`echo \xff`" in message(Start(Job(1, b"echo \xff"), ("0",)))
+    assert b"`echo \xff`" in format_event(Start(Job(1, b"echo \xff"), ("0",)))
 
 
 @pytest.mark.parametrize("command", [b"echo \xff\xfe", "é\n\t\"'".encode(), b"a"])
@@ -101,14 +101,14 @@ def progress(**more: object) -> Progress:
 
 
 def test_progress_says_how_far_and_how_long() -> None:
-    text = progress_text(progress(), begun_s=8.0, width=200)
+    text = progress_text(progress(), start_s=8.0, width=200)
     assert text == (
         "[##########..........]  4/8 done  1 failed  1 running  ETA 16s  gpu 0,GPU-8f: #4 10s"
     )
 
 
 def test_progress_without_an_end_in_sight() -> None:
-    text = progress_text(progress(complete=False), begun_s=8.0, width=200)
+    text = progress_text(progress(complete=False), start_s=8.0, width=200)
     assert text == "4/? done  1 failed  1 running  gpu 0,GPU-8f: #4 10s"
     assert seconds_left(progress(complete=False), 0.0) is None
     assert seconds_left(progress(counts=Counts()), 0.0) is None
@@ -132,7 +132,7 @@ def test_an_empty_input_has_a_full_bar() -> None:
 
 def test_plain_progress_is_a_line_at_most_each_second() -> None:
     read_fd, write_fd = os.pipe()
-    bar = ProgressBar(write_fd, terminal=False, begun_s=0.0)
+    bar = ProgressBar(write_fd, terminal=False, start_s=0.0)
     for n in range(1, 31):
         bar.on_event(progress(now_s=n / 10, counts=Counts(succeeded=n), known=99))
     bar.on_event(progress(now_s=3.05, counts=Counts(succeeded=99), running=(), known=99))

@@ -187,7 +187,7 @@ def test_a_directory_in_use_leaves_nothing_open(
     before = os.listdir("/proc/self/fd"), os.listdir(tmp_path / "runs")
     for taken_by_others in (False, True):
         if taken_by_others:
-            monkeypatch.setattr(writer, "lock_owners", lambda fd: {61002})
+            monkeypatch.setattr(writer, "find_lock_owners", lambda fd: {61002})
         with pytest.raises(UsageError, match="in use by another scheduler"):
             ResultsDir(str(tmp_path / "runs"))
         assert (os.listdir("/proc/self/fd"), os.listdir(tmp_path / "runs")) == before

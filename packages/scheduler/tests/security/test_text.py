@@ -20,7 +20,7 @@ import fake_nvml
 import simple_gpu_scheduler
 from profiles import examples
 from simple_gpu_scheduler.errors import SgsError
-from simple_gpu_scheduler.pipe.console import message
+from simple_gpu_scheduler.pipe.console import format_event
 from simple_gpu_scheduler.pipe.events import Notice, Rejected
 from simple_gpu_scheduler.text.printable import (
     printable,
@@ -77,14 +77,14 @@ def test_printable_bytes_are_one_harmless_line(data: bytes) -> None:
 def test_what_the_pipe_says_is_a_harmless_line(text: str, command: bytes) -> None:
     for event in (Notice(text), Rejected(1, command, text, 0.0)):
         with suppress(UnicodeEncodeError):  # text that comes from no bytes
-            line = message(event)
+            line = format_event(event)
             assert line.endswith(b"\n")
             assert line[:-1].decode().isprintable()
 
 
 def test_a_long_command_is_cut_between_characters() -> None:
     for blanks in range(4):
-        line = message(Rejected(1, b" " * blanks + "é漢".encode() * 100, "can't be run", 0.0))
+        line = format_event(Rejected(1, b" " * blanks + "é漢".encode() * 100, "can't be run", 0.0))
         assert len(line) < 300
         assert b"\\x" not in line
         assert line.endswith(b"...`\n")

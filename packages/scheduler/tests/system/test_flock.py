@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from simple_gpu_scheduler.system import flock, lock_holders
-from simple_gpu_scheduler.system.flock import is_on_this_machine, lock_alone
-from simple_gpu_scheduler.system.lock_holders import lock_owners
+from simple_gpu_scheduler.system.flock import is_on_this_machine, try_lock
+from simple_gpu_scheduler.system.lock_holders import find_lock_owners
 
 
 @pytest.fixture
@@ -25,12 +25,12 @@ def fds(tmp_path: Path) -> Iterator[list[int]]:
 
 def test_only_one_has_the_lock_and_it_goes_with_the_descriptor(tmp_path: Path) -> None:
     first, second = (os.open(tmp_path, os.O_RDONLY) for _ in range(2))
-    assert lock_alone(first)
-    assert not lock_alone(second)
-    assert lock_owners(second) == {os.geteuid()}
+    assert try_lock(first)
+    assert not try_lock(second)
+    assert find_lock_owners(second) == {os.geteuid()}
     os.close(first)
-    assert lock_owners(second) == set()
-    assert lock_alone(second)
+    assert find_lock_owners(second) == set()
+    assert try_lock(second)
     os.close(second)
 
 
@@ -39,20 +39,20 @@ def test_one_that_only_looks_is_waited_for(
 ) -> None:
     fcntl.flock(fds[0], fcntl.LOCK_SH)
     monkeypatch.setattr(flock.time, "sleep", lambda _: fcntl.flock(fds[0], fcntl.LOCK_UN))
-    assert lock_alone(fds[1])
+    assert try_lock(fds[1])
 
 
 def test_a_lock_on_another_file_system_is_another_one(
     fds: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Though the inode has the same number: others can choose theirs."""
-    assert lock_alone(fds[0])
+    assert try_lock(fds[0])
     device = lock_holders._device(fds[0])
-    assert lock_owners(fds[1]) == {os.geteuid()}
+    assert find_lock_owners(fds[1]) == {os.geteuid()}
     monkeypatch.setattr(lock_holders, "_device", lambda fd: b"00:" + device)
-    assert lock_owners(fds[1]) == set()
+    assert find_lock_owners(fds[1]) == set()
     monkeypatch.setattr(lock_holders, "_device", lambda fd: b"")  # unknown
-    assert lock_owners(fds[1]) == {os.geteuid()}
+    assert find_lock_owners(fds[1]) == {os.geteuid()}
 
 
 @pytest.mark.parametrize(("kind", "ours"), [(b"ext4", True), (b"nfs4", False), (b"", False)])

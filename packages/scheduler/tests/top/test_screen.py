@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.allocation.gpu_status import CardsSeen
+from simple_gpu_scheduler.allocation.gpu_status import GpuStatuses
 from simple_gpu_scheduler.allocation.occupancy import Occupancy
 from simple_gpu_scheduler.cli.gpus import table as gpus_report
 from simple_gpu_scheduler.cli.queue.jobs import how_it_ended
@@ -245,7 +245,7 @@ def board(total: int = 3, **facts: object) -> Board:
         {"queued": total}, total, Scroll(), 0, shown, frozenset(), (), Server(), (),
         shown[0] if shown else None, JobFacts(b"/home", 0), None,
     )  # fmt: skip
-    return Board("host", seen, CardsSeen(tuple(cards(8))))._replace(**facts)
+    return Board("host", seen, GpuStatuses(tuple(cards(8))))._replace(**facts)
 
 
 def test_a_whole_screen_of_80_by_24() -> None:

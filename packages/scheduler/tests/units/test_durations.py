@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.units.durations import parse_duration_s, short_duration
+from simple_gpu_scheduler.units.durations import format_duration, parse_duration_s
 
 
 @pytest.mark.parametrize(
@@ -31,4 +31,4 @@ def test_what_is_no_duration_is_named(text: str) -> None:
     [(0.4, "0s"), (59.9, "59s"), (125, "2m05s"), (7260, "2h01m"), (190_000, "2d04h"), (-1, "0s")],
 )
 def test_short_durations(seconds: float, text: str) -> None:
-    assert short_duration(seconds) == text
+    assert format_duration(seconds) == text

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.units.times import after_s, parse_time_s, show_time
+from simple_gpu_scheduler.units.times import after_s, format_time, parse_time_s
 
 BERLIN = ZoneInfo("Europe/Berlin")
 SPRING = datetime(2026, 3, 28, 22, 0, tzinfo=BERLIN).timestamp()  # 2:00 is 3:00 that night
@@ -100,7 +100,7 @@ def test_a_duration_counts_from_now() -> None:
 
 
 def test_it_is_shown_with_its_zone() -> None:
-    assert show_time(SPRING, BERLIN) == "Sat 2026-03-28 22:00:00 CET"
+    assert format_time(SPRING, BERLIN) == "Sat 2026-03-28 22:00:00 CET"
 
 
 ZONES = st.sampled_from(

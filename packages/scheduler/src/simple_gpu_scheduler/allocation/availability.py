@@ -18,19 +18,19 @@ from simple_gpu_scheduler.errors import HopelessError, SgsError, UsageError
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job
 from simple_gpu_scheduler.leases.ledger import (
     ancestors,
-    as_ours,
     before,
     may_be_within,
     reservations,
     share_of,
     taken,
+    translate_keys,
 )
 from simple_gpu_scheduler.leases.ports import LeaseStore
 from simple_gpu_scheduler.leases.records import LeaseRecord, LeaseRequest, Ticket
 from simple_gpu_scheduler.leases.waiter_timeout import WaiterTimeouts, Waiting
 from simple_gpu_scheduler.policy.model import Card
 from simple_gpu_scheduler.policy.reasons import impossible
-from simple_gpu_scheduler.units.durations import since
+from simple_gpu_scheduler.units.durations import format_since
 
 if TYPE_CHECKING:
     from simple_gpu_scheduler.allocation.monitor import GpuMonitor
@@ -182,7 +182,9 @@ class Availability:
         """Whom one waits for."""
         now_s = time.time()
         parts = [
-            describe_holders(self._names, *self._in_the_way(), lambda then_s: since(then_s, now_s))
+            describe_holders(
+                self._names, *self._in_the_way(), lambda then_s: format_since(then_s, now_s)
+            )
         ]
         if self.watch is not None:
             parts += [*self.watch.strangers.values(), self.faults()]
@@ -208,7 +210,7 @@ class Availability:
         return [
             one if gpus == one.gpus else one._replace(gpus=gpus)
             for one in self.book.leases()
-            for gpus in (self._as_ours(one.gpus, one.numbers),)
+            for gpus in (self._translate_keys(one.gpus, one.numbers),)
         ]
 
     def _tickets(self, own: Ticket | None) -> list[Ticket]:
@@ -219,12 +221,12 @@ class Availability:
         found: list[Ticket] = []
         for one in before(all_, own):
             if own is None or one.id != own.id:
-                gpus = self._as_ours(one.want.gpus, one.want.numbers)
-                found.append(one._replace(want=one.want._replace(gpus=gpus)))
+                gpus = self._translate_keys(one.request.gpus, one.request.numbers)
+                found.append(one._replace(request=one.request._replace(gpus=gpus)))
         return found
 
-    def _as_ours(self, gpus: Sequence[str], numbers: Sequence[str]) -> tuple[str, ...]:
-        return as_ours(gpus, numbers, self._names, self._uuids)
+    def _translate_keys(self, gpus: Sequence[str], numbers: Sequence[str]) -> tuple[str, ...]:
+        return translate_keys(gpus, numbers, self._names, self._uuids)
 
     def _read_driver(self, leases: Sequence[LeaseRecord]) -> None:
         if self.watch is not None:
@@ -276,7 +278,7 @@ class Availability:
             )
             for wait in set().union(*waits.values())
         }
-        passed = self._patience.passed_over(waiting, due, time.monotonic())
+        passed = self._patience.timed_out(waiting, due, time.monotonic())
         return [one for one in tickets if waits[one.id].isdisjoint(passed)]
 
     def _used(self) -> set[str]:

@@ -26,7 +26,7 @@ from simple_gpu_scheduler.gpus.records import Gpu, GpuProcess
 from simple_gpu_scheduler.jobs.job import GPU_UNITS
 from simple_gpu_scheduler.leases.records import LeaseRecord
 from simple_gpu_scheduler.policy.model import Card
-from simple_gpu_scheduler.units.sizes import show_memory
+from simple_gpu_scheduler.units.sizes import format_memory
 
 #: Of each card, for the driver and what CUDA itself takes on top of a program's request.
 RESERVE_MIB = 512
@@ -126,12 +126,12 @@ def _people(found: Sequence[GpuProcess], hidden_mib: int) -> str:
     """`bob (pid 41, python, 20 GiB)`, how many more, and who is hidden."""
     people = [_person(one) for one in found[:3]]
     if hidden_mib:
-        people.append(f"somebody whom the driver doesn't name ({show_memory(hidden_mib)})")
+        people.append(f"somebody whom the driver doesn't name ({format_memory(hidden_mib)})")
     more = f" and {len(found) - 3} more" if len(found) > 3 else ""
     return ", ".join(people) + more
 
 
 def _person(one: GpuProcess) -> str:
     user = one.user or "somebody"
-    memory = "unknown memory" if one.memory_mib is None else show_memory(one.memory_mib)
+    memory = "unknown memory" if one.memory_mib is None else format_memory(one.memory_mib)
     return f"{user} (pid {one.pid}, {one.name or 'a process that we cannot see'}, {memory})"

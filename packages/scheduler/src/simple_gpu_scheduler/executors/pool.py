@@ -1,6 +1,7 @@
-"""The calls that wait for GPUs, and the lanes that run them: threads of the program.
+"""The calls that wait for GPUs, and the lanes that run them.
 
-`executor` is the public face. A lane has a worker process and a share of a leased GPU.
+A lane is a thread of the program with a worker process and a share of a leased GPU. `executor` is
+the public face.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from typing import Any, NamedTuple
 from simple_gpu_scheduler.client import Taken
 from simple_gpu_scheduler.executors.worker import PythonWorker, WorkerDiedError
 from simple_gpu_scheduler.gpus.environ import LEASE_VARIABLE, MODEST
-from simple_gpu_scheduler.leases.ledger import meet
+from simple_gpu_scheduler.leases.ledger import overlaps
 from simple_gpu_scheduler.leases.store import FileLeaseStore
 
-#: A GPU for which others wait is passed on between two calls, but not sooner: workers cost time.
+#: A GPU that others wait for is given up between two calls, but not sooner: workers cost time.
 _TURN_S = 60.0
 
-#: A worker is asked to end in order before it is killed.
+#: A worker is asked to end before it is killed.
 _GRACE_S = 10.0
 
 
@@ -34,8 +35,8 @@ class Call(NamedTuple):
     """A call that was submitted."""
 
     future: Future[Any]
-    name: str
-    request: bytes
+    name: str  #: of the function, for messages
+    request: bytes  #: pickled: function, args, kwargs
 
 
 class SharedGpu:
@@ -46,22 +47,22 @@ class SharedGpu:
         self._changed = threading.Condition()
         self._users = 0
         self._taken: Taken | None = None
-        self._until_s = 0.0  # our turn
+        self._turn_end_s = 0.0  # on the monotonic clock
         self._gives_way = False
         self._nested = LEASE_VARIABLE in os.environ
 
     def enter(self) -> Taken:
-        """Use it; waits until it can be leased."""
+        """Use the GPU for one more lane; the first one waits until it can be leased."""
         with self._changed:
             self._changed.wait_for(lambda: not self._gives_way)
             if self._taken is None:
                 self._taken = self._request()
-                self._until_s = time.monotonic() + _TURN_S
+                self._turn_end_s = time.monotonic() + _TURN_S
             self._users += 1
             return self._taken
 
     def leave(self) -> None:
-        """Use it no more."""
+        """Stop using the GPU; the last lane gives it back."""
         with self._changed:
             self._users -= 1
             if self._users == 0 and self._taken is not None:
@@ -71,25 +72,25 @@ class SharedGpu:
                 self._changed.notify_all()
 
     def gives_way(self) -> bool:
-        """True once our turn is over and others wait for the GPU: then all lanes are to leave it.
+        """True once our turn is over and others wait for the GPU: then all lanes must leave it.
 
-        A lease within another one is no use to others.
+        A lease inside another one never gives way: its GPU would not be free for others.
         """
         with self._changed:
-            over = time.monotonic() >= self._until_s and not self._nested
-            if over and self._taken is not None and not self._gives_way:
-                self._gives_way = _wanted(self._taken)
+            turn_is_over = time.monotonic() >= self._turn_end_s and not self._nested
+            if turn_is_over and self._taken is not None and not self._gives_way:
+                self._gives_way = _others_wait_for(self._taken)
             return self._gives_way
 
 
-def _wanted(taken: Taken) -> bool:
+def _others_wait_for(taken: Taken) -> bool:
     """True if another program waits for a GPU that we have."""
-    folder = FileLeaseStore()
-    if not folder.somebody_waits():
+    store = FileLeaseStore()
+    if not store.somebody_waits():
         return False
-    ours = [one for one in folder.leases() if one.token == taken.lease.id]
-    others = [one for one in folder.tickets() if one.pid != os.getpid()]
-    return any(meet(lease, one.want) for lease in ours for one in others)
+    ours = [lease for lease in store.leases() if lease.token == taken.lease.id]
+    others = [ticket for ticket in store.tickets() if ticket.pid != os.getpid()]
+    return any(overlaps(lease, ticket.request) for lease in ours for ticket in others)
 
 
 class Pool:
@@ -97,60 +98,69 @@ class Pool:
 
     A lane sleeps (no thread, no worker, no lease) until more calls wait than awake lanes are idle.
     It takes a call only once it has its GPU, so that no call waits for one GPU while another is
-    free. Its thread is a daemon: one that waits for a GPU that others have can't be interrupted.
+    free. Its thread is a daemon, because a thread that waits for a GPU can't be interrupted.
     """
 
-    def __init__(self, cards: Sequence[SharedGpu], idle_s: float, *, shared: bool) -> None:
-        self._cards = cards
+    def __init__(self, gpus: Sequence[SharedGpu], idle_s: float, *, shared: bool) -> None:
+        """Create the lanes, all asleep.
+
+        Args:
+            gpus: The GPU of each lane; lanes may share one.
+            idle_s: The seconds that a lane without work waits before it goes to sleep.
+            shared: True if others may use the rest of a GPU.
+        """
+        self._gpus = gpus
         self._idle_s = idle_s
         self._modest = MODEST if shared else {}
         self._changed = threading.Condition()
         self._waiting: deque[Call] = deque()
-        self._asleep = set(range(len(cards)))
-        self._idle = 0  # lanes that have a GPU and no call
-        self._leasing = 0  # lanes that wait for a GPU
+        self._asleep = set(range(len(gpus)))
+        self._idle = 0  # the number of lanes that have a GPU and no call
+        self._leasing = 0  # the number of lanes that wait for a GPU
         self._workers: set[PythonWorker] = set()
         self._closed = self._killed = False
         self.owner_pid = os.getpid()
         _pools.add(self)
 
     def check_open(self) -> None:
-        """See that calls may be added.
+        """Refuse a pool that takes no calls.
 
         Raises:
-            RuntimeError: they may not.
+            RuntimeError: The pool is shut down, or belongs to a parent process.
         """
         if self._closed:
             raise RuntimeError("cannot schedule new futures after shutdown")
         if os.getpid() != self.owner_pid:
             raise RuntimeError("this GPUExecutor belongs to the parent process; make another one")
 
-    def add(self, task: Call) -> None:
-        """Run it, in its turn."""
+    def add(self, call: Call) -> None:
+        """Append the call to those that wait, and wake a lane if too few are awake."""
         with self._changed:
             self.check_open()
-            self._waiting.append(task)
+            self._waiting.append(call)
             self._changed.notify()
             if self._short_of_lanes() and self._asleep:
                 lane = min(self._asleep)
                 name = f"sgs-executor-{lane}"
-                threading.Thread(target=self._live, args=(lane,), name=name, daemon=True).start()
+                threading.Thread(
+                    target=self._run_lane, args=(lane,), name=name, daemon=True
+                ).start()
                 self._asleep.remove(lane)
 
     def close(self, *, cancel: bool = False) -> None:
-        """Take no more calls, and forget those that wait if `cancel`."""
+        """Accept no more calls; with `cancel`, cancel the calls that wait."""
         with self._changed:
             self._closed = True
-            tasks = list(self._waiting) if cancel else []
+            calls = list(self._waiting) if cancel else []
             if cancel:
                 self._waiting.clear()
             self._changed.notify_all()
-        for task in tasks:  # their callbacks may take our lock
-            task.future.cancel()
-            task.future.set_running_or_notify_cancel()
+        for call in calls:  # without the lock: their callbacks may take it
+            call.future.cancel()
+            call.future.set_running_or_notify_cancel()
 
     def kill(self) -> None:
-        """Close at once, whatever runs."""
+        """Cancel the calls that wait, and kill the workers of those that run."""
         self.close(cancel=True)
         with self._changed:
             self._killed = True
@@ -158,7 +168,7 @@ class Pool:
                 worker.kill()
 
     def join(self) -> None:
-        """Wait until all calls have ended and their GPUs are given back; ^C kills them."""
+        """Wait until all calls have ended and their GPUs are given back; ^C kills the workers."""
         try:
             with self._changed:
                 self._changed.wait_for(self._is_over)
@@ -169,46 +179,46 @@ class Pool:
             raise
 
     def _is_over(self) -> bool:
-        """True if at most a wait for GPUs is left, with which nothing would be done."""
-        awake = len(self._cards) - len(self._asleep)
-        return awake == self._leasing and all(task.future.cancelled() for task in self._waiting)
+        """True if no lane has a GPU and no call is left to run; lanes may still wait for GPUs."""
+        awake = len(self._gpus) - len(self._asleep)
+        return awake == self._leasing and all(call.future.cancelled() for call in self._waiting)
 
     def _short_of_lanes(self) -> bool:
         return len(self._waiting) > self._idle
 
-    def _live(self, lane: int) -> None:
-        """The life of a lane's thread: until there is no work for it."""
+    def _run_lane(self, lane: int) -> None:
+        """What the thread of a lane runs, until there is no work for it."""
         while True:
-            others_serve = False
+            others_are_awake = False
             try:
-                self._serve(self._cards[lane])
+                self._serve(self._gpus[lane])
             except Exception as error:
-                others_serve = not self._fail_if_last(error)
+                others_are_awake = not self._fail_if_last(error)
             with self._changed:
-                if others_serve or not self._short_of_lanes():
+                if others_are_awake or not self._short_of_lanes():
                     self._asleep.add(lane)
                     self._changed.notify_all()
                     return
 
-    def _serve(self, card: SharedGpu) -> None:
+    def _serve(self, gpu: SharedGpu) -> None:
         """Lease the GPU and run calls on it while there are any."""
-        with self._leasing_counted():
-            taken = card.enter()
+        with self._counted_as_leasing():
+            taken = gpu.enter()
         worker: PythonWorker | None = None
         try:
-            while not card.gives_way():
-                task = self._next()
-                if task is None:
+            while not gpu.gives_way():
+                call = self._next()
+                if call is None:
                     return
-                worker = self._run(task, taken, worker)
-                del task  # what it holds may be large
+                worker = self._run(call, taken, worker)
+                del call  # its arguments may be large
         finally:
             if worker is not None:
                 self._end(worker)
-            card.leave()
+            gpu.leave()
 
     @contextmanager
-    def _leasing_counted(self) -> Iterator[None]:
+    def _counted_as_leasing(self) -> Iterator[None]:
         with self._changed:
             self._leasing += 1
             self._changed.notify_all()
@@ -219,40 +229,40 @@ class Pool:
                 self._leasing -= 1
 
     def _next(self) -> Call | None:
-        """The next call; None if there was none for a while, or there will be no more."""
+        """The next call; None if none came for `idle_s`, or the pool is closed."""
         with self._changed:
             self._idle += 1
             try:
                 while self._changed.wait_for(lambda: self._waiting or self._closed, self._idle_s):
                     if not self._waiting:
                         return None
-                    task = self._waiting.popleft()
-                    if task.future.set_running_or_notify_cancel():
-                        return task
+                    call = self._waiting.popleft()
+                    if call.future.set_running_or_notify_cancel():
+                        return call
                 return None
             finally:
                 self._idle -= 1
 
-    def _run(self, task: Call, taken: Taken, worker: PythonWorker | None) -> PythonWorker | None:
-        """Run one call to its end; returns the worker if it still lives."""
+    def _run(self, call: Call, taken: Taken, worker: PythonWorker | None) -> PythonWorker | None:
+        """Run one call to its end; return the worker if it still lives."""
         try:
             worker = worker or self._new_worker(taken)
-            reply = worker.call(task.request)
+            reply = worker.call(call.request)
         except Exception as error:
             if worker is not None:
                 self._end(worker)
-            text = f"{task.name} on GPU {','.join(taken.gpus)}: {error}"
-            task.future.set_exception(WorkerDiedError(text))
+            text = f"{call.name} on GPU {','.join(taken.gpus)}: {error}"
+            call.future.set_exception(WorkerDiedError(text))
             return None
         try:
             outcome = pickle.loads(reply.payload)
         except BaseException as error:
-            task.future.set_exception(_with_cause(error, reply.failure))
+            call.future.set_exception(_with_cause(error, reply.failure))
         else:
             if reply.failure:
-                task.future.set_exception(_with_cause(outcome, reply.failure))
+                call.future.set_exception(_with_cause(outcome, reply.failure))
             else:
-                task.future.set_result(outcome)
+                call.future.set_result(outcome)
         return worker
 
     def _new_worker(self, taken: Taken) -> PythonWorker:
@@ -270,20 +280,20 @@ class Pool:
             self._workers.discard(worker)
 
     def _fail_if_last(self, error: Exception) -> bool:
-        """Fail all calls that wait if no other lane is awake, which could run them."""
+        """Fail all calls that wait, if no other lane is awake to run them; True if so."""
         with self._changed:
-            if len(self._asleep) < len(self._cards) - 1:
+            if len(self._asleep) < len(self._gpus) - 1:
                 return False
-            tasks = list(self._waiting)
+            calls = list(self._waiting)
             self._waiting.clear()
-        for task in tasks:
-            if task.future.set_running_or_notify_cancel():
-                task.future.set_exception(error)
+        for call in calls:
+            if call.future.set_running_or_notify_cancel():
+                call.future.set_exception(error)
         return True
 
 
 class _RemoteTracebackError(Exception):
-    """Shows where a call failed in its worker."""
+    """Shows the traceback of a call in its worker."""
 
     def __str__(self) -> str:
         return f'\n"""\n{self.args[0]}"""'
@@ -296,7 +306,7 @@ def _with_cause(error: BaseException, text: str) -> BaseException:
 
 
 def _kill_or_join(pools: Iterable[Pool]) -> None:
-    """At the end of the program wait for what was submitted, unless ^C ended it."""
+    """When the program ends, wait for its calls; kill them if ^C ended it."""
     interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt
     for pool in list(pools):
         if pool.owner_pid == os.getpid():
@@ -308,5 +318,5 @@ def _kill_or_join(pools: Iterable[Pool]) -> None:
 
 _pools: weakref.WeakSet[Pool] = weakref.WeakSet()
 
-# As concurrent.futures does it: before the threads that we need for it are ended.
+# As concurrent.futures does: this runs before Python ends the threads, which are still needed.
 threading._register_atexit(_kill_or_join, _pools)  # type: ignore[attr-defined]

@@ -1,7 +1,7 @@
-"""A process that runs Python calls for us, one at a time.
+"""A worker process: it runs Python calls, one at a time.
 
-It has a session of its own, so that ^C at a terminal reaches only us, and the kernel kills it when
-the thread that started it ends: a worker never outlives its parent, not even one that was killed.
+It has its own session, so that ^C at a terminal does not reach it. The kernel kills it when the
+thread that started it ends: a worker never outlives its program, even if that is killed.
 """
 
 from __future__ import annotations
@@ -33,41 +33,42 @@ _PACKAGE_ROOT = str(Path(__file__).parents[2])
 
 
 class WorkerDiedError(SgsError, BrokenProcessPool):
-    """The worker process ended in the middle of a call: killed, crashed, or by os._exit."""
+    """The worker process ended during a call: it was killed, crashed, or called `os._exit`."""
 
 
 class Reply(NamedTuple):
     """How a call ended."""
 
     failure: str  #: the text of its traceback; empty if it returned
-    payload: bytes  #: pickled: what it returned, or the exception
+    payload: bytes  #: pickled: the value it returned, or the exception it raised
 
 
 class PythonWorker:
-    """One worker. Start it, call it and close it in one thread, which must outlive it."""
+    """One worker process. Start, call and close it in one thread, which must outlive it."""
 
     def __init__(self, environ: Mapping[str, str], inherit: Sequence[int] = ()) -> None:
-        """Start it; it imports nothing of the user's before its first call.
+        """Start the process. It imports no module of the user before its first call.
 
         Args:
-            inherit: descriptors that it keeps open as long as it lives.
+            environ: The environment variables of the process.
+            inherit: Descriptors that the process inherits.
 
         Raises:
-            OSError: it can't be started.
-            RuntimeError: nor can the thread that watches it.
+            OSError: The process can't be started.
+            RuntimeError: The thread that watches it can't be started.
         """
-        self._socket, theirs = socket.socketpair()
-        with theirs:
+        self._socket, child_socket = socket.socketpair()
+        with child_socket:
             try:
-                self._process = _start(environ, theirs.fileno(), inherit)
+                self._process = _start(environ, child_socket.fileno(), inherit)
             except BaseException:
                 self._socket.close()
                 raise
-        seen = find_process(self.pid)  # None: somebody has waited for it already
-        self._member = Member(self.pid, -1 if seen is None else seen.start_ticks)
+        process = find_process(self.pid)  # None: other code has waited for it already
+        self._member = Member(self.pid, -1 if process is None else process.start_ticks)
         self._connection = Connection(os.dup(self._socket.fileno()))
         self._lock = threading.Lock()
-        self._over = False
+        self._is_reaped = False
         self._watcher = threading.Thread(target=self._watch, name="sgs-worker-watch", daemon=True)
         try:
             self._watcher.start()
@@ -77,41 +78,42 @@ class PythonWorker:
             self._connection.close()
             self._socket.close()
             raise
-        with suppress(OSError):  # the first call will say that it is dead
-            hello = [str(one) for one in sys.path], list(sys.argv)
-            self._connection.send_bytes(pickle.dumps(hello))
+        with suppress(OSError):  # if it is dead, the first call reports that
+            setup = [str(path) for path in sys.path], list(sys.argv)
+            self._connection.send_bytes(pickle.dumps(setup))
 
     @property
     def pid(self) -> int:
-        """Its process id, which is that of its session as well."""
+        """The process id, which is also the id of its session."""
         return self._process.pid
 
     def call(self, request: bytes) -> Reply:
-        """Run one pickled (function, args, kwargs); waits for its end.
+        """Run one pickled (function, args, kwargs), and wait for its end.
 
         Raises:
-            WorkerDiedError: the worker ended before the call did; close it.
+            WorkerDiedError: The worker ended before the call did; close it.
         """
         try:
             self._connection.send_bytes(request)
             failure = self._connection.recv_bytes()
             payload = self._connection.recv_bytes()
         except (EOFError, OSError):
-            raise WorkerDiedError(f"its worker (pid {self.pid}) {self._last_words()}") from None
+            raise WorkerDiedError(f"its worker (pid {self.pid}) {self._how_it_ended()}") from None
         return Reply(failure.decode("utf-8", "surrogatepass"), payload)
 
     def kill(self) -> None:
-        """Kill it, and what it has started in its session; from any thread, at any time.
+        """Kill the process and all in its session. Any thread may call this at any time.
 
-        A program may wait for all children, or ignore them: then its number may be another's.
+        The program may wait for all its children, or ignore them: then the kernel may use the
+        process id again. So the process is checked first.
         """
         with self._lock:
-            if not self._over and is_still(self._member):
+            if not self._is_reaped and is_still(self._member):
                 with suppress(ProcessLookupError, PermissionError):
                     os.killpg(self.pid, signal.SIGKILL)
 
     def close(self, grace_s: float) -> None:
-        """Let it end in order, or kill it after `grace_s`; returns once it is gone."""
+        """Ask the process to end, kill it after `grace_s` seconds, and return once it is gone."""
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._connection.close()
@@ -123,19 +125,22 @@ class PythonWorker:
         self._socket.close()
 
     def _watch(self) -> None:
-        """Once it is dead, wake who waits for its answer, whoever else still has its socket."""
-        with suppress(ChildProcessError):  # somebody ignores or reaps all children
+        """Once the process is dead, wake the thread that waits for its reply.
+
+        The socket alone does not tell: a child of the worker may still have it open.
+        """
+        with suppress(ChildProcessError):  # the program ignores or reaps all children
             os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def _reap(self) -> int:
         with self._lock:
-            self._over = True  # from here on the pid may be another's
+            self._is_reaped = True  # from here on the kernel may use the process id again
             return self._process.wait()
 
-    def _last_words(self) -> str:
-        self.kill()  # if only its socket is gone; and what it left behind
+    def _how_it_ended(self) -> str:
+        self.kill()  # perhaps only its socket is closed; and its children may still run
         self._watcher.join()
         status = self._reap()
         if status >= 0:

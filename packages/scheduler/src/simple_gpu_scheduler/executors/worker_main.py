@@ -1,4 +1,4 @@
-"""What a worker process runs: calls, one after the other, until its parent is gone."""
+"""The main program of a worker process: it runs calls, one by one, until its parent ends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Answer calls; `sys.argv` has the folder of this package, our end of a socket, the parent."""
+    """Answer calls.
+
+    `sys.argv` has the folder of the package, the descriptor of a socket, and the parent's pid.
+    """
     _, _, fd, parent = sys.argv
     _die_with(int(parent))
     os.set_inheritable(int(fd), False)
@@ -31,21 +34,21 @@ def main() -> None:
 
 
 def _die_with(parent: int) -> None:
-    """Let the kernel kill us when the parent's thread that started us ends, however it ends."""
+    """Have the kernel kill this process when the thread that started it ends (prctl(2))."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before
+    if os.getppid() != parent:  # it ended before the call above
         os._exit(1)
 
 
 def _answer(request: bytes) -> tuple[bytes, bytes]:
-    """Run one call: the traceback's text if it failed, and what it returned or raised."""
+    """Run one call; return its traceback (empty if none) and the pickled value or exception."""
     pid = os.getpid()
     try:
         function, args, kwargs = pickle.loads(request)
         answer = b"", _dumps(function(*args, **kwargs))
     except BaseException as error:
         answer = _failure(error)
-    if os.getpid() != pid:  # a child that the call forked and let run on: not its place to answer
+    if os.getpid() != pid:  # a child that the call forked: only its parent answers
         os._exit(0)
     for stream in (sys.stdout, sys.stderr):
         with suppress(Exception):

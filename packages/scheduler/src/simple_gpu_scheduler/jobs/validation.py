@@ -6,10 +6,10 @@ from __future__ import annotations
 MAX_COMMAND_BYTES = 32 * 4096 - 1
 
 
-def why_no_command(command: bytes) -> str | None:
+def find_command_error(command: bytes) -> str | None:
     """Why no program can be given this; None if it can."""
     if len(command) > MAX_COMMAND_BYTES:
-        return _too_long(len(command))
+        return too_long_error(len(command))
     return _NUL_INSIDE if b"\0" in command else None
 
 
@@ -18,7 +18,8 @@ _NUL_INSIDE = (
 )
 
 
-def _too_long(size: int) -> str:
+def too_long_error(size: int) -> str:
+    """The message for a command of so many bytes."""
     return (
         f"is {size} bytes long; Linux takes {MAX_COMMAND_BYTES} at most in one command: "
         "put it into a script file and name that"

@@ -1,4 +1,4 @@
-"""What happens in a run of the pipe, as its listeners hear it; all immutable."""
+"""What happens in a run of the pipe: the events for its listeners, all immutable."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ from simple_gpu_scheduler.processes.records import Exit, Leftover
 
 
 class Ended(NamedTuple):
-    """Event: a job's attempt is over."""
+    """Event: an attempt of a job is over."""
 
     running: Running
     exit: Exit
-    runtime_s: float
+    runtime_s: float  #: from its start to the end of its first process
     ok: bool  #: the command ended by itself with status 0
     aborted: bool = False  #: ended by an interrupt or --halt now: it counts as not run
     retry: bool = False  #: it failed and will run again
     leftovers: tuple[Leftover, ...] = ()
-    peak_vram_mib: int | None = None  #: most seen on one GPU; None: not measured
-    other_gpus: tuple[str, ...] = ()  #: where it was seen, although they weren't given to it
+    peak_vram_mib: int | None = None  #: the most GPU memory on one GPU; None: not measured
+    other_gpus: tuple[str, ...] = ()  #: GPUs that it used although it had no lease on them
 
 
 class Rejected(NamedTuple):
-    """Event: a line that can't be run; it counts as a failed job."""
+    """Event: a line can't be run; it counts as a failed job."""
 
     seq: int
     command: bytes
     reason: str
-    wall_s: float
+    wall_s: float  #: when, in seconds since 1970
 
 
 class Skipped(NamedTuple):
-    """Event: the joblog says that this line is done."""
+    """Event: the job log says that this line is done."""
 
     seq: int
-    changed: bool = False  #: but what it has there is another command
+    changed: bool = False  #: the job log has another command for this line
 
 
 class Notice(NamedTuple):
-    """Event: something the user should read."""
+    """Event: a message for the user."""
 
     text: str
 
@@ -55,19 +55,19 @@ class Counts(NamedTuple):
 
     @property
     def done(self) -> int:
-        """Jobs that ran to their end."""
+        """The number of jobs that ran to their end."""
         return self.succeeded + self.failed
 
 
 class Progress(NamedTuple):
-    """Event: how far the run is; reported only to those who asked for it."""
+    """Event: how far the run is; reported only if the loop has `tick_s`."""
 
     now_s: float
     counts: Counts
     running: tuple[Running, ...]
-    known: int  #: lines of the input seen so far
-    complete: bool  #: no more can come: `known` is the total
-    hold: Hold | None
+    known: int  #: the number of jobs in the input as far as it was read
+    complete: bool  #: the input has ended: `known` is the total
+    hold: Hold | None  #: the first job that waits, and why
 
 
 class Finished(NamedTuple):

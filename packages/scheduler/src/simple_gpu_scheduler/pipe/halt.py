@@ -1,4 +1,4 @@
-"""When to give up on the rest: GNU parallel's `--halt WHEN,WHY`."""
+"""When a run ends early: GNU parallel's `--halt WHEN,WHY`."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _OLD_FORMS = {
 
 
 class Halt(NamedTuple):
-    """`when` is soon (let running jobs finish) or now (end them)."""
+    """A rule that ends a run early."""
 
-    when: str
+    when: str  #: soon (let running jobs finish) or now (end them)
     why: str  #: fail, success or done
-    limit: float  #: so many jobs, or so many percent of them
-    percent: bool = False
+    limit: float  #: a number of jobs, or a percentage
+    percent: bool = False  #: True if `limit` is a percentage of the jobs in the input
 
     def __str__(self) -> str:
         return f"{self.when},{self.why}={self.limit:g}{'%' if self.percent else ''}"
@@ -33,7 +33,7 @@ def parse_halt(text: str) -> Halt | None:
     """Read `never`, `soon,fail=3`, `now,success=1`, `soon,done=50%` or GNU's old numbers.
 
     Raises:
-        UsageError: the text is none of these.
+        UsageError: The text is none of these.
     """
     form = _OLD_FORMS.get(text, text)
     if form.endswith("%") and "," not in form:
@@ -44,24 +44,26 @@ def parse_halt(text: str) -> Halt | None:
     why, _, limit = why_limit.partition("=")
     number = limit.removesuffix("%")
     if when not in ("soon", "now") or why not in ("fail", "success", "done"):
-        raise _unreadable(text)
+        raise _usage_error(text)
     if not re.fullmatch(r"\d{1,9}", number, re.ASCII) or int(number) < 1:
-        raise _unreadable(text)
+        raise _usage_error(text)
     return Halt(when, why, int(number), limit.endswith("%"))
 
 
-def _unreadable(text: str) -> UsageError:
+def _usage_error(text: str) -> UsageError:
     return UsageError(
         f"--halt {text!r}: expected never, or soon or now with fail=N, success=N, done=N "
         "(or N%), such as soon,fail=1 or now,fail=10%"
     )
 
 
-def reached(halt: Halt, counts: Counts, known: int) -> bool:
+def is_reached(halt: Halt, counts: Counts, known: int) -> bool:
     """True once the limit is reached.
 
     Args:
-        known: jobs of the input as far as it was read; percentages are taken of it.
+        halt: The rule.
+        counts: How many jobs came to which end.
+        known: The number of jobs in the input as far as it was read; a percentage is of these.
     """
     count = {"fail": counts.failed, "success": counts.succeeded, "done": counts.done}[halt.why]
     if halt.percent:

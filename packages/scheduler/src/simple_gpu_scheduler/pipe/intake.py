@@ -1,4 +1,4 @@
-"""From lines to jobs: which lines are run, which are skipped, which can't be run."""
+"""From lines to jobs: decides which lines run, which are skipped and which are rejected."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from simple_gpu_scheduler.pipe.ports import Done, Source
 from simple_gpu_scheduler.policy.model import Card
 from simple_gpu_scheduler.policy.reasons import impossible
 
-#: Jobs held ready. Few, so that neither memory nor the first start depends on the input's length.
+#: The most jobs held ready: neither memory nor the first start depends on the input's length.
 WINDOW = 64
 
 
 class Intake:
-    """The head of the queue: the next few jobs of a source that never has to be read whole."""
+    """The next few jobs of a source that never has to be read whole."""
 
     def __init__(
         self,
@@ -26,34 +26,49 @@ class Intake:
         template: Job,
         cards: Sequence[Card],
         done: Done,
-        tell: Callable[[Rejected | Skipped], None],
+        on_not_run: Callable[[Rejected | Skipped], None],
         wall_s: Callable[[], float],
+        *,
+        adjust: Callable[[Job], Job] | None = None,
     ) -> None:
-        """`template` holds what the command line asks for each job; `done` the lines to skip."""
+        """Nothing is read yet.
+
+        Args:
+            source: The lines of the input.
+            template: What the command line asks for each job.
+            cards: The GPUs; a job that could never run on them is rejected.
+            done: The lines to skip.
+            on_not_run: Called with each line that is skipped or rejected.
+            wall_s: Returns the time in seconds since 1970.
+            adjust: Returns a job with what it is known to need (default: as it asks).
+        """
         self.waiting: deque[Job] = deque()
-        self.blank = 0  #: lines that are no job
+        self.blank = 0  #: the number of lines that are no jobs
         self._source = source
-        self._asks = template[2:]
+        self._request = template[2:]
         self._cards = cards
         self._done = done
-        self._tell = tell
+        self._on_not_run = on_not_run
         self._wall_s = wall_s
+        self._adjust = adjust
 
-    def take(self) -> bool:
-        """Fill up the window with what is there, once it is half empty; True if more came."""
+    def take(self) -> None:
+        """Fill the window with the lines that are there, once it is half empty."""
         before = len(self.waiting)
         if before > WINDOW // 2:
-            return False
+            return
         while len(self.waiting) < WINDOW and (line := self._source.take()) is not None:
             self._sort(line)
-        return len(self.waiting) > before
+        if len(self.waiting) > before:
+            self.update_requests()
 
-    def change(self, change: Callable[[Job], Job]) -> None:
-        """Let the jobs that wait ask for something else."""
-        self.waiting = deque(map(change, self.waiting))
+    def update_requests(self) -> None:
+        """Let the jobs that wait ask for what they are known to need."""
+        if self._adjust is not None:
+            self.waiting = deque(map(self._adjust, self.waiting))
 
     def remove(self, job: Job) -> None:
-        """This one is about to start; mostly it is the next one."""
+        """Remove a job that is about to start; mostly it is the first one."""
         if self.waiting[0] is job:
             self.waiting.popleft()
         else:
@@ -64,13 +79,15 @@ class Intake:
         self.waiting.appendleft(job)
 
     def _sort(self, line: Line) -> None:
+        """Append the line's job to those that wait, unless it does not run."""
         if not line.command or line.command.isspace():  # it has a number, as in GNU parallel
             self.blank += 1
             return
         if line.seq in self._done:
-            self._tell(Skipped(line.seq, not self._done.is_same(line.seq, line.command)))
+            has_changed = not self._done.is_same(line.seq, line.command)
+            self._on_not_run(Skipped(line.seq, has_changed))
             return
-        job = Job(line.seq, line.command, *self._asks)
+        job = Job(line.seq, line.command, *self._request)
         reason = line.reason
         if reason is None:
             try:
@@ -81,4 +98,4 @@ class Intake:
         if reason is None:
             self.waiting.append(job)
         else:
-            self._tell(Rejected(line.seq, line.command, reason, self._wall_s()))
+            self._on_not_run(Rejected(line.seq, line.command, reason, self._wall_s()))

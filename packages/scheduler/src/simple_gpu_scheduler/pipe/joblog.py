@@ -1,8 +1,8 @@
-"""GNU parallel's job log: the same columns with the same meaning, both written and read.
+"""The job log: written and read with the columns of GNU parallel, and their meaning.
 
-One line a finished job, tab-separated: Seq, Host, Starttime (seconds since the epoch), JobRuntime
-(seconds), Send, Receive, Exitval (-1: timed out), Signal, Command. A newline within a command is
-written as NUL, as GNU parallel does. See `--joblog` in parallel(1).
+Each finished job is a line. Its columns, separated by tabs, are Seq, Host, Starttime (seconds
+since 1970), JobRuntime (seconds), Send, Receive, Exitval (-1: timed out), Signal and Command. A
+newline within a command is written as NUL, as GNU parallel does. See `--joblog` in parallel(1).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from simple_gpu_scheduler.files.trust import UnsafeError
 from simple_gpu_scheduler.pipe.events import Ended, Event
 from simple_gpu_scheduler.system import ofd_lock
 from simple_gpu_scheduler.system.fds import write_whole
-from simple_gpu_scheduler.system.flock import lock_alone
-from simple_gpu_scheduler.system.lock_holders import lock_owners
+from simple_gpu_scheduler.system.flock import try_lock
+from simple_gpu_scheduler.system.lock_holders import find_lock_owners
 from simple_gpu_scheduler.system.users import user_name
 from simple_gpu_scheduler.text.printable import shell_word
 
@@ -34,25 +34,25 @@ _FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND
 
 
 class DoneJobs:
-    """Which jobs a job log has, in a few bytes each, whatever their numbers."""
+    """The jobs of a job log, in a few bytes each; implements `pipe.ports.Done`."""
 
     def __init__(self, *, rerun_failed: bool = False) -> None:
         self._rerun_failed = rerun_failed
         self._pages: dict[int, tuple[bytearray, array[int]]] = {}
 
     def __contains__(self, seq: object) -> bool:
-        """True if the job need not run again."""
+        """True if the job needn't run again."""
         if not self._pages or not isinstance(seq, int) or seq // _PAGE not in self._pages:
             return False
         state = self._pages[seq // _PAGE][0][seq % _PAGE]
         return state == _SUCCEEDED or (state == _FAILED and not self._rerun_failed)
 
     def is_same(self, seq: int, command: bytes) -> bool:
-        """True if the log has this very command for the job."""
+        """True if the log has the same command for the job."""
         return self._pages[seq // _PAGE][1][seq % _PAGE] == _checksum(command)
 
     def add(self, seq: int, command: bytes, *, ok: bool) -> None:
-        """Note a row; the last one of a job counts."""
+        """Add a row; the last row of a job counts."""
         page = self._pages.get(seq // _PAGE)
         if page is None:
             page = bytearray(_PAGE), array("I", bytes(4 * _PAGE))
@@ -66,14 +66,18 @@ def _checksum(command: bytes) -> int:
 
 
 def read_joblog(path: str, *, rerun_failed: bool) -> DoneJobs:
-    """Jobs that a log has; none if there is no log yet. A torn last line counts as not written.
+    """Read the jobs of a log: none if there is no log. An incomplete last line is ignored.
+
+    Args:
+        path: The file of the log.
+        rerun_failed: True if failed jobs are to run again.
 
     Raises:
-        UsageError: the file can't be read or isn't a job log.
+        UsageError: The file can't be read, or isn't a job log.
     """
     done = DoneJobs(rerun_failed=rerun_failed)
     try:
-        with _reading(path) as file:
+        with _open_for_reading(path) as file:
             for number, line in enumerate(file):
                 row = _ROW.fullmatch(line)
                 if row is not None:
@@ -85,17 +89,17 @@ def read_joblog(path: str, *, rerun_failed: bool) -> DoneJobs:
     except OSError as error:
         raise UsageError(f"--joblog {path!r} can't be read: {error.strerror}") from None
     except UnsafeError as error:
-        raise _unsafe(path, error) from None
+        raise _usage_error(path, error) from None
     return done
 
 
-def _reading(path: str) -> BinaryIO:
+def _open_for_reading(path: str) -> BinaryIO:
     opened = open_own_file(path, os.O_RDONLY)
     opened.folder.close()
     return os.fdopen(opened.fd, "rb")
 
 
-def _unsafe(path: str, error: UnsafeError) -> UsageError:
+def _usage_error(path: str, error: UnsafeError) -> UsageError:
     return UsageError(f"--joblog {path!r} can't be used: {error}; name another file")
 
 
@@ -108,41 +112,45 @@ def _check_header(path: str, line: bytes) -> None:
 
 
 class Joblog:
-    """Implements `ports.Listener`: appends a row as each job ends, by one write.
+    """Implements `pipe.ports.Listener`: appends a row as each job ends, by one write.
 
-    A regular file is ours, and is locked until it is closed, which the end of the process does as
-    well: by a lock that only who may write it can hold (`ofd_lock`), and by one of flock(2), as
-    versions before did. Whoever may read it can have that, or keep us from the first one by a lock
-    for reading: neither counts.
+    A regular file is locked until it is closed, at the latest by the end of the process. There are
+    two locks: one that only a writer of the file can hold (`ofd_lock`), and one of flock(2), for
+    versions before. A user who may only read the file can hold the second one, or prevent the
+    first one by a read lock. Neither of these keeps us from writing.
     """
 
     def __init__(self, path: str, *, keep: bool) -> None:
-        """Open the log; without `keep` what was there is set aside as PATH~.
+        """Open the log.
+
+        Args:
+            path: The file of the log.
+            keep: True appends to an earlier log; False renames it to PATH~.
 
         Raises:
-            UsageError: the file can't be written, holds something else than a job log, or is
-                another scheduler's.
+            UsageError: The file can't be written, isn't a job log, or is in use by another
+                scheduler.
         """
         self._path = path
-        self.others: set[str] = set()  #: who has locked it, of whom it isn't
+        self.others: set[str] = set()  #: users who hold a lock on the file that is ours
         try:
-            opened = self._opened() if keep else self._opened_anew()
-            opened.folder.close()
-            self._fd = opened.fd
-            self._begin()
+            file = self._open() if keep else self._open_empty()
+            file.folder.close()
+            self._fd = file.fd
+            self._prepare()
         except UnsafeError as error:
-            raise _unsafe(path, error) from None
+            raise _usage_error(path, error) from None
         except OSError as error:
             advice = _advice(path) if isinstance(error, FileNotFoundError) else ""
             text = f"--joblog {path!r} can't be written: {error.strerror}{advice}"
             raise UsageError(text) from None
 
     def close(self) -> None:
-        """Leave the log to others."""
+        """Close the log, and so unlock it."""
         os.close(self._fd)
 
-    def _begin(self) -> None:
-        """Write the header, and take away a row that a crash or a full disk has torn."""
+    def _prepare(self) -> None:
+        """Write the header, or remove an incomplete last row: a crash or a full disk left it."""
         status = os.fstat(self._fd)
         if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
             write_whole(self._fd, _HEADER)
@@ -152,81 +160,81 @@ class Joblog:
             _check_header(self._path, first)
         if os.pread(self._fd, 1, status.st_size - 1) != b"\n":
             with os.fdopen(os.dup(self._fd), "rb") as file:
-                whole = sum(len(line) for line in file if line.endswith(b"\n"))
-            os.ftruncate(self._fd, whole)
+                complete_bytes = sum(len(line) for line in file if line.endswith(b"\n"))
+            os.ftruncate(self._fd, complete_bytes)
 
-    def _opened_anew(self) -> NamedFile:
-        """An empty log; an earlier one is set aside as PATH~."""
-        opened = self._opened()
+    def _open_empty(self) -> NamedFile:
+        """Open an empty log; an earlier one is renamed to PATH~."""
+        file = self._open()
         try:
-            status = os.fstat(opened.fd)
+            status = os.fstat(file.fd)
             if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
-                return opened
-            _check_header(self._path, os.pread(opened.fd, len(_HEADER), 0))
-            opened.set_aside()
+                return file
+            _check_header(self._path, os.pread(file.fd, len(_HEADER), 0))
+            file.set_aside()
         except BaseException:
-            opened.close()
+            file.close()
             raise
-        opened.close()
-        return self._opened()
+        file.close()
+        return self._open()
 
-    def _opened(self) -> NamedFile:
-        """The file, locked: ours alone."""
-        opened = open_own_file(self._path, _FLAGS)
+    def _open(self) -> NamedFile:
+        """Open the file and lock it."""
+        file = open_own_file(self._path, _FLAGS)
         try:
-            if stat.S_ISREG(os.fstat(opened.fd).st_mode):
-                self._lock(opened)
+            if stat.S_ISREG(os.fstat(file.fd).st_mode):
+                self._lock(file)
         except BaseException:
-            opened.close()
+            file.close()
             raise
-        return opened
+        return file
 
-    def _lock(self, opened: NamedFile) -> None:
-        """Make sure that nobody else writes there, nor has set it aside since we opened it."""
-        alone, in_use = _own_lock(opened.fd)
-        flocked = lock_alone(opened.fd)
-        owners = set() if flocked else lock_owners(opened.fd)
-        if in_use or os.geteuid() in owners or not opened.is_there():
+    def _lock(self, file: NamedFile) -> None:
+        """Lock the file; refuse it if another scheduler writes it or has just renamed it."""
+        is_ours, has_writer = _lock_as_writer(file.fd)
+        is_flocked = try_lock(file.fd)
+        owners = set() if is_flocked else find_lock_owners(file.fd)
+        if has_writer or os.geteuid() in owners or not file.is_there():
             raise UsageError(
                 f"--joblog {self._path!r} is in use by another scheduler; name another file, or "
                 "wait until that one has ended (--resume then runs what is missing)"
             )
-        if not (alone and flocked):
+        if not (is_ours and is_flocked):
             self.others = set(map(user_name, owners)) or {"somebody else"}
 
     def on_event(self, event: Event) -> None:
-        """Log a job that came to its end; one that will run again or was ended by us has not.
+        """Append a row for a job, unless it will run again or was aborted.
 
         Raises:
-            SgsError: the row can't be written; the message holds it.
+            SgsError: The row can't be written; the message quotes it.
         """
         if isinstance(event, Ended) and not (event.retry or event.aborted):
             row = joblog_row(event)
             try:
                 write_whole(self._fd, row)
             except OSError as error:
-                raise _lost(self._path, row, error.strerror or "") from None
+                raise _not_logged_error(self._path, row, error.strerror or "") from None
 
 
-def _own_lock(fd: int) -> tuple[bool, bool]:
-    """Take it; returns whether nobody else has a lock there, and whether it is one who writes."""
-    with suppress(OSError):  # without locks nobody can know
+def _lock_as_writer(fd: int) -> tuple[bool, bool]:
+    """Try to lock the file; return whether we have the lock, and whether another writer has it."""
+    with suppress(OSError):  # the file system has no locks
         return ofd_lock.lock(fd), ofd_lock.is_locked(fd)
     return True, False
 
 
-def _lost(path: str, row: bytes, why: str) -> SgsError:
+def _not_logged_error(path: str, row: bytes, why: str) -> SgsError:
     text = row.decode(errors="replace").rstrip("\n").replace("\t", " ")
     return SgsError(f"--joblog {path!r} can't be written ({why}); not logged is: {text}")
 
 
 def joblog_row(event: Ended) -> bytes:
-    """The line for a job, in GNU parallel's form."""
-    one, done = event.running, event.exit
-    exit_code = -1 if one.timed_out else done.exit_code or 0
-    start = f"{one.job.seq}\t:\t{one.started_wall_s:.3f}\t{event.runtime_s:10.3f}\t0\t0\t"
-    command = one.job.command.replace(b"\n", b"\0")
-    return f"{start}{exit_code}\t{done.signal or 0}\t".encode() + command + b"\n"
+    """The line for a job, as GNU parallel writes it."""
+    running, exit_ = event.running, event.exit
+    exit_code = -1 if running.timed_out else exit_.exit_code or 0
+    start = f"{running.job.seq}\t:\t{running.started_wall_s:.3f}\t{event.runtime_s:10.3f}\t0\t0\t"
+    command = running.job.command.replace(b"\n", b"\0")
+    return f"{start}{exit_code}\t{exit_.signal or 0}\t".encode() + command + b"\n"
 
 
 def _advice(path: str) -> str:

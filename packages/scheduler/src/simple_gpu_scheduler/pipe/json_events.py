@@ -1,4 +1,4 @@
-"""Events for programs: one JSON object a line."""
+"""Events for other programs: one JSON object a line."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from simple_gpu_scheduler.system.fds import write_whole
 
 
 class EventStream:
-    """Implements `ports.Listener`; each event is one write."""
+    """Implements `pipe.ports.Listener`; each event is one write."""
 
     def __init__(self, fd: int, wall_s: Callable[[], float]) -> None:
+        """`wall_s` returns the time in seconds since 1970."""
         self._fd = fd
         self._wall_s = wall_s
         self._broken = False
 
     def on_event(self, event: Event) -> None:
-        """Write the event, if programs are told of it.
+        """Write the event, unless it is only for people.
 
         Raises:
-            SgsError: it can't be written.
+            SgsError: The event can't be written; later ones are dropped.
         """
         record = event_record(event)
         if record is None or self._broken:
@@ -41,10 +42,10 @@ class EventStream:
 
 
 def open_events(path: str) -> int:
-    """A descriptor for `--json FILE`; FILE may be a FIFO or /dev/fd/N.
+    """Open the file of `--json FILE`, which may be a FIFO or /dev/fd/N; return its descriptor.
 
     Raises:
-        UsageError: it can't be written.
+        UsageError: The file can't be written.
     """
     try:
         opened = open_own_file(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -57,7 +58,7 @@ def open_events(path: str) -> int:
 
 
 def event_record(event: Event) -> dict[str, Any] | None:
-    """What a program is told; None for what is only for people."""
+    """The JSON object for an event; None if the event is only for people."""
     match event:
         case Running(job, gpus, pid):
             return {
@@ -74,7 +75,7 @@ def event_record(event: Event) -> dict[str, Any] | None:
                 **result_record(event),
                 "retry": event.retry,
                 "aborted": event.aborted,
-                "leftover_pids": [left.pid for left in event.leftovers],
+                "leftover_pids": [leftover.pid for leftover in event.leftovers],
             }
         case Rejected(seq, command, reason):
             return {
@@ -93,27 +94,27 @@ def event_record(event: Event) -> dict[str, Any] | None:
 
 
 def result_record(event: Ended) -> dict[str, Any]:
-    """What is known of an ended attempt, as result.json and the `ended` event have it.
+    """The JSON object for an ended attempt, in result.json and in the `ended` event.
 
-    Undecodable bytes of the command stand as lone surrogates (PEP 383).
+    Bytes of the command that are not UTF-8 become lone surrogates (PEP 383).
     """
-    one, done = event.running, event.exit
+    running, exit_ = event.running, event.exit
     return {
-        "seq": one.job.seq,
-        "command": os.fsdecode(one.job.command),
-        "exit_code": done.exit_code,
-        "signal": done.signal,
-        "timed_out": one.timed_out,
+        "seq": running.job.seq,
+        "command": os.fsdecode(running.job.command),
+        "exit_code": exit_.exit_code,
+        "signal": exit_.signal,
+        "timed_out": running.timed_out,
         "aborted": event.aborted,
-        "attempt": one.job.attempt,
-        "gpus": list(one.gpus),
-        "started": round(one.started_wall_s, 3),
-        "ended": round(one.started_wall_s + event.runtime_s, 3),
+        "attempt": running.job.attempt,
+        "gpus": list(running.gpus),
+        "started": round(running.started_wall_s, 3),
+        "ended": round(running.started_wall_s + event.runtime_s, 3),
         "runtime_s": round(event.runtime_s, 3),
-        "user_s": round(done.user_s, 3),
-        "system_s": round(done.system_s, 3),
-        "max_rss_mib": round(done.max_rss_mib, 1),
-        "vram_mib": one.job.memory_mib,
+        "user_s": round(exit_.user_s, 3),
+        "system_s": round(exit_.system_s, 3),
+        "max_rss_mib": round(exit_.max_rss_mib, 1),
+        "vram_mib": running.job.memory_mib,
         "peak_vram_mib": event.peak_vram_mib,
         "other_gpus": list(event.other_gpus),
     }

@@ -1,4 +1,4 @@
-"""What the loop needs from the outside. Each port has a real adapter and a fake in `testing`."""
+"""What the loop needs from outside. Each port has an implementation and a fake in `testing`."""
 
 from __future__ import annotations
 
@@ -12,129 +12,137 @@ from simple_gpu_scheduler.policy.model import Card, Hold, Start
 
 
 class Clock(Protocol):
-    """Time, in seconds."""
+    """The time, in seconds."""
 
     def now_s(self) -> float:
-        """Monotonic; only differences mean anything."""
+        """The monotonic time; only differences mean anything."""
         ...
 
     def wall_s(self) -> float:
-        """Since the epoch."""
+        """The time since 1970."""
         ...
 
 
 class Source(Protocol):
-    """Where commands come from."""
+    """The lines of the input."""
 
     @property
     def wants_input(self) -> bool:
-        """True while it would read more, if more were there."""
+        """True while `fill` would read more, if more is there."""
         ...
 
     @property
     def at_end(self) -> bool:
-        """True once every line was taken and no more can come."""
+        """True once every line was taken and the input has ended."""
         ...
 
     @property
     def known(self) -> int:
-        """Lines seen so far, taken or not."""
+        """The number of lines read so far, taken or not."""
         ...
 
     @property
     def complete(self) -> bool:
-        """True once the end was seen: `known` is then the total."""
+        """True once the input has ended: `known` is then the total."""
         ...
 
     def fill(self) -> None:
-        """Read once; called only when the input is ready."""
+        """Read once; called only when the input is ready.
+
+        Raises:
+            OSError: The input can't be read.
+        """
         ...
 
     def take(self) -> Line | None:
-        """The next line, or None if no whole line is there yet."""
+        """The next line; None if no whole line is there yet."""
         ...
 
 
 class Done(Protocol):
-    """Which lines of the input were run before."""
+    """The lines of the input that were run before."""
 
     def __contains__(self, seq: object) -> bool:
         """True if the line need not run again."""
         ...
 
     def is_same(self, seq: int, command: bytes) -> bool:
-        """True if it was this very command that ran."""
+        """True if the line had the same command when it ran."""
         ...
 
 
 class Leases(Protocol):
-    """What we and all other users of the machine hold."""
+    """The leases of this program, and what all others leave of the GPUs."""
 
     @property
     def cards(self) -> Sequence[Card]:
-        """Our GPUs, with what others have of them, as last seen."""
+        """Our GPUs, with what others had of them at the last `refresh`."""
         ...
 
     @property
     def wake_fd(self) -> int | None:
-        """Readable once others' leases have changed; None while nothing waits for them."""
+        """A descriptor, readable once others' leases have changed; None while no job waits."""
         ...
 
     @property
     def refresh_in_s(self) -> float | None:
-        """How soon to look again where nothing wakes us; mostly None."""
+        """How soon to `refresh` if `wake_fd` can't tell; mostly None."""
         ...
 
     def refresh(self) -> None:
-        """See what others hold now.
+        """Read what others hold now.
 
         Raises:
-            SgsError: leases can't be read.
+            PassingError: Something is lacking for now.
+            SgsError: Leases can't be read.
         """
         ...
 
     def take(self, start: Start) -> Lease | None:
-        """The lease for a job; None if others were faster: then `cards` says what they have.
+        """Lease GPUs for a job; None if others were faster: then `cards` shows what they have.
 
         Raises:
-            PassingError: something is lacking for now.
-            SgsError: leases can't be had at all.
+            PassingError: Something is lacking for now.
+            SgsError: GPUs can't be leased on this machine.
         """
         ...
 
     def finish(self, job: Job, *, reuse: bool = True) -> None:
-        """The job is over; with `reuse` the next one on the same GPUs may have its lease."""
+        """End the lease of a job; with `reuse` the next job on its GPUs may get the same lease."""
         ...
 
     def fault(self, gpus: Sequence[str]) -> str | None:
-        """Why one of these GPUs can't be used any more; None if they are well, or nobody knows."""
+        """Why one of these GPUs can't be used any more; None if no fault is known."""
         ...
 
     def remarks(self) -> Sequence[str]:
-        """What the user should know by now, each once."""
+        """New messages for the user, each once."""
         ...
 
     def settle(self, hold: Hold | None) -> str | None:
-        """All that could start has started: give back what no job uses, queue up for `hold`.
+        """Give back the GPUs that no job uses, and wait for those of `hold`.
+
+        Called once all jobs have started that can.
 
         Returns:
-            None if nothing has changed; else others were looked at anew, and this is whom the job
-            waits for; empty if that was said before.
+            None if nothing has changed. Else `cards` was refreshed, and this is whom the job waits
+            for; empty if that was returned before.
 
         Raises:
-            HopelessError: the job can't ever have its GPUs; others may have theirs.
-            SgsError: leases can't be had at all.
+            HopelessError: The job can never have its GPUs; other jobs may have theirs.
+            PassingError: Something is lacking for now.
+            SgsError: GPUs can't be leased on this machine.
         """
         ...
 
 
 class Listener(Protocol):
-    """Is told what happens: the console, the joblog, the progress bar."""
+    """Receives events: the console, the job log, the progress bar."""
 
     def on_event(self, event: Event) -> None:
-        """Take note.
+        """Handle an event.
 
         Raises:
-            SgsError: the event can't be recorded; the loop then starts no more jobs.
+            SgsError: The event can't be recorded; the loop then starts no more jobs.
         """
         ...

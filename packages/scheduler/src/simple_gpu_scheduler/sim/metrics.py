@@ -13,7 +13,7 @@ from simple_gpu_scheduler.sim.trace import Task
 
 
 class Metrics(NamedTuple):
-    """The result of job policy on job trace."""
+    """The result of one policy on one trace."""
 
     policy: str
     jobs: int

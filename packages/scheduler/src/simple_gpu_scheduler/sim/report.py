@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from simple_gpu_scheduler.sim.metrics import Metrics
-from simple_gpu_scheduler.units.durations import short_duration
+from simple_gpu_scheduler.text.table import format_table
+from simple_gpu_scheduler.units.durations import format_duration
 
 HEAD = (
     "policy",
@@ -24,8 +25,8 @@ def cells(metrics: Metrics) -> tuple[str, ...]:
     waits = (metrics.mean_wait_s, metrics.p95_wait_s, metrics.max_wait_s)
     return (
         metrics.policy,
-        short_duration(metrics.makespan_s),
-        *(short_duration(wait_s) for wait_s in waits),
+        format_duration(metrics.makespan_s),
+        *(format_duration(wait_s) for wait_s in waits),
         f"{metrics.idle_gpu_h:,.1f}",
         f"{metrics.packing:.0%}",
         str(metrics.late),
@@ -35,14 +36,11 @@ def cells(metrics: Metrics) -> tuple[str, ...]:
 def table(metrics: Sequence[Metrics]) -> list[str]:
     """The lines of the table: names are left-aligned, numbers right-aligned."""
     rows = [HEAD, *map(cells, metrics)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
-    ]
+    return format_table(rows, [column > 0 for column in range(len(HEAD))])
 
 
 def compared(metrics: Metrics, base: Metrics) -> str:
-    """A sentence that compares the results of a policy with those of another metrics."""
+    """A sentence that compares the results of a policy with those of another policy."""
     makespan = _ratio_text(metrics.makespan_s, base.makespan_s)
     wait = _ratio_text(metrics.mean_wait_s, base.mean_wait_s)
     return (

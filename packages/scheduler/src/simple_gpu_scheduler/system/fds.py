@@ -24,7 +24,7 @@ def print_stderr(text: str) -> None:
     A stderr that is closed may be another file's descriptor by now.
     """
     if sys.stderr is not None:
-        say(f"{printable(text)}\n".encode())
+        write_message(f"{printable(text)}\n".encode())
 
 
 def write_whole(fd: int, data: bytes) -> None:
@@ -42,7 +42,7 @@ def write_whole(fd: int, data: bytes) -> None:
             poll.poll()
 
 
-def say(text: bytes, fd: int = 2) -> bool:
+def write_message(text: bytes, fd: int = 2) -> bool:
     """Write a message, or leave it where the reader is gone or asleep; False if he is gone."""
     try:
         while text:

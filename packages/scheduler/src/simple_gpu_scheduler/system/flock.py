@@ -20,7 +20,7 @@ _LOCAL = frozenset(
 )
 
 
-def lock_alone(fd: int) -> bool:
+def try_lock(fd: int) -> bool:
     """Take the lock until the descriptor is closed; False if another process has it.
 
     True as well where the file system has no locks.

@@ -8,7 +8,7 @@ from contextlib import suppress
 from simple_gpu_scheduler.system.users import user_name
 
 
-def who_locks(fd: int) -> str:
+def format_lock_holder(fd: int) -> str:
     """`bob (pid 41)`: one who has the file locked; a general word where that can't be seen."""
     for pid in _holders(fd):
         with suppress(OSError):  # it has ended
@@ -16,7 +16,7 @@ def who_locks(fd: int) -> str:
     return "another program"
 
 
-def lock_owners(fd: int) -> set[int]:
+def find_lock_owners(fd: int) -> set[int]:
     """The users whose processes have the file locked, as far as they can be seen from here."""
     found: set[int] = set()
     for pid in _holders(fd):

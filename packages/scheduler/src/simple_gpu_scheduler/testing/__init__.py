@@ -1,6 +1,7 @@
-"""Public fakes: the pipe, its GPUs and its leases, without processes and under a virtual clock.
+"""Fakes for tests: the pipe's processes, clock, GPUs and leases, all in memory.
 
-They pass the same contract tests as the real parts, so that what holds with them holds for real.
+No process is started, and time passes only when the test says so. The fakes pass the same contract
+tests as the real parts: a result with the fakes holds for the real parts, too.
 """
 
 from __future__ import annotations

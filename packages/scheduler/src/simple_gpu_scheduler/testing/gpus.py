@@ -1,4 +1,4 @@
-"""A public fake of the machine's GPUs: it passes the same contract tests as the real parts."""
+"""A fake of the machine's GPUs."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from simple_gpu_scheduler.gpus.records import Gpu, Xid
 
 
 class FakeDevices:
-    """GPUs as a test says; implements `device_ports.Devices`."""
+    """GPUs that a test describes; implements `gpus.driver.Devices`."""
 
     def __init__(self, gpus: Iterable[Gpu] = ()) -> None:
+        """`gpus` are the GPUs of the machine at first."""
         self._gpus = list(gpus)
         self._faults: dict[str, str] = {}
         self._reported: list[Xid] = []
         self._listens = False
-        self.driver_error = ""  #: not empty: the driver doesn't answer, for this reason
+        self.driver_error = ""  #: why the driver doesn't answer; empty: it does
 
     def gpus(self) -> tuple[Gpu, ...]:
-        """All GPUs as they were last put here.
+        """All GPUs, by their numbers.
 
         Raises:
-            SgsError: `driver_error` says so.
+            SgsError: `driver_error` is set.
         """
         self._check()
         return tuple(
@@ -31,38 +32,38 @@ class FakeDevices:
         )
 
     def xids(self) -> tuple[Xid, ...]:
-        """What was reported since the last call; nothing from before the first one.
+        """The errors reported since the last call; those before the first call are left out.
 
         Raises:
-            SgsError: `driver_error` says so.
+            SgsError: `driver_error` is set.
         """
         self._check()
         self._listens = True
-        found, self._reported = tuple(self._reported), []
-        self._faults.update({one.uuid: str(one) for one in found if one.is_fault})
-        return found
+        xids, self._reported = tuple(self._reported), []
+        self._faults.update({xid.uuid: str(xid) for xid in xids if xid.is_fault})
+        return xids
 
     def close(self) -> None:
-        """Listen no more, and forget what was reported."""
+        """Stop listening to errors, and forget those reported."""
         self._listens = False
         self._faults.clear()
         self._reported.clear()
 
     def put(self, gpu: Gpu) -> None:
-        """Add a GPU, or let the one of that UUID be like this from now on."""
-        self._gpus = [one for one in self._gpus if one.uuid != gpu.uuid] + [gpu]
+        """Add a GPU, or replace the one with this UUID."""
+        self._gpus = [other for other in self._gpus if other.uuid != gpu.uuid] + [gpu]
 
     def lose(self, uuid: str) -> None:
-        """Let a card fall off the bus: nothing is known of it any more but its place."""
+        """Let a GPU fall off the bus: the driver knows only its number and UUID."""
         self._gpus = [
-            Gpu(one.number, uuid, fault="the card has fallen off the bus")
-            if one.uuid == uuid
-            else one
-            for one in self._gpus
+            Gpu(gpu.number, uuid, fault="the card has fallen off the bus")
+            if gpu.uuid == uuid
+            else gpu
+            for gpu in self._gpus
         ]
 
     def report(self, xid: Xid) -> None:
-        """Let the driver report an error."""
+        """Let the driver report an error; it is lost unless `xids` was called before."""
         if self._listens:
             self._reported.append(xid)
 

@@ -1,7 +1,4 @@
-"""Public fakes: the pipe under a virtual clock, without processes.
-
-They pass the same contract tests as the real parts, so that what holds with them holds for real.
-"""
+"""Fakes of what the pipe needs: a clock, commands, processes, a sleep, leases and a listener."""
 
 from __future__ import annotations
 
@@ -19,28 +16,30 @@ from simple_gpu_scheduler.processes.records import Exit, Leftover
 
 
 class ManualClock:
-    """A clock that moves when told to; implements `ports.Clock`."""
+    """A clock that moves only by `advance_to`; implements `pipe.ports.Clock`."""
 
     def __init__(self, now_s: float = 0.0) -> None:
+        """`now_s` is the time at first, in seconds."""
         self._now_s = now_s
 
     def now_s(self) -> float:
-        """Seconds since the beginning."""
+        """The time in seconds."""
         return self._now_s
 
     def wall_s(self) -> float:
-        """The same, as if it had begun at some day."""
+        """The time in seconds since 1970; 0 is a day in November 2023."""
         return 1_700_000_000.0 + self._now_s
 
     def advance_to(self, now_s: float) -> None:
-        """Move on, never back."""
+        """Move the clock to a time; an earlier time leaves it as it is."""
         self._now_s = max(self._now_s, now_s)
 
 
 class ListSource:
-    """Lines from memory; implements `ports.Source`."""
+    """A list of commands; implements `pipe.ports.Source`."""
 
     def __init__(self, commands: Sequence[bytes]) -> None:
+        """`commands` are the lines of the input, without their ends."""
         self._commands = commands
         self._taken = 0
 
@@ -54,14 +53,14 @@ class ListSource:
 
     @property
     def known(self) -> int:
-        """All lines."""
+        """The number of lines."""
         return len(self._commands)
 
     def fill(self) -> None:
-        """Nothing more ever comes."""
+        """Do nothing: all lines are there."""
 
     def take(self) -> Line | None:
-        """The next line."""
+        """The next line; None at the end."""
         if self.at_end:
             return None
         self._taken += 1
@@ -69,16 +68,16 @@ class ListSource:
 
 
 def script_of(command: bytes) -> tuple[float, int]:
-    """Runtime in seconds and exit status of a fake job, from `sleep S; exit N`."""
+    """The runtime in seconds and the exit status of a fake job, read from `sleep S; exit N`."""
     runtime = re.search(rb"sleep ([\d.]+)", command)
     exit_code = re.search(rb"exit (\d+)", command)
     return float(runtime[1]) if runtime else 0.0, int(exit_code[1]) if exit_code else 0
 
 
 class FakeRunner:
-    """Jobs that take time and end as their command says; implements `ports.Runner`.
+    """Fake jobs, which run and end as their commands say; implements `processes.ports.Runner`.
 
-    Jobs end at the first TERM, unless the command says `trap '' TERM`.
+    A job ends at the first TERM signal, unless its command says `trap '' TERM`.
     """
 
     def __init__(
@@ -86,16 +85,18 @@ class FakeRunner:
         clock: ManualClock,
         script: Callable[[bytes], tuple[float, int]] = script_of,
     ) -> None:
+        """`script` returns the runtime in seconds and the exit status of a command."""
         self._clock = clock
         self._script = script
         self._next_pid = 1000
-        self._ends: list[tuple[float, int]] = []  # when each job would end by itself
+        self._ends: list[tuple[float, int]] = []  # when each job ends, and its pid
         self._exits: dict[int, Exit] = {}
         self._jobs: dict[int, Job] = {}
+        #: The jobs that were started, each with its GPUs and its start time.
         self.started: list[tuple[Job, tuple[str, ...], float]] = []
 
     def start(self, job: Job, gpus: tuple[str, ...], lease: Lease | None = None) -> int:
-        """Note the start."""
+        """Start a fake job; return its pid, from 1001."""
         self._next_pid += 1
         pid = self._next_pid
         runtime_s, exit_code = self._script(job.command)
@@ -106,13 +107,13 @@ class FakeRunner:
         return pid
 
     def next_end_s(self) -> float | None:
-        """When the next job ends by itself."""
+        """The time at which the next job ends; None if none runs."""
         while self._ends and self._ends[0][1] not in self._jobs:
             heapq.heappop(self._ends)
         return self._ends[0][0] if self._ends else None
 
     def reap(self) -> Exit | None:
-        """A job whose time has come."""
+        """A job that has ended, each once; None if there is none."""
         end_s = self.next_end_s()
         if end_s is None or end_s > self._clock.now_s():
             return None
@@ -121,12 +122,11 @@ class FakeRunner:
         return self._exits.pop(pid)
 
     def last_words(self, job: Job) -> bytes:
-        """What the command says after `echo` is what it printed."""
-        found = re.findall(rb"echo ([^;]*)", job.command)
-        return b"\n".join(found)
+        """What the job printed: the arguments of each `echo` in its command."""
+        return b"\n".join(re.findall(rb"echo ([^;]*)", job.command))
 
     def signal(self, pid: int, seq: int, number: int) -> int:
-        """End the job now, unless it ignores that."""
+        """End the job now, unless it ignores the signal; return the number of processes met."""
         job = self._jobs.get(pid)
         if job is None:
             return 0
@@ -136,16 +136,16 @@ class FakeRunner:
         return 1
 
     def leftovers(self, pid: int, seq: int, *, thorough: bool) -> tuple[Leftover, ...]:
-        """Fake jobs leave nothing behind."""
+        """Nothing: fake jobs leave no processes behind."""
         return ()
 
     def survivors(self) -> dict[int, tuple[Leftover, ...]]:
-        """Fake jobs leave nothing behind."""
+        """Nothing: fake jobs leave no processes behind."""
         return {}
 
 
 class FakeWait:
-    """Moves the clock to whatever comes next; implements `ports.Wait`."""
+    """Moves the clock to the next thing that happens; implements `processes.ports.Wait`."""
 
     def __init__(
         self,
@@ -153,7 +153,7 @@ class FakeWait:
         runner: FakeRunner,
         signals: Sequence[tuple[float, int]] = (),
     ) -> None:
-        """`signals` come at the given times."""
+        """`signals` are those that come: the time of each, and its number."""
         self._clock = clock
         self._runner = runner
         self._signals = sorted(signals, reverse=True)
@@ -161,64 +161,69 @@ class FakeWait:
     def wait(
         self, timeout_s: float | None, *, want_input: bool, watch_fd: int | None = None
     ) -> Woken:
-        """Jump to the next end, signal or timeout."""
+        """Move the clock to the next end of a job, signal or timeout.
+
+        Raises:
+            AssertionError: Nothing would ever end the sleep.
+        """
         now_s = self._clock.now_s()
-        times = [
+        times_s = [
             None if timeout_s is None else now_s + max(0.0, timeout_s),
             self._runner.next_end_s(),
             self._signals[-1][0] if self._signals else None,
         ]
-        known = [at_s for at_s in times if at_s is not None]
-        if not known:
+        set_times_s = [time_s for time_s in times_s if time_s is not None]
+        if not set_times_s:
             raise AssertionError("the loop sleeps, and nothing will ever wake it")
-        self._clock.advance_to(min(known))
-        return Woken(False, tuple(self._due()))
+        self._clock.advance_to(min(set_times_s))
+        return Woken(False, tuple(self._due_signals()))
 
-    def _due(self) -> Iterator[int]:
+    def _due_signals(self) -> Iterator[int]:
         while self._signals and self._signals[-1][0] <= self._clock.now_s():
             yield self._signals.pop()[1]
 
 
 class FreeLeases:
-    """Nobody else is on the machine; implements `ports.Leases`."""
+    """Leases on a machine that nobody else uses; implements `pipe.ports.Leases`."""
 
     wake_fd = None
     refresh_in_s = None
 
     def __init__(self, cards: Sequence[Card]) -> None:
+        """`cards` are the GPUs of the machine."""
         self.cards: Sequence[Card] = tuple(cards)
         self._next_id = 0
 
     def refresh(self) -> None:
-        """There is nobody to see."""
+        """Do nothing: no lease of others can change."""
 
     def take(self, start: Start) -> Lease | None:
-        """Whatever is asked for."""
+        """A new lease; it is never refused."""
         self._next_id += 1
         return Lease(f"fake-{self._next_id}", -1)
 
     def finish(self, job: Job, *, reuse: bool = True) -> None:
-        """Nobody is told."""
+        """Do nothing: nobody waits for the GPUs."""
 
     def fault(self, gpus: Sequence[str]) -> str | None:
-        """All cards are well."""
+        """None: no GPU ever fails."""
         return None
 
     def remarks(self) -> Sequence[str]:
-        """Nothing is odd here."""
+        """No messages: nothing goes wrong."""
         return ()
 
     def settle(self, hold: Hold | None) -> str | None:
-        """Nobody is in the way."""
+        """None: no lease of others can change."""
         return None
 
 
 class Recorder:
-    """Keeps every event; implements `ports.Listener`."""
+    """Keeps every event; implements `pipe.ports.Listener`."""
 
     def __init__(self) -> None:
-        self.events: list[Event] = []
+        self.events: list[Event] = []  #: in the order in which they came
 
     def on_event(self, event: Event) -> None:
-        """Keep it."""
+        """Append the event to `events`."""
         self.events.append(event)

@@ -15,7 +15,7 @@ from textual.app import App, ComposeResult
 from textual.containers import Horizontal
 from textual.widgets import Static
 
-from simple_gpu_scheduler.allocation.gpu_status import CardView
+from simple_gpu_scheduler.allocation.gpu_status import GpuStatusReader
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.files.tail import TailReader
 from simple_gpu_scheduler.leases.directory import lease_dir
@@ -78,7 +78,7 @@ class Viewer(App[None]):
         self._interval_s = interval_s
         self._board = Board(printable(socket.gethostname().partition(".")[0]))
         self._queue_thread = WorkerThread(QueueReader)
-        self._gpu_thread = WorkerThread(CardView)
+        self._gpu_thread = WorkerThread(GpuStatusReader)
         self._log_thread = WorkerThread(TailReader)
         self._queue_refresher = Refresher(self._read_queue, _MIN_REST_S)
         self._gpu_refresher = Refresher(self._read_gpus, _MIN_REST_S)
@@ -215,7 +215,7 @@ class Viewer(App[None]):
         slots = () if self._board.state is None else self._board.state.slots
         ask_driver, self._ask_driver = self._ask_driver, False
         gpus = await self._result_or_message(
-            self._gpu_thread.ask(lambda view: view.look(slots, ask_driver=ask_driver))
+            self._gpu_thread.ask(lambda reader: reader.read(slots, ask_driver=ask_driver))
         )
         if gpus is not None and gpus != self._board.gpus:
             self._board = self._board._replace(gpus=gpus)

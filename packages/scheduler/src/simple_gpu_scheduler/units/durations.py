@@ -30,7 +30,7 @@ def parse_duration_s(text: str, what: str) -> float:
     return sum(float(number) * _SECONDS[unit or "s"] for number, unit in parts)
 
 
-def short_duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Two significant parts for a person: `8s`, `2m05s`, `3h10m`, `2d04h`."""
     whole = max(0, int(seconds))
     if whole < 60:
@@ -42,7 +42,7 @@ def short_duration(seconds: float) -> str:
     return f"{whole // 86400}d{whole % 86400 // 3600:02}h"
 
 
-def since(since_s: float, now_s: float) -> str:
+def format_since(since_s: float, now_s: float) -> str:
     """The time of day, with the date if that is another; both on the wall clock."""
     then, now = time.localtime(since_s), time.localtime(now_s)
     same_day = then[:3] == now[:3]

@@ -29,6 +29,6 @@ def parse_memory_mib(text: str, what: str) -> int:
     return mib
 
 
-def show_memory(mib: int) -> str:
+def format_memory(mib: int) -> str:
     """`10 GiB`, `1.5 GiB`, `512 MiB`."""
     return f"{mib} MiB" if mib < 1024 else f"{mib / 1024:.3g} GiB"

@@ -62,7 +62,7 @@ def after_s(text: str, what: str, now_s: float) -> float:
     return _in_reach(now_s + parse_duration_s(text, what), text, what)
 
 
-def show_time(at_s: float, zone: tzinfo | None) -> str:
+def format_time(at_s: float, zone: tzinfo | None) -> str:
     """`Thu 2026-12-24 18:00:00 CET`."""
     return datetime.fromtimestamp(at_s, zone).astimezone(zone).strftime("%a %F %T %Z")
 

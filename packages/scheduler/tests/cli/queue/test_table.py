@@ -11,7 +11,7 @@ from simple_gpu_scheduler.cli.queue.table import table
 from simple_gpu_scheduler.queue.records import STATES, QueuedJob
 from simple_gpu_scheduler.text.printable import printable
 from simple_gpu_scheduler.text.terminal import text_width
-from simple_gpu_scheduler.units.durations import since
+from simple_gpu_scheduler.units.durations import format_since
 
 AWKWARD = ["a b", 'it\'s "é"', "new\nline", "\x1b[2J", "训练", "-x", "a,b"]
 
@@ -59,7 +59,7 @@ def test_elsewhere_everything_is_whole(command: str, name: str) -> None:
 
 def test_what_waits_for_its_time_says_so() -> None:
     early = entry(not_before_s=1e9 + 60, blockers=2)
-    assert f"queued (waits for 2, from {since(1e9 + 60, 1e9)})" in table([early], 1e9)[1]
+    assert f"queued (waits for 2, from {format_since(1e9 + 60, 1e9)})" in table([early], 1e9)[1]
     assert "from" not in table([early], 1e9 + 61)[1]
 
 

@@ -43,18 +43,18 @@ def test_what_runs_or_has_ended_is_refused_and_nothing_is_changed(shell: Shell) 
     shell.sgs("submit", "--hold", "true")
     wait_until(lambda: shell.objects()[0]["state"] == "running", "it runs")
     said = shell.sgs("edit", "2", "1", "--priority", "3", status=1)
-    assert "job 1 runs, and what runs can't be changed; wait for its end, or cancel it" in said
+    assert "job 1 runs, and a running job can't be changed; wait for its end, or cancel it" in said
     (shell.path / "go").touch()
     shell.sgs("wait", "1")
     said = shell.sgs("edit", "1", "2", "--priority", "3", status=1)
-    assert "job 1 has ended (succeeded), and only what waits can be changed" in said
+    assert "job 1 has ended (succeeded), and only waiting jobs can be changed" in said
     assert shell.objects()[0]["priority"] == 0
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["1"], "nothing is to be changed"),
+        (["1"], "no change is named"),
         (["--priority", "1"], "no job is named"),
         (["7", "--priority", "1"], "there is no job 7"),
         (["1", "--priority", "high"], "--priority"),

@@ -33,7 +33,7 @@ from simple_gpu_scheduler.queue.worktrees.git import (
     keep_bytes,
     paths,
 )
-from simple_gpu_scheduler.units.sizes import show_memory
+from simple_gpu_scheduler.units.sizes import format_memory
 
 STORE = b"snapshots.git"
 REFS = "refs/snapshots/"
@@ -160,7 +160,7 @@ def _warn_of_large(top: bytes, untracked: list[bytes], warn: Callable[[str], Non
     if total_mib >= _LARGE_MIB:
         largest = max(sizes, key=lambda path: sizes[path])
         warn(
-            f"--freeze keeps {show_memory(total_mib)} in {len(sizes)} files that git doesn't "
+            f"--freeze keeps {format_memory(total_mib)} in {len(sizes)} files that git doesn't "
             f"track, the largest is {os.fsdecode(largest)!r}; what isn't needed may be named in "
             ".gitignore, or in .git/info/exclude"
         )

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
-from simple_gpu_scheduler.allocation.gpu_status import CardsSeen
+from simple_gpu_scheduler.allocation.gpu_status import GpuStatuses
 from simple_gpu_scheduler.files.tail import Tail
 from simple_gpu_scheduler.gpus.records import Gpu
 from simple_gpu_scheduler.queue.records import (
@@ -78,7 +78,7 @@ class Board(NamedTuple):
 
     host: str
     state: QueueState | None = None  #: None: not read yet
-    gpus: CardsSeen | None = None  #: None: not read yet
+    gpus: GpuStatuses | None = None  #: None: not read yet
     log: Log | None = None  #: the last log that was read; perhaps that of another job
     scroll: Scroll = Scroll()
     view: str = "all"

@@ -19,7 +19,7 @@ from simple_gpu_scheduler.top.screen.job_table import (
     state_text,
 )
 from simple_gpu_scheduler.top.screen.spans import Line, Span, line, wrap
-from simple_gpu_scheduler.units.sizes import show_memory
+from simple_gpu_scheduler.units.sizes import format_memory
 
 _COLUMN = 11
 
@@ -90,11 +90,11 @@ def _rows(
 def _requested_text(entry: QueuedJob) -> str:
     text = gpus_text(entry)
     if entry.memory_mib is not None:
-        text += f", {show_memory(entry.memory_mib)} of each"
+        text += f", {format_memory(entry.memory_mib)} of each"
     elif entry.auto_memory:
         text += ", memory as measured"
     if entry.peak_vram_mib is not None:
-        text += f", had {show_memory(entry.peak_vram_mib)}"
+        text += f", had {format_memory(entry.peak_vram_mib)}"
     return f"{text}, priority {entry.priority}"
 
 

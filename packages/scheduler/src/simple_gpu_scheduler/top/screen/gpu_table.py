@@ -14,7 +14,7 @@ from simple_gpu_scheduler.text.printable import printable
 from simple_gpu_scheduler.text.terminal import text_width
 from simple_gpu_scheduler.top.screen.job_table import format_job_ids
 from simple_gpu_scheduler.top.screen.spans import Line, Span, fit, fit_cell, line
-from simple_gpu_scheduler.units.sizes import show_memory
+from simple_gpu_scheduler.units.sizes import format_memory
 
 GpuOccupancies = Sequence[tuple[Gpu, Occupancy]]
 
@@ -146,7 +146,7 @@ def _foreign_text(processes: Sequence[GpuProcess], *, alone: bool) -> str:
     owner = "used by " if alone else ""
     owner += f"{printable(first.user)}: " if first.user else ""
     name = printable(first.name) or f"process {first.pid}"
-    memory = "" if first.memory_mib is None else f" {show_memory(first.memory_mib)}"
+    memory = "" if first.memory_mib is None else f" {format_memory(first.memory_mib)}"
     more = f" and {len(processes) - 1} more" if len(processes) > 1 else ""
     return f"{owner}{name}{memory}{more}"
 

@@ -21,7 +21,7 @@ from simple_gpu_scheduler.queue.wrapped_command import own_command
 from simple_gpu_scheduler.text.printable import printable
 from simple_gpu_scheduler.text.terminal import text_width
 from simple_gpu_scheduler.top.screen.spans import Line, Span, fit, fit_cell, line, restyle
-from simple_gpu_scheduler.units.durations import short_duration
+from simple_gpu_scheduler.units.durations import format_duration
 
 _TITLES = ("ID", "state", "GPUs", "time", "pri", "name", "command")
 _RIGHT = (True, False, False, True, True, False, False)
@@ -118,7 +118,7 @@ def format_runtime(entry: QueuedJob, now_s: float) -> str:
     """How long the job has run so far, or ran; empty if it has not run."""
     if entry.started_s is None or entry.state in (QUEUED, HELD):
         return ""
-    return short_duration((entry.ended_s or now_s) - entry.started_s)
+    return format_duration((entry.ended_s or now_s) - entry.started_s)
 
 
 def gpus_text(entry: QueuedJob) -> str:
