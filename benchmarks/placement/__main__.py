@@ -19,7 +19,7 @@ from simple_gpu_scheduler.policy.orders import ORDERS, PACKING_ORDER
 from simple_gpu_scheduler.policy.reservation import PASSES_PER_GPU
 from simple_gpu_scheduler.sim import csv_trace, synthetic, trace
 from simple_gpu_scheduler.sim.metrics import delays_s, measure
-from simple_gpu_scheduler.sim.simulate import EXCLUSIVE, Ran, simulate
+from simple_gpu_scheduler.sim.simulate import EXCLUSIVE, SimulatedJob, simulate
 from simple_gpu_scheduler.sim.trace import Task
 
 from .report import Case, Outcome, Page
@@ -53,7 +53,7 @@ def kinds(path: str | None) -> Iterator[Kind]:
         return
     with open(path, encoding="utf-8-sig", newline="") as lines:
         found = csv_trace.read(lines, path, "openb", MEMORY_MIB)
-    batch = trace.up_to(found, LONGEST_S).tasks
+    batch = trace.drop_longer(found, LONGEST_S).tasks
     yield Kind("openb, in one", [batch])
     yield Kind("openb, seen", _pieces(batch)[::2])
     yield Kind("openb, held out", _pieces(batch)[1::2])
@@ -67,7 +67,7 @@ def _drawn(name: str) -> Traces:
 
 def _pieces(tasks: Sequence[Task]) -> Traces:
     return [
-        trace.in_order(tasks[first : first + JOBS])
+        trace.sort_tasks(tasks[first : first + JOBS])
         for first in range(0, len(tasks) - JOBS // 2, JOBS)
     ]
 
@@ -89,7 +89,9 @@ def _of_one(tasks: Sequence[Task], gpus: int) -> dict[str, Outcome]:
     return {name: _outcome(name, jobs, gpus, baseline) for name, jobs in ran.items()}
 
 
-def _outcome(name: str, ran: Sequence[Ran], gpus: int, baseline: Sequence[Ran]) -> Outcome:
+def _outcome(
+    name: str, ran: Sequence[SimulatedJob], gpus: int, baseline: Sequence[SimulatedJob]
+) -> Outcome:
     found_s = delays_s(ran, baseline)
     waits_s = [one.wait_s for one in ran if one.task.gpus > 1]
     return Outcome(

@@ -3,12 +3,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.search.arguments import misspelt, option_of, parse
+from simple_gpu_scheduler.search.arguments import find_misspelt, parse, parse_option
 
 
 def test_the_values_of_a_parameter_go_on_until_the_next_option():
     options = parse(["cmd", "-p", "lr", "1", "2", "--parameter", "bs", "3", "--seed", "7"])
-    assert options.pattern == "cmd"
+    assert options.template == "cmd"
     assert options.parameters == [("lr", ["1", "2"]), ("bs", ["3"])]
     assert options.seed == 7
 
@@ -37,7 +37,7 @@ def test_a_misspelt_option_is_no_value(token, meant, option):
         parse(["cmd", option, "a", "1", token, "grid"])
     advice = f"did you mean {meant}? If it is a value, write '={token}'"
     assert advice in str(raised.value)
-    assert misspelt("=" + token) is None
+    assert find_misspelt("=" + token) is None
 
 
 @pytest.mark.parametrize(
@@ -48,13 +48,15 @@ def test_a_misspelt_option_is_no_value(token, meant, option):
     ],
 )
 def test_a_value_is_not_taken_for_a_misspelt_option(value):
-    assert misspelt(value) is None
+    assert find_misspelt(value) is None
 
 
 @given(st.lists(st.text(), max_size=5))
 def test_any_other_text_is_a_value(values):
     values = [
-        value for value in values if value != "--" and not (option_of(value) or misspelt(value))
+        value
+        for value in values
+        if value != "--" and not (parse_option(value) or find_misspelt(value))
     ]
     assert parse(["cmd", "-p", "a", *values]).parameters == [("a", values)]
 
@@ -65,17 +67,17 @@ def test_a_parameter_may_be_attached_to_its_option_with_an_equals_sign():
 
 
 def test_the_command_may_come_last_after_an_option_with_its_own_value():
-    assert parse(["-p", "a", "1", "--seed", "3", "cmd"]).pattern == "cmd"
+    assert parse(["-p", "a", "1", "--seed", "3", "cmd"]).template == "cmd"
 
 
 def test_two_dashes_end_the_values():
     options = parse(["-p", "a", "1", "2", "--", "-cmd"])
-    assert options.pattern == "-cmd"
+    assert options.template == "-cmd"
     assert options.parameters == [("a", ["1", "2"])]
 
 
 def test_a_command_may_begin_with_a_dash():
-    assert parse(["-x {a}", "-p", "a", "1"]).pattern == "-x {a}"
+    assert parse(["-x {a}", "-p", "a", "1"]).template == "-x {a}"
 
 
 def test_long_options_may_be_cut_short():
@@ -85,7 +87,7 @@ def test_long_options_may_be_cut_short():
 
 def test_the_bare_name_flag_leaves_the_next_token_alone():
     options = parse(["--name", "cmd", "-p", "a", "1"])
-    assert (options.run_name, options.pattern) == ("", "cmd")
+    assert (options.run_name, options.template) == ("", "cmd")
     assert parse(["cmd", "--name=run"]).run_name == "run"
     assert parse(["cmd"]).run_name is None
 

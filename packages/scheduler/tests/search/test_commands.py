@@ -44,11 +44,11 @@ def test_the_default_is_a_shuffled_grid():
 def test_lines_made_one_by_one_equal_those_from_tables(monkeypatch, mode, more):
     line = f"-p a int:1:30 -p b int:1:50 -p c 1 x;y --seed 5 --sampling-mode {mode}{more}"
     quick = search("{a:>3} {b} {c} {a}", line)
-    assert quick._has_tables()
+    assert quick._can_use_tables()
     found = list(quick.blocks())
-    monkeypatch.setattr(module, "FEWEST_FOR_TABLES", 10**9)
+    monkeypatch.setattr(module, "MIN_FOR_TABLES", 10**9)
     slow = search("{a:>3} {b} {c} {a}", line)
-    assert not slow._has_tables()
+    assert not slow._can_use_tables()
     assert "".join(found) == "".join(slow.blocks())
 
 

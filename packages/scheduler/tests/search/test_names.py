@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.search.names import LONGEST, RunNames
+from simple_gpu_scheduler.search.names import MAX_LENGTH, RunNames
 from simple_gpu_scheduler.search.spaces.choices import Listed
 from simple_gpu_scheduler.search.spaces.space import Axis, Space
 
@@ -50,14 +50,14 @@ def test_a_name_is_a_file_name_and_a_word(value, parameter):
     name = names_for(**{parameter: [value, value + "x"]}).of({parameter: value})
     assert shlex.split(name) == [name] == [shlex.quote(name)]
     assert re.fullmatch(r"[\w%=+][\w.%=+-]*", name, re.ASCII)
-    assert len(name) <= LONGEST
+    assert len(name) <= MAX_LENGTH
 
 
 def test_long_names_differ_by_their_hash():
     names = names_for(a=["x" * 500 + end for end in "12"])
     one, other = (names.of({"a": "x" * 500 + end}) for end in "12")
     assert one != other
-    assert len(one) == len(other) == LONGEST
+    assert len(one) == len(other) == MAX_LENGTH
     assert one[:183] == other[:183]
 
 

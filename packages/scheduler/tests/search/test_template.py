@@ -10,7 +10,7 @@ VALUES = {"a": "12", "b": "7", "a b": "x", "ä-ß": "ü"}
 
 def filled(text, values=VALUES):
     pattern = parse(text)
-    pieces = [piece.literal + piece.render(values) for piece in pattern.pieces]
+    pieces = [piece.literal + piece.render(values) for piece in pattern.placeholders]
     return "".join(pieces) + pattern.tail
 
 
@@ -88,7 +88,7 @@ def test_a_format_for_numbers_is_an_error_that_shows_the_value(text):
 
 
 def test_a_format_that_a_number_has_not_is_not_blamed_on_text():
-    (piece,) = parse("{i:q}").pieces
+    (piece,) = parse("{i:q}").placeholders
     with pytest.raises(UsageError) as raised:
         piece.render({"i": 3})
     assert "'i=3'" in str(raised.value)

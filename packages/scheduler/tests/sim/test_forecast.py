@@ -10,7 +10,7 @@ from simple_gpu_scheduler.jobs.job import Job
 from simple_gpu_scheduler.policy.model import Card, PipePolicy, Running, Snapshot
 from simple_gpu_scheduler.policy.orders import ORDERS, PACKING_ORDER
 from simple_gpu_scheduler.sim.forecast import starts_in_s
-from simple_gpu_scheduler.sim.runtimes import Durations, Runtimes
+from simple_gpu_scheduler.sim.runtimes import RuntimeHistory, Runtimes
 from simple_gpu_scheduler.sim.simulate import job_of, simulate
 from simple_gpu_scheduler.sim.trace import Task
 
@@ -63,10 +63,12 @@ def test_what_others_hold_is_waited_for_without_end() -> None:
 
 
 def test_jobs_of_one_sweep_tell_of_each_other() -> None:
-    durations = Durations([(b"train --lr 0.1", 10.0), (b"train --lr 3e-4", 30.0), (b"eval", 2.0)])
-    assert durations.of(b"train --lr 7") == Runtimes([10.0, 30.0], alike=True)
-    assert durations.of(b"other") == Runtimes([2.0, 10.0, 30.0], alike=False)
-    assert Durations([]).of(b"x") is None
+    history = RuntimeHistory(
+        [(b"train --lr 0.1", 10.0), (b"train --lr 3e-4", 30.0), (b"eval", 2.0)]
+    )
+    assert history.find(b"train --lr 7") == Runtimes([10.0, 30.0], alike=True)
+    assert history.find(b"other") == Runtimes([2.0, 10.0, 30.0], alike=False)
+    assert RuntimeHistory([]).find(b"x") is None
 
 
 @given(
@@ -79,10 +81,10 @@ def test_what_has_run_long_ends_later(
     ordered_s: list[float], elapsed_s: float, more_s: float, percent: float
 ) -> None:
     runtimes = Runtimes(ordered_s, alike=True)
-    ends_s = runtimes.will_run_s(percent, elapsed_s)
+    ends_s = runtimes.predict_s(percent, elapsed_s)
     assert ends_s >= elapsed_s
     assert ends_s in ordered_s or ends_s == elapsed_s
-    assert runtimes.will_run_s(percent, elapsed_s + more_s) >= ends_s
-    assert runtimes.will_run_s(25, elapsed_s) <= ends_s <= runtimes.will_run_s(75, elapsed_s) or (
+    assert runtimes.predict_s(percent, elapsed_s + more_s) >= ends_s
+    assert runtimes.predict_s(25, elapsed_s) <= ends_s <= runtimes.predict_s(75, elapsed_s) or (
         percent != 50
     )

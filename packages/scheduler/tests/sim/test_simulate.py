@@ -20,8 +20,16 @@ from simple_gpu_scheduler.policy.plan import plan
 from simple_gpu_scheduler.sim import synthetic
 from simple_gpu_scheduler.sim.metrics import idle_and_busy_s, late, measure
 from simple_gpu_scheduler.sim.quantiles import percentile
-from simple_gpu_scheduler.sim.simulate import EXCLUSIVE, Ran, simulate
-from simple_gpu_scheduler.sim.trace import Task, Trace, in_order, load, piece, possible, with_load
+from simple_gpu_scheduler.sim.simulate import EXCLUSIVE, SimulatedJob, simulate
+from simple_gpu_scheduler.sim.trace import (
+    Task,
+    Trace,
+    drop_impossible,
+    load,
+    sort_tasks,
+    take_slice,
+    with_load,
+)
 
 MEMORY_MIB = 1000
 POLICIES = (EXCLUSIVE, *ORDERS)
@@ -39,7 +47,7 @@ def traces(gpus: int) -> st.SearchStrategy[tuple[Task, ...]]:
     task = st.builds(
         Task, submit_s=times, runtime_s=times, gpus=st.integers(1, gpus), memory_mib=memories
     )
-    return st.lists(task, min_size=1, max_size=30).map(in_order)
+    return st.lists(task, min_size=1, max_size=30).map(sort_tasks)
 
 
 worlds = st.integers(1, 4).flatmap(lambda gpus: st.tuples(st.just(gpus), traces(gpus)))
@@ -57,7 +65,7 @@ def test_each_job_runs_once_and_no_gpu_beyond_its_capacity(
         assert_within_capacity([one for one in ran if one.start_s <= at_s < one.end_s], policy)
 
 
-def assert_within_capacity(at_once: Sequence[Ran], policy: str) -> None:
+def assert_within_capacity(at_once: Sequence[SimulatedJob], policy: str) -> None:
     in_use: Counter[str] = Counter()
     for one in at_once:
         whole = policy == EXCLUSIVE or one.task.memory_mib is None
@@ -216,7 +224,10 @@ def test_metrics_of_a_trace_that_is_worked_out_by_hand() -> None:
 
 def test_a_job_is_late_that_starts_later_than_in_its_turn_by_more_than_the_longest_run() -> None:
     tasks = [Task(0, 10), Task(0, 5), Task(0, 5)]
-    in_turn = [Ran(1, tasks[0], 0, ("0",)), Ran(2, tasks[1], 10, ("0",)), Ran(3, tasks[2], 15, ())]
+    in_turn = [
+        SimulatedJob(number, task, start_s, ("0",))
+        for number, (task, start_s) in enumerate(zip(tasks, (0, 10, 15), strict=True), 1)
+    ]
     assert late(in_turn, in_turn) == 0
     others = [in_turn[0], in_turn[2]._replace(start_s=10)]
     for start_s, count in [(20.0, 0), (20.5, 1)]:
@@ -267,10 +278,10 @@ def test_load_is_what_is_asked_for() -> None:
 
 def test_what_the_machine_cannot_run_is_left_out_and_counted() -> None:
     tasks = (Task(5, 1), Task(6, 1, 3), Task(7, 1, 1, 2000), Task(8, 1, 2, 1000))
-    kept = possible(Trace(tasks), 2, MEMORY_MIB)
+    kept = drop_impossible(Trace(tasks), 2, MEMORY_MIB)
     assert kept.tasks == (Task(0, 1), Task(3, 1, 2, 1000))
     assert kept.left_out == {"asks for more GPUs or memory than the machine has": 2}
-    assert piece(kept, 1, None).tasks == (Task(0, 1, 2, 1000),)
+    assert take_slice(kept, 1, None).tasks == (Task(0, 1, 2, 1000),)
 
 
 @pytest.mark.parametrize("policy", ["backfill", "fifo"])

@@ -14,7 +14,7 @@ from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.policy.model import Card
 from simple_gpu_scheduler.sim import csv_trace, report, synthetic, trace
 from simple_gpu_scheduler.sim.metrics import Metrics, measure
-from simple_gpu_scheduler.sim.simulate import EXCLUSIVE, Ran, simulate
+from simple_gpu_scheduler.sim.simulate import EXCLUSIVE, SimulatedJob, simulate
 from simple_gpu_scheduler.sim.trace import Trace
 from simple_gpu_scheduler.system.fds import print_lines, write_message
 
@@ -46,12 +46,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _select_jobs(args: argparse.Namespace) -> Trace:
     jobs = _draw_jobs(args) if args.trace is None else _read_jobs(args)
-    jobs = trace.possible(jobs, args.gpus, args.memory)
+    jobs = trace.drop_impossible(jobs, args.gpus, args.memory)
     if args.longest is not None:
-        jobs = trace.up_to(jobs, args.longest)
-    jobs = trace.piece(jobs, *args.slice)
+        jobs = trace.drop_longer(jobs, args.longest)
+    jobs = trace.take_slice(jobs, *args.slice)
     if args.limit is not None:
-        jobs = trace.piece(jobs, 0, args.limit)
+        jobs = trace.take_slice(jobs, 0, args.limit)
     load = 1.5 if args.load is None and args.trace is None else args.load
     if load is None:
         return jobs
@@ -73,14 +73,14 @@ def _read_jobs(args: argparse.Namespace) -> Trace:
         raise UsageError(f"--trace {args.trace!r}: expected text in UTF-8") from None
 
 
-def _simulate_policies(args: argparse.Namespace, jobs: Trace) -> dict[str, list[Ran]]:
+def _simulate_policies(args: argparse.Namespace, jobs: Trace) -> dict[str, list[SimulatedJob]]:
     """Return what ran under each policy, and under the baseline, to which waits are compared."""
     gpus = [Card(str(number), memory_mib=args.memory) for number in range(args.gpus)]
-    ran: dict[str, list[Ran]] = {}
+    ran: dict[str, list[SimulatedJob]] = {}
     for name in dict.fromkeys((*args.policies, EXCLUSIVE)):
         tell = _progress(name, len(jobs.tasks))
         known = args.runtimes_known
-        ran[name] = simulate(jobs.tasks, gpus, name, runtimes_known=known, tell=tell)
+        ran[name] = simulate(jobs.tasks, gpus, name, runtimes_known=known, on_progress=tell)
     return ran
 
 
@@ -129,7 +129,7 @@ def _as_object(
     }
 
 
-def _draw(path: str, ran: dict[str, list[Ran]]) -> None:
+def _draw(path: str, ran: dict[str, list[SimulatedJob]]) -> None:
     figure, axes = pyplot().subplots(figsize=(7, 4), layout="constrained")
     for name, jobs in ran.items():
         waits_h = sorted(job.wait_s / 3600 for job in jobs)

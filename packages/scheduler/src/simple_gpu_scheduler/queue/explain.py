@@ -16,8 +16,8 @@ from simple_gpu_scheduler.queue.home import QueueHome
 from simple_gpu_scheduler.queue.preview import QueuePreview
 from simple_gpu_scheduler.queue.records import HELD, RUNNING, QueuedJob
 from simple_gpu_scheduler.queue.store import history
-from simple_gpu_scheduler.sim.forecast import LIKELY, QUICK, SLOW, Span, starts_in_s
-from simple_gpu_scheduler.sim.runtimes import Durations, Runtimes
+from simple_gpu_scheduler.sim.forecast import LIKELY, QUICK, SLOW, TimeRange, starts_in_s
+from simple_gpu_scheduler.sim.runtimes import RuntimeHistory, Runtimes
 from simple_gpu_scheduler.units.durations import format_duration, format_since
 
 #: With more jobs ahead, the start is forecast from the pace of the queue, as plans take too long.
@@ -33,7 +33,7 @@ class Waits(NamedTuple):
     reasons: list[str]  #: sentences without a full stop
     ahead: int = 0  #: the number of ready jobs whose turn comes first
     verdicts: tuple[GpuVerdict, ...] = ()  #: for each GPU, if the job waits for nothing else
-    starts: Span | None = None  #: in seconds from now
+    starts: TimeRange | None = None  #: in seconds from now
     runs: int = 0  #: the number of runs that `starts` is based on
     forecast: str = ""  #: `starts` in words
 
@@ -102,7 +102,7 @@ def _explain_gpus(home: QueueHome, preview: QueuePreview, entry: QueuedJob, now_
         )
     snapshot = preview.snapshot(now_s, ahead)
     reasons = [*_jobs_ahead(home, ahead, now_s), *_plan_reasons(job, snapshot, preview)]
-    durations = Durations(history.last_successes(file))
+    durations = RuntimeHistory(history.last_successes(file))
     return Waits(reasons, ahead, verdicts, *_forecast_by_plans(job, snapshot, preview, durations))
 
 
@@ -131,13 +131,13 @@ def _plan_reasons(job: Job, snapshot: Snapshot, preview: QueuePreview) -> Iterat
 
 
 def _forecast_by_plans(
-    job: Job, snapshot: Snapshot, preview: QueuePreview, durations: Durations
-) -> tuple[Span | None, int, str]:
+    job: Job, snapshot: Snapshot, preview: QueuePreview, durations: RuntimeHistory
+) -> tuple[TimeRange | None, int, str]:
     """Simulate the plans to come. Each job takes as long as earlier jobs like it."""
     jobs = [*(running.job for running in snapshot.running), *snapshot.waiting]
     runtimes: dict[int, Runtimes] = {}
     for other in jobs:
-        like_it = durations.of(other.command)
+        like_it = durations.find(other.command)
         if like_it is None:
             why = "no job of this queue has succeeded yet"
             return None, 0, f"nobody knows when it will start: {why}"
@@ -146,7 +146,7 @@ def _forecast_by_plans(
     starts_s: list[float] = []
     for percent in (LIKELY, QUICK, SLOW):
         runtimes_s = {
-            seq: like_it.will_run_s(percent, since_s.get(seq, 0.0))
+            seq: like_it.predict_s(percent, since_s.get(seq, 0.0))
             for seq, like_it in runtimes.items()
         }
         start_s = starts_in_s(job, snapshot, preview.policy, runtimes_s)
@@ -155,22 +155,22 @@ def _forecast_by_plans(
         starts_s.append(start_s)
     samples = {id(like_it.ordered_s): like_it.ordered_s for like_it in runtimes.values()}
     runs = sum(len(ordered_s) for ordered_s in samples.values())
-    span = Span(starts_s[0], min(starts_s), max(starts_s))
+    span = TimeRange(starts_s[0], min(starts_s), max(starts_s))
     forecast = f"it will probably start {in_words(span)}, {rests_on(runs, runtimes.values())}"
     return span, runs, forecast
 
 
-def _forecast_by_pace(ahead: int, ends_s: list[float]) -> tuple[Span | None, int, str]:
+def _forecast_by_pace(ahead: int, ends_s: list[float]) -> tuple[TimeRange | None, int, str]:
     """Assume that jobs continue to end as fast as the last ones."""
     if len(ends_s) < 2 or ends_s[-1] <= ends_s[0]:
         return None, 0, f"it will start after about {ahead:,} jobs; nobody knows their pace yet"
     likely_s = ahead * (ends_s[-1] - ends_s[0]) / (len(ends_s) - 1)
     after = f"it will start after about {ahead:,} jobs: at the pace of the last {len(ends_s)}"
-    span = Span(likely_s, likely_s, likely_s)
+    span = TimeRange(likely_s, likely_s, likely_s)
     return span, len(ends_s), f"{after}, in about {format_duration(likely_s)}"
 
 
-def in_words(span: Span) -> str:
+def in_words(span: TimeRange) -> str:
     """Format a span as `in about 25m00s (12m00s to 1h10m)`."""
     if span.latest_s < 1:
         return "at once"

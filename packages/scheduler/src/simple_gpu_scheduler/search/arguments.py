@@ -1,7 +1,7 @@
-"""The command line of simple_hypersearch, read token by token into `Options`.
+"""Parses the command line of simple_hypersearch, token by token, into `Options`.
 
-argparse takes `-1e-3` or `--augment` for options of its own, so it can't hand every text over as
-a value of `-p`. Here the values of `-p` and `--link` go on until the next of our own options.
+argparse takes `-1e-3` or `--augment` for an option, so it can't pass them as values of `-p`. Here
+the values of `-p` and `--link` end only at one of our own options.
 """
 
 from __future__ import annotations
@@ -20,38 +20,43 @@ LISTS = ("-p", "--parameter", "--link")
 OPTIONS = (*FLAGS, *VALUED, *LISTS, "--name")
 SHORT_FORMS = {"-h": "--help", "-0": "--null", "-p": "--parameter"}
 LONG_OPTIONS = tuple(option for option in OPTIONS if option.startswith("--"))
-FEWEST_LETTERS = len("--") + 3  # of a long option that is cut short
-LIKE, LIKE_ENOUGH = 0.9, 0.85  # how near a misspelt option is; less will do if it begins the same
+MIN_LETTERS = len("--") + 3  # of an abbreviated long option
+MIN_RATIO = 0.9  # similarity from which a token is a misspelt option
+MIN_RATIO_SAME_LETTER = 0.85  # the same, if both begin with the same letter
 
 
 class Options:
-    """What the command line asks for, each part read but not yet checked against the others."""
+    """The parsed command line. The parts are not checked against each other yet."""
 
     def __init__(self) -> None:
-        self.pattern: str | None = None
+        self.template: str | None = None
         self.parameters: list[tuple[str, list[str]]] = []
         self.links: list[list[str]] = []
         self.excludes: list[str] = []
         self.mode: str | None = None
         self.n_samples: int | None = None
         self.seed: int | None = None
-        self.run_name: str | None = None  # None: not asked for; else the prefix, often ""
+        self.run_name: str | None = None  # the prefix of run names, often ""; None: no run names
         self.flags: set[str] = set()
 
     def has(self, flag: str) -> bool:
-        """Whether the flag, in its long form, was given."""
+        """Whether the flag was given; `flag` is its long form."""
         return flag in self.flags
 
-    def asks_for_help(self) -> bool:
-        """Whether no commands are wanted."""
+    def wants_help(self) -> bool:
+        """Whether to print the help or the version instead of commands."""
         return self.has("--help") or self.has("--version")
 
 
-def option_of(token: str) -> tuple[str, str | None] | None:
-    """The option that the token names, in full, and its text after `=`; None for other text."""
+def parse_option(token: str) -> tuple[str, str | None] | None:
+    """Parse a token as an option; an abbreviation may stand for it.
+
+    Returns:
+        The option in its long form, and the text after `=`; None if the token is no option.
+    """
     head, equals, inline = token.partition("=")
     if head not in OPTIONS:
-        if not head.startswith("--") or len(head) < FEWEST_LETTERS:
+        if not head.startswith("--") or len(head) < MIN_LETTERS:
             return None
         candidates = [option for option in OPTIONS if option.startswith(head)]
         if len(candidates) != 1:
@@ -60,79 +65,83 @@ def option_of(token: str) -> tuple[str, str | None] | None:
     return SHORT_FORMS.get(head, head), inline if equals else None
 
 
-def misspelt(token: str) -> str | None:
-    """The option that the token seems to be meant for, if it is none but looks much like one."""
+def find_misspelt(token: str) -> str | None:
+    """The option that a misspelt token probably means; None if it is an option, or other text."""
     head = token.partition("=")[0]
-    if len(head) < FEWEST_LETTERS or not head.startswith("--") or option_of(token) is not None:
+    if len(head) < MIN_LETTERS or not head.startswith("--") or parse_option(token) is not None:
         return None
     if any(character.isspace() for character in head):
         return None
-    spelt = head.lower().replace("_", "-")
-    if found := option_of(spelt):
-        return found[0]
+    normalised = head.lower().replace("_", "-")
+    if option_and_text := parse_option(normalised):
+        return option_and_text[0]
     from difflib import SequenceMatcher  # only where a value begins with two dashes
 
     for option in LONG_OPTIONS:
-        enough = LIKE_ENOUGH if option[2] == spelt[2] else LIKE
-        if SequenceMatcher(None, spelt, option).ratio() >= enough:
+        min_ratio = MIN_RATIO_SAME_LETTER if option[2] == normalised[2] else MIN_RATIO
+        if SequenceMatcher(None, normalised, option).ratio() >= min_ratio:
             return option
     return None
 
 
 def parse(argv: Sequence[str]) -> Options:
-    """Read the tokens after the program's name, up to one that asks for help."""
+    """Parse the arguments, without the name of the program; stop at `--help` or `--version`.
+
+    Raises:
+        UsageError: an argument is wrong.
+    """
     reader = _Reader(argv)
-    while reader.at < len(reader.tokens) and not reader.options.asks_for_help():
-        reader.step()
+    while reader.at < len(reader.tokens) and not reader.options.wants_help():
+        reader.read_next()
     return reader.options
 
 
 class _Reader:
-    """The tokens, how far they are read, and the options so far."""
+    """Reads the tokens one after another into the options."""
 
     def __init__(self, argv: Sequence[str]) -> None:
         self.tokens = list(argv)
         self.at = 0
         self.options = Options()
 
-    def step(self) -> None:
-        """Read one option with what belongs to it, or the command."""
+    def read_next(self) -> None:
+        """Read one option with its values, or the command."""
         token = self.tokens[self.at]
         self.at += 1
         if token == "--":
             while self.at < len(self.tokens):
-                self.positional(self.tokens[self.at])
+                self.read_template(self.tokens[self.at])
                 self.at += 1
             return
-        found = option_of(token)
-        if found is None:
-            self.other(token)
-        elif found[0] in LISTS:
-            self.store_list(*found)
-        elif found[0] in VALUED:
-            self.store_value(*found)
+        option_and_text = parse_option(token)
+        if option_and_text is None:
+            self.read_other(token)
+        elif option_and_text[0] in LISTS:
+            self.store_list(*option_and_text)
+        elif option_and_text[0] in VALUED:
+            self.store_value(*option_and_text)
         else:
-            self.store_flag(*found)
+            self.store_flag(*option_and_text)
 
-    def other(self, token: str) -> None:
-        """Take a token that is none of our options."""
+    def read_other(self, token: str) -> None:
+        """Read a token that is not an option."""
         is_command = any(character.isspace() or character == "{" for character in token)
         if token.startswith("-") and len(token) > 1 and not is_command:
             hint = " (a space comes after -p)" if token.startswith("-p") else ""
             raise UsageError(f"unknown option {token!r}{hint}; see simple_hypersearch --help")
-        self.positional(token)
+        self.read_template(token)
 
-    def positional(self, token: str) -> None:
-        """Take the command."""
-        if self.options.pattern is not None:
+    def read_template(self, token: str) -> None:
+        """Read the command."""
+        if self.options.template is not None:
             raise UsageError(
-                f"unexpected {token!r} after the command {self.options.pattern!r}: put the "
+                f"unexpected {token!r} after the command {self.options.template!r}: put the "
                 "command in quotes as one argument, and values right after -p NAME"
             )
-        self.options.pattern = token
+        self.options.template = token
 
     def store_flag(self, option: str, inline: str | None) -> None:
-        """Note an option that stands alone; `--name=PREFIX` is the one that may hold text."""
+        """Store an option without a value; only `--name=PREFIX` may have one."""
         if option == "--name":
             self.options.run_name = inline or ""
         elif inline is not None:
@@ -141,7 +150,7 @@ class _Reader:
             self.options.flags.add(option)
 
     def store_value(self, option: str, inline: str | None) -> None:
-        """Note an option with its one value, from after `=` or from the next token."""
+        """Store an option with its one value, from after `=` or from the next token."""
         if inline is None:
             if self.at == len(self.tokens):
                 raise UsageError(f"{option} needs a value")
@@ -150,45 +159,45 @@ class _Reader:
         if option == "--exclude":
             self.options.excludes.append(inline)
         elif option == "--seed":
-            self.options.seed = _whole_number(option, inline)
+            self.options.seed = _parse_whole_number(option, inline)
         elif option == "--n-samples":
-            self.options.n_samples = _whole_number(option, inline)
+            self.options.n_samples = _parse_whole_number(option, inline)
             if self.options.n_samples < 1:
                 raise UsageError(f"--n-samples must be 1 or more, not {inline}")
         else:
-            self.options.mode = _mode(inline)
+            self.options.mode = _parse_mode(inline)
 
     def store_list(self, option: str, inline: str | None) -> None:
-        """Note `-p NAME VALUE...` or `--link NAME NAME...`."""
-        found = [] if inline is None else [inline]
+        """Store `-p NAME VALUE...` or `--link NAME NAME...`."""
+        values = [] if inline is None else [inline]
         while self.at < len(self.tokens):
             token = self.tokens[self.at]
-            if token == "--" or option_of(token) is not None:
+            if token == "--" or parse_option(token) is not None:
                 break
-            if meant := misspelt(token):
-                where = f"-p {found[0]}" if option == "--parameter" and found else option
+            if intended := find_misspelt(token):
+                where = f"-p {values[0]}" if option == "--parameter" and values else option
                 raise UsageError(
-                    f"{token!r} after {where}: did you mean {meant}? If it is a value, write "
+                    f"{token!r} after {where}: did you mean {intended}? If it is a value, write "
                     f"{'=' + token!r}"
                 )
-            found.append(token)
+            values.append(token)
             self.at += 1
         if option == "--link":
-            self.options.links.append(found)
-        elif not found:
+            self.options.links.append(values)
+        elif not values:
             raise UsageError("-p needs a name and values: -p NAME VALUE...")
         else:
-            self.options.parameters.append((found[0], found[1:]))
+            self.options.parameters.append((values[0], values[1:]))
 
 
-def _whole_number(option: str, text: str) -> int:
+def _parse_whole_number(option: str, text: str) -> int:
     try:
         return int(text)
     except ValueError:
         raise UsageError(f"{option} must be a whole number, not {text!r}") from None
 
 
-def _mode(text: str) -> str:
+def _parse_mode(text: str) -> str:
     if text not in MODES:
         raise UsageError(f"--sampling-mode must be one of {', '.join(MODES)}, not {text!r}")
     return text

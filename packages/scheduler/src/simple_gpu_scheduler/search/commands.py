@@ -1,4 +1,4 @@
-"""The whole search: options checked against each other, and the commands that come of them."""
+"""The whole search: checks the options against each other, and makes the commands."""
 
 from __future__ import annotations
 
@@ -17,21 +17,26 @@ if TYPE_CHECKING:
     from simple_gpu_scheduler.search.names import RunNames
     from simple_gpu_scheduler.search.spaces.conditions import Condition
     from simple_gpu_scheduler.search.spaces.space import Space
-    from simple_gpu_scheduler.search.template import Part
+    from simple_gpu_scheduler.search.template import Placeholder
 
     Values = Mapping[str, object]
 
-MOST_REJECTED = 100_000  # draws in a row, before a search without end gives up
-NEWS_EVERY = 1000  # rejected combinations
-FEWEST_FOR_TABLES = 1000
+MAX_REJECTED = 100_000  # successive excluded draws before an endless search gives up
+REPORT_EVERY = 1000  # excluded combinations
+MIN_FOR_TABLES = 1000  # commands
 
 
 class Search:
     """The commands of one command line."""
 
     def __init__(self, options: Options) -> None:
+        """Check the options.
+
+        Raises:
+            UsageError: they contradict each other.
+        """
         self.text = _command(options)
-        self.pattern = template.parse(self.text)
+        self.template = template.parse(self.text)
         self.space = spaces.build(options)
         self.mode = _mode(options, self.space)
         self.seed = options.seed
@@ -45,34 +50,37 @@ class Search:
             _check_newlines(self.text, self.space)
 
     def count(self) -> int:
-        """How many commands there are."""
+        """The number of commands."""
         if not self.conditions:
             return self.limit
-        return sum(1 for values in self._accepted() if values is not None)
+        return sum(1 for values in self._trials() if values is not None)
 
     def blocks(self) -> Iterator[str]:
-        """The commands' text, in blocks of one or more; an empty block is time that passes."""
-        if self._has_tables():
-            grid = Grid(self.space, self.pattern, self._render, self.end)
+        """The text of the commands, in blocks of one or more commands.
+
+        An empty block says only that time passes, so that the caller can flush its output.
+        """
+        if self._can_use_tables():
+            grid = Grid(self.space, self.template, self._render, self.end)
             if self.mode == "grid":
-                return grid.ordered(self.limit)
-            return grid.picked(islice(self._indices(), self.limit))
+                return grid.blocks_in_order(self.limit)
+            return grid.blocks_at(islice(self._indices(), self.limit))
         return self._one_by_one()
 
-    def _has_tables(self) -> bool:
-        """Whether the lines may, and are worth to, be put together from ready-made parts."""
+    def _can_use_tables(self) -> bool:
+        """Whether lines can be joined from texts made beforehand, and whether that pays."""
         own = {"i", "name"} - self.space.columns.keys()
-        each_from_one_value = not self.pattern.has_nested and not own & {*self.pattern.names()}
+        one_value_each = not self.template.has_nested and not own & {*self.template.names()}
         return (
             self.mode in ("grid", "shuffled_grid")
             and not self.conditions
-            and each_from_one_value
-            and self.limit >= FEWEST_FOR_TABLES
+            and one_value_each
+            and self.limit >= MIN_FOR_TABLES
         )
 
     def _one_by_one(self) -> Iterator[str]:
         number = 0
-        for values in self._accepted():
+        for values in self._trials():
             if values is None:
                 yield ""
             else:
@@ -83,17 +91,22 @@ class Search:
         run_name = self.run_names.of(values) if self.run_names else ""
         values.setdefault("i", number)
         values.setdefault("name", run_name)
-        pieces = [piece.literal + self._render(piece, values) for piece in self.pattern.pieces]
-        return "".join(pieces) + self.pattern.tail + self.end
+        texts = [
+            placeholder.literal + self._render(placeholder, values)
+            for placeholder in self.template.placeholders
+        ]
+        return "".join(texts) + self.template.tail + self.end
 
-    def _render(self, piece: Part, values: Values) -> str:
-        text = str(values[piece.name]) if piece.is_plain else piece.render(values)
-        if self.quote and piece.name in self.space.columns:
+    def _render(self, placeholder: Placeholder, values: Values) -> str:
+        text = (
+            str(values[placeholder.name]) if placeholder.is_plain else placeholder.render(values)
+        )
+        if self.quote and placeholder.name in self.space.columns:
             return self.quote(text)
         return text
 
-    def _accepted(self) -> Iterator[dict[str, object] | None]:
-        """Combinations that no condition excludes, and now and then None in between."""
+    def _trials(self) -> Iterator[dict[str, object] | None]:
+        """The combinations that no condition excludes; sometimes None, as time passes."""
         if not self.conditions:
             yield from islice(self._combinations(), self.limit)
             return
@@ -108,14 +121,14 @@ class Search:
             else:
                 rejected += 1
                 self._check_rejected(rejected)
-                if rejected % NEWS_EVERY == 0:
+                if rejected % REPORT_EVERY == 0:
                     yield None
         if not accepted:
             raise SgsError("--exclude leaves nothing: every combination is excluded")
 
     def _check_rejected(self, rejected: int) -> None:
-        if rejected == MOST_REJECTED and self.mode in ("random", "sobol"):
-            raise SgsError(f"gave up: --exclude excluded the last {rejected} draws, one and all")
+        if rejected == MAX_REJECTED and self.mode in ("random", "sobol"):
+            raise SgsError(f"gave up: --exclude excluded the last {rejected} draws")
 
     def _combinations(self) -> Iterator[dict[str, object]]:
         if self.mode in ("grid", "shuffled_grid"):
@@ -137,9 +150,9 @@ class Search:
         return draw(self.space, self.seed)
 
     def _check_names(self, options: Options) -> None:
-        used = set(self.pattern.names())
-        known = [*self.space.columns, "i"] + (["name"] if self.run_names else [])
-        template.check_names(self.pattern, known)
+        used = set(self.template.names())
+        names = [*self.space.columns, "i"] + (["name"] if self.run_names else [])
+        template.check_names(self.template, names)
         if self.run_names and "name" not in used:
             raise UsageError("--name was given, but the command has no {name}")
         if self.run_names and "name" not in self.space.columns:
@@ -152,8 +165,8 @@ class Search:
 
 
 def _command(options: Options) -> str:
-    if options.pattern is not None:
-        return options.pattern
+    if options.template is not None:
+        return options.template
     lists = [(f"-p {name}", values) for name, values in options.parameters]
     lists += [("--link", names) for names in options.links]
     advice = "put it first: simple_hypersearch 'train.py --lr {lr}' -p lr 0.1 0.01"
@@ -175,7 +188,7 @@ def _mode(options: Options, space: Space) -> str:
 
 
 def _limit(options: Options, mode: str, space: Space) -> int:
-    """The most commands to print."""
+    """The largest number of commands to print."""
     if mode in ("grid", "shuffled_grid"):
         size = space.size()
         return min(size, options.n_samples or size)
@@ -188,7 +201,7 @@ def _limit(options: Options, mode: str, space: Space) -> int:
 def _conditions(options: Options, space: Space) -> list[Condition]:
     if not options.excludes:
         return []
-    # Imported here, as it needs ast and re, which few commands do.
+    # Imported here because it needs ast and re, and few commands do.
     from simple_gpu_scheduler.search.spaces.conditions import Condition
 
     return [Condition(expression, list(space.columns)) for expression in options.excludes]
@@ -209,7 +222,11 @@ def _quoter() -> Callable[[str], str]:
 
 
 def _check_newlines(text: str, space: Space) -> None:
-    """Raise for a newline, which would cut a command in two for whoever reads lines."""
+    """Check that no command has a newline, because readers take each line for a command.
+
+    Raises:
+        UsageError: the command or a value has one.
+    """
     advice = "a command is one line; end commands by NUL instead with --null"
     if "\n" in text:
         raise UsageError(f"the command holds a newline, but {advice}")

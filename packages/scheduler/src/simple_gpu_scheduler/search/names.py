@@ -1,7 +1,7 @@
 """Run names such as lr=0.001_bs=32: safe as a file name and as a word of the shell.
 
-Different combinations have different names. Only letters, digits and `._+-` stay as they are, so
-the = between a parameter and its value is the only one, and a name can be read back.
+Different combinations have different names. All characters but letters, digits and `._+-` are
+escaped. So a name has no other = than those between parameters and values, and can be parsed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from simple_gpu_scheduler.search.spaces.space import Space
 
 SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._+-")
-LONGEST = 200
+MAX_LENGTH = 200  # characters
 DIGEST_BYTES = 8
 
 
@@ -40,7 +40,7 @@ class RunNames:
         name = self.prefix + "_".join(parts)
         if name[0] in "-.":
             name = f"%{ord(name[0]):02X}{name[1:]}"
-        return name if len(name) <= LONGEST else _shortened(name)
+        return name if len(name) <= MAX_LENGTH else _shorten(name)
 
 
 def encode(text: str) -> str:
@@ -48,9 +48,9 @@ def encode(text: str) -> str:
     return "".join(chr(byte) if byte in SAFE else f"%{byte:02X}" for byte in os.fsencode(text))
 
 
-def _shortened(name: str) -> str:
-    """The beginning of a long name and a hash of the whole."""
+def _shorten(name: str) -> str:
+    """The beginning of a long name, and a hash of the whole name."""
     from hashlib import blake2b  # few names are long
 
     digest = blake2b(name.encode(), digest_size=DIGEST_BYTES).hexdigest()
-    return f"{name[: LONGEST - 1 - len(digest)]}-{digest}"
+    return f"{name[: MAX_LENGTH - 1 - len(digest)]}-{digest}"

@@ -1,4 +1,4 @@
-"""The command with its {placeholders}, cut into pieces by the rules of str.format."""
+"""Parses a command with {placeholders}, by the rules of str.format."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 BRACES_HINT = "write {{ and }} for literal braces"
 
 
-class Part:
-    """One placeholder, and the literal text since the placeholder before it."""
+class Placeholder:
+    """One placeholder, and the literal text before it."""
 
     def __init__(self, literal: str, source: str, name: str, nested: tuple[str, ...]) -> None:
         self.literal = literal
@@ -22,38 +22,42 @@ class Part:
         self.is_plain = source == f"{{{name}}}"
 
     def render(self, values: Mapping[str, object]) -> str:
-        """The text that takes the placeholder's place."""
+        """The text that replaces the placeholder."""
         try:
             return self.source.format_map(values)
         except (ValueError, TypeError, OverflowError, MemoryError) as error:
             reason = str(error) or "too large"
             value = values[self.name]
-            shown = f"{self.name}={value}"
+            assignment = f"{self.name}={value}"
             hint = " (values are text, not numbers)" if isinstance(value, str) else ""
             raise UsageError(
-                f"placeholder {self.source} can't be formatted for {shown!r}: {reason}{hint}"
+                f"placeholder {self.source} can't be formatted for {assignment!r}: {reason}{hint}"
             ) from None
 
 
-class Pattern:
-    """The pieces of a command in order, and the literal text after the last."""
+class Template:
+    """The placeholders of a command in order, and the literal text after the last one."""
 
-    def __init__(self, pieces: tuple[Part, ...], tail: str) -> None:
-        self.pieces = pieces
+    def __init__(self, placeholders: tuple[Placeholder, ...], tail: str) -> None:
+        self.placeholders = placeholders
         self.tail = tail
-        self.has_nested = any(piece.nested for piece in pieces)
+        self.has_nested = any(placeholder.nested for placeholder in placeholders)
 
     def names(self) -> list[str]:
-        """Every name that the pattern needs, in order of appearance."""
-        found: dict[str, None] = {}
-        for piece in self.pieces:
-            found.update(dict.fromkeys((piece.name, *piece.nested)))
-        return list(found)
+        """Every name that needs a value, in order of appearance."""
+        names: dict[str, None] = {}
+        for placeholder in self.placeholders:
+            names.update(dict.fromkeys((placeholder.name, *placeholder.nested)))
+        return list(names)
 
 
-def parse(text: str) -> Pattern:
-    """Cut a command into pieces, or say what in it isn't a placeholder."""
-    pieces: list[Part] = []
+def parse(text: str) -> Template:
+    """Parse a command.
+
+    Raises:
+        UsageError: a brace belongs to no placeholder, or a placeholder is malformed.
+    """
+    placeholders: list[Placeholder] = []
     literal: list[str] = []
     at = 0
     while at < len(text):
@@ -62,20 +66,24 @@ def parse(text: str) -> Pattern:
             literal.append(character)
             at += 1 if character not in "{}" else 2
         elif character == "}":
-            raise _stray("}", text, at)
+            raise _stray_brace_error("}", text, at)
         else:
-            end = _end_of_field(text, at)
-            pieces.append(_piece("".join(literal), text[at:end]))
+            end = _find_field_end(text, at)
+            placeholders.append(_make_placeholder("".join(literal), text[at:end]))
             literal.clear()
             at = end
-    return Pattern(tuple(pieces), "".join(literal))
+    return Template(tuple(placeholders), "".join(literal))
 
 
-def check_names(pattern: Pattern, known: Collection[str]) -> None:
-    """Raise for the first placeholder that nothing gives a value to."""
-    for name in pattern.names():
+def check_names(template: Template, known: Collection[str]) -> None:
+    """Check that every placeholder gets a value.
+
+    Raises:
+        UsageError: one does not.
+    """
+    for name in template.names():
         if name not in known:
-            choices = ", ".join(f"{{{one}}}" for one in known)
+            choices = ", ".join(f"{{{known_name}}}" for known_name in known)
             hint = "add --name for run names" if name == "name" else BRACES_HINT
             raise UsageError(
                 f"the command has {{{name}}}, but there is no -p {name}; known are {choices}; "
@@ -84,7 +92,11 @@ def check_names(pattern: Pattern, known: Collection[str]) -> None:
 
 
 def check_parameter_name(name: str) -> None:
-    """Raise for a name that no placeholder could ever have."""
+    """Check that a placeholder could have this name.
+
+    Raises:
+        UsageError: none could.
+    """
     if not name or name.isdecimal():
         raise UsageError(f"-p {name!r}: the name must not be empty or a number")
     for character in ".[{}!:\n":
@@ -92,31 +104,31 @@ def check_parameter_name(name: str) -> None:
             raise UsageError(f"-p {name!r}: a name can't hold {character!r}; use letters and _")
 
 
-def _end_of_field(text: str, start: int) -> int:
-    """The position after the brace that closes the one at start."""
+def _find_field_end(text: str, start: int) -> int:
+    """The position after the brace that closes the brace at `start`."""
     depth = 0
     for at in range(start, len(text)):
         depth += {"{": 1, "}": -1}.get(text[at], 0)
         if depth == 0:
             return at + 1
-    raise _stray("{", text, start)
+    raise _stray_brace_error("{", text, start)
 
 
-def _stray(brace: str, text: str, at: int) -> UsageError:
+def _stray_brace_error(brace: str, text: str, at: int) -> UsageError:
     around = text[max(0, at - 10) : at + 11]
     return UsageError(
         f"single {brace!r} at character {at + 1} of the command, in {around!r}; {BRACES_HINT}"
     )
 
 
-def _piece(literal: str, source: str) -> Part:
+def _make_placeholder(literal: str, source: str) -> Placeholder:
     inner = source[1:-1]
     cut = min((inner.find(mark) for mark in "!:" if mark in inner), default=len(inner))
     name, rest = inner[:cut], inner[cut:]
     _check_field(source, name)
-    spec = _after_conversion(source, rest)
+    spec = _parse_format(source, rest)
     nested = parse(spec).names() if "{" in spec else ()
-    return Part(literal, source, name, tuple(nested))
+    return Placeholder(literal, source, name, tuple(nested))
 
 
 def _check_field(source: str, name: str) -> None:
@@ -134,8 +146,8 @@ def _check_field(source: str, name: str) -> None:
         )
 
 
-def _after_conversion(source: str, rest: str) -> str:
-    """The format after the colon, past a conversion such as !r."""
+def _parse_format(source: str, rest: str) -> str:
+    """The format after the colon, without a conversion such as !r."""
     if not rest.startswith("!"):
         return rest[1:]
     if rest[1:2] not in ("r", "s", "a") or rest[2:3] not in ("", ":"):

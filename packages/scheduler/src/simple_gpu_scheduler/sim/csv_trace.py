@@ -1,10 +1,11 @@
-"""Traces in files of comma separated values, in two forms.
+"""Reads traces from files of comma separated values, in two formats.
 
-simple  columns submit_s, runtime_s; gpus (else 1), memory_mib (of each GPU; empty: whole GPUs)
+simple  the columns submit_s and runtime_s; optional: gpus (default 1), memory_mib (of each GPU;
+        empty: whole GPUs)
 openb   the pod list of the cluster-trace-gpu-v2023 of github.com/alibaba/clusterdata: num_gpu,
         gpu_milli (thousandths of one GPU), creation_time, scheduled_time, deletion_time
 
-A share of a GPU is taken as that share of the memory of a card.
+A share of a GPU becomes the same share of its memory.
 """
 
 from __future__ import annotations
@@ -15,22 +16,22 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.sim.trace import Task, Trace, in_order, told
+from simple_gpu_scheduler.sim.trace import Task, Trace, format_left_out, sort_tasks
 
-_NEEDS = {
+_REQUIRED_COLUMNS = {
     "simple": ("submit_s", "runtime_s"),
     "openb": ("num_gpu", "gpu_milli", "creation_time", "deletion_time"),
 }
-FORMATS = ("auto", *_NEEDS)
+FORMATS = ("auto", *_REQUIRED_COLUMNS)
 
-_MOST = 1e12  # seconds, MiB: beyond, it is no number of either
+_MAX_NUMBER = 1e12  # no trace has as many seconds or MiB
 
-#: Why a row gives no job.
-Left = str
+#: Why a row becomes no job.
+SkipReason = str
 
 
-class _Line:
-    """A row, and where it stands."""
+class _Row:
+    """A row of the file, with the line number for errors."""
 
     def __init__(self, where: str, row: Mapping[str, str]) -> None:
         self._where = where
@@ -47,7 +48,7 @@ class _Line:
             value = float(text)
         except ValueError:
             value = math.nan
-        if not 0 <= value <= _MOST:
+        if not 0 <= value <= _MAX_NUMBER:
             raise UsageError(
                 f"{self._where}: {column} is {text!r}, but a number of at least 0 was expected"
             )
@@ -62,84 +63,90 @@ class _Line:
             )
         return int(value)
 
-    def wrong(self, what: str) -> UsageError:
-        return UsageError(f"{self._where}: {what}")
+    def error(self, text: str) -> UsageError:
+        return UsageError(f"{self._where}: {text}")
 
 
-def read(lines: Iterable[str], name: str, form: str, memory_mib: int) -> Trace:
-    """The trace in these lines.
+def read(lines: Iterable[str], name: str, format_name: str, memory_mib: int) -> Trace:
+    """Read a trace.
 
     Args:
-        name: of the file, for errors.
-        form: one of `FORMATS`; `auto` tells by the columns.
-        memory_mib: of a card, for shares.
+        lines: the lines of the file.
+        name: the name of the file, for errors.
+        format_name: one of `FORMATS`; `auto` decides by the columns.
+        memory_mib: the memory of a GPU, for jobs that use a share of one.
 
     Raises:
-        UsageError: naming the line, if the lines are no such trace.
+        UsageError: the file is not a trace; the message names the line.
     """
     reader = csv.DictReader(lines, strict=True)
     tasks: list[Task] = []
     left_out: Counter[str] = Counter()
     try:
-        task_of = _READERS[_form(reader, name, form)]
+        parse_row = _PARSERS[_find_format(reader, name, format_name)]
         for row in reader:
-            one = task_of(_line(row, f"{name}, line {reader.line_num}"), memory_mib)
-            if isinstance(one, str):
-                left_out[one] += 1
+            task = parse_row(_make_row(row, f"{name}, line {reader.line_num}"), memory_mib)
+            if isinstance(task, SkipReason):
+                left_out[task] += 1
             else:
-                tasks.append(one)
+                tasks.append(task)
     except csv.Error as error:
         raise UsageError(f"{name}, after line {reader.line_num}: not CSV ({error})") from None
     if not tasks:
-        raise UsageError(f"{name}: has no job to simulate{told(left_out)}")
-    return Trace(in_order(tasks), left_out)
+        raise UsageError(f"{name}: has no job to simulate{format_left_out(left_out)}")
+    return Trace(sort_tasks(tasks), left_out)
 
 
-def _line(row: dict[str, str], where: str) -> _Line:
-    if None in row:  # where csv puts what is too much
+def _make_row(row: dict[str, str], where: str) -> _Row:
+    if None in row:  # csv puts surplus values there
         raise UsageError(f"{where}: has more values than there are columns")
-    return _Line(where, row)
+    return _Row(where, row)
 
 
-def _form(reader: csv.DictReader[str], name: str, form: str) -> str:
-    """Which form the columns are of, all its columns being there."""
-    while reader.fieldnames == []:  # a blank line before the first
+def _find_format(reader: csv.DictReader[str], name: str, format_name: str) -> str:
+    """Find the format by the columns, and check that all required columns are there."""
+    while reader.fieldnames == []:  # a blank line before the titles
         reader.fieldnames = None
     columns = [column.strip() for column in reader.fieldnames or ()]
     reader.fieldnames = columns
-    if form == "auto":
-        form = "openb" if "creation_time" in columns else "simple"
-    missing = [column for column in _NEEDS[form] if column not in columns]
+    if format_name == "auto":
+        format_name = "openb" if "creation_time" in columns else "simple"
+    required = _REQUIRED_COLUMNS[format_name]
+    missing = [column for column in required if column not in columns]
     if missing:
         raise UsageError(
             f"{name}: the first line names no column {' or '.join(missing)}; expected "
-            f"{', '.join(_NEEDS[form])} (format {form}), got {', '.join(columns) or 'nothing'}"
+            f"{', '.join(required)} (format {format_name}), got "
+            f"{', '.join(columns) or 'nothing'}"
         )
-    return form
+    return format_name
 
 
-def _simple(line: _Line, _memory_mib: int) -> Task | Left:
-    gpus = line.whole("gpus", 1)
+def _parse_simple(row: _Row, _memory_mib: int) -> Task | SkipReason:
+    gpus = row.whole("gpus", 1)
     if gpus < 1:
         return "needs no GPU"
-    memory_mib = line.whole("memory_mib", 0) or None
-    return Task(line.number("submit_s"), line.number("runtime_s"), gpus, memory_mib)
+    memory_mib = row.whole("memory_mib", 0) or None
+    return Task(row.number("submit_s"), row.number("runtime_s"), gpus, memory_mib)
 
 
-def _openb(line: _Line, memory_mib: int) -> Task | Left:
-    gpus, milli = line.whole("num_gpu"), line.whole("gpu_milli", 0)
+def _parse_openb(row: _Row, memory_mib: int) -> Task | SkipReason:
+    gpus, milli = row.whole("num_gpu"), row.whole("gpu_milli", 0)
     if gpus < 1:
         return "needs no GPU"
     if milli > 1000:
-        raise line.wrong(f"gpu_milli is {milli}, but of one GPU there are 1000")
-    submit_s, end_s = line.number("creation_time"), line.number("deletion_time")
-    if line.text("scheduled_time") == "":
+        raise row.error(f"gpu_milli is {milli}, but of one GPU there are 1000")
+    submit_s, end_s = row.number("creation_time"), row.number("deletion_time")
+    if row.text("scheduled_time") == "":
         return "never ran"
-    begin_s = line.number("scheduled_time")
-    if end_s < begin_s:
-        raise line.wrong(f"deletion_time {end_s:g} is before scheduled_time {begin_s:g}")
+    start_s = row.number("scheduled_time")
+    if end_s < start_s:
+        raise row.error(f"deletion_time {end_s:g} is before scheduled_time {start_s:g}")
     share = None if gpus > 1 or milli in (0, 1000) else math.ceil(milli * memory_mib / 1000)
-    return Task(submit_s, end_s - begin_s, gpus, share)
+    return Task(submit_s, end_s - start_s, gpus, share)
 
 
-_READERS: dict[str, Callable[[_Line, int], Task | Left]] = {"simple": _simple, "openb": _openb}
+_PARSERS: dict[str, Callable[[_Row, int], Task | SkipReason]] = {
+    "simple": _parse_simple,
+    "openb": _parse_openb,
+}

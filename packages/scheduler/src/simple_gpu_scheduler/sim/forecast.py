@@ -1,4 +1,4 @@
-"""When a job that waits will probably start: the scheduler's own plans, under a virtual clock."""
+"""Predicts when a waiting job will start, by the scheduler's own plans and a virtual clock."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from simple_gpu_scheduler.policy.model import PipePolicy, Running, Snapshot, Sta
 from simple_gpu_scheduler.policy.plan import plan
 
 
-class Span(NamedTuple):
-    """A time to come, in seconds from now: likely, and if jobs are as quick or slow as a quarter
-    of those like them.
+class TimeRange(NamedTuple):
+    """A predicted time, in seconds from now.
+
+    `soonest_s` and `latest_s` assume that all jobs are as quick, or as slow, as a quarter of the
+    similar jobs were.
     """
 
     likely_s: float
@@ -21,21 +23,23 @@ class Span(NamedTuple):
     latest_s: float
 
 
-#: Of how long jobs ran: the percentiles behind a span.
+#: The percentiles of runtimes behind a `TimeRange`.
 LIKELY, QUICK, SLOW = 50, 25, 75
 
 
 def starts_in_s(
     job: Job, snapshot: Snapshot, policy: PipePolicy, runtimes_s: Mapping[int, float]
 ) -> float | None:
-    """How soon the job starts, if nothing comes that isn't there now.
+    """Predict how soon a job starts, if no other job is submitted.
 
     Args:
-        job: one of those that wait.
-        runtimes_s: how long each job runs in all, by its number.
+        job: one of the waiting jobs of the snapshot.
+        snapshot: the GPUs and jobs now.
+        policy: how jobs are ordered and placed.
+        runtimes_s: the whole runtime of each running and waiting job, by its `seq`.
 
     Returns:
-        Seconds from the snapshot; None if it doesn't start although all that run have ended.
+        Seconds from the snapshot; None if the job can't start even after all others have ended.
     """
     return _Forecast(snapshot, policy, runtimes_s).start_of(job)
 
@@ -50,8 +54,8 @@ class _Forecast:
         self._running: dict[int, Running] = {}
         self._waiting = list(snapshot.waiting)
         self._ends: list[tuple[float, int]] = []
-        for one in snapshot.running:
-            self._run(one, snapshot.now_s)
+        for running in snapshot.running:
+            self._add_running(running, snapshot.now_s)
 
     def start_of(self, job: Job) -> float | None:
         now_s = self._snapshot.now_s
@@ -59,7 +63,7 @@ class _Forecast:
             for start in self._plan(now_s):
                 if start.job.seq == job.seq:
                     return now_s - self._snapshot.now_s
-                self._run(Running(start.job, start.gpus, 0, now_s, now_s), now_s)
+                self._add_running(Running(start.job, start.gpus, 0, now_s, now_s), now_s)
             if not self._ends:
                 return None
             now_s = self._ends[0][0]
@@ -75,7 +79,8 @@ class _Forecast:
         self._waiting = [job for job in self._waiting if job.seq not in started]
         return starts
 
-    def _run(self, one: Running, now_s: float) -> None:
-        self._running[one.job.seq] = one
-        end_s = max(now_s, one.started_s + self._runtimes_s[one.job.seq])
-        heapq.heappush(self._ends, (end_s, one.job.seq))
+    def _add_running(self, running: Running, now_s: float) -> None:
+        seq = running.job.seq
+        self._running[seq] = running
+        end_s = max(now_s, running.started_s + self._runtimes_s[seq])
+        heapq.heappush(self._ends, (end_s, seq))

@@ -1,4 +1,4 @@
-"""Simulations side by side, for a person."""
+"""The table of `sgs simulate`, and its last sentence."""
 
 from __future__ import annotations
 
@@ -20,31 +20,33 @@ HEAD = (
 )
 
 
-def cells(one: Metrics) -> tuple[str, ...]:
-    """A row of the table."""
-    waits = (one.mean_wait_s, one.p95_wait_s, one.max_wait_s)
+def cells(metrics: Metrics) -> tuple[str, ...]:
+    """The cells of one row of the table."""
+    waits = (metrics.mean_wait_s, metrics.p95_wait_s, metrics.max_wait_s)
     return (
-        one.policy,
-        format_duration(one.makespan_s),
+        metrics.policy,
+        format_duration(metrics.makespan_s),
         *(format_duration(wait_s) for wait_s in waits),
-        f"{one.idle_gpu_h:,.1f}",
-        f"{one.packing:.0%}",
-        str(one.late),
+        f"{metrics.idle_gpu_h:,.1f}",
+        f"{metrics.packing:.0%}",
+        str(metrics.late),
     )
 
 
 def table(metrics: Sequence[Metrics]) -> list[str]:
-    """Lines of a table: names to the left, numbers to the right."""
-    rows = [HEAD, *(cells(one) for one in metrics)]
+    """The lines of the table: names are left-aligned, numbers right-aligned."""
+    rows = [HEAD, *map(cells, metrics)]
     return format_table(rows, [column > 0 for column in range(len(HEAD))])
 
 
-def compared(one: Metrics, base: Metrics) -> str:
-    """A sentence on what a policy gains."""
-    makespan = _times(one.makespan_s, base.makespan_s)
-    wait = _times(one.mean_wait_s, base.mean_wait_s)
-    return f"{one.policy} takes {makespan} the makespan and {wait} the waiting of {base.policy}"
+def compared(metrics: Metrics, base: Metrics) -> str:
+    """A sentence that compares the results of a policy with those of another policy."""
+    makespan = _ratio_text(metrics.makespan_s, base.makespan_s)
+    wait = _ratio_text(metrics.mean_wait_s, base.mean_wait_s)
+    return (
+        f"{metrics.policy} takes {makespan} the makespan and {wait} the waiting of {base.policy}"
+    )
 
 
-def _times(value: float, base: float) -> str:
+def _ratio_text(value: float, base: float) -> str:
     return f"{value / base:.2f} times" if base else "as much as"

@@ -1,4 +1,4 @@
-"""How long jobs will probably run, by how long those like them ran."""
+"""Predicts how long a job will run from the runtimes of similar jobs."""
 
 from __future__ import annotations
 
@@ -11,35 +11,37 @@ from simple_gpu_scheduler.sim.quantiles import percentile
 
 
 class Runtimes(NamedTuple):
-    """How long jobs ran, in seconds, the shortest first."""
+    """The runtimes of ended jobs."""
 
-    ordered_s: Sequence[float]
-    alike: bool  #: all are of one template; else of all jobs that there were
+    ordered_s: Sequence[float]  #: in seconds, the shortest first; never empty
+    alike: bool  #: whether they are of similar jobs only, not of all jobs
 
-    def will_run_s(self, percent: float, elapsed_s: float = 0.0) -> float:
-        """How long one of them runs in all, at that percentile of those that ran longer yet.
+    def predict_s(self, percent: float, elapsed_s: float = 0.0) -> float:
+        """Predict the whole runtime of a job, in seconds.
 
-        One that runs longer than any before it is taken to end now.
+        Args:
+            percent: the percentile among the jobs that ran longer than `elapsed_s`.
+            elapsed_s: how long the job has run so far. If none ran longer, this is the prediction.
         """
         longer = self.ordered_s[bisect.bisect_right(self.ordered_s, elapsed_s) :]
         return percentile(longer, percent) if longer else elapsed_s
 
 
-class Durations:
-    """What is known of how long jobs run, by the templates of their commands."""
+class RuntimeHistory:
+    """The runtimes of ended jobs, grouped by the templates of their commands."""
 
     def __init__(self, runs: Iterable[tuple[bytes, float]]) -> None:
-        """`runs` are commands and the seconds that they ran."""
+        """`runs` are pairs of a command and its runtime in seconds."""
         self._by_template: dict[bytes, list[float]] = {}
         self._all: list[float] = []
         for command, runtime_s in runs:
             self._by_template.setdefault(template(command), []).append(runtime_s)
             self._all.append(runtime_s)
-        for known in (self._all, *self._by_template.values()):
-            known.sort()
+        for runtimes_s in (self._all, *self._by_template.values()):
+            runtimes_s.sort()
 
-    def of(self, command: bytes) -> Runtimes | None:
-        """Of jobs like it; where none has ended, of all jobs; None if there were none at all."""
+    def find(self, command: bytes) -> Runtimes | None:
+        """The runtimes of similar jobs; of all jobs if none is similar; None if none has ended."""
         alike = self._by_template.get(template(command))
         if alike is None and not self._all:
             return None

@@ -1,7 +1,7 @@
-"""The simulation: arrivals and ends in the order of time, and a plan after each.
+"""The simulation: submissions and ends of jobs in the order of time, with a plan after each.
 
-It calls the very `plan` that runs real jobs. What it can't know: jobs that share a GPU are taken
-to run as long as alone.
+The plans are made by `policy.plan`, as for real jobs. Jobs that share a GPU run as fast as alone,
+because a trace does not say how much they slow each other down.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from simple_gpu_scheduler.policy.model import Card, PipePolicy, Running, Snapsho
 from simple_gpu_scheduler.policy.plan import plan
 from simple_gpu_scheduler.sim.trace import Task
 
-#: What a job that packs by memory holds, so that only memory limits how many share a card.
+#: The units of a job that shares a GPU. They are so few that only memory limits how many share it.
 PACKED_UNITS = share_units(64)
 
 #: The baseline: whole GPUs, first come, first served.
 EXCLUSIVE = "fifo-exclusive"
 
 
-class Ran(NamedTuple):
-    """What became of a job."""
+class SimulatedJob(NamedTuple):
+    """When and where a job ran."""
 
-    seq: int  #: its place in the trace, from 1
+    seq: int  #: the number of the job in the trace, from 1
     task: Task
     start_s: float
     gpus: tuple[str, ...]
 
     @property
     def end_s(self) -> float:
-        """When it ended."""
+        """When the job ended."""
         return self.start_s + self.task.runtime_s
 
     @property
     def wait_s(self) -> float:
-        """From its submission to its start."""
+        """The time from submission to start."""
         return self.start_s - self.task.submit_s
 
 
@@ -47,21 +47,25 @@ def simulate(
     order: str,
     *,
     runtimes_known: bool = False,
-    tell: Callable[[int], None] | None = None,
-) -> list[Ran]:
-    """Run the jobs on the cards; what became of each, in the order of the starts.
+    on_progress: Callable[[int], None] | None = None,
+) -> list[SimulatedJob]:
+    """Simulate the jobs on these GPUs.
 
     Args:
-        tasks: in the order of their submission; each must fit on the cards.
+        tasks: the jobs in the order of their submission; each must fit on the GPUs.
+        cards: the GPUs.
         order: one of `policy.orders.ORDERS`, or `EXCLUSIVE`.
-        runtimes_known: jobs come with their true runtimes, as `Job.expected_s`.
-        tell: hears now and then how many have started.
+        runtimes_known: tell the policy the true runtimes, as `Job.expected_s`.
+        on_progress: called with the number of started jobs after each plan.
+
+    Returns:
+        All jobs in the order of their starts.
     """
-    return _Simulation(tasks, cards, order, runtimes_known).run(tell or (lambda _: None))
+    return _Simulation(tasks, cards, order, runtimes_known).run(on_progress or (lambda _: None))
 
 
 def job_of(task: Task, seq: int, *, exclusive: bool, runtimes_known: bool) -> Job:
-    """The job as the scheduler sees it."""
+    """Make the job that the scheduler would see."""
     expected_s = task.runtime_s if runtimes_known else None
     if exclusive or task.memory_mib is None:
         return Job(seq, b"", task.gpus, expected_s=expected_s)
@@ -82,48 +86,50 @@ class _Simulation:
         ]
         self._cards = cards
         self._policy = PipePolicy(order="fifo" if exclusive else order)
-        self._arrived = 0
+        self._submitted = 0
         self._waiting: list[Job] = []
         self._running: dict[int, Running] = {}
         self._ends: list[tuple[float, int]] = []
-        self._ran: list[Ran] = []
+        self._started: list[SimulatedJob] = []
 
-    def run(self, tell: Callable[[int], None]) -> list[Ran]:
-        while self._arrived < len(self._tasks) or self._ends:
-            now_s = self._next_s()
-            self._end(now_s)
-            self._arrive(now_s)
+    def run(self, on_progress: Callable[[int], None]) -> list[SimulatedJob]:
+        while self._submitted < len(self._tasks) or self._ends:
+            now_s = self._next_event_s()
+            self._end_jobs(now_s)
+            self._submit_jobs(now_s)
             if self._waiting:
                 self._plan(now_s)
-                tell(len(self._ran))
+                on_progress(len(self._started))
         if self._waiting:
             raise AssertionError(f"job {self._waiting[0].seq} is never started")
-        return self._ran
+        return self._started
 
-    def _next_s(self) -> float:
-        if self._arrived == len(self._tasks):
+    def _next_event_s(self) -> float:
+        if self._submitted == len(self._tasks):
             return self._ends[0][0]
-        arrival_s = self._tasks[self._arrived].submit_s
-        return min(arrival_s, self._ends[0][0]) if self._ends else arrival_s
+        submit_s = self._tasks[self._submitted].submit_s
+        return min(submit_s, self._ends[0][0]) if self._ends else submit_s
 
-    def _end(self, now_s: float) -> None:
+    def _end_jobs(self, now_s: float) -> None:
         while self._ends and self._ends[0][0] <= now_s:
             _, seq = heapq.heappop(self._ends)
             del self._running[seq]
 
-    def _arrive(self, now_s: float) -> None:
-        while self._arrived < len(self._tasks) and self._tasks[self._arrived].submit_s <= now_s:
-            self._waiting.append(self._jobs[self._arrived])
-            self._arrived += 1
+    def _submit_jobs(self, now_s: float) -> None:
+        while (
+            self._submitted < len(self._tasks) and self._tasks[self._submitted].submit_s <= now_s
+        ):
+            self._waiting.append(self._jobs[self._submitted])
+            self._submitted += 1
 
     def _plan(self, now_s: float) -> None:
         snapshot = Snapshot(now_s, self._cards, self._running.values(), self._waiting)
         starts = plan(snapshot, self._policy).starts
-        place = 0
-        for start in starts:  # they come in the order of the queue
-            while self._waiting[place] is not start.job:
-                place += 1
-            del self._waiting[place]
+        index = 0
+        for start in starts:  # in the order of the waiting jobs
+            while self._waiting[index] is not start.job:
+                index += 1
+            del self._waiting[index]
             self._start(start, now_s)
 
     def _start(self, start: Start, now_s: float) -> None:
@@ -131,4 +137,4 @@ class _Simulation:
         task = self._tasks[job.seq - 1]
         self._running[job.seq] = Running(job, gpus, job.seq, now_s, now_s)
         heapq.heappush(self._ends, (now_s + task.runtime_s, job.seq))
-        self._ran.append(Ran(job.seq, task, now_s, gpus))
+        self._started.append(SimulatedJob(job.seq, task, now_s, gpus))

@@ -114,7 +114,7 @@ class TopApp(Viewer):
         self._on_query_changed()
 
     def _on_query_changed(self, *, soon: bool = True) -> None:
-        """Draw what is known of it, and read the rest.
+        """Draw what was already read, and read the rest.
 
         Args:
             soon: do not wait for the rest after the last reading.

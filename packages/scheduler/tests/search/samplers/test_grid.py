@@ -47,31 +47,33 @@ def test_a_grid_in_order_equals_nested_loops_whatever_the_size_of_groups(
     given_grid, largest, limit
 ):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "LARGEST_GROUP", largest)
+        patch.setattr(module, "MAX_GROUP", largest)
         expected = oracle(*given_grid)[:limit]
-        assert "".join(grid(*given_grid).ordered(limit)) == "".join(expected)
+        assert "".join(grid(*given_grid).blocks_in_order(limit)) == "".join(expected)
 
 
 @given(grids(), st.sampled_from([1, 2, 5, 12, 50, 10**6]), st.randoms(use_true_random=False))
 @settings(max_examples=examples(3))
 def test_picked_lines_are_those_of_the_grid_in_order(given_grid, largest, random):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "LARGEST_GROUP", largest)
+        patch.setattr(module, "MAX_GROUP", largest)
         expected = oracle(*given_grid)
         indices = [random.randrange(len(expected)) for _ in range(50)]
-        found = "".join(grid(*given_grid).picked(indices))
+        found = "".join(grid(*given_grid).blocks_at(indices))
         assert found == "".join(expected[index] for index in indices)
 
 
 def test_long_lines_make_short_blocks():
     lists = [[str(n) for n in range(100)]] * 2
     text = "x" * 50_000 + "{a} {b}"
-    blocks = grid(lists, text).ordered(10**6)
-    assert max(len(block) for block in itertools.islice(blocks, 50)) < 3 * module.LARGEST_TEXT
+    blocks = grid(lists, text).blocks_in_order(10**6)
+    assert max(len(block) for block in itertools.islice(blocks, 50)) < 3 * module.MAX_TEXT
 
 
 def test_the_first_block_of_picked_lines_is_one_line():
-    blocks = [block.count("\n") for block in grid([["1", "2"]] * 3, "{a}{b}{c}").picked(range(8))]
+    blocks = [
+        block.count("\n") for block in grid([["1", "2"]] * 3, "{a}{b}{c}").blocks_at(range(8))
+    ]
     assert blocks == [1, 2, 4, 1]
 
 
@@ -84,6 +86,6 @@ def test_an_axis_larger_than_memory_is_made_as_it_goes():
         return piece.render(values)
 
     made = Grid(space, template.parse("{a} {b}"), counted, "\n")
-    assert next(made.ordered(10**12)).startswith("1 1\n1 2\n")
-    assert list(made.picked([10**12 + 41])) == ["2 42\n"]
+    assert next(made.blocks_in_order(10**12)).startswith("1 1\n1 2\n")
+    assert list(made.blocks_at([10**12 + 41])) == ["2 42\n"]
     assert render.calls < 20_000

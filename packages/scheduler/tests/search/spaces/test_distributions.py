@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.search.spaces.distributions import parse, plain
+from simple_gpu_scheduler.search.spaces.distributions import format_number, parse
 
 WIDTH = 64
 NUMBERS = st.decimals(
@@ -16,11 +16,11 @@ BITS = st.integers(0, 2**WIDTH - 1)
 
 def values(text):
     choices = parse("x", text)
-    return [choices.at(index) for index in range(choices.size)]
+    return [choices.value_at(index) for index in range(choices.size)]
 
 
-def drawn(text, bits):
-    return parse("x", text).drawn(bits, WIDTH)
+def draw(text, bits):
+    return parse("x", text).draw(bits, WIDTH)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_whole_numbers_are_never_shortened():
 
 def test_a_large_range_costs_nothing():
     choices = parse("x", "int:1:1000000000000")
-    assert (choices.size, choices.at(10**12 - 1)) == (10**12, str(10**12))
+    assert (choices.size, choices.value_at(10**12 - 1)) == (10**12, str(10**12))
 
 
 @given(NUMBERS, st.integers(0, 30), st.decimals(min_value="0.001", max_value=100, places=3))
@@ -74,40 +74,40 @@ def test_factors_stop_at_the_upper_end(low, factor, span):
 @given(BITS, NUMBERS, NUMBERS)
 def test_uniform_draws_stay_between_the_ends(bits, one, other):
     low, high = sorted([one, other])
-    assert low <= Decimal(drawn(f"uniform:{low}:{high}", bits)) <= high
+    assert low <= Decimal(draw(f"uniform:{low}:{high}", bits)) <= high
 
 
 @pytest.mark.parametrize("text", ["uniform:0:1", "loguniform:1e-5:1e-1"])
 @given(bits=BITS)
 def test_draws_have_six_significant_digits(text, bits):
-    digits = Decimal(drawn(text, bits)).as_tuple().digits
+    digits = Decimal(draw(text, bits)).as_tuple().digits
     assert len(digits) <= 6
 
 
 @given(BITS)
 def test_a_narrow_range_gets_more_digits(bits):
-    found = drawn("uniform:1000000:1000001", bits)
+    found = draw("uniform:1000000:1000001", bits)
     assert Decimal(1000000) <= Decimal(found) <= Decimal(1000001)
-    assert len({drawn("uniform:1000000:1000001", k << 54) for k in range(100)}) == 100
+    assert len({draw("uniform:1000000:1000001", k << 54) for k in range(100)}) == 100
 
 
 def test_the_logarithm_of_loguniform_is_even():
-    found = [float(drawn("loguniform:1e-4:1", k << 62)) for k in range(4)]
+    found = [float(draw("loguniform:1e-4:1", k << 62)) for k in range(4)]
     assert found == pytest.approx([1e-4, 1e-3, 1e-2, 1e-1], rel=1e-5)
 
 
 def test_logint_gives_every_number_its_share():
     counts = {str(k): 0 for k in range(1, 5)}
     for k in range(1000):
-        counts[drawn("logint:1:4", k * 2**64 // 1000)] += 1
+        counts[draw("logint:1:4", k * 2**64 // 1000)] += 1
     # P(k) is proportional to log((k + 1) / k)
     assert list(counts.values()) == pytest.approx([431, 252, 179, 139], abs=1)
 
 
 def test_normal_has_its_quantiles():
-    assert float(drawn("normal:5:2", 2**63)) == pytest.approx(5, abs=1e-5)
-    assert float(drawn("normal:0:1", int(0.975 * 2**64))) == pytest.approx(1.95996, abs=1e-4)
-    assert drawn("normal:0:1", 0) != drawn("normal:0:1", 2**64 - 1)
+    assert float(draw("normal:5:2", 2**63)) == pytest.approx(5, abs=1e-5)
+    assert float(draw("normal:0:1", int(0.975 * 2**64))) == pytest.approx(1.95996, abs=1e-4)
+    assert draw("normal:0:1", 0) != draw("normal:0:1", 2**64 - 1)
 
 
 @pytest.mark.parametrize(
@@ -141,9 +141,9 @@ def test_what_cannot_be_is_explained(text, message):
 
 @given(st.decimals(allow_nan=False, allow_infinity=False))
 def test_a_plain_spelling_keeps_the_number(number):
-    assert Decimal(plain(number)) == number
+    assert Decimal(format_number(number)) == number
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False).filter(bool))
 def test_a_plain_spelling_is_that_of_python(number):
-    assert plain(Decimal(repr(number))) == repr(number).removesuffix(".0")
+    assert format_number(Decimal(repr(number))) == repr(number).removesuffix(".0")

@@ -23,8 +23,8 @@ from simple_gpu_scheduler.queue.records import (
 )
 from simple_gpu_scheduler.queue.store import history
 from simple_gpu_scheduler.queue.wrapped_command import own_command
-from simple_gpu_scheduler.sim.forecast import LIKELY, QUICK, SLOW, Span
-from simple_gpu_scheduler.sim.runtimes import Durations
+from simple_gpu_scheduler.sim.forecast import LIKELY, QUICK, SLOW, TimeRange
+from simple_gpu_scheduler.sim.runtimes import RuntimeHistory
 from simple_gpu_scheduler.system.fds import print_lines
 from simple_gpu_scheduler.units.durations import format_duration, format_since
 from simple_gpu_scheduler.units.sizes import format_memory
@@ -35,7 +35,7 @@ _VERBS = {SUCCEEDED: "has", FAILED: "has", CANCELLED: "was", LOST: "was"}
 class _Ends(NamedTuple):
     """When a job that runs will probably end."""
 
-    span: Span | None = None  #: in seconds from now
+    span: TimeRange | None = None  #: in seconds from now
     runs: int = 0  #: number of earlier runs on which the forecast rests
     forecast: str = ""  #: the span in words
 
@@ -66,18 +66,18 @@ def explain_job(word: str, *, as_json: bool) -> int:
 
 def _forecast_end(home: QueueHome, job: QueuedJob, now_s: float) -> _Ends:
     elapsed_s = max(0.0, now_s - (job.started_s or now_s))
-    runtimes = Durations(history.last_successes(home.store.file)).of(job.command)
+    runtimes = RuntimeHistory(history.last_successes(home.store.file)).find(job.command)
     if runtimes is None or not runtimes.alike:
         return _Ends(forecast="nobody knows when it will end: no job like it has succeeded yet")
     likely, quick, slow = (
-        runtimes.will_run_s(percent, elapsed_s) - elapsed_s for percent in (LIKELY, QUICK, SLOW)
+        runtimes.predict_s(percent, elapsed_s) - elapsed_s for percent in (LIKELY, QUICK, SLOW)
     )
     runs = len(runtimes.ordered_s)
     if runtimes.ordered_s[-1] <= elapsed_s:
         longest = format_duration(runtimes.ordered_s[-1])
         many = "the 1 job" if runs == 1 else f"all {runs:,} jobs"
         return _Ends(None, runs, f"it runs longer than {many} like it ({longest} at most)")
-    span = Span(likely, quick, slow)
+    span = TimeRange(likely, quick, slow)
     return _Ends(
         span, runs, f"it will probably end {in_words(span)}, {rests_on(runs, [runtimes])}"
     )

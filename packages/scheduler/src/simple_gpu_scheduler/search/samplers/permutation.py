@@ -1,9 +1,9 @@
 """A seeded shuffle of range(size) in constant memory, whatever the size.
 
-Up to `SHUFFLED_IN_MEMORY` points it is the order of `random.Random(seed).shuffle`. Beyond, each
-position is enciphered by a Feistel network over a rectangle of rows times columns that just holds
-the range: every round moves one coordinate by a random function of the other, which can be undone,
-so no two positions meet. A point outside the range is enciphered again (cycle walking).
+Up to `SHUFFLED_IN_MEMORY` indices it is the order of `random.Random(seed).shuffle`. A larger range
+is enciphered by a Feistel network over the smallest rectangle, rows times columns, that holds it.
+Each round moves one coordinate by a random function of the other. A round can be undone, so no two
+positions get the same index. An index outside the range is enciphered again (cycle walking).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CHUNK_MASK = 2**CHUNK_BITS - 1
 
 
 def permutation(size: int, seed: int | None) -> Iterator[int]:
-    """Every index below size once, in an order that the seed decides."""
+    """Yield every index below `size` once, in an order that depends on the seed."""
     if size <= SHUFFLED_IN_MEMORY:
         order = list(range(size))
         Random(seed).shuffle(order)
@@ -31,7 +31,7 @@ def permutation(size: int, seed: int | None) -> Iterator[int]:
 
 
 def enciphered(size: int, random: Random) -> Iterator[int]:
-    """Every index below size once, each computed from its position alone."""
+    """Yield every index below `size` once, each computed from its position alone."""
     rows = isqrt(size - 1) + 1
     columns = -(-size // rows)
     if rows <= 2**CHUNK_BITS:
@@ -40,7 +40,7 @@ def enciphered(size: int, random: Random) -> Iterator[int]:
 
 
 def _by_whole_tables(size: int, rows: int, columns: int, random: Random) -> Iterator[int]:
-    """Rounds whose random functions are tables with an entry for every coordinate."""
+    """Encipher with random functions that are tables with an entry for every coordinate."""
     down = [_table(columns, rows, random) for _ in range(DOUBLE_ROUNDS)]
     across = [_table(rows, columns, random) for _ in range(DOUBLE_ROUNDS)]
     (down0, down1, down2), (across0, across1, across2) = down, across
@@ -59,7 +59,7 @@ def _by_whole_tables(size: int, rows: int, columns: int, random: Random) -> Iter
 
 
 def _by_chunked_tables(size: int, rows: int, columns: int, random: Random) -> Iterator[int]:
-    """Rounds whose random functions add up one table entry for each 12 bits of a coordinate."""
+    """Encipher with random functions that sum a table entry for each 12 bits of a coordinate."""
     rounds = [
         (_tables(columns, rows, random), _tables(rows, columns, random))
         for _ in range(DOUBLE_ROUNDS)

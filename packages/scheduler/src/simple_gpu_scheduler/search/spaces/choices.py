@@ -1,4 +1,4 @@
-"""The values of one parameter, by index or by a random fraction."""
+"""The values of one parameter, found by an index or by a random fraction."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ if TYPE_CHECKING:
 
 
 class Choices:
-    """A finite choice of `size` values, or an endless one whose size is None."""
+    """The values that a parameter can take."""
 
-    size: int | None
+    size: int | None  # None: endless
 
-    def at(self, index: int) -> str:
-        """The value at the index, of a finite choice."""
+    def value_at(self, index: int) -> str:
+        """The value at the index; only finite choices have one."""
         raise NotImplementedError
 
-    def drawn(self, bits: int, width: int) -> str:
-        """The value for the fraction bits / 2**width, from 0 to below 1."""
+    def draw(self, bits: int, width: int) -> str:
+        """The value for the fraction bits / 2**width, which is at least 0 and less than 1."""
         assert self.size is not None
-        return self.at(self.size * bits >> width)
+        return self.value_at(self.size * bits >> width)
 
     def varies(self) -> bool:
         """Whether there are two different values."""
@@ -27,13 +27,13 @@ class Choices:
 
 
 class Listed(Choices):
-    """Values written out on the command line."""
+    """Values that are listed on the command line."""
 
     def __init__(self, values: Sequence[str]) -> None:
         self.values = values
         self.size = len(values)
 
-    def at(self, index: int) -> str:
+    def value_at(self, index: int) -> str:
         """The value at the index."""
         return self.values[index]
 

@@ -1,4 +1,4 @@
-"""The expressions of --exclude: a small, safe part of Python over the parameters' values.
+"""The expressions of --exclude: a small, safe part of Python over the values of parameters.
 
 An expression is parsed, checked against a list of harmless syntax, and only then compiled.
 """
@@ -25,37 +25,43 @@ ALLOWED = (
 NUMBER = re.compile(r"[+-]?(\d+|(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][+-]?\d+)?)", re.ASCII)
 STRING_OR_BRACED = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"|\{([^{}]*)\}", re.DOTALL)
 LONE_EQUALS = re.compile(r"(?<![=!<>:])=(?!=)")
-LARGEST_POWER = 1000
-POWER = "**"  # what a ** b calls; no parameter in an expression can have this name
+MAX_POWER = 1000
+POWER = "**"  # the name of the function that a ** b calls; it can be no parameter's name
 
 
 class Condition:
-    """One expression of --exclude, ready to be asked about combinations."""
+    """One expression of --exclude, compiled."""
 
     def __init__(self, expression: str, names: Collection[str]) -> None:
         self.expression = expression
-        self.places: dict[str, str] = {}  # a stand-in identifier -> the parameter
+        self.stand_ins: dict[str, str] = {}  # the identifier that stands for {NAME} -> NAME
         tree = self._parse(names)
         used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-        self.used = {place: self.places.get(place, place) for place in sorted(used)}
+        self.used = {
+            identifier: self.stand_ins.get(identifier, identifier) for identifier in sorted(used)
+        }
         bounded = ast.fix_missing_locations(_BoundPowers().visit(tree))
         self._code = compile(bounded, "--exclude", "eval")
 
     def holds(self, values: Mapping[str, object]) -> bool:
-        """Whether the combination makes the expression true."""
+        """Whether the expression is true for the combination.
+
+        Raises:
+            UsageError: it can't be evaluated.
+        """
         scope: dict[str, object] = {
-            place: number_or_text(str(values[name])) for place, name in self.used.items()
+            identifier: number_or_text(str(values[name])) for identifier, name in self.used.items()
         }
         try:
             return bool(eval(self._code, {"__builtins__": {}, POWER: _power}, scope))
         except (TypeError, ZeroDivisionError, OverflowError, ValueError, MemoryError) as error:
-            shown = ", ".join(f"{name}={values[name]}" for name in self.used.values())
+            assignments = ", ".join(f"{name}={values[name]}" for name in self.used.values())
             raise UsageError(
-                f"--exclude {self.expression!r} can't be worked out for {shown!r}: {error}"
+                f"--exclude {self.expression!r} can't be worked out for {assignments!r}: {error}"
             ) from None
 
     def _parse(self, names: Collection[str]) -> ast.Expression:
-        source = STRING_OR_BRACED.sub(lambda found: self._stand_in(found, names), self.expression)
+        source = STRING_OR_BRACED.sub(lambda match: self._stand_in(match, names), self.expression)
         try:
             tree = ast.parse(source.strip(), mode="eval")
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -68,14 +74,14 @@ class Condition:
             self._check(node, names)
         return tree
 
-    def _stand_in(self, found: re.Match[str], names: Collection[str]) -> str:
-        """Put an identifier for {NAME}, which may be no identifier itself."""
-        name = found.group(1)
+    def _stand_in(self, match: re.Match[str], names: Collection[str]) -> str:
+        """Replace {NAME} by an identifier, because NAME may be none."""
+        name = match.group(1)
         if name is None or name not in names:
-            return found.group()
-        place = f"_braced_{len(self.places)}"
-        self.places[place] = name
-        return f" {place} "
+            return match.group()
+        identifier = f"_braced_{len(self.stand_ins)}"
+        self.stand_ins[identifier] = name
+        return f" {identifier} "
 
     def _check(self, node: ast.AST, names: Collection[str]) -> None:
         if not isinstance(node, ALLOWED):
@@ -85,7 +91,7 @@ class Condition:
             )
         if isinstance(node, ast.Constant):
             self._check_constant(node.value)
-        if isinstance(node, ast.Name) and node.id not in names and node.id not in self.places:
+        if isinstance(node, ast.Name) and node.id not in names and node.id not in self.stand_ins:
             raise UsageError(
                 f"--exclude {self.expression!r}: no parameter is named {node.id!r}; known are "
                 f"{', '.join(names)}; write {node.id!r} in quotes if it is a value{_advice(names)}"
@@ -103,7 +109,7 @@ class Condition:
 
 @lru_cache(maxsize=4096)
 def number_or_text(value: str) -> int | float | str:
-    """The number that the value spells, or the value itself."""
+    """The number that a value stands for; the text itself if it is no number."""
     if NUMBER.fullmatch(value) is None:
         return value
     try:
@@ -113,10 +119,10 @@ def number_or_text(value: str) -> int | float | str:
 
 
 class _BoundPowers(ast.NodeTransformer):
-    """Replaces a ** b, which could run for ever, by a call of `_power`."""
+    """Replaces a ** b, which could take forever, by a call of `_power`."""
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
-        """Keep every other operator."""
+        """Replace powers, and keep every other operator."""
         self.generic_visit(node)
         if not isinstance(node.op, ast.Pow):
             return node
@@ -125,7 +131,7 @@ class _BoundPowers(ast.NodeTransformer):
 
 
 def _power(base: float, exponent: float) -> object:
-    if abs(exponent) > LARGEST_POWER or abs(base) > 10**LARGEST_POWER:
+    if abs(exponent) > MAX_POWER or abs(base) > 10**MAX_POWER:
         raise ValueError(f"{base} ** {exponent} is too large")
     return base**exponent
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.search.arguments import misspelt, option_of
+from simple_gpu_scheduler.search.arguments import find_misspelt, parse_option
 from simple_gpu_scheduler.search.spaces.choices import Choices, Listed
 from simple_gpu_scheduler.search.template import check_parameter_name
 
@@ -13,35 +13,37 @@ if TYPE_CHECKING:
 
     from simple_gpu_scheduler.search.arguments import Options
 
-MOST_LISTED = 1000  # values of a distribution that are computed beforehand
+MAX_LISTED = 1000  # a distribution with up to so many values is computed beforehand
 DISTRIBUTIONS = ("uniform:", "loguniform:", "int:", "logint:", "normal:")
 
 
 class Axis:
-    """Parameters that vary together, and how many values each has (None: no end of them)."""
+    """Parameters that vary together. `size` is the number of their values; None: endless."""
 
     def __init__(self, names: Sequence[str], columns: Sequence[Choices]) -> None:
         self.names = tuple(names)
         self.columns = tuple(columns)
         self.size = columns[0].size
-        self._at = [(name, column.at) for name, column in zip(names, columns, strict=True)]
-        self._drawn = [(name, column.drawn) for name, column in zip(names, columns, strict=True)]
+        self._value_at = [
+            (name, column.value_at) for name, column in zip(names, columns, strict=True)
+        ]
+        self._draw = [(name, column.draw) for name, column in zip(names, columns, strict=True)]
 
     @property
     def count(self) -> int:
-        """The size, where it is known to be finite."""
+        """The size of an axis that is known to be finite."""
         assert self.size is not None
         return self.size
 
     def fill(self, values: dict[str, object], index: int) -> None:
-        """Set the axis's parameters to those at the index."""
-        for name, at in self._at:
-            values[name] = at(index)
+        """Set the parameters of the axis to their values at the index."""
+        for name, value_at in self._value_at:
+            values[name] = value_at(index)
 
-    def fill_drawn(self, values: dict[str, object], bits: int, width: int) -> None:
-        """Set the axis's parameters to those for the fraction bits / 2**width."""
-        for name, drawn in self._drawn:
-            values[name] = drawn(bits, width)
+    def fill_from_fraction(self, values: dict[str, object], bits: int, width: int) -> None:
+        """Set the parameters of the axis to their values for the fraction bits / 2**width."""
+        for name, draw in self._draw:
+            values[name] = draw(bits, width)
 
 
 class Space:
@@ -58,18 +60,18 @@ class Space:
         self._fastest_first = [(axis, axis.size or 1) for axis in reversed(self.axes)]
 
     def endless(self) -> list[str]:
-        """The names of parameters with no finite list of values."""
+        """The names of the parameters without a finite list of values."""
         return [name for name, column in self.columns.items() if column.size is None]
 
     def size(self) -> int:
-        """How many combinations there are, if every axis is finite."""
+        """The number of combinations; every axis must be finite."""
         product = 1
         for axis in self.axes:
             product *= axis.count
         return product
 
     def combination(self, index: int) -> dict[str, object]:
-        """The values at the index, with the last axis varying fastest."""
+        """The combination at the index; the last axis varies fastest."""
         values: dict[str, object] = {}
         for axis, size in self._fastest_first:
             index, digit = divmod(index, size)
@@ -78,7 +80,11 @@ class Space:
 
 
 def build(options: Options) -> Space:
-    """Make the space from -p and --link."""
+    """Make the space from -p and --link.
+
+    Raises:
+        UsageError: a parameter, its values or a link is wrong.
+    """
     if not options.parameters:
         raise UsageError("no parameters given; add -p NAME VALUE... for each placeholder")
     columns: dict[str, Choices] = {}
@@ -93,36 +99,36 @@ def build(options: Options) -> Space:
 def _choices(name: str, values: Sequence[str]) -> Choices:
     if not values:
         raise UsageError(f"-p {name} has no values; write -p {name} VALUE...")
-    found = [value for value in values if value.startswith(DISTRIBUTIONS)]
-    if found and len(values) > 1:
+    written = [value for value in values if value.startswith(DISTRIBUTIONS)]
+    if written and len(values) > 1:
         raise UsageError(
-            f"-p {name}: the distribution {found[0]} must be the only value; "
-            f"write ={found[0]} for the text itself"
+            f"-p {name}: the distribution {written[0]} must be the only value; "
+            f"write ={written[0]} for the text itself"
         )
-    if found:
+    if written:
         from simple_gpu_scheduler.search.spaces import distributions
 
-        choices = distributions.parse(name, found[0])
-        if choices.size is None or choices.size > MOST_LISTED:
+        choices = distributions.parse(name, written[0])
+        if choices.size is None or choices.size > MAX_LISTED:
             return choices
-        values = [choices.at(index) for index in range(choices.size)]
+        values = [choices.value_at(index) for index in range(choices.size)]
     else:
         values = [unescape(value) for value in values]
     return Listed(values)
 
 
 def unescape(value: str) -> str:
-    """Take off the = that keeps a value from being read as a distribution or an option."""
+    """Remove the = that marks a value as plain text, not a distribution or an option."""
     if value.startswith("="):
         bare = value.lstrip("=")
-        is_option = option_of(bare) is not None or misspelt(bare) is not None
+        is_option = parse_option(bare) is not None or find_misspelt(bare) is not None
         if bare == "--" or bare.startswith(DISTRIBUTIONS) or is_option:
             return value[1:]
     return value
 
 
 def _axes(columns: dict[str, Choices], links: Iterable[Sequence[str]]) -> list[Axis]:
-    """One axis a parameter; linked ones share the place of the first of them."""
+    """Make an axis for each parameter; linked ones share the axis of the first of them."""
     group_of: dict[str, Sequence[str]] = {name: (name,) for name in columns}
     linked: set[str] = set()
     for link in links:
@@ -132,7 +138,7 @@ def _axes(columns: dict[str, Choices], links: Iterable[Sequence[str]]) -> list[A
     axes: dict[int, Axis] = {}
     for name in columns:
         group = group_of[name]
-        axes.setdefault(id(group), Axis(group, [columns[one] for one in group]))
+        axes.setdefault(id(group), Axis(group, [columns[member] for member in group]))
     return list(axes.values())
 
 
