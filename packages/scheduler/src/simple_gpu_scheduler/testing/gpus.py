@@ -55,7 +55,7 @@ class FakeDevices:
     def lose(self, uuid: str) -> None:
         """Let a card fall off the bus: nothing is known of it any more but its place."""
         self._gpus = [
-            Gpu(one.number, uuid, fault="the card has fallen off the bus")
+            Gpu(one.number, uuid, fault="the GPU has fallen off the bus")
             if one.uuid == uuid
             else one
             for one in self._gpus
