@@ -22,7 +22,7 @@ from simple_gpu_scheduler.allocation.acquire import GpusBusyError, acquire
 from simple_gpu_scheduler.allocation.allocator import Allocator
 from simple_gpu_scheduler.allocation.opening import open_availability
 from simple_gpu_scheduler.errors import SgsError, UsageError
-from simple_gpu_scheduler.gpus.environ import LEASE_VARIABLE, MODEST, gpu_environ
+from simple_gpu_scheduler.gpus.environ import LEASE_VARIABLE, SHARED_GPU_ENVIRON, gpu_environ
 from simple_gpu_scheduler.gpus.selection import select_gpus
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, MAX_JOBS_PER_GPU, Job, share_units
 from simple_gpu_scheduler.leases.records import Lease
@@ -60,7 +60,9 @@ class Taken(NamedTuple):
         If the GPUs are shared, it also has variables that keep frameworks from taking all of the
         memory. Of these, it leaves out what the user has set already.
         """
-        modest = {name: value for name, value in MODEST.items() if name not in os.environ}
+        modest = {
+            name: value for name, value in SHARED_GPU_ENVIRON.items() if name not in os.environ
+        }
         variables = {**gpu_environ(self.gpus), LEASE_VARIABLE: self.lease.id}
         return {**modest, **variables} if self.shared else variables
 

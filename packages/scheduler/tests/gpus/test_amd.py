@@ -61,7 +61,7 @@ def test_what_a_card_lacks_is_none(install: Callable[..., Any]) -> None:
 def test_faults(install: Callable[..., Any]) -> None:
     install({"link": 2}, mi300(1, amdsmi_get_gpu_total_ecc_count={"uncorrectable_count": 3}))
     silent, broken = AmdDevices().gpus()
-    assert "can't open the card" in silent.fault
+    assert "can't open the GPU" in silent.fault
     assert "3 uncorrectable ECC errors" in broken.fault
 
 

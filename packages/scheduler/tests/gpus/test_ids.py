@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.gpus.ids import GpuName, parse_gpu_ids, uuids, visible_ids
+from simple_gpu_scheduler.gpus.ids import GpuName, find_uuids, parse_gpu_ids, visible_ids
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ CARDS = [GpuName("0", "GPU-aaa1"), GpuName("1", "GPU-aab2"), GpuName("", "MIG-c3
 
 def test_known_ids() -> None:
     found = {"01": "GPU-aab2", "GPU-aaa": "GPU-aaa1", "MIG-c3": "MIG-c3"}
-    assert uuids(["01", "GPU-aaa", "MIG-c3"], CARDS) == found
+    assert find_uuids(["01", "GPU-aaa", "MIG-c3"], CARDS) == found
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_known_ids() -> None:
 )  # fmt: skip
 def test_unknown_ids(ids: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        uuids(ids, CARDS)
+        find_uuids(ids, CARDS)
 
 
 @pytest.mark.parametrize(

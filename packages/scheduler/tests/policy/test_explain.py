@@ -181,7 +181,7 @@ def test_the_links_that_are_counted_are_those_of_the_choice() -> None:
 
 def test_without_a_gpu_that_is_well_it_would_fail() -> None:
     cards = [Card("0", FULL), Card("1", FULL)]
-    lost = GpuClaims(fault="the card has fallen off the bus")
+    lost = GpuClaims(fault="the GPU has fallen off the bus")
     found = explain(Job(1, b""), cards, PipePolicy(), {"0": lost, "1": lost})
     assert (found.failed, found.summary) == (True, "it would fail: no GPU is left to run on")
     assert not explain(Job(1, b""), cards, PipePolicy(), {"0": lost}).failed

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from simple_gpu_scheduler.client import Taken
 from simple_gpu_scheduler.executors.worker import PythonWorker, WorkerDiedError
-from simple_gpu_scheduler.gpus.environ import LEASE_VARIABLE, MODEST
+from simple_gpu_scheduler.gpus.environ import LEASE_VARIABLE, SHARED_GPU_ENVIRON
 from simple_gpu_scheduler.leases.ledger import overlaps
 from simple_gpu_scheduler.leases.store import FileLeaseStore
 
@@ -111,7 +111,7 @@ class Pool:
         """
         self._gpus = gpus
         self._idle_s = idle_s
-        self._modest = MODEST if shared else {}
+        self._modest = SHARED_GPU_ENVIRON if shared else {}
         self._changed = threading.Condition()
         self._waiting: deque[Call] = deque()
         self._asleep = set(range(len(gpus)))

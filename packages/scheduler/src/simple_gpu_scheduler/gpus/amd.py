@@ -1,13 +1,14 @@
-"""The machine's AMD cards, asked of the driver through amdsmi.
+"""The machine's AMD GPUs, read through amdsmi.
 
-amdsmi comes with ROCm (/opt/rocm/share/amd_smi) or as an extra, and is imported only when cards
-are asked for.
+amdsmi comes with ROCm (/opt/rocm/share/amd_smi) or as an extra. It is imported only when GPUs are
+read.
 
-What stands here follows AMD's documentation and headers of ROCm 6.2 to 7.2 (memory of a card in
-MiB, that of a process in bytes, temperatures in degrees, powers in watts, "N/A" for what a card
-doesn't have). It was tested with a stand-in for amdsmi that keeps to them, never on a card: which
-sensors a card has, what a failed card raises, and partitions of MI300 cards are untested. ROCm has
-no Xids, and amdsmi counts no links, so that peers are shown with one link each.
+This module follows AMD's documentation and headers of ROCm 6.2 to 7.2: memory of a GPU in MiB and
+of a process in bytes, temperatures in degrees Celsius, powers in watts, "N/A" for missing values.
+It was tested with a stand-in for amdsmi, never on a GPU. Untested are: which sensors a GPU has,
+what a failed GPU raises, and partitions of an MI300.
+
+ROCm has no Xids. amdsmi doesn't count links, so two linked GPUs are shown with one link.
 """
 
 from __future__ import annotations
@@ -22,21 +23,21 @@ _MIB = 1 << 20
 
 
 class NoAmdDriverError(SgsError):
-    """amdsmi can't be asked: it is not installed, or there is no AMD driver."""
+    """amdsmi doesn't answer: it is not installed, or there is no AMD driver."""
 
 
 class NoAmdsmiError(NoAmdDriverError):
-    """It is not installed."""
+    """amdsmi is not installed."""
 
 
 class AmdDevices:
-    """Looks at the cards through amdsmi, which is taken up once; implements `Devices`."""
+    """Reads the GPUs through amdsmi, which is opened once; implements `Devices`."""
 
     def __init__(self) -> None:
-        self._smi: Any = None  #: the binding, while amdsmi is up
+        self._smi: Any = None  #: the module, while amdsmi is open
 
     def gpus(self) -> tuple[Gpu, ...]:
-        """All cards as they are now.
+        """All GPUs as they are now.
 
         Raises:
             NoAmdDriverError: amdsmi doesn't answer.
@@ -47,20 +48,20 @@ class AmdDevices:
         except smi.AmdSmiException as error:
             self.close()
             raise _no_driver(error) from None
-        cards = [_card(smi, place, handle) for place, handle in enumerate(handles)]
-        uuids = [card.uuid for card in cards]
+        gpus = [_read_gpu(smi, place, handle) for place, handle in enumerate(handles)]
+        uuids = [gpu.uuid for gpu in gpus]
         linked = [
-            card._replace(links=_links(smi, handle, handles, uuids))
-            for card, handle in zip(cards, handles, strict=True)
+            gpu._replace(links=_links(smi, handle, handles, uuids))
+            for gpu, handle in zip(gpus, handles, strict=True)
         ]
-        return tuple(sorted(linked, key=lambda card: card.number))
+        return tuple(sorted(linked, key=lambda gpu: gpu.number))
 
     def xids(self) -> tuple[Xid, ...]:
-        """None: they are NVIDIA's."""
+        """No errors: only NVIDIA has Xids."""
         return ()
 
     def close(self) -> None:
-        """Let amdsmi go."""
+        """Close amdsmi."""
         smi, self._smi = self._smi, None
         if smi is not None:
             _ask(smi, "amdsmi_shut_down")
@@ -73,7 +74,7 @@ class AmdDevices:
 
     def _open(self) -> Any:
         if self._smi is None:
-            smi = _binding()
+            smi = _import_amdsmi()
             try:
                 smi.amdsmi_init()
             except smi.AmdSmiException as error:
@@ -82,17 +83,17 @@ class AmdDevices:
         return self._smi
 
 
-def _binding() -> Any:
+def _import_amdsmi() -> Any:
     import importlib
 
     try:
         return importlib.import_module("amdsmi")
     except ImportError:
         raise NoAmdsmiError(
-            "AMD cards are asked for through amdsmi, which is not installed; it comes with ROCm "
+            "AMD GPUs are read through amdsmi, which is not installed; it comes with ROCm "
             "(pip install /opt/rocm/share/amd_smi), and is the extra `amd` of simple-gpu-scheduler"
         ) from None
-    except Exception as error:  # it loads libamd_smi.so when imported, and fails in several ways
+    except Exception as error:  # its import loads libamd_smi.so, which fails in several ways
         raise _no_driver(error) from None
 
 
@@ -105,7 +106,7 @@ def _no_driver(error: Exception) -> NoAmdDriverError:
 
 
 def _ask(smi: Any, function: str, *arguments: Any) -> Any:
-    """What amdsmi answers, or None if this card, driver or version can't."""
+    """What amdsmi answers; None if this GPU, driver or version has no answer."""
     try:
         return getattr(smi, function)(*arguments)
     except (AttributeError, smi.AmdSmiException):
@@ -113,7 +114,7 @@ def _ask(smi: Any, function: str, *arguments: Any) -> Any:
 
 
 def _field(answer: Any, *names: str) -> Any:
-    """The first of these fields that has a value; "N/A" is none."""
+    """The first of these fields that has a value; "N/A" is no value."""
     fields = answer if isinstance(answer, dict) else {}
     return next((fields[name] for name in names if fields.get(name, "N/A") != "N/A"), None)
 
@@ -123,7 +124,7 @@ def _number(answer: Any, *names: str) -> int | None:
     return int(value) if isinstance(value, int | float) else None
 
 
-def _card(smi: Any, place: int, handle: Any) -> Gpu:
+def _read_gpu(smi: Any, place: int, handle: Any) -> Gpu:
     ids = _ask(smi, "amdsmi_get_gpu_enumeration_info", handle)  # since ROCm 6.4
     hip = _number(ids, "hip_id")
     uuid = _field(ids, "hip_uuid") or _ask(smi, "amdsmi_get_gpu_device_uuid", handle)
@@ -148,7 +149,7 @@ def _card(smi: Any, place: int, handle: Any) -> Gpu:
 
 
 def _temperature_c(smi: Any, handle: Any) -> int | None:
-    """Of the edge as amd-smi shows it, or of the hottest spot: data centre cards have no other."""
+    """The temperature of the edge, as amd-smi shows it; of the hotspot if there is no other."""
     for sensor in (smi.AmdSmiTemperatureType.EDGE, smi.AmdSmiTemperatureType.HOTSPOT):
         current = smi.AmdSmiTemperatureMetric.CURRENT
         celsius = _ask(smi, "amdsmi_get_temp_metric", handle, sensor, current)
@@ -159,28 +160,28 @@ def _temperature_c(smi: Any, handle: Any) -> int | None:
 
 def _fault(smi: Any, handle: Any, uuid: Any) -> str:
     if not uuid:
-        return "the driver can't open the card; see dmesg"
+        return "the driver can't open the GPU; see dmesg"
     ecc = _ask(smi, "amdsmi_get_gpu_total_ecc_count", handle)
     errors = _number(ecc, "uncorrectable_count")
-    return f"{errors} uncorrectable ECC errors; reset the card" if errors else ""
+    return f"{errors} uncorrectable ECC errors; reset the GPU" if errors else ""
 
 
 def _processes(smi: Any, handle: Any) -> tuple[GpuProcess, ...]:
     listed = _ask(smi, "amdsmi_get_gpu_process_list", handle) or ()
-    found: dict[int, GpuProcess] = {}
-    for one in listed:
-        pid = _number(one, "pid")  # before ROCm 6.1 the list held something else
+    processes: dict[int, GpuProcess] = {}
+    for answer in listed:
+        pid = _number(answer, "pid")  # before ROCm 6.1 the list had handles instead
         if pid is not None:
-            used = _number(_field(one, "memory_usage"), "vram_mem")
-            found[pid] = gpu_process(pid, None if used is None else used // _MIB)
-    return tuple(found[pid] for pid in sorted(found))
+            used = _number(_field(answer, "memory_usage"), "vram_mem")
+            processes[pid] = gpu_process(pid, None if used is None else used // _MIB)
+    return tuple(processes[pid] for pid in sorted(processes))
 
 
 def _links(smi: Any, handle: Any, handles: Any, uuids: list[str]) -> tuple[Link, ...]:
-    found: list[Link] = []
+    links: list[Link] = []
     for other, uuid in zip(handles, uuids, strict=True):
         if other is not handle and uuid:
             kind = _number(_ask(smi, "amdsmi_topo_get_link_type", handle, other), "type")
             if kind == int(smi.AmdSmiLinkType.AMDSMI_LINK_TYPE_XGMI):
-                found.append(Link(uuid, 1))
-    return tuple(found)
+                links.append(Link(uuid, 1))
+    return tuple(links)

@@ -1,4 +1,4 @@
-"""The machine's GPUs by the driver that answers: NVIDIA's, else AMD's."""
+"""Find the driver that answers: NVIDIA's, else AMD's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class DetectedDevices:
-    """The GPUs of the driver that answers; opened at the first call, and again if it fails."""
+    """The GPUs of the driver that answers. It is opened at the first call and after a failure."""
 
     def __init__(self) -> None:
         self._devices: Devices | None = None
@@ -23,7 +23,7 @@ class DetectedDevices:
 
         Raises:
             NoDriverError: NVIDIA's driver doesn't answer, and amdsmi isn't installed.
-            SgsError: AMD's driver doesn't answer.
+            SgsError: neither driver answers.
         """
         try:
             if self._devices is None:
@@ -37,14 +37,14 @@ class DetectedDevices:
             return self._devices.gpus()
 
     def close(self) -> None:
-        """Let the driver go."""
+        """Close the driver."""
         if self._devices is not None:
             self._devices.close()
         self._devices = None
 
 
 def _amd_devices() -> Devices | None:
-    """AMD's GPUs; None where amdsmi isn't installed."""
+    """The devices of AMD's driver; None if amdsmi isn't installed."""
     if importlib.util.find_spec("amdsmi") is None:
         return None
     from simple_gpu_scheduler.gpus.amd import AmdDevices

@@ -1,6 +1,6 @@
-"""What others need of the machine's GPUs.
+"""The port to a vendor's driver.
 
-The real parts are `gpus.nvml` and `gpus.amd`, the fake is in `testing.gpus`.
+`gpus.nvml` and `gpus.amd` implement it. The fake for tests is in `testing.gpus`.
 """
 
 from __future__ import annotations
@@ -11,23 +11,22 @@ from simple_gpu_scheduler.gpus.records import Gpu, Xid
 
 
 class Devices(Protocol):
-    """Looks at the GPUs."""
+    """Reads the GPUs of the machine."""
 
     def gpus(self) -> tuple[Gpu, ...]:
         """All GPUs as they are now, in the order of their numbers.
 
-        A card that has failed is there with its `fault`; the others don't suffer.
+        A GPU that has failed is among them, with its `fault`. The others can be read all the same.
 
         Raises:
-            SgsError: the driver doesn't answer. It may do so the next time.
+            SgsError: the driver doesn't answer. A later call may succeed.
         """
         ...
 
     def xids(self) -> tuple[Xid, ...]:
-        """Errors that the driver has reported since the last call; the first begins to listen.
+        """Errors that the driver reported since the last call. The first call begins to listen.
 
-        Never waits. A GPU with an `is_fault` among them is shown with a `fault` until
-        `close`.
+        It never waits. If one of them `is_fault`, `gpus` shows a `fault` of its GPU until `close`.
 
         Raises:
             SgsError: the driver doesn't answer.
@@ -35,5 +34,5 @@ class Devices(Protocol):
         ...
 
     def close(self) -> None:
-        """Let the driver go, and forget its reports; a later call of the others begins anew."""
+        """Close the driver and forget its errors. A later call opens it again."""
         ...

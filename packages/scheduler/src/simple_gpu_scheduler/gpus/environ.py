@@ -1,4 +1,4 @@
-"""What a program is told of the GPUs that it was given."""
+"""The environment variables that tell a job its GPUs and its lease."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ from collections.abc import Iterable
 
 from simple_gpu_scheduler.gpus.hip import is_amd_machine
 
-#: Which lease a program runs in, so that a scheduler started by it can use that.
+#: The token of the lease that a program runs in. A scheduler that it starts uses that lease.
 LEASE_VARIABLE = "SGS_LEASE"
 
-#: Frameworks that take all of a GPU's memory at once are told not to, where it is shared. What the
-#: user has set himself goes before.
-MODEST = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+#: Where jobs share a GPU, frameworks must not take all of its memory at once. These are defaults:
+#: variables that the user has set stay.
+SHARED_GPU_ENVIRON = {
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+}
 
 
 def gpu_environ(gpus: Iterable[str]) -> dict[str, str]:
-    """These GPUs and no other, in PCI order, so that index 0 is the card nvidia-smi calls 0.
+    """The variables that let a job see only these GPUs, in the order of nvidia-smi's numbers.
 
-    HIP reads both variables; they are alike, since frameworks refuse two that differ.
+    HIP reads both lists of GPUs. They are equal, as frameworks refuse lists that differ.
     """
     names = ",".join(gpus)
     environ = {"CUDA_VISIBLE_DEVICES": names, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}

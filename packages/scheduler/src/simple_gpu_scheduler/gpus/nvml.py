@@ -1,6 +1,6 @@
-"""The machine's NVIDIA cards, asked of the driver through NVML.
+"""The machine's NVIDIA GPUs, read through NVML.
 
-pynvml (nvidia-ml-py) is imported only when cards are asked for.
+pynvml (nvidia-ml-py) is imported only when GPUs are read.
 """
 
 from __future__ import annotations
@@ -11,28 +11,30 @@ from typing import Any
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.gpus import nvml_device
 from simple_gpu_scheduler.gpus.ids import GpuName
-from simple_gpu_scheduler.gpus.nvml_device import CardFailedError
+from simple_gpu_scheduler.gpus.nvml_device import GpuFailedError
 from simple_gpu_scheduler.gpus.records import Gpu, LinkEnd, Xid, normal_pci, peers
 
 _DRIVER_FILES = ("/dev/nvidiactl", "/dev/dxg")
 
 
 class NoDriverError(SgsError):
-    """NVML can't be asked: there is no NVIDIA driver, or it doesn't answer."""
+    """NVML doesn't answer: there is no NVIDIA driver, or it has failed."""
 
 
 def driver_present(library_path: str) -> bool:
-    """Whether asking NVML is worth its time; a look at a few files.
+    """True if there may be an NVIDIA driver. It checks a few paths only: to open NVML takes time.
 
     Args:
-        library_path: LD_LIBRARY_PATH, where a container or a test may bring the library.
+        library_path: LD_LIBRARY_PATH, as a container or a test may bring the library there.
     """
     libraries = (os.path.join(d, "libnvidia-ml.so.1") for d in library_path.split(":") if d)
     return any(os.path.exists(path) for path in (*_DRIVER_FILES, *libraries))
 
 
 def gpu_names() -> list[GpuName]:
-    """All cards in nvidia-smi's order, lost ones without UUID; one cut by MIG gives its slices.
+    """The names of all GPUs in nvidia-smi's order; of GPUs cut by MIG, those of their slices.
+
+    A lost GPU has no UUID.
 
     Raises:
         NoDriverError: NVML doesn't answer.
@@ -57,42 +59,43 @@ def gpu_names() -> list[GpuName]:
 def _names(nvml: Any, index: int) -> list[GpuName]:
     try:
         device = nvml.nvmlDeviceGetHandleByIndex(index)
-        cut = nvml_device.slices(nvml, device) or ()
-        names = [GpuName("", nvml_device.uuid(nvml, one), str(index)) for one in cut]
+        slices = nvml_device.slices(nvml, device) or ()
+        names = [GpuName("", nvml_device.uuid(nvml, part), str(index)) for part in slices]
         return names or [GpuName(str(index), nvml_device.uuid(nvml, device))]
-    except (nvml.NVMLError_GpuIsLost, CardFailedError):
+    except (nvml.NVMLError_GpuIsLost, GpuFailedError):
         return [GpuName(str(index), "")]
 
 
 class NvmlDevices:
-    """Looks at the cards through NVML, which is taken up once; implements `Devices`."""
+    """Reads the GPUs through NVML, which is opened once; implements `Devices`."""
 
     def __init__(self) -> None:
-        self._nvml: Any = None  #: the binding, while NVML is up
-        self._events: Any = None  #: a set of events, once somebody asked for Xids
-        self._uuids: dict[int, str] = {}  #: by number, so that a lost card still has a name
-        self._listening: dict[int, str] = {}  #: UUIDs by address of the handle
-        self._ends: dict[str, tuple[LinkEnd, ...]] = {}  #: cables don't move: asked once
-        self._faults: dict[str, str] = {}
+        self._nvml: Any = None  #: the module pynvml, while NVML is open
+        #: NVML's event set; None: not listening yet; False: NVML has no events.
+        self._events: Any = None
+        self._uuids: dict[int, str] = {}  #: by number, so that a lost GPU still has a UUID
+        self._listening: dict[int, str] = {}  #: UUIDs, by the address of the handle
+        #: The far ends of links, by UUID. They are read once, as links don't change.
+        self._ends: dict[str, tuple[LinkEnd, ...]] = {}
+        self._faults: dict[str, str] = {}  #: by UUID, from Xids
 
     def gpus(self) -> tuple[Gpu, ...]:
-        """All cards as they are now; one cut by MIG gives its slices instead.
+        """All GPUs as they are now; of GPUs cut by MIG, their slices.
 
         Raises:
             NoDriverError: NVML doesn't answer.
         """
         nvml = self._open()
         try:
-            found = [
-                gpu for index in range(nvml.nvmlDeviceGetCount()) for gpu in self._card(index)
-            ]
-        except nvml.NVMLError as error:  # the driver was unloaded or updated: begin anew next time
-            self.close()
+            count = nvml.nvmlDeviceGetCount()
+            gpus = [gpu for index in range(count) for gpu in self._read(index)]
+        except nvml.NVMLError as error:
+            self.close()  # the driver was unloaded or updated: open it again at the next call
             raise NoDriverError(str(error)) from None
-        return tuple(map(self._with_fault, self._with_links(found)))
+        return tuple(map(self._with_fault, self._with_links(gpus)))
 
     def xids(self) -> tuple[Xid, ...]:
-        """Errors reported since the last call; none where NVML has no events.
+        """Errors reported since the last call; none if NVML has no events.
 
         Raises:
             NoDriverError: NVML doesn't answer.
@@ -100,20 +103,20 @@ class NvmlDevices:
         nvml = self._open()
         if self._events is None:
             self._listen()
-        found: list[Xid] = []
+        xids: list[Xid] = []
         while self._events:
             try:
                 event = nvml.nvmlEventSetWait(self._events, 0)
-            except nvml.NVMLError:  # a time-out: there is no more
+            except nvml.NVMLError:  # a timeout: there are no more
                 break
             uuid = self._listening.get(_address(event.device))
             if uuid is not None and event.eventType == nvml.nvmlEventTypeXidCriticalError:
-                found.append(Xid(uuid, int(event.eventData)))
-        self._faults.update({one.uuid: str(one) for one in found if one.is_fault})
-        return tuple(found)
+                xids.append(Xid(uuid, int(event.eventData)))
+        self._faults.update({xid.uuid: str(xid) for xid in xids if xid.is_fault})
+        return tuple(xids)
 
     def close(self) -> None:
-        """Let NVML go, and forget what it reported: a reset card is a good one."""
+        """Close NVML and forget its errors: the GPUs may be reset before the next call."""
         nvml, self._nvml = self._nvml, None
         if nvml is not None:
             if self._events:
@@ -140,39 +143,40 @@ class NvmlDevices:
             self._nvml = pynvml
         return pynvml
 
-    def _card(self, index: int) -> list[Gpu]:
+    def _read(self, index: int) -> list[Gpu]:
+        """The GPU of that number, or its slices."""
         nvml = self._nvml
         try:
             device = nvml.nvmlDeviceGetHandleByIndex(index)
-            card = nvml_device.read_card(nvml, index, device)
-            self._uuids[index] = card.uuid
-            if card.uuid not in self._ends:
-                self._ends[card.uuid] = tuple(nvml_device.link_ends(nvml, device))
-            cut = nvml_device.slices(nvml, device)
-            places = (
-                nvml_device.ask(nvml, "nvmlDeviceGetMaxMigDeviceCount", device) if cut else None
-            )
-            parts = [nvml_device.read_slice(nvml, card, one, places) for one in cut or ()]
-        except CardFailedError as error:
-            return [self._failed(index, str(error))]
+            gpu = nvml_device.read_gpu(nvml, index, device)
+            self._uuids[index] = gpu.uuid
+            if gpu.uuid not in self._ends:
+                self._ends[gpu.uuid] = tuple(nvml_device.link_ends(nvml, device))
+            handles = nvml_device.slices(nvml, device)
+            most_slices = nvml_device.most_slices(nvml, device) if handles else None
+            slices = [
+                nvml_device.read_slice(nvml, gpu, handle, most_slices) for handle in handles or ()
+            ]
+        except GpuFailedError as error:
+            return [self._failed_gpu(index, str(error))]
         except nvml.NVMLError as error:
             if error.value == nvml.NVML_ERROR_UNINITIALIZED:
                 raise
-            return [self._failed(index, nvml_device.failure(nvml, error))]
-        if cut == []:
-            card = card._replace(fault=card.fault or "MIG is on, but there are no slices of it")
-        return parts or [card]
+            return [self._failed_gpu(index, nvml_device.failure(nvml, error))]
+        if handles == []:
+            gpu = gpu._replace(fault=gpu.fault or "MIG is on, but there are no slices of it")
+        return slices or [gpu]
 
-    def _failed(self, index: int, fault: str) -> Gpu:
+    def _failed_gpu(self, index: int, fault: str) -> Gpu:
         return Gpu(index, self._uuids.get(index, ""), fault=fault)
 
     def _with_links(self, gpus: list[Gpu]) -> list[Gpu]:
-        """Whole cards with their links; slices can't use any."""
-        cards = {gpu.uuid: gpu for gpu in gpus if gpu.uuid and not gpu.parent and not gpu.fault}
-        uuids = {normal_pci(one.pci_bus_id): one.uuid for one in cards.values()}
-        ends = {uuid: self._ends.get(uuid, ()) for uuid in cards}
+        """Add the links of whole GPUs; slices can't use links."""
+        whole = [gpu for gpu in gpus if gpu.uuid and not gpu.parent and not gpu.fault]
+        uuids = {normal_pci(gpu.pci_bus_id): gpu.uuid for gpu in whole}
+        ends = {gpu.uuid: self._ends.get(gpu.uuid, ()) for gpu in whole}
         return [
-            gpu._replace(links=tuple(peers(gpu.uuid, ends, uuids))) if gpu.uuid in cards else gpu
+            gpu._replace(links=tuple(peers(gpu.uuid, ends, uuids))) if gpu.uuid in ends else gpu
             for gpu in gpus
         ]
 
@@ -183,13 +187,13 @@ class NvmlDevices:
     def _listen(self) -> None:
         nvml = self._nvml
         self._events = nvml_device.ask(nvml, "nvmlEventSetCreate") or False
-        for index in range(
-            nvml_device.ask(nvml, "nvmlDeviceGetCount") or 0 if self._events else 0
-        ):
+        if not self._events:
+            return
+        for index in range(nvml_device.ask(nvml, "nvmlDeviceGetCount") or 0):
             try:
                 self._listen_to(nvml, index)
-            except (nvml.NVMLError, CardFailedError):
-                continue  # it has no events, or is lost: `gpus` says so
+            except (nvml.NVMLError, GpuFailedError):
+                continue  # it has no events, or is lost, which `gpus` shows
 
     def _listen_to(self, nvml: Any, index: int) -> None:
         device = nvml.nvmlDeviceGetHandleByIndex(index)
@@ -199,7 +203,7 @@ class NvmlDevices:
 
 
 def _address(device: Any) -> int:
-    """What a handle points to: handles of one card compare equal by it."""
+    """The address that a handle points to. Handles of the same GPU have the same."""
     import ctypes
 
     return ctypes.cast(device, ctypes.c_void_p).value or 0

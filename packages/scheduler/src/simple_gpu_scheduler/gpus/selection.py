@@ -1,4 +1,4 @@
-"""Which GPUs a user means, and the keys by which leases know them."""
+"""Which GPUs a user means, and their keys in leases."""
 
 from __future__ import annotations
 
@@ -15,68 +15,69 @@ if TYPE_CHECKING:
 
 
 class GpuSelection(NamedTuple):
-    """GPUs to use."""
+    """The GPUs to use."""
 
-    keys: dict[str, str]  #: in leases, by the user's names: UUIDs where the driver answers
-    devices: Devices | None  #: to ask the driver, where it answers; opened when asked
-    #: Of all cards of the machine, or of their slices, by the cards' numbers, where it answers.
+    #: Their keys in leases, by the user's names: UUIDs if the driver answers, else the names.
+    keys: dict[str, str]
+    devices: Devices | None  #: the driver; None: it doesn't answer
+    #: The UUIDs of all GPUs of the machine, or of their slices, by number; empty without a driver.
     uuids: dict[str, tuple[str, ...]]
 
 
 def select_gpus(
-    words: Sequence[str] | None, tell: Callable[[str], None], *, option: str = "--gpus"
+    names: Sequence[str] | None, tell: Callable[[str], None], *, option: str = "--gpus"
 ) -> GpuSelection:
-    """The ids to use, named by the user or all of the machine.
+    """Find the GPUs that the user named, or all of the machine.
 
     Args:
-        words: what the user named; None: all, within an inherited CUDA_VISIBLE_DEVICES (for AMD's
-            cards see `hip`).
-        tell: is given a warning.
-        option: by which the user names GPUs.
+        names: what the user named; None: all GPUs within an inherited CUDA_VISIBLE_DEVICES (for
+            AMD GPUs see `hip`).
+        tell: called with warnings for the user.
+        option: the option by which the user names GPUs, for messages.
 
     Raises:
         UsageError: there is no such GPU, or none at all.
     """
     try:
-        if words is None:
-            return _gpus_of_machine(os.environ.get("CUDA_VISIBLE_DEVICES"))
-        return _named_gpus(words, tell)
+        if names is None:
+            return _select_all(os.environ.get("CUDA_VISIBLE_DEVICES"))
+        return _select_named(names, tell)
     except UsageError as error:
         raise UsageError(str(error).replace("--gpus", option)) from None
 
 
-def _named_gpus(words: Sequence[str], tell: Callable[[str], None]) -> GpuSelection:
-    ids = gpu_ids.parse_gpu_ids(words)
+def _select_named(names: Sequence[str], tell: Callable[[str], None]) -> GpuSelection:
+    ids = gpu_ids.parse_gpu_ids(names)
     if nvml.driver_present(os.environ.get("LD_LIBRARY_PATH", "")):
         try:
-            return _known(ids, nvml.gpu_names())
+            return _select_nvidia(ids, nvml.gpu_names())
         except nvml.NoDriverError as error:
             tell(f"warning: the NVIDIA driver doesn't answer ({error}); using GPUs as named")
     elif hip.is_amd_machine():
         from simple_gpu_scheduler.gpus.amd import NoAmdDriverError, NoAmdsmiError
 
         try:
-            return GpuSelection(*hip.chosen_cards(ids, os.environ))
+            return GpuSelection(*hip.select_amd_gpus(ids, os.environ))
         except NoAmdsmiError:
-            pass  # who doesn't ask for all cards may do without
+            pass  # GPUs that the user named can be used without it
         except NoAmdDriverError as error:
             tell(f"warning: {error}; using GPUs as named")
-    return GpuSelection({one: one for one in ids}, None, {})
+    return GpuSelection({gpu_id: gpu_id for gpu_id in ids}, None, {})
 
 
-def _gpus_of_machine(inherited: str | None) -> GpuSelection:
+def _select_all(inherited: str | None) -> GpuSelection:
     try:
         names = nvml.gpu_names()
     except nvml.NoDriverError as error:
         if hip.is_amd_machine():
-            return _amd_gpus_of_machine()
+            return _select_all_amd()
         raise UsageError(
             f"no GPU found: the NVIDIA driver doesn't answer ({error}); if the machine has GPUs, "
-            "see that nvidia-smi works, else name slots yourself, such as --gpus 0,1,2"
+            "see that nvidia-smi works; else name GPUs yourself, such as --gpus 0,1,2"
         ) from None
     if not names:
         raise UsageError(
-            "no GPU found: the NVIDIA driver answers, but has none; name slots yourself, such as "
+            "no GPU found: the NVIDIA driver answers, but has none; name GPUs yourself, such as "
             "--gpus 0,1,2"
         )
     ids = gpu_ids.visible_ids(names, inherited)
@@ -86,21 +87,21 @@ def _gpus_of_machine(inherited: str | None) -> GpuSelection:
             f"no GPU found: the machine has {len(names)}, none of them usable{where}; "
             "unset or correct the variable, or name GPUs by --gpus 0,1,2"
         )
-    return _known(ids, names)
+    return _select_nvidia(ids, names)
 
 
-def _amd_gpus_of_machine() -> GpuSelection:
+def _select_all_amd() -> GpuSelection:
     from simple_gpu_scheduler.gpus.amd import NoAmdDriverError
 
     try:
-        return GpuSelection(*hip.chosen_cards(None, os.environ))
+        return GpuSelection(*hip.select_amd_gpus(None, os.environ))
     except NoAmdDriverError as error:
         raise UsageError(
-            f"no GPU found: {error}; or name slots yourself, such as --gpus 0,1,2"
+            f"no GPU found: {error}; or name GPUs yourself, such as --gpus 0,1,2"
         ) from None
 
 
-def _known(ids: Sequence[str], names: Sequence[gpu_ids.GpuName]) -> GpuSelection:
-    """These of the GPUs that the driver knows."""
-    uuids = gpu_ids.uuids(ids, names)
-    return GpuSelection(uuids, nvml.NvmlDevices(), gpu_ids.uuids_by_number(names))
+def _select_nvidia(ids: Sequence[str], names: Sequence[gpu_ids.GpuName]) -> GpuSelection:
+    """The GPUs of these ids, among those that the driver reports."""
+    keys = gpu_ids.find_uuids(ids, names)
+    return GpuSelection(keys, nvml.NvmlDevices(), gpu_ids.uuids_by_number(names))

@@ -13,7 +13,7 @@ _FACTOR = 1.5
 
 
 class AttemptResult(NamedTuple):
-    """What is known of an attempt that has result."""
+    """What is known of an attempt that has ended."""
 
     job: Job  #: as it was started
     succeeded: bool  #: the command ended by itself, with status 0

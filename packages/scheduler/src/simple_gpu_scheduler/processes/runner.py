@@ -7,7 +7,7 @@ import signal
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
-from simple_gpu_scheduler.gpus.environ import LEASE_VARIABLE, MODEST, gpu_environ
+from simple_gpu_scheduler.gpus.environ import LEASE_VARIABLE, SHARED_GPU_ENVIRON, gpu_environ
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job
 from simple_gpu_scheduler.leases.records import Lease
 from simple_gpu_scheduler.processes import tree as process_tree
@@ -145,7 +145,7 @@ class ProcessRunner:
         return process_tree.members(first or FirstProcess(0, self._began_ticks), self._run_id, seq)
 
     def _environ_for(self, gpus: tuple[str, ...], shared: bool) -> dict[bytes, bytes]:
-        modest = _encoded(MODEST) if shared else {}
+        modest = _encoded(SHARED_GPU_ENVIRON) if shared else {}
         environ = {**modest, **self._environ, **_encoded(gpu_environ(gpus))}
         if len(self._by_gpus) > 1000:  # sets of GPUs are few, but their number is not bounded
             self._by_gpus.clear()

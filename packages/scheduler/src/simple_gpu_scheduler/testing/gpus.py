@@ -56,7 +56,7 @@ class FakeDevices:
     def lose(self, uuid: str) -> None:
         """Let a GPU fall off the bus: the driver knows only its number and UUID."""
         self._gpus = [
-            Gpu(gpu.number, uuid, fault="the card has fallen off the bus")
+            Gpu(gpu.number, uuid, fault="the GPU has fallen off the bus")
             if gpu.uuid == uuid
             else gpu
             for gpu in self._gpus

@@ -97,7 +97,7 @@ def test_nothing_usable_within_what_was_inherited(amd: Machine, inherited: dict[
     done = run(amd, SHOW)
     assert done.returncode == 2
     said = " ".join(f"{name}={inherited[name]!r}" for name in VARIABLES if name in inherited)
-    assert f"the machine has 3 AMD cards, none of them usable within {said}" in done.stderr
+    assert f"the machine has 3 AMD GPUs, none of them usable within {said}" in done.stderr
 
 
 def test_named_cards(amd: Machine) -> None:
@@ -135,7 +135,7 @@ def test_strangers_memory_and_faults(amd: Machine) -> None:
     )
     assert lines[1:] == [
         "  GPU 1  free (191.5 GiB of memory)",
-        "  GPU 2  fault: 3 uncorrectable ECC errors; reset the card",
+        "  GPU 2  fault: 3 uncorrectable ECC errors; reset the GPU",
         "",
         "it would wait: needs 120 GiB on each of 2 GPUs; too few have that much free",
     ]

@@ -59,7 +59,7 @@ def test_nothing_usable_within_what_was_inherited(library: Path, inherited: str)
 def test_no_card_at_all(library: Path) -> None:
     done = run(library, FAKE_NVML_GPUS="")
     assert done.returncode == 2
-    assert "no GPU found: the NVIDIA driver answers, but has none; name slots" in done.stderr
+    assert "no GPU found: the NVIDIA driver answers, but has none; name GPUs" in done.stderr
 
 
 def test_a_driver_that_is_not_loaded(library: Path) -> None:

@@ -191,7 +191,7 @@ def test_a_lost_card_is_taken_out_and_its_job_runs_again_elsewhere(server: Serve
     )
     done = server.run(f"{first}\n" + SHOW * 6)
     assert done.returncode == 0, done.stderr
-    assert "GPU 0: the card has fallen off the bus" in done.stderr
+    assert "GPU 0: the GPU has fallen off the bus" in done.stderr
     assert len(done.stdout.split()) == 7
     assert done.stdout.split().count("0") == 0
 
@@ -215,9 +215,9 @@ def test_a_card_that_was_lost_before_is_a_failed_one_and_not_unknown(server: Ser
     assert (done.returncode, done.stdout) == (0, "0\n0\n")
     alone = server.run(SHOW, "--gpus", "1")
     assert alone.returncode == 1
-    assert "no GPU is left to run on (GPU 1 has failed: the card has fallen off" in alone.stderr
+    assert "no GPU is left to run on (GPU 1 has failed: the GPU has fallen off" in alone.stderr
     explained = server.machine.run("sgs", "explain", "--on", "0,1", "--gpus", "1")
-    assert "fault: the card has fallen off the bus" in explained.stdout
+    assert "fault: the GPU has fallen off the bus" in explained.stdout
     assert "would start now on GPU 0" in explained.stdout
 
 

@@ -8,7 +8,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from simple_gpu_scheduler.errors import SgsError
-from simple_gpu_scheduler.gpus.environ import MODEST, gpu_environ
+from simple_gpu_scheduler.gpus.environ import SHARED_GPU_ENVIRON, gpu_environ
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job
 from simple_gpu_scheduler.leases.records import Lease
 from simple_gpu_scheduler.processes import tree as process_tree
@@ -194,7 +194,7 @@ class Launchers:
     ) -> dict[bytes, bytes]:
         """Return the submitter's environment with the variables that we add."""
         return {
-            **(_encoded(MODEST) if shared else {}),
+            **(_encoded(SHARED_GPU_ENVIRON) if shared else {}),
             **dict(context.environ),
             **_encoded(gpu_environ(gpus)),
             process_tree.RUN_VARIABLE: self.mark.encode(),
