@@ -189,7 +189,7 @@ def test_the_lock_of_another_user_stops_no_list(people: People, folder: Path) ->
     lines = "echo a\necho b\n"
     done = run(people, "--joblog", str(log), "--resume", lines=lines)
     assert done.returncode == 0
-    assert f"warning: {str(log)!r} is locked by {BOB}, whose it isn't" in done.stderr
+    assert f"warning: {str(log)!r} is locked by {BOB}, who does not own it" in done.stderr
     assert done.stdout.endswith("\nb\n")
     assert log.read_text().splitlines()[-1].endswith("\techo b")
 
@@ -237,7 +237,7 @@ def test_whatever_lock_another_user_has_only_ones_own_lists_are_kept_apart(
         assert (done.returncode, "is in use by another scheduler" in done.stderr) == (2, True)
     _, said = first.communicate(timeout=60)
     assert first.returncode == 0
-    assert f"warning: {str(log)!r} is locked by {who}, whose it isn't; writing" in said
+    assert f"warning: {str(log)!r} is locked by {who}, who does not own it; writing" in said
 
 
 def test_a_list_of_ones_own_is_still_kept_apart(people: People, folder: Path) -> None:

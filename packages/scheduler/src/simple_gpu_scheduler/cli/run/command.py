@@ -212,7 +212,7 @@ def _open_recorders(args: argparse.Namespace, clock: SystemClock) -> list[Listen
         if joblog.others:
             who = " and ".join(sorted(joblog.others))
             print_notice(
-                f"warning: {args.joblog!r} is locked by {who}, whose it isn't; writing to it"
+                f"warning: {args.joblog!r} is locked by {who}, who does not own it; writing to it"
             )
         recorders.append(joblog)
     if args.json is not None:
