@@ -3,18 +3,19 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# Tests wait more than they compute: two at a time take little more than half as long.
-WORKERS ?= 2
+# Tests wait more than they compute: four at a time keep two cores busy.
+WORKERS ?= 4
 SOURCES := packages/scheduler/pyproject.toml packages/scheduler/src/simple_gpu_scheduler/__init__.py
 
 # The benchmarks start the commands thousands of times: compiled once is enough.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test lint types tests bench bench-queue bench-peers data results bench-methods docs pictures clean
+.PHONY: help demo test lint types tests coverage bench bench-queue bench-peers data results bench-methods docs pictures clean
 
 help:
 	@echo 'make demo           install into $(VENV) and sweep a real training script over three slots'
 	@echo 'make test           lint, types and all tests'
+	@echo 'make coverage       all tests, and which lines they do not run'
 	@echo 'make bench          measure the scheduler and the search beside their peers'
 	@echo 'make bench-queue    measure the durable queue beside its peers'
 	@echo 'make bench-peers    install those peers'
@@ -38,7 +39,10 @@ types: $(VENV)/developed
 	$(BIN)/mypy
 
 tests: $(VENV)/developed
-	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -n $(WORKERS) --cov --cov-report=term
+	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -n $(WORKERS)
+
+coverage: $(VENV)/developed
+	$(BIN)/pytest -n $(WORKERS) --cov --cov-report=term
 
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks

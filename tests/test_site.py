@@ -8,15 +8,18 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import iclr2020
+from once import made_once
 from simple_gpu_scheduler.queue.records import STATES
 
 ROOT = Path(__file__).parent.parent
+EXPERIMENTS = ROOT / "packages/methods/experiments"
 PUBLIC = ["client", "executor", "testing"]
 
 pytestmark = pytest.mark.timeout(900)  # to build the site is much work for a busy machine
@@ -36,16 +39,20 @@ _FETCHED = [
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built pages, from a copy: the pages of the methods are made beside their sources."""
-    source, target = tmp_path_factory.mktemp("source") / "copy", tmp_path_factory.mktemp("site")
+    return made_once(tmp_path_factory, "site", build)
+
+
+def build(folder: Path) -> None:
     hidden = shutil.ignore_patterns(".*", "build", "pages", "runs", "src", "tests")
-    shutil.copytree(ROOT, source, ignore=hidden)
     command = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--quiet"]
-    done = subprocess.run(
-        [*command, "-c", source / "docs", source, target],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as around:
+        source = Path(around) / "copy"
+        shutil.copytree(ROOT, source, ignore=hidden)
+        done = subprocess.run(
+            [*command, "-c", source / "docs", source, folder],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    return target
 
 
 def texts(site: Path, *endings: str) -> Iterator[tuple[Path, str]]:
@@ -119,6 +126,15 @@ def test_every_module_of_the_methods_has_its_page(site: Path) -> None:
     public = [name for name in modules if "._" not in name]
     assert len(public) > 16
     assert [name for name in public if not (pages / f"{name}.html").is_file()] == []
+
+
+def test_the_page_of_each_method_with_an_experiment_has_an_example(site: Path) -> None:
+    sources = "".join(path.read_text() for path in EXPERIMENTS.glob("*.py"))
+    modules = set(re.findall(r"\(`(iclr2020[\w.]+)`\)", sources))
+    assert len(modules) >= 16
+    pages = site / "packages/methods/docs/pages"
+    without = [name for name in modules if "Example" not in (pages / f"{name}.html").read_text()]
+    assert without == []
 
 
 def test_formulas_are_drawn_by_the_browser_itself(site: Path) -> None:

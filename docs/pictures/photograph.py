@@ -17,7 +17,7 @@ from textual.pilot import Pilot
 from simple_gpu_scheduler.entry import sgs
 
 _BOUND_S = 100.0
-_SHOWN = ["1-7 of 7", "epoch  40", "job 4", "jupyter-lab", "3 running"]
+_SHOWN = ["1-7 of 7", "epoch  40", "job 4", "jupyter-lab", "3 running", "q quit"]
 
 
 async def draw(app: App[None]) -> None:

@@ -9,18 +9,22 @@ from pathlib import Path
 
 import pytest
 
+from once import made_once
+
 SMALL = ("mnist_5k", "animals", "mutag", "molecules", "rhc", "magic", "shakespeare")
 
 
 @pytest.fixture(scope="session")
 def fetched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with what `SMALL` names."""
-    folder = tmp_path_factory.mktemp("data") / "with a space"
+    return made_once(tmp_path_factory, "data with a space", fetch)
+
+
+def fetch(folder: Path) -> None:
     command = [sys.executable, "-m", "iclr2020.data", "install", *SMALL]
     environment = {**os.environ, "ICLR2020_DATA": str(folder)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return folder
 
 
 @pytest.fixture

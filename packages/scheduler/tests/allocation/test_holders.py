@@ -59,7 +59,7 @@ def test_it_sums_up_to_what_is_taken(
 
     sums = {
         gpu: sum(part(gpu, one.units) for one in who.leases)
-        + sum(one.want.units for one in who.tickets)
+        + sum(one.request.units for one in who.tickets)
         for gpu, who in found.items()
     }
     expected = taken(leases, before(waiting, None), inside=inside)

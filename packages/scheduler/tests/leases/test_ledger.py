@@ -21,13 +21,13 @@ from simple_gpu_scheduler.leases.format import (
 )
 from simple_gpu_scheduler.leases.ledger import (
     ancestors,
-    as_ours,
     before,
-    believed,
     beyond_capacity,
-    meet,
+    overlaps,
     share_of,
     taken,
+    translate_keys,
+    with_believed_start,
 )
 from simple_gpu_scheduler.leases.records import GpuShare, LeaseRecord, LeaseRequest, Ticket
 from simple_gpu_scheduler.leases.store import FileLeaseStore
@@ -152,7 +152,7 @@ def test_only_the_owner_s_programs_are_within_a_lease() -> None:
 
 @given(st.integers(0, 2**50), st.integers(0, 2**50))
 def test_of_what_a_waiter_says_a_minute_counts(since_ns: int, changed_ns: int) -> None:
-    found = believed(ticket(since_ns, "a"), changed_ns)
+    found = with_believed_start(ticket(since_ns, "a"), changed_ns)
     assert found == ticket(since_ns, "a")._replace(since_ns=found.since_ns)
     assert since_ns <= found.since_ns
     assert found.since_ns in (since_ns, changed_ns - 60 * 10**9)
@@ -161,21 +161,23 @@ def test_of_what_a_waiter_says_a_minute_counts(since_ns: int, changed_ns: int) -
 
 def test_a_card_is_one_whoever_sees_the_driver() -> None:
     uuids = {"0": ("GPU-a",), "1": ("GPU-b",), "2": ("MIG-c", "MIG-d")}
-    assert as_ours(("1", "x"), (), {"GPU-a"}, uuids) == ("GPU-b", "x")
-    assert as_ours(("GPU-b", "GPU-c"), ("1", ""), {"1"}, {}) == ("1", "GPU-c")
-    assert as_ours(("GPU-b",), ("1",), {"1", "GPU-b"}, {}) == ("GPU-b",)
-    assert as_ours(("GPU-b",), ("9",), {"GPU-a"}, uuids) == ("GPU-b",), "ours is the truth"
-    assert as_ours(("a",), ("1", "2", "3"), {"2"}, {}) == ("a",)
-    assert as_ours(("2",), (), {"MIG-c"}, uuids) == ("MIG-c", "MIG-d"), "a card has its slices"
-    assert as_ours(("MIG-c", "MIG-d"), ("2", "2"), {"2"}, {}) == ("2",)
+    assert translate_keys(("1", "x"), (), {"GPU-a"}, uuids) == ("GPU-b", "x")
+    assert translate_keys(("GPU-b", "GPU-c"), ("1", ""), {"1"}, {}) == ("1", "GPU-c")
+    assert translate_keys(("GPU-b",), ("1",), {"1", "GPU-b"}, {}) == ("GPU-b",)
+    assert translate_keys(("GPU-b",), ("9",), {"GPU-a"}, uuids) == ("GPU-b",), "ours is the truth"
+    assert translate_keys(("a",), ("1", "2", "3"), {"2"}, {}) == ("a",)
+    assert translate_keys(("2",), (), {"MIG-c"}, uuids) == ("MIG-c", "MIG-d"), (
+        "a card has its slices"
+    )
+    assert translate_keys(("MIG-c", "MIG-d"), ("2", "2"), {"2"}, {}) == ("2",)
 
 
 def test_who_wants_what_somebody_has_is_known_by_any_name() -> None:
     held = lease("1", "GPU-a")._replace(numbers=("0",))
-    assert meet(held, LeaseRequest(("0",), 1))
-    assert meet(held, LeaseRequest(("GPU-a", "GPU-b"), 1))
-    assert not meet(held, LeaseRequest(("1", "GPU-b"), 1, numbers=("1", "")))
-    assert not meet(held._replace(numbers=("",)), LeaseRequest(("GPU-b",), 1, numbers=("",)))
+    assert overlaps(held, LeaseRequest(("0",), 1))
+    assert overlaps(held, LeaseRequest(("GPU-a", "GPU-b"), 1))
+    assert not overlaps(held, LeaseRequest(("1", "GPU-b"), 1, numbers=("1", "")))
+    assert not overlaps(held._replace(numbers=("",)), LeaseRequest(("GPU-b",), 1, numbers=("",)))
 
 
 def test_a_share_within_a_share_is_that_part_of_it() -> None:
@@ -282,7 +284,7 @@ waiters = st.builds(
     user=names,
     pid=st.integers(1, 2**22),
     since_ns=st.integers(0, 2**62),
-    want=wants,
+    request=wants,
 )
 
 
@@ -329,11 +331,11 @@ def test_nothing_is_promised_twice(leases: list[LeaseRecord], tickets: list[Tick
     one = tickets[:1]
     for gpu, found in taken(leases, one).items():
         extra = found.units - held.get(gpu, GpuShare()).units
-        assert extra in (0, one[0].want.units if one else 0)
+        assert extra in (0, one[0].request.units if one else 0)
     promised = sum(t.units for t in taken(leases, one).values()) - sum(
         t.units for t in held.values()
     )
-    wanted = sum(min(t.want.number, len(t.want.gpus)) * t.want.units for t in one)
+    wanted = sum(min(t.request.number, len(t.request.gpus)) * t.request.units for t in one)
     assert promised == wanted
 
 

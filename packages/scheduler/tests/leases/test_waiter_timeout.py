@@ -21,30 +21,30 @@ def all_of(*waits: Waiting) -> dict[Waiting, frozenset[str]]:
 
 def test_who_could_have_it_and_does_not_take_it_is_passed_over() -> None:
     patience = WaiterTimeouts(10.0)
-    assert patience.passed_over(all_of(A), {A}, 100.0) == set()
-    assert patience.passed_over(all_of(A, B), {A, B}, 109.0) == set()
-    assert patience.passed_over(all_of(A, B, C), {A, B}, 110.0) == {A}, "for that GPU alone"
-    assert patience.passed_over(all_of(A, B), {A, B}, 119.0) == {A, B}
-    assert patience.passed_over(all_of(A), set(), 120.0) == {A}, "also while others have it"
+    assert patience.timed_out(all_of(A), {A}, 100.0) == set()
+    assert patience.timed_out(all_of(A, B), {A, B}, 109.0) == set()
+    assert patience.timed_out(all_of(A, B, C), {A, B}, 110.0) == {A}, "for that GPU alone"
+    assert patience.timed_out(all_of(A, B), {A, B}, 119.0) == {A, B}
+    assert patience.timed_out(all_of(A), set(), 120.0) == {A}, "also while others have it"
 
 
 def test_who_could_not_have_it_meanwhile_begins_anew() -> None:
     patience = WaiterTimeouts(10.0)
-    patience.passed_over(all_of(A), {A}, 0.0)
-    patience.passed_over(all_of(A), set(), 9.0)
-    assert patience.passed_over(all_of(A), {A}, 10.0) == set()
-    assert patience.passed_over(all_of(A), {A}, 20.0) == {A}
+    patience.timed_out(all_of(A), {A}, 0.0)
+    patience.timed_out(all_of(A), set(), 9.0)
+    assert patience.timed_out(all_of(A), {A}, 10.0) == set()
+    assert patience.timed_out(all_of(A), {A}, 20.0) == {A}
 
 
 def test_who_takes_something_is_no_idler_however_much_he_waits_for() -> None:
     patience = WaiterTimeouts(10.0)
     taken = [frozenset({f"lease-{number}"}) for number in range(10)]
     for number, one in enumerate(taken):
-        assert patience.passed_over({A: one}, {A}, 9.0 * number) == set()
+        assert patience.timed_out({A: one}, {A}, 9.0 * number) == set()
     late_s = 9.0 * len(taken) + 10.0
-    assert patience.passed_over(all_of(A), {A}, late_s) == {A}, "giving back is none"
-    assert patience.passed_over({A: frozenset({"new"})}, {A}, late_s) == set()
-    assert patience.passed_over(all_of(A), {A}, late_s + 1.0) == set()
+    assert patience.timed_out(all_of(A), {A}, late_s) == {A}, "giving back is none"
+    assert patience.timed_out({A: frozenset({"new"})}, {A}, late_s) == set()
+    assert patience.timed_out(all_of(A), {A}, late_s + 1.0) == set()
 
 
 waits = st.builds(Waiting, st.integers(1, 2), st.sampled_from("ab"))
@@ -59,7 +59,7 @@ def test_nobody_is_passed_over_before_his_time(turns: list[tuple[float, set[Wait
         now_s += step_s
         since_s = {one: since_s.get(one, now_s) for one in due}
         late |= {one for one in due if now_s - since_s[one] >= LIMIT_S}
-        assert patience.passed_over(everybody, due, now_s) == late
+        assert patience.timed_out(everybody, due, now_s) == late
 
 
 def test_what_is_due_to_whom() -> None:

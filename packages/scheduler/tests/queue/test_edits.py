@@ -49,7 +49,7 @@ def get(store: QueueStore, job: int) -> QueuedJob:
 def end(store: QueueStore, job: int, state: str) -> None:
     number = get(store, job).attempt + 1
     store.start([Attempt(job, number, "l", ("0",), 2.0)])
-    store.went_on([], [AttemptEnd(job, number, state, 3.0)])
+    store.record([], [AttemptEnd(job, number, state, 3.0)])
 
 
 def check_blockers(store: QueueStore) -> None:

@@ -25,7 +25,7 @@ def facts(
     runs: bool = False,
     marked: tuple[int, int] | None = None,
 ) -> Evidence:
-    by_kind = {one.what: one for one in notes}
+    by_kind = {one.kind: one for one in notes}
     return Evidence(
         "now",
         frozenset({"launcher"} if alive else ()),
@@ -57,7 +57,7 @@ def facts(
     ],
 )
 def test_each_step_of_a_start(seen: Evidence, expected: str) -> None:
-    assert verdict(ATTEMPT, seen).what == expected
+    assert verdict(ATTEMPT, seen).action == expected
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_each_step_of_a_start(seen: Evidence, expected: str) -> None:
 def test_after_a_restart_of_the_machine_nothing_runs(
     seen: Evidence, pid: int | None, expected: str
 ) -> None:
-    assert verdict(ATTEMPT._replace(boot="before", pid=pid), seen).what == expected
+    assert verdict(ATTEMPT._replace(boot="before", pid=pid), seen).action == expected
 
 
 @pytest.mark.parametrize(
@@ -84,20 +84,20 @@ def test_one_whose_process_is_known_has_begun_though_no_journal_says_so(
     seen: Evidence, expected: str
 ) -> None:
     found = verdict(ATTEMPT._replace(pid=41, start_ticks=99), seen)
-    assert found.what == expected
-    assert found.note is not None
-    assert (found.note.pid, found.note.start_ticks) == (41, 99)
+    assert found.action == expected
+    assert found.entry is not None
+    assert (found.entry.pid, found.entry.start_ticks) == (41, 99)
 
 
 def test_an_attempt_is_not_over_while_something_of_it_runs() -> None:
     found = verdict(ATTEMPT, facts(BEGINS, RUNS, marked=(55, 98)))
-    assert (found.what, found.note) == ("adopt", RUNS)
+    assert (found.action, found.entry) == ("adopt", RUNS)
 
 
 def test_who_is_adopted_is_known_by_its_start_as_well() -> None:
     found = verdict(ATTEMPT, facts(BEGINS, marked=(55, 98)))
-    assert found.note is not None
-    assert (found.note.pid, found.note.start_ticks) == (55, 98)
+    assert found.entry is not None
+    assert (found.entry.pid, found.entry.start_ticks) == (55, 98)
 
 
 @given(st.sets(st.sampled_from([BEGINS, RUNS, ENDED, BROKEN])), st.booleans(), st.booleans())
@@ -105,9 +105,9 @@ def test_what_may_have_begun_is_never_started_again(
     notes: set[JournalEntry], alive: bool, runs: bool
 ) -> None:
     found = verdict(ATTEMPT, facts(*notes, alive=alive, runs=runs))
-    assert (found.what == "unstart") == (not notes or notes == {RUNS})
+    assert (found.action == "unstart") == (not notes or notes == {RUNS})
     if ENDED in notes:
-        assert found.note == ENDED
+        assert found.entry == ENDED
 
 
 def test_a_journal_is_read_line_by_line_and_torn_lines_are_passed_over() -> None:
@@ -117,7 +117,7 @@ def test_a_journal_is_read_line_by_line_and_torn_lines_are_passed_over() -> None
         b'["broken", 8, 1, "no", 4.5]\n["what", 1]\n["ended", 9'
     )
     notes, rest = read_entries(data)
-    assert [one.what for one in notes] == ["begins", "runs", "exits", "ended", "broken"]
+    assert [one.kind for one in notes] == ["begins", "runs", "exits", "ended", "broken"]
     assert (notes[1].pid, notes[1].start_ticks, notes[1].last_ticks) == (41, 99, 101)
     assert (notes[2].exit_code, notes[2].signal, notes[2].at_s) == (None, 9, 2.9)
     assert (notes[3].exit_code, notes[3].signal, notes[3].max_rss_mib) == (None, 9, 12)

@@ -255,7 +255,7 @@ from simple_gpu_scheduler.leases.store import FileLeaseStore
 from simple_gpu_scheduler.client import take
 book = FileLeaseStore()
 print(sum(len(one.gpus) for one in book.leases()))
-print(sum(len(one.want.gpus) for one in book.tickets()))
+print(sum(len(one.request.gpus) for one in book.tickets()))
 take(on="0", timeout_s=30.0).release()
 """
     done = people.run(CAROL, sys.executable, "-c", program)
@@ -540,8 +540,8 @@ def test_who_waits_first_and_never_takes_it_is_passed_over(people: People) -> No
 COMES_BACK = """
 from simple_gpu_scheduler.leases import store as leases
 add = leases.FileLeaseStore.add_ticket
-leases.FileLeaseStore.add_ticket = lambda self, want, since_ns=None, inside=None: add(
-    self, want, 0, inside)
+leases.FileLeaseStore.add_ticket = lambda self, request, since_ns=None, inside=None: add(
+    self, request, 0, inside)
 from simple_gpu_scheduler.client import take
 import threading, time
 def come_back():

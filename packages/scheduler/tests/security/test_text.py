@@ -376,7 +376,7 @@ def test_what_a_job_leaves_behind_is_named_harmlessly(tmp_path: Path, library: P
 def test_top_lets_no_text_through() -> None:
     """Neither what steers a terminal nor the markup of Textual."""
     app = pytest.importorskip("textual.app")
-    from simple_gpu_scheduler.top.screen.spans import Piece
+    from simple_gpu_scheduler.top.screen.spans import Span
     from simple_gpu_scheduler.top.widgets import Lines
 
     markup = "[bold]x[/] [@click=app.quit]y[/]"
@@ -387,7 +387,7 @@ def test_top_lets_no_text_through() -> None:
             lines = Lines()
             await bare.mount(lines)
             await pilot.pause()
-            lines.show([(Piece(EVIL), Piece(markup, "bold"))], 1)
+            lines.show([(Span(EVIL), Span(markup, "bold"))], 1)
             return "".join(one.text for one in lines.render_line(0))
 
     assert asyncio.run(seen()).rstrip() == printable(EVIL) + markup

@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from pathlib import Path
 
 import pytest
+from textual.binding import Binding
+from textual.events import Paste
+from textual.widgets._footer import FooterKey
 
 from queues import SGS
 from simple_gpu_scheduler.cli.gpus import table as gpus_report
 from simple_gpu_scheduler.cli.queue.jobs import how_it_ended
-from simple_gpu_scheduler.errors import SgsError
+from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.queue.home import QueueHome
 from simple_gpu_scheduler.queue.records import Context, JobRequest
-from simple_gpu_scheduler.top import refresh as news
-from simple_gpu_scheduler.top import viewer
+from simple_gpu_scheduler.top import refresh, viewer
 from simple_gpu_scheduler.top.app import TopApp
-from simple_gpu_scheduler.top.refresh import Paced, Watch
-from simple_gpu_scheduler.top.screen.board import Board, Words
-from simple_gpu_scheduler.top.screen.spans import plain
-from simple_gpu_scheduler.top.widgets import Confirm, Lines, Pager
-from simple_gpu_scheduler.top.worker_thread import Desk
+from simple_gpu_scheduler.top.bindings import BINDINGS, help_rows, parse_keymap
+from simple_gpu_scheduler.top.refresh import Refresher, Watch
+from simple_gpu_scheduler.top.screen.board import Board, Formatters
+from simple_gpu_scheduler.top.screen.keys import render_help
+from simple_gpu_scheduler.top.screen.spans import plain_text
+from simple_gpu_scheduler.top.widgets import Confirm, KeysFooter, Lines, Pager
+from simple_gpu_scheduler.top.worker_thread import WorkerThread
 from waiting import BOUND_S
 
 CONTEXT = Context(b"/tmp", (), 0o022)
@@ -34,9 +40,10 @@ Press = Callable[..., Awaitable[None]]
 class Session:
     """The app in its harness."""
 
-    def __init__(self, app: TopApp, press: Press) -> None:
+    def __init__(self, app: TopApp, press: Press, resize: Press) -> None:
         self.app = app
         self.press = press
+        self.resize = resize
 
     @property
     def board(self) -> Board:
@@ -44,11 +51,16 @@ class Session:
 
     @property
     def job(self) -> int | None:
-        return None if self.board.chosen is None else self.board.chosen.id
+        return None if self.board.selected is None else self.board.selected.id
+
+    @property
+    def footer(self) -> str:
+        keys = self.app.query_one(KeysFooter).query(FooterKey)
+        return " ".join(f" {key.key_display} {key.description}" for key in keys)
 
     def line(self, part: str) -> str:
         (one,) = self.app.query_one(f"#{part}", Lines)._lines
-        return plain(one)
+        return plain_text(one)
 
     async def until(self, seen: Callable[[], object]) -> None:
         until_s = time.monotonic() + BOUND_S
@@ -70,14 +82,19 @@ def home() -> Iterator[QueueHome]:
     one.store.close()
 
 
-def with_app(home: QueueHome, test: Callable[[Session], Awaitable[None]]) -> None:
+def with_app(
+    home: QueueHome,
+    test: Callable[[Session], Awaitable[None]],
+    keymap: Mapping[str, str] | None = None,
+) -> None:
     async def run() -> None:
-        words = Words(how_it_ended, gpus_report.short_names, gpus_report.table)
-        app = TopApp(home, words, 1.0)
+        formatters = Formatters(how_it_ended, gpus_report.short_names, gpus_report.table)
+        app = TopApp(home, formatters, 1.0)
+        app.set_keymap(keymap or {})
         async with app.run_test(size=(80, 24)) as pilot:
-            session = Session(app, pilot.press)
-            await session.until(lambda: session.board.seen and session.board.cards)
-            await session.until(lambda: len(session.board.cards.cards) == 2)
+            session = Session(app, pilot.press, pilot.resize_terminal)
+            await session.until(lambda: session.board.state and session.board.gpus)
+            await session.until(lambda: len(session.board.gpus.cards) == 2)
             await test(session)
 
     asyncio.run(run())
@@ -118,7 +135,7 @@ def test_on_the_first_line_the_cursor_stays(home: QueueHome) -> None:
         await top.press("h")
         await top.until(lambda: "held: job 1" in top.line("rule"))
         await top.until(lambda: top.job == 2)
-        assert top.board.place.cursor == 0
+        assert top.board.scroll.cursor == 0
 
     with_app(home, test)
 
@@ -144,10 +161,10 @@ def test_what_is_typed_at_once_after_a_slash_is_the_filter(home: QueueHome) -> N
         assert top.board.filter == "c n2 "
         assert not isinstance(top.app.screen, Confirm)
         await top.press("ctrl+u", *"n29", "enter")
-        await top.until(lambda: top.board.seen.total == 1 and top.job == 30)
+        await top.until(lambda: top.board.state.total == 1 and top.job == 30)
         assert 'all "n29" 1-1 of 1' in top.line("titles")
         await top.press("escape")
-        await top.until(lambda: top.board.seen.total == 30)
+        await top.until(lambda: top.board.state.total == 30)
 
     with_app(home, test)
 
@@ -156,13 +173,88 @@ def test_in_a_job_screen_keys_are_about_that_job(home: QueueHome) -> None:
     async def test(top: Session) -> None:
         await top.press("down", "down", "i")
         await top.until(lambda: isinstance(top.app.screen, Pager))
-        await top.until(lambda: top.board.seen.subject.id == 3)
+        await top.until(lambda: top.board.state.subject.id == 3)
         await top.press("h", "a", "slash")  # the latter two are the board's
         await top.until(lambda: home.store.entry(3).state == "held")
-        assert (top.board.view, top.board.asks) == ("all", False)
+        assert (top.board.view, top.app._filter_line.display) == ("all", False)
         await top.press("q")
         await top.until(lambda: not isinstance(top.app.screen, Pager))
         assert top.app.is_running
+
+    with_app(home, test)
+
+
+def test_the_page_lists_the_keys_that_are_bound(home: QueueHome) -> None:
+    page = (Path(__file__).parents[4] / "docs" / "top.md").read_text()
+
+    async def test(top: Session) -> None:
+        rows = help_rows(top.app, top.app.screen.active_bindings.values())
+        assert re.findall(r"^\| `(.+)` \| (.+) \|$", page, re.M) == rows
+        lines = [plain_text(one) for one in render_help(rows, 80)]
+        assert max(map(len, lines)) <= 80
+        assert len(lines) <= 22, "one screen of 24 lines"
+
+    with_app(home, test)
+
+
+def test_every_key_has_one_action() -> None:
+    bound = Binding.make_bindings(BINDINGS)
+    owners = {(one.key, one.id) for one in bound}
+    assert len(owners) == len({key for key, _ in owners})
+    assert all(binding.id for binding in BINDINGS)
+
+
+def test_the_footer_fits_and_help_and_quit_are_the_last_to_go(home: QueueHome) -> None:
+    async def test(top: Session) -> None:
+        for width in (200, 80, 60, 30, 16, 10):
+            await top.resize(width, 24)
+            await top.until(lambda width=width: top.app.query_one(KeysFooter).size.width == width)
+            await top.until(lambda width=width: fits(top.footer, width))
+
+    def fits(footer: str, width: int) -> bool:
+        room = len(footer) <= max(width, 15) and footer.endswith(" ? help  q quit")
+        return room and (width < 80 or " c cancel  h hold  +- prio  r retry  a view " in footer)
+
+    with_app(home, test)
+
+
+def test_other_keys(home: QueueHome) -> None:
+    async def test(top: Session) -> None:
+        await top.until(lambda: "x hold" in top.footer and "h hold" not in top.footer)
+        await top.press("x")
+        await top.until(lambda: home.store.entry(1).state == "held")
+        await top.press("h")
+        await top.press("delete", "y")
+        await top.until(lambda: home.store.entry(2).state == "cancelled")
+        assert home.store.entry(1).state == "held", "h has lost its action"
+
+    with_app(home, test, parse_keymap(["hold=x", "cancel=delete,C"]))
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("hold", "expected ACTION=KEY with one of up, down, "),
+        ("fly=x", "expected ACTION=KEY with one of up, down, "),
+        ("hold=", "expected keys as Textual names them"),
+        ("hold=x,nokey", "expected keys as Textual names them"),
+        ("hold=c", "c would be the key of cancel and of hold"),
+    ],
+)
+def test_keys_that_cannot_be(option: str, said: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(said)):
+        parse_keymap([option])
+
+
+def test_two_actions_can_swap_their_keys() -> None:
+    assert parse_keymap(["hold=c", "cancel=h"]) == {"hold": "c", "cancel": "h"}
+
+
+def test_what_is_pasted_into_the_filter_is_printable(home: QueueHome) -> None:
+    async def test(top: Session) -> None:
+        await top.press("slash")
+        top.app.post_message(Paste("n2\x1b]0;title\x07\u202e9\nmore"))
+        await top.until(lambda: top.board.filter == "n2]0;title9")
 
     with_app(home, test)
 
@@ -191,7 +283,7 @@ def test_without_inotify_it_looks_now_and_then(
 
     async def test(top: Session) -> None:
         home.store.submit(CONTEXT, [JobRequest(b"true")], 1.0)
-        await top.until(lambda: top.board.seen.total == 31)
+        await top.until(lambda: top.board.state.total == 31)
 
     with_app(home, test)
 
@@ -199,15 +291,15 @@ def test_without_inotify_it_looks_now_and_then(
 def test_what_others_do_is_seen(home: QueueHome) -> None:
     async def test(top: Session) -> None:
         home.store.hold([1, 2], held=True)
-        await top.until(lambda: top.board.seen.counts.get("held") == 2)
+        await top.until(lambda: top.board.state.counts.get("held") == 2)
         home.store.submit(CONTEXT, [JobRequest(b"true", priority=9)], 1.0)
         await top.until(lambda: top.job == 31)
 
     with_app(home, test)
 
 
-class Tool:
-    """A tool that only one thread may touch."""
+class Resource:
+    """A resource that only one thread may touch."""
 
     def __init__(self) -> None:
         self.thread = threading.get_ident()
@@ -217,37 +309,38 @@ class Tool:
         self.closed = True
 
 
-def test_a_desk_works_in_order_in_one_thread() -> None:
+def test_a_worker_thread_does_its_tasks_in_order() -> None:
     async def run() -> None:
-        desk = Desk(Tool)
-        found = await asyncio.gather(*(desk.ask(lambda tool, n=n: (n, tool)) for n in range(9)))
-        assert [n for n, _ in found] == list(range(9))
-        (tool,) = {tool for _, tool in found}
-        assert tool.thread not in (threading.get_ident(), None)
+        worker = WorkerThread(Resource)
+        asked = [worker.ask(lambda resource, n=n: (n, resource)) for n in range(9)]
+        answers = await asyncio.gather(*asked)
+        assert [n for n, _ in answers] == list(range(9))
+        (resource,) = {resource for _, resource in answers}
+        assert resource.thread not in (threading.get_ident(), None)
         with pytest.raises(ZeroDivisionError):
-            await desk.ask(lambda _: 1 // 0)
-        assert await desk.ask(lambda _: "still there") == "still there"
-        desk.close()
-        assert tool.closed
+            await worker.ask(lambda _: 1 // 0)
+        assert await worker.ask(lambda _: "still there") == "still there"
+        worker.close()
+        assert resource.closed
 
     asyncio.run(run())
 
 
-def test_a_tool_that_cannot_be_had_is_tried_again() -> None:
+def test_a_resource_that_cannot_be_had_is_tried_again() -> None:
     tries: list[int] = []
 
-    def open_tool() -> Tool:
+    def open_resource() -> Resource:
         tries.append(1)
         if len(tries) == 1:
             raise SgsError("not yet")
-        return Tool()
+        return Resource()
 
     async def run() -> None:
-        desk = Desk(open_tool)
+        worker = WorkerThread(open_resource)
         with pytest.raises(SgsError, match="not yet"):
-            await desk.ask(lambda _: None)
-        assert await desk.ask(lambda _: 7) == 7
-        desk.close()
+            await worker.ask(lambda _: None)
+        assert await worker.ask(lambda _: 7) == 7
+        worker.close()
 
     asyncio.run(run())
 
@@ -255,27 +348,27 @@ def test_a_tool_that_cannot_be_had_is_tried_again() -> None:
 def test_a_driver_that_hangs_keeps_nobody_from_quitting() -> None:
     hangs, let_go = threading.Event(), threading.Event()
 
-    def work(_: Tool) -> None:
+    def work(_: Resource) -> None:
         hangs.set()
         let_go.wait()
 
     async def run() -> None:
-        desk = Desk(Tool)
-        asked = asyncio.ensure_future(desk.ask(work))
+        worker = WorkerThread(Resource)
+        asked = asyncio.ensure_future(worker.ask(work))
         await asyncio.to_thread(hangs.wait)
-        desk.close()  # comes back
+        worker.close()  # comes back
         assert not asked.done()
         asked.cancel()
-        assert desk._thread.daemon
+        assert worker._thread.daemon
         let_go.set()
-        desk._thread.join()
+        worker._thread.join()
 
     asyncio.run(run())
 
 
-def test_after_news_it_is_told_twice_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is written is to be seen only a little after the kernel tells of it."""
-    monkeypatch.setattr(news, "_LAST_S", 0.02)
+def test_after_a_change_it_is_called_twice_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change can be read only a little after the kernel reports it."""
+    monkeypatch.setattr(refresh, "_LAST_CALL_S", 0.02)
     told: list[int] = []
 
     async def run() -> None:
@@ -305,16 +398,16 @@ def test_looking_is_paced_but_for_a_person_who_waits() -> None:
         done.append(1)
 
     async def run() -> None:
-        paced = Paced(work, 3600.0)
-        task = asyncio.ensure_future(paced.run())
+        refresher = Refresher(work, 3600.0)
+        task = asyncio.ensure_future(refresher.run())
         for _ in range(9):
-            paced.want()
+            refresher.request()
         await asyncio.sleep(0.05)
         assert len(done) == 1, "once for all that was wanted, and then a rest"
-        paced.want()
+        refresher.request()
         await asyncio.sleep(0.05)
         assert len(done) == 1
-        paced.want(soon=True)
+        refresher.request(soon=True)
         await asyncio.sleep(0.05)
         assert len(done) == 2
         task.cancel()

@@ -16,13 +16,22 @@ from simple_gpu_scheduler.queue.records import Context, JobRequest
 from simple_gpu_scheduler.queue.store import pages as queue_view
 from simple_gpu_scheduler.queue.store.jobs import QueueStore
 from simple_gpu_scheduler.queue.store.pages import by_section, by_state
-from simple_gpu_scheduler.top.reader import Looker
-from simple_gpu_scheduler.top.screen.scroll import Place, followed, moved, parts, position, within
-from simple_gpu_scheduler.top.screen.state import VIEWS, Wish
+from simple_gpu_scheduler.top.reader import QueueReader
+from simple_gpu_scheduler.top.screen.scroll import (
+    Scroll,
+    clamp,
+    find_line,
+    follow_job,
+    move_to,
+    slice_sections,
+)
+from simple_gpu_scheduler.top.screen.state import VIEWS, Query
 
 ORDER = "abcd"
 sizes_of = st.fixed_dictionaries({name: st.integers(0, 6) for name in ORDER})
-places = st.builds(Place, st.integers(-3, 40), st.integers(-3, 40), st.none() | st.integers(1, 9))
+scrolls = st.builds(
+    Scroll, st.integers(-3, 40), st.integers(-3, 40), st.none() | st.integers(1, 9)
+)
 
 
 @given(sizes_of, st.integers(-5, 30), st.integers(0, 30))
@@ -32,23 +41,23 @@ def test_parts_are_what_a_slice_of_the_list_is(
     whole = [(name, rank) for name in ORDER for rank in range(sizes[name])]
     found = [
         (one.section, one.first + place)
-        for one in parts(sizes, ORDER, first, most)
-        for place in range(one.most)
+        for one in slice_sections(sizes, ORDER, first, most)
+        for place in range(one.length)
     ]
     assert found == whole[max(0, first) : max(0, first + most)]
     for line, (name, rank) in enumerate(whole):
-        assert position(sizes, ORDER, name, rank) == line
-    assert position(sizes, "abc", "d", 0) is None
+        assert find_line(sizes, ORDER, name, rank) == line
+    assert find_line(sizes, "abc", "d", 0) is None
 
 
-@given(places, st.integers(0, 40), st.integers(1, 20), st.none() | st.integers(0, 39))
+@given(scrolls, st.integers(0, 40), st.integers(1, 20), st.none() | st.integers(0, 39))
 def test_the_cursor_is_always_on_the_screen(
-    place: Place, total: int, rows: int, at: int | None
+    scroll: Scroll, total: int, rows: int, at: int | None
 ) -> None:
     for one in (
-        within(place, total, rows),
-        moved(place.cursor, place, total, rows),
-        followed(place, None if at is None or at >= total else at, total, rows),
+        clamp(scroll, total, rows),
+        move_to(scroll.cursor, scroll, total, rows),
+        follow_job(scroll, None if at is None or at >= total else at, total, rows),
     ):
         assert 0 <= one.top <= one.cursor < max(1, total)
         assert one.cursor < one.top + rows
@@ -56,10 +65,10 @@ def test_the_cursor_is_always_on_the_screen(
 
 
 def test_a_job_that_is_followed_stays_in_its_line_of_the_screen() -> None:
-    place = Place(50, 47, 9)
-    assert followed(place, 30, 100, 10) == Place(30, 27, 9)
-    assert followed(place, 1, 100, 10) == Place(1, 0, 9)
-    assert followed(place, None, 40, 10) == Place(39, 30, None)
+    scroll = Scroll(50, 47, 9)
+    assert follow_job(scroll, 30, 100, 10) == Scroll(30, 27, 9)
+    assert follow_job(scroll, 1, 100, 10) == Scroll(1, 0, 9)
+    assert follow_job(scroll, None, 40, 10) == Scroll(39, 30, None)
 
 
 # the window on a real queue
@@ -68,9 +77,9 @@ CONTEXT = Context(b"/tmp", ((b"A", b"b"),), 0o022)
 
 
 @pytest.fixture
-def looker() -> Iterator[Looker]:
+def reader() -> Iterator[QueueReader]:
     """A queue with some of everything, in no order."""
-    one = Looker()
+    one = QueueReader()
     store = one.home.store
     store.submit(CONTEXT, [_request(number) for number in range(1, 201)], 1.0)
     path = f"{one.home.folder}/queue.sqlite3"
@@ -103,10 +112,10 @@ def _request(number: int) -> JobRequest:
 )
 @pytest.mark.parametrize("view", list(VIEWS))
 def test_windows_are_cut_out_of_the_whole_list(
-    looker: Looker, view: str, words: tuple[str, ...]
+    reader: QueueReader, view: str, words: tuple[str, ...]
 ) -> None:
-    every = {one.id: one for one in looker.home.store.entries()}
-    whole = [job for section in VIEWS[view] for job in looker.view.jobs(section, words, 0, 1000)]
+    every = {one.id: one for one in reader.home.store.entries()}
+    whole = [job for section in VIEWS[view] for job in reader.view.jobs(section, words, 0, 1000)]
     assert len(set(whole)) == len(whole)
     for job in whole:
         one = every[job]
@@ -114,19 +123,19 @@ def test_windows_are_cut_out_of_the_whole_list(
         assert all(word in text or word == str(job) for word in words)
     for rows in (1, 7):
         for cursor in (0, len(whole) // 2, len(whole) - 1):
-            seen = looker.look(Wish(view, words, Place(cursor, cursor), rows))
-            assert seen.total == len(whole)
-            assert [one.id for one in seen.entries] == whole[seen.first : seen.first + 3 * rows]
-            assert len(seen.entries) <= 3 * rows, "never more than three screens are read"
+            state = reader.read(Query(view, words, Scroll(cursor, cursor), rows))
+            assert state.total == len(whole)
+            assert [one.id for one in state.entries] == whole[state.first : state.first + 3 * rows]
+            assert len(state.entries) <= 3 * rows, "never more than three screens are read"
     for line, job in enumerate(whole):
-        seen = looker.look(Wish(view, words, Place(0, 0, job), 5))
-        assert seen.place.cursor == line
-        assert seen.subject == every[job]
+        state = reader.read(Query(view, words, Scroll(0, 0, job), 5))
+        assert state.scroll.cursor == line
+        assert state.subject == every[job]
 
 
-def test_the_order_of_the_sections(looker: Looker) -> None:
-    found = [one for name in VIEWS["all"] for one in looker.view.jobs(name, (), 0, 1000)]
-    every = {one.id: one for one in looker.home.store.entries()}
+def test_the_order_of_the_sections(reader: QueueReader) -> None:
+    found = [one for name in VIEWS["all"] for one in reader.view.jobs(name, (), 0, 1000)]
+    every = {one.id: one for one in reader.home.store.entries()}
 
     def turn(job: int) -> tuple[object, ...]:
         one = every[job]
@@ -142,38 +151,38 @@ def test_the_order_of_the_sections(looker: Looker) -> None:
     assert found == sorted(every, key=turn)
 
 
-def test_counts(looker: Looker) -> None:
-    counts = looker.view.counts()
-    assert by_state(counts) == looker.home.store.counts()
+def test_counts(reader: QueueReader) -> None:
+    counts = reader.view.counts()
+    assert by_state(counts) == reader.home.store.counts()
     assert sum(by_section(counts).values()) == 200
     assert by_section({}) == dict.fromkeys(VIEWS["all"], 0)
 
 
-def test_a_job_that_is_not_in_the_view_any_more(looker: Looker) -> None:
-    (ended, *_) = looker.view.jobs(queue_view.ENDED, (), 0, 1)
-    seen = looker.look(Wish("open", (), Place(3, 0, ended), 5))
-    assert (seen.place.job, seen.place.cursor) == (None, 3)
-    assert seen.left is not None
-    assert seen.left.id == ended
-    asked = looker.look(Wish("open", (), Place(), 5, job=ended))
+def test_a_job_that_is_not_in_the_view_any_more(reader: QueueReader) -> None:
+    (ended, *_) = reader.view.jobs(queue_view.ENDED, (), 0, 1)
+    state = reader.read(Query("open", (), Scroll(3, 0, ended), 5))
+    assert (state.scroll.job, state.scroll.cursor) == (None, 3)
+    assert state.left is not None
+    assert state.left.id == ended
+    asked = reader.read(Query("open", (), Scroll(), 5, job=ended))
     assert asked.subject is not None
     assert asked.subject.id == ended
 
 
-def test_the_turn_of_jobs_that_wait(looker: Looker) -> None:
-    ready = looker.view.jobs(queue_view.READY, (), 0, 1000)
-    (runs, *_) = looker.view.jobs(queue_view.RUNS, (), 0, 1)
+def test_the_turn_of_jobs_that_wait(reader: QueueReader) -> None:
+    ready = reader.view.jobs(queue_view.READY, (), 0, 1000)
+    (runs, *_) = reader.view.jobs(queue_view.RUNS, (), 0, 1)
     last = ready[-1]
-    assert looker.view.change_priority([last, runs], 9) == {last: 9}
-    assert looker.view.jobs(queue_view.READY, (), 0, 1) == [last]
-    assert looker.view.change_priority([last], -20) == {last: -11}
-    assert looker.view.jobs(queue_view.READY, (), len(ready) - 1, 1) == [last]
-    assert looker.view.change_priority([10**6], 1) == {}
+    assert reader.view.change_priority([last, runs], 9) == {last: 9}
+    assert reader.view.jobs(queue_view.READY, (), 0, 1) == [last]
+    assert reader.view.change_priority([last], -20) == {last: -11}
+    assert reader.view.jobs(queue_view.READY, (), len(ready) - 1, 1) == [last]
+    assert reader.view.change_priority([10**6], 1) == {}
 
 
-def test_open_jobs_are_found_without_reading_those_that_ended(looker: Looker) -> None:
+def test_open_jobs_are_found_without_reading_those_that_ended(reader: QueueReader) -> None:
     """So that a screen costs the same after a year."""
-    database = sqlite3.connect(f"{looker.home.folder}/queue.sqlite3")
+    database = sqlite3.connect(f"{reader.home.folder}/queue.sqlite3")
     for name in VIEWS["open"]:
         section = queue_view._SECTIONS[name]
         query = f"EXPLAIN QUERY PLAN SELECT id FROM jobs WHERE {section.where} AND 1"
@@ -182,15 +191,15 @@ def test_open_jobs_are_found_without_reading_those_that_ended(looker: Looker) ->
     database.close()
 
 
-def test_the_file_tells_when_somebody_else_has_written(looker: Looker) -> None:
-    before = looker.view.version()
-    assert looker.view.version() == before
-    other = QueueStore(f"{looker.home.folder}/queue.sqlite3")
+def test_the_file_tells_when_somebody_else_has_written(reader: QueueReader) -> None:
+    before = reader.view.version()
+    assert reader.view.version() == before
+    other = QueueStore(f"{reader.home.folder}/queue.sqlite3")
     other.hold([1, 2, 3], held=True)
     other.set("drained", "1")
     other.close()
-    assert looker.view.version() != before
-    assert looker.look(Wish(rows=3)).server.drained
+    assert reader.view.version() != before
+    assert reader.read(Query(rows=3)).server.drained
 
 
 # the end of a log

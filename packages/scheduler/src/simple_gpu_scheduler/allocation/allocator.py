@@ -132,7 +132,7 @@ class Allocator:
             if not self._is_alone_with(held, start):
                 return None
             self._held[job.seq] = own = _Own(start, held, self._now_s())
-        if self._ticket is None or _is_for(self._ticket[1].want, job):
+        if self._ticket is None or _is_for(self._ticket[1].request, job):
             self._withdraw()  # served: if another job has to wait, it does so behind the others
         return own
 
@@ -206,7 +206,7 @@ class Allocator:
         want = self._view.want(hold.job)
         if self._ticket is None:
             return self._queue_up(want)
-        if self._ticket[1].want != want:
+        if self._ticket[1].request != want:
             self._queue_anew(want, *self._ticket)
         return None
 

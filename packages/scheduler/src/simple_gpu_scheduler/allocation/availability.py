@@ -18,12 +18,12 @@ from simple_gpu_scheduler.errors import HopelessError, SgsError, UsageError
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job
 from simple_gpu_scheduler.leases.ledger import (
     ancestors,
-    as_ours,
     before,
     may_be_within,
     reservations,
     share_of,
     taken,
+    translate_keys,
 )
 from simple_gpu_scheduler.leases.ports import LeaseStore
 from simple_gpu_scheduler.leases.records import LeaseRecord, LeaseRequest, Ticket
@@ -210,7 +210,7 @@ class Availability:
         return [
             one if gpus == one.gpus else one._replace(gpus=gpus)
             for one in self.book.leases()
-            for gpus in (self._as_ours(one.gpus, one.numbers),)
+            for gpus in (self._translate_keys(one.gpus, one.numbers),)
         ]
 
     def _tickets(self, own: Ticket | None) -> list[Ticket]:
@@ -221,12 +221,12 @@ class Availability:
         found: list[Ticket] = []
         for one in before(all_, own):
             if own is None or one.id != own.id:
-                gpus = self._as_ours(one.want.gpus, one.want.numbers)
-                found.append(one._replace(want=one.want._replace(gpus=gpus)))
+                gpus = self._translate_keys(one.request.gpus, one.request.numbers)
+                found.append(one._replace(request=one.request._replace(gpus=gpus)))
         return found
 
-    def _as_ours(self, gpus: Sequence[str], numbers: Sequence[str]) -> tuple[str, ...]:
-        return as_ours(gpus, numbers, self._names, self._uuids)
+    def _translate_keys(self, gpus: Sequence[str], numbers: Sequence[str]) -> tuple[str, ...]:
+        return translate_keys(gpus, numbers, self._names, self._uuids)
 
     def _read_driver(self, leases: Sequence[LeaseRecord]) -> None:
         if self.watch is not None:
@@ -278,7 +278,7 @@ class Availability:
             )
             for wait in set().union(*waits.values())
         }
-        passed = self._patience.passed_over(waiting, due, time.monotonic())
+        passed = self._patience.timed_out(waiting, due, time.monotonic())
         return [one for one in tickets if waits[one.id].isdisjoint(passed)]
 
     def _used(self) -> set[str]:

@@ -18,14 +18,14 @@ from simple_gpu_scheduler.leases.store import live_leases
 GpuStatus = tuple[Gpu, Occupancy]
 
 
-class CardsSeen(NamedTuple):
+class GpuStatuses(NamedTuple):
     """The GPUs at one moment."""
 
     cards: tuple[GpuStatus, ...] = ()
     why: str = ""  #: why the driver says nothing; then the GPUs are the slots that were named
 
 
-class CardView:
+class GpuStatusReader:
     """Asks the driver when told to, and otherwise only who has leases by now."""
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class CardView:
         self._gpus: tuple[Gpu, ...] = ()
         self._why = ""
 
-    def look(self, slots: Sequence[str], *, ask_driver: bool) -> CardsSeen:
+    def read(self, slots: Sequence[str], *, ask_driver: bool) -> GpuStatuses:
         """The GPUs now.
 
         Args:
@@ -47,7 +47,7 @@ class CardView:
         gpus = self._gpus
         if self._why:
             gpus = tuple(_slot(place, name) for place, name in enumerate(slots))
-        return CardsSeen(_with_occupancy(gpus), self._why)
+        return GpuStatuses(_with_occupancy(gpus), self._why)
 
     def close(self) -> None:
         """Let the driver go."""

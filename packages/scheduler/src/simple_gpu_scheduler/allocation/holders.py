@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from simple_gpu_scheduler.leases.ledger import counted, reservations
+from simple_gpu_scheduler.leases.ledger import counted_gpus, reservations
 from simple_gpu_scheduler.leases.records import LeaseRecord, Ticket
 
 
@@ -30,7 +30,7 @@ def who_has(
         sizes_mib: what leases may have of each card together, where that is known.
     """
     held: dict[str, list[LeaseRecord]] = {}
-    for lease, gpus in counted(leases, inside):
+    for lease, gpus in counted_gpus(leases, inside):
         for gpu in gpus:
             held.setdefault(gpu, []).append(lease)
     promised: dict[str, list[Ticket]] = {}
@@ -88,7 +88,7 @@ def describe_holders(
     ]
     if len(held) > _MOST_TOLD:
         parts.append(f"and {len(held) - _MOST_TOLD} more programs hold them")
-    first = [one for one in tickets if not gpus.keys().isdisjoint(one.want.gpus)]
+    first = [one for one in tickets if not gpus.keys().isdisjoint(one.request.gpus)]
     waiters = tuple(dict.fromkeys(f"{one.user} (pid {one.pid})" for one in first))
     if waiters:
         have = "has" if len(waiters) == 1 else "have"

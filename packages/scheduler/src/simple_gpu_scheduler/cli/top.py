@@ -14,10 +14,10 @@ from simple_gpu_scheduler.units.durations import parse_duration_s
 
 _DESCRIPTION = """\
 Watch the GPUs, the jobs of the queue and the log of one of them, and cancel, hold, release, retry
-jobs or change their turn by keys: they are in the last line, and ? tells all of them.
+jobs or change their turn by keys. The last line shows the keys, and ? lists all of them.
 
-It looks when the queue changes, and asks the driver every few seconds; nothing is asked of the
-server. Colours are the terminal's own; NO_COLOR=1 does without."""
+It reads the queue when the queue changes, and asks the driver every few seconds. It asks nothing
+of the server. Colours are the terminal's own; NO_COLOR=1 turns them off."""
 
 _EPILOG = """\
 exit status: 0; 2 where there is no terminal (programs read sgs status --json).
@@ -25,6 +25,7 @@ exit status: 0; 2 where there is no terminal (programs read sgs status --json).
 examples:
   sgs top
   sgs top --interval 10s      ask the driver less often
+  sgs top --key hold=x --key cancel=delete,C
   ssh -t server sgs top"""
 _LEAST_INTERVAL_S = 0.5
 
@@ -42,11 +43,11 @@ def main(argv: Sequence[str]) -> int:
         raise UsageError(f"--interval {args.interval}: expected at least {_LEAST_INTERVAL_S:g} s")
     if importlib.util.find_spec("textual") is None:
         raise SgsError(
-            "sgs top needs Textual, which isn't installed here; it is the extra `top` of "
+            "sgs top needs Textual, which is not installed; it is the extra `top` of "
             "simple-gpu-scheduler: pip install './packages/scheduler[top]' in its repository"
         )
     _check_terminal()
-    return _run(interval_s)
+    return _run(interval_s, args.key)
 
 
 def _check_terminal() -> None:
@@ -64,20 +65,23 @@ def _check_terminal() -> None:
         )
 
 
-def _run(interval_s: float) -> int:
+def _run(interval_s: float, keys: Sequence[str]) -> int:
     from simple_gpu_scheduler.cli.gpus import table as gpus_report
     from simple_gpu_scheduler.cli.queue.jobs import how_it_ended
     from simple_gpu_scheduler.queue.home import QueueHome
     from simple_gpu_scheduler.top.app import TopApp
-    from simple_gpu_scheduler.top.screen.board import Words
+    from simple_gpu_scheduler.top.bindings import parse_keymap
+    from simple_gpu_scheduler.top.screen.board import Formatters
 
     if (
         os.environ.get("NO_COLOR") == ""
     ):  # which Textual takes for yes, https://no-color.org for no
         del os.environ["NO_COLOR"]
+    keymap = parse_keymap(keys)
     home = QueueHome()
-    words = Words(how_it_ended, gpus_report.short_names, gpus_report.table)
-    app = TopApp(home, words, interval_s)
+    formatters = Formatters(how_it_ended, gpus_report.short_names, gpus_report.table)
+    app = TopApp(home, formatters, interval_s)
+    app.set_keymap(keymap)
     app.run(mouse=False)  # so that the terminal selects and copies text as ever
     home.store.close()
     return app.return_code or 0
@@ -93,6 +97,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--interval", default="3s", metavar="TIME",
-        help="ask the driver so often (default: 3s; at least 500ms)",
+        help="ask the driver about the GPUs every TIME (default: 3s; at least 500ms)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--key", action="append", default=[], metavar="ACTION=KEYS",
+        help="use other keys for an action: hold=x or cancel=delete,C; may be given several times",
     )  # fmt: skip
     return parser

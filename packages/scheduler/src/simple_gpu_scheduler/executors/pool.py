@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from simple_gpu_scheduler.client import Taken
 from simple_gpu_scheduler.executors.worker import PythonWorker, WorkerDiedError
 from simple_gpu_scheduler.gpus.environ import LEASE_VARIABLE, MODEST
-from simple_gpu_scheduler.leases.ledger import meet
+from simple_gpu_scheduler.leases.ledger import overlaps
 from simple_gpu_scheduler.leases.store import FileLeaseStore
 
 #: A GPU that others wait for is given up between two calls, but not sooner: workers cost time.
@@ -90,7 +90,7 @@ def _others_wait_for(taken: Taken) -> bool:
         return False
     ours = [lease for lease in store.leases() if lease.token == taken.lease.id]
     others = [ticket for ticket in store.tickets() if ticket.pid != os.getpid()]
-    return any(meet(lease, ticket.want) for lease in ours for ticket in others)
+    return any(overlaps(lease, ticket.request) for lease in ours for ticket in others)
 
 
 class Pool:

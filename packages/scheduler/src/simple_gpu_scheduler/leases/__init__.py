@@ -1,1 +1,14 @@
-"""leases: say here what this folder is for."""
+"""Leases: who may use which GPU, agreed between all users of a machine without a server.
+
+A lease is a small file in a directory that everybody shares. Its owner's processes hold a lock on
+it. A job inherits the open file, so the kernel ends the lease with the last process of the job. A
+ticket is such a file, too: it says that somebody waits, and tickets are served in their order.
+
+To allocate, a program locks the directory, reads all leases, and adds its own file. Anybody may
+lock the directory, so safety doesn't depend on that lock: the program reads again after it has
+added its file, and removes it if another lease doesn't fit beside it. Nobody can change a file of
+another user, and the file system tells whose a file is.
+
+`records`, `ledger`, `format` and `waiter_timeout` are pure. `store` puts the parts together:
+begin there. `ports` says what the rest of the program needs of it.
+"""

@@ -19,27 +19,28 @@ _SHARED = "/run/lock"
 _NAME = "simple-gpu-scheduler"
 _OPEN_TO_ALL = 0o1777
 
-#: The umask is the whole process's. (threading has the same lock, but costs time to import.)
+#: All threads share one umask. (threading has the same lock, but costs time to import.)
 _umask_lock = _thread.allocate_lock()
 
 
 def lease_dir(environ: Mapping[str, str] = os.environ) -> str:
-    """The directory that every user of this machine comes to by the same rule.
+    """The lease directory. Every user of this machine finds the same one by the same rule.
 
-    $SGS_LEASE_DIR, else /run/lock/simple-gpu-scheduler where that exists or anybody may create it
-    (Debian), else /tmp/simple-gpu-scheduler (Fedora: /run/lock belongs to root).
+    It is $SGS_LEASE_DIR if that is set. Otherwise it is /run/lock/simple-gpu-scheduler where that
+    exists or anybody may create it (Debian), else /tmp/simple-gpu-scheduler (Fedora, where
+    /run/lock belongs to root).
 
     Raises:
-        UsageError: the variable names a directory that depends on where a program is started.
+        UsageError: the variable holds a relative path.
     """
-    chosen = environ.get(VARIABLE)
-    if chosen and not os.path.isabs(chosen):
+    configured = environ.get(VARIABLE)
+    if configured and not os.path.isabs(configured):
         raise UsageError(
-            f"{VARIABLE}={chosen!r}: expected a path from the root, so that it is the same "
+            f"{VARIABLE}={configured!r}: expected an absolute path, so that it is the same "
             "directory wherever a program is started"
         )
-    if chosen:
-        return os.path.normpath(chosen)
+    if configured:
+        return os.path.normpath(configured)
     shared = os.path.join(_SHARED, _NAME)
     if os.path.isdir(shared) or _mode(_SHARED) & 0o002:
         return shared
@@ -47,7 +48,10 @@ def lease_dir(environ: Mapping[str, str] = os.environ) -> str:
 
 
 def open_lease_dir(path: str, *, make: bool = True) -> Folder:
-    """Open the directory, made if need be, and see that leases in it would mean something.
+    """Open the directory, and check that leases in it would be safe.
+
+    Args:
+        make: create the directory if it is missing.
 
     Raises:
         SgsError: it can't be created or written, isn't a directory, or others could remove leases.
@@ -62,7 +66,7 @@ def open_lease_dir(path: str, *, make: bool = True) -> Folder:
         reason = _why_not(path, error)
     raise SgsError(
         f"no GPU can be leased: {reason}; expected a directory with mode 1777 that all users of "
-        f"this machine share (name another one by {VARIABLE})"
+        f"this machine share (set {VARIABLE} to use another one)"
     )
 
 
@@ -70,7 +74,7 @@ def _why_not(path: str, error: OSError) -> str:
     if error.filename != path or error.errno == errno.ENOENT:
         return f"{path} can't be created ({error.strerror})"
     if error.errno == errno.ENOTDIR:
-        return f"{path} is no directory"
+        return f"{path} is not a directory"
     status = os.lstat(path)
     return f"{path} belongs to {user_name(status.st_uid)} and can't be opened ({error.strerror})"
 
@@ -86,7 +90,7 @@ def _usable(path: str, *, make: bool) -> Folder:
 
 def _create_for_all(name: str, parent: int) -> None:
     with _umask_lock:
-        umask = os.umask(0)  # in one step: nobody must meet one that is not yet open to all
+        umask = os.umask(0)  # so that mkdir sets the mode at once: others may open it right away
         try:
             os.mkdir(name, _OPEN_TO_ALL, dir_fd=parent)
         except FileExistsError:
@@ -96,10 +100,10 @@ def _create_for_all(name: str, parent: int) -> None:
 
 
 def _unusable(folder: Folder) -> str:
-    """Why leases can't be kept there; empty if they can."""
+    """The reason why leases can't be kept there; empty if they can."""
     status, here = os.fstat(folder.fd), f"/proc/self/fd/{folder.fd}"
     if os.fstatvfs(folder.fd).f_flag & os.ST_RDONLY:
-        return "is on a file system that can only be read"
+        return "is on a read-only file system"
     if not os.access(here, os.R_OK | os.W_OK | os.X_OK):
         return f"belongs to {user_name(status.st_uid)} and can't be written by {user_name()}"
     if status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX:

@@ -1,7 +1,8 @@
-"""The lock of the lease directory, for the microseconds in which somebody allocates.
+"""The lock of the lease directory. An allocator holds it for microseconds.
 
-It keeps allocators from getting into each other's way; that no GPU is given twice doesn't hang on
-it. For anybody may lock the directory, and keep it locked: then it is done without.
+It keeps allocators out of each other's way. Anybody may lock the directory and keep it locked;
+after a while we go on without the lock. So nothing depends on it to keep a GPU from being given
+twice: `FileLeaseStore.confirm` does that.
 """
 
 from __future__ import annotations
@@ -18,41 +19,44 @@ from simple_gpu_scheduler.system.lock_holders import format_lock_holder
 PATIENCE_S = 1.0
 _RETRY_S = 0.001
 
-#: In so long our patience comes back: whoever locks the directory again and again gains nothing.
+#: Seconds after which we are willing to wait the full time again. Waiting uses that time up, so
+#: a program that locks the directory again and again can't delay us each time.
 _RECOVERY_S = 60.0
 
-#: What a terminal sends. One that is stopped or interrupted in the middle would be in the way of
-#: others, or forget what it has taken. (Of a program's threads, the others still hear it.)
+#: Signals that a terminal sends. A program that is stopped while it holds the lock would block
+#: others; one that is interrupted could forget a lease that it has taken. Only this thread blocks
+#: the signals: other threads of the program still get them.
 _FROM_TERMINAL = (signal.SIGINT, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 
 
 class DirectoryLock:
-    """Held within a `with` block, which the terminal doesn't disturb."""
+    """A lock that is held within a `with` block; the terminal's signals wait until its end."""
 
     def __init__(self, files: LeaseFiles, patience_s: float = PATIENCE_S) -> None:
         self._files = files
         self._patience_s = patience_s
         self._fd = -1
-        self._whose = (0, (0, 0))
+        self._opened_for = (0, (0, 0))  # our pid, and the identity of the directory
         self._masked: set[signal.Signals | int] = set()
-        self._left_s, self._at_s = patience_s, time.monotonic()  # of our patience, and when
-        self.is_held = False  #: within the block: by us
-        self.remarks: list[str] = []  #: whom we have waited for in vain; to be told once
+        #: How long we are still willing to wait, and when that was so.
+        self._left_s, self._at_s = patience_s, time.monotonic()
+        self.is_held = False  #: True within the block if we got the lock
+        self.remarks: list[str] = []  #: who kept the lock while we waited; for the user, each once
 
     def __del__(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
 
     def __enter__(self) -> None:
-        """Take it, or go on without, once our patience is at its end; see `is_held`.
+        """Take the lock, or go on without it if others keep it for too long; see `is_held`.
 
-        The wait can be interrupted.
+        Signals can interrupt the wait.
 
         Raises:
             SgsError: the directory can't be used.
         """
         fd = self._descriptor()
-        begun_s = 0.0
+        begun_s = 0.0  # when we found the lock taken
         while True:
             self._masked = signal.pthread_sigmask(signal.SIG_BLOCK, _FROM_TERMINAL)
             try:
@@ -61,7 +65,7 @@ class DirectoryLock:
                 signal.pthread_sigmask(signal.SIG_SETMASK, self._masked)
                 raise
             if self.is_held and not begun_s:
-                return  # at once, as mostly
+                return  # got at once, the usual case
             now_s = time.monotonic()
             begun_s = begun_s or now_s
             if self.is_held or now_s - begun_s >= self._patience(begun_s):
@@ -71,38 +75,40 @@ class DirectoryLock:
             time.sleep(_RETRY_S)
 
     def __exit__(self, *_: object) -> None:
-        """Let go: explicitly, since a child that was forked meanwhile shares the descriptor."""
+        """Unlock explicitly: a child that was forked meanwhile shares the descriptor."""
         if self.is_held:
             fcntl.flock(self._fd, fcntl.LOCK_UN)
         signal.pthread_sigmask(signal.SIG_SETMASK, self._masked)
 
     def _patience(self, now_s: float) -> float:
-        """How long to wait at most, as of then."""
+        """The longest wait in seconds, for a wait that begins at `now_s`."""
         recovered_s = (now_s - self._at_s) / _RECOVERY_S * self._patience_s
         return min(self._patience_s, self._left_s + recovered_s)
 
     def _spend(self, fd: int, begun_s: float, now_s: float) -> None:
         had_s = self._patience(begun_s)
         self._left_s, self._at_s = max(0.0, had_s - (now_s - begun_s)), now_s
-        if not self.is_held and had_s > self._patience_s / 2:  # else it was told a moment ago
+        # With less patience than that, the user was warned a moment ago.
+        if not self.is_held and had_s > self._patience_s / 2:
             self.remarks.append(
                 f"{format_lock_holder(fd)} has {self._files.path} locked for {had_s:.2g} s now; "
-                "going on without the lock (fuser -v shows who has it)"
+                "going on without the lock (fuser -v shows who holds it)"
             )
 
     def _descriptor(self) -> int:
-        """Of the directory that is there now, and ours alone: a forked child that shared it with
-        its parent would not be excluded by that.
+        """A descriptor of the directory that is there now, opened by this process.
+
+        A forked child opens its own: with the parent's descriptor it would share the lock.
         """
         folder = self._files.folder
         try:
-            whose = os.getpid(), self._files.identity
-            if self._whose != whose:
+            opened_for = os.getpid(), self._files.identity
+            if self._opened_for != opened_for:
                 flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
                 fd = os.open(".", flags, dir_fd=folder.fd)
                 if self._fd >= 0:
                     os.close(self._fd)
-                self._fd, self._whose = fd, whose
+                self._fd, self._opened_for = fd, opened_for
         except OSError as error:
             raise unusable(folder, error) from None
         return self._fd

@@ -1,4 +1,4 @@
-"""What is wrong with the lease directory, for its user."""
+"""Errors of the lease directory, worded for the user."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from simple_gpu_scheduler.system.users import user_name
 
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
-#: Our own lack, which says nothing about a file. All else does: a file that isn't to be opened at
-#: once (somebody has a lease of fcntl(2) on it, say) was never one of ours.
+#: Errors that mean that this process or machine has run out of something. They say nothing about
+#: a file. Any other error does: a file that can't be opened at once (somebody has a lease of
+#: fcntl(2) on it, say) is not one of ours.
 OWN_LACK = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def unusable(folder: Folder, error: OSError) -> SgsError:
-    """What is wrong with the directory, for who wants to write there."""
+    """The error for a directory that can't be written."""
     if error.errno in _NO_LOCKS:
         return SgsError(
             f"no GPU can be leased: {folder.path}: its file system has no working locks (flock); "
-            "name a local directory by SGS_LEASE_DIR"
+            "set SGS_LEASE_DIR to a local directory"
         )
     kind = PassingError if error.errno in _FULL else _kind(error)
     crowd = _crowd(folder) if error.errno in _FULL else ""
@@ -32,7 +33,7 @@ def unusable(folder: Folder, error: OSError) -> SgsError:
 
 
 def unreadable(path: str, error: OSError) -> SgsError:
-    """What is wrong with the directory or a file in it, for who wants to look."""
+    """The error for a directory, or a file in it, that can't be read."""
     return _kind(error)(f"no GPU can be leased: {path} can't be read ({error.strerror})")
 
 
@@ -43,7 +44,7 @@ def _kind(error: OSError) -> type[SgsError]:
 
 
 def _crowd(folder: Folder) -> str:
-    """Who has the most files there."""
+    """The user with the most files there, in words; empty if that is unknown."""
     owners: Counter[int] = Counter()
     with suppress(OSError):
         for name in folder.names():
@@ -51,5 +52,5 @@ def _crowd(folder: Folder) -> str:
                 owners[os.stat(name, dir_fd=folder.fd, follow_symlinks=False).st_uid] += 1
     if not owners:
         return ""
-    uid, number = owners.most_common(1)[0]
-    return f"; {user_name(uid)} has {number} files there"
+    uid, count = owners.most_common(1)[0]
+    return f"; {user_name(uid)} has {count} files there"

@@ -1,9 +1,9 @@
-"""What stands in the files of leases and tickets.
+"""The content of the files of leases and tickets.
 
-Anybody may put a file into the directory, so nothing in one is taken on trust: who wrote it and
-what it is called is told by the file system, and what can't be right makes it no lease at all.
-Our programs write a file whole before it gets its name, so that none of theirs is such a one.
-Later versions may add fields; what these mean stays.
+Anybody may put a file into the directory, so its content is never trusted. The file system tells
+the owner and the name. A file with an impossible value is ignored. Our programs complete a file
+before it gets its name, so theirs are never ignored.
+Later versions may add fields; the meaning of these stays.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from simple_gpu_scheduler.leases.records import LeaseRecord, LeaseRequest, Ticke
 #: Files of version 1 were locked by flock(2) alone.
 VERSION = 2
 
-#: Of a lease or waiter. No machine has so many; who has more wants to keep others busy.
+#: The most GPUs that a lease or ticket may name. No machine has as many.
 MOST_GPUS = 512
 
-_MOST = 1 << 62
+_MOST_INTEGER = 1 << 62
 _LATEST_S = 1e11  # the year 5138
 _LONGEST_KIND = 20
 _TURN_DIGITS = 12
@@ -32,38 +32,39 @@ Read = Callable[[str, int, str, bytes], Record]
 
 
 def lease_content(lease: LeaseRecord) -> bytes:
-    """A lease's file: a line that stays, and one for its turns."""
+    """The content of a lease's file: a line that never changes, and a line with its turn."""
     fields = {"version": VERSION, **lease._asdict()}
     del fields["turn"]
     return json.dumps(fields).encode() + b"\n" + turn_content(lease.turn)
 
 
 def turn_content(turn: int) -> bytes:
-    """The last bytes of a lease's file, always of one length: they are written in place."""
+    """The last line of a lease's file. Its length is fixed, as it is overwritten in place."""
     return b"%0*d\n" % (_TURN_DIGITS, turn)
 
 
 def ticket_content(ticket: Ticket) -> bytes:
-    """A waiter's file."""
-    fields = {"version": VERSION, **ticket._asdict(), "want": ticket.want._asdict()}
+    """The content of a ticket's file. There the request is called `want`."""
+    fields = {"version": VERSION, **ticket._asdict(), "want": ticket.request._asdict()}
+    del fields["request"]
     return json.dumps(fields).encode() + b"\n"
 
 
 def read_lease(name: str, uid: int, user: str, content: bytes) -> LeaseRecord:
-    """The lease of a file.
+    """The lease that a file describes.
 
     Args:
-        name: of the file, without its ending: the lease's id.
-        uid, user: who owns the file.
+        name: the file's name without its ending: the lease's id.
+        uid, user: the owner of the file.
 
     Raises:
-        ValueError: it is none of ours.
+        ValueError: the content is not that of a lease.
     """
     line, _, turn = content.partition(b"\n")
     return _lease(name, uid, user, line)._replace(turn=_turn(turn))
 
 
-@functools.lru_cache(maxsize=256)  # who allocates reads the same ones again and again
+@functools.lru_cache(maxsize=256)  # an allocator reads the same files again and again
 def _lease(name: str, uid: int, user: str, line: bytes) -> LeaseRecord:
     fields = _fields(line)
     parent = fields.get("parent")
@@ -83,12 +84,12 @@ def _lease(name: str, uid: int, user: str, line: bytes) -> LeaseRecord:
     )
 
 
-@functools.lru_cache(maxsize=256)  # dozens who wait read each other at each end of a lease
+@functools.lru_cache(maxsize=256)  # dozens of waiters read each other's tickets when a lease ends
 def read_ticket(name: str, uid: int, user: str, content: bytes) -> Ticket:
-    """The waiter of a file; as `read_lease`."""
+    """The ticket that a file describes; see `read_lease`."""
     fields = _fields(content)
-    want, inside = fields.get("want"), fields.get("inside")
-    if not isinstance(want, dict):
+    request, inside = fields.get("want"), fields.get("inside")
+    if not isinstance(request, dict):
         raise ValueError("no want")
     return Ticket(
         name,
@@ -97,11 +98,11 @@ def read_ticket(name: str, uid: int, user: str, content: bytes) -> Ticket:
         _integer(fields.get("pid"), 1),
         _integer(fields.get("since_ns"), 0),
         LeaseRequest(
-            _names(want.get("gpus")),
-            _integer(want.get("number"), 1),
-            _integer(want.get("units"), 1, GPU_UNITS),
-            _memory_mib(want.get("memory_mib")),
-            _names(want.get("numbers", [])),
+            _names(request.get("gpus")),
+            _integer(request.get("number"), 1),
+            _integer(request.get("units"), 1, GPU_UNITS),
+            _memory_mib(request.get("memory_mib")),
+            _names(request.get("numbers", [])),
         ),
         None if inside is None else str(inside),
     )
@@ -110,14 +111,14 @@ def read_ticket(name: str, uid: int, user: str, content: bytes) -> Ticket:
 def _fields(line: bytes) -> dict[str, Any]:
     try:
         fields = json.loads(line)
-    except RecursionError:  # as deep as a file may be
+    except RecursionError:  # nested too deeply
         raise ValueError("too deep") from None
     if not isinstance(fields, dict):
         raise ValueError("no fields")
     return fields
 
 
-def _integer(value: Any, least: int, most: int = _MOST) -> int:
+def _integer(value: Any, least: int, most: int = _MOST_INTEGER) -> int:
     if type(value) is not int or not least <= value <= most:
         raise ValueError(f"{value!r} is no number from {least} to {most}")
     return value
@@ -128,7 +129,7 @@ def _memory_mib(value: Any) -> int | None:
 
 
 def _time_s(value: Any) -> float:
-    if type(value) not in (int, float) or not 0 <= value <= _LATEST_S:  # a NaN is neither
+    if type(value) not in (int, float) or not 0 <= value <= _LATEST_S:  # a NaN fails both
         raise ValueError(f"{value!r} is no time")
     return float(value)
 
@@ -136,7 +137,7 @@ def _time_s(value: Any) -> float:
 def _names(value: Any, least: int = 0) -> tuple[str, ...]:
     if not isinstance(value, list) or not least <= len(value) <= MOST_GPUS:
         raise ValueError(f"{value!r} is no list of names")
-    return tuple(_text(one) for one in value)
+    return tuple(_text(name) for name in value)
 
 
 def _text(value: Any) -> str:
@@ -146,12 +147,12 @@ def _text(value: Any) -> str:
 
 
 def _kind(value: Any) -> str:
-    """It is shown on terminals: nothing but a word."""
+    """What the lease is for. It is shown on terminals, so only a plain word is accepted."""
     text = _text(value)
     return text if text.isascii() and text.isalpha() and len(text) <= _LONGEST_KIND else "unknown"
 
 
 def _turn(line: bytes) -> int:
-    """Zero where it can't be read: those within the lease are then none of it, which is safe."""
+    """The turn; 0 if it can't be read. Leases within this one then count by themselves: safe."""
     digits = line.strip()
     return int(digits) if digits.isdigit() and len(digits) <= _TURN_DIGITS else 0

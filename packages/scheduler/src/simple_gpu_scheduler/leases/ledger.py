@@ -1,7 +1,7 @@
-"""Leases as records, and what they leave of each GPU.
+"""What leases and waiters leave of each GPU.
 
-A lease gives its holder a share of some GPUs; the sum of the shares never goes beyond a card.
-Everything here is arithmetic on records; the locked files are in `leases.store`.
+A lease gives its holder a share of some GPUs. The shares of one GPU never add up to more than the
+GPU. Everything here is arithmetic on records; the locked files are in `leases.store`.
 """
 
 from __future__ import annotations
@@ -13,54 +13,56 @@ from typing import NamedTuple
 from simple_gpu_scheduler.jobs.job import GPU_UNITS
 from simple_gpu_scheduler.leases.records import GpuShare, LeaseRecord, LeaseRequest, Ticket
 
+#: How far back a ticket's own claim of its age is believed.
 _MOST_CLAIM_NS = 60 * 10**9
 
 
 class Reserved(NamedTuple):
-    """What a waiter will get once it is free."""
+    """The GPUs that are reserved for a ticket."""
 
     ticket: Ticket
     gpus: tuple[str, ...]  #: keys
-    is_due: bool  #: leases and those before him leave him all of these now
+    is_due: bool  #: leases and the tickets before it leave all of these free for it now
 
 
-def as_ours(
+def translate_keys(
     gpus: Sequence[str],
     numbers: Sequence[str],
     ours: Container[str],
     uuids: Mapping[str, Sequence[str]],
 ) -> tuple[str, ...]:
-    """Somebody's keys as we call the cards, whether he or we know the driver or not.
+    """Another program's keys of GPUs, translated into ours. Either may have no driver.
 
     Args:
-        numbers: of those cards, see `LeaseRequest`.
+        gpus: the other program's keys.
+        numbers: the numbers of those GPUs, see `LeaseRequest`.
         ours: our own keys.
-        uuids: by number, where we know the driver: of the card, or of all slices of it.
+        uuids: the UUIDs of each GPU or of its slices, by its number, where we have a driver.
     """
-    found: dict[str, None] = {}
+    keys: dict[str, None] = {}
     for gpu, number in zip_longest(gpus, numbers[: len(gpus)], fillvalue=""):
         if gpu in ours:
-            found[gpu] = None
+            keys[gpu] = None
         elif number in ours:
-            found[number] = None
+            keys[number] = None
         else:
-            found.update(dict.fromkeys(uuids.get(gpu, (gpu,))))
-    return tuple(found)
+            keys.update(dict.fromkeys(uuids.get(gpu, (gpu,))))
+    return tuple(keys)
 
 
-def meet(lease: LeaseRecord, want: LeaseRequest) -> bool:
-    """Whether somebody wants what somebody has, by whatever names they know it."""
-    theirs = {*want.gpus, *want.numbers} - {""}
-    return not theirs.isdisjoint((*lease.gpus, *lease.numbers))
+def overlaps(lease: LeaseRecord, request: LeaseRequest) -> bool:
+    """True if the request names a GPU of the lease, by any of its names."""
+    requested = {*request.gpus, *request.numbers} - {""}
+    return not requested.isdisjoint((*lease.gpus, *lease.numbers))
 
 
 def may_be_within(uid: int, parent: LeaseRecord) -> bool:
-    """Whether a user's programs can be a part of that lease: it is his, or he is root."""
+    """True if a user's programs can run within that lease: the user owns it, or is root."""
     return uid in (parent.uid, 0)
 
 
 def share_of(units: int, parent: LeaseRecord | None) -> int:
-    """A share of a lease as a share of the card: within a third of it, half of that is a sixth."""
+    """A share of a lease as a share of the GPU: half of a lease on a third is a sixth."""
     return units if parent is None else max(1, units * parent.units // GPU_UNITS)
 
 
@@ -72,25 +74,29 @@ def taken(
     inside: str | None = None,
     sizes_mib: Mapping[str, int] | None = None,
 ) -> dict[str, GpuShare]:
-    """What others have taken of each card, by leases and by waiting before us.
+    """What others have taken of each GPU, by leases and by tickets before ours.
 
-    A lease within another one is paid for by that one; once that is over, or its job, it counts by
-    itself. Seen from inside a lease (a scheduler that runs as a job of another one), that lease is
-    all there is of its cards: only what is within the same lease counts there, or was within one
-    that is over, in parts of that lease.
+    A lease within another lease takes nothing more: the outer one counts. Once the outer lease or
+    its job is over, the inner one counts by itself.
+
+    A scheduler may itself run as a job within a lease. That lease is then the whole of its GPUs.
+    Only leases within the same lease count there, and those whose outer lease is over. They count
+    as parts of that lease.
 
     Args:
-        tickets: those before us, in their order; each is promised the cards that are nearest to
-            having room for it, so that nothing more starts there.
+        tickets: the tickets before ours, in their order. For each, the GPUs that are nearest to
+            having room are reserved, so that nothing more starts there.
         ours: the tokens of the leases that we hold.
-        inside: the token of the lease that we are in.
-        sizes_mib: what leases may have of each card together, where that is known.
+        inside: the token of the lease that we run in.
+        sizes_mib: the memory of each GPU that all leases together may have, where it is known.
     """
-    theirs = _held(leases, inside, besides=ours)
-    for one in reservations(leases, tickets, inside=inside, sizes_mib=sizes_mib):
-        for gpu in one.gpus:
-            _add(theirs, gpu, one.ticket.want.units, one.ticket.want.memory_mib)
-    return theirs
+    shares = _leased_shares(leases, inside, besides=ours)
+    for reserved in reservations(leases, tickets, inside=inside, sizes_mib=sizes_mib):
+        for gpu in reserved.gpus:
+            _add_share(
+                shares, gpu, reserved.ticket.request.units, reserved.ticket.request.memory_mib
+            )
+    return shares
 
 
 def reservations(
@@ -100,47 +106,47 @@ def reservations(
     inside: str | None = None,
     sizes_mib: Mapping[str, int] | None = None,
 ) -> list[Reserved]:
-    """What those who wait before us will get, see `taken`."""
+    """The GPUs that are reserved for each ticket; see `taken`."""
     tickets = tuple(tickets)
     if not tickets:
         return []
-    everybody, sizes = _held(leases, inside), sizes_mib or {}
+    shares, sizes = _leased_shares(leases, inside), sizes_mib or {}
     by_token = {lease.token: lease for lease in leases}
     own = _own_gpus(by_token, inside)
-    found: list[Reserved] = []
+    reserved: list[Reserved] = []
     for ticket in tickets:
-        want = ticket.want
-        gpus = _promised(want, everybody, _closed_to(ticket, by_token, own, inside), sizes)
-        due = bool(gpus) and all(_lack(want, everybody, sizes, gpu)[0] == 0 for gpu in gpus)
-        found.append(Reserved(ticket, tuple(gpus), due))
+        request = ticket.request
+        gpus = _reserved_gpus(request, shares, _closed_to(ticket, by_token, own, inside), sizes)
+        is_due = bool(gpus) and all(_missing(request, shares, sizes, gpu)[0] == 0 for gpu in gpus)
+        reserved.append(Reserved(ticket, tuple(gpus), is_due))
         for gpu in gpus:
-            _add(everybody, gpu, want.units, want.memory_mib)
-    return found
+            _add_share(shares, gpu, request.units, request.memory_mib)
+    return reserved
 
 
-def _held(
+def _leased_shares(
     leases: Sequence[LeaseRecord], inside: str | None, besides: Container[str] = ()
 ) -> dict[str, GpuShare]:
-    """What leases have of each card; see `taken`."""
+    """What leases have taken of each GPU; see `taken`."""
     enclosing = {lease.token: lease for lease in leases}.get(inside or "")
     own = () if enclosing is None else enclosing.gpus
-    found: dict[str, GpuShare] = {}
-    for lease, gpus in counted(leases, inside):
+    shares: dict[str, GpuShare] = {}
+    for lease, gpus in counted_gpus(leases, inside):
         if lease.token not in besides:
             for gpu in gpus:
                 part = _part(lease.units, enclosing) if gpu in own else lease.units
-                _add(found, gpu, part, lease.memory_mib)
-    return found
+                _add_share(shares, gpu, part, lease.memory_mib)
+    return shares
 
 
-def counted(
+def counted_gpus(
     leases: Sequence[LeaseRecord], inside: str | None
 ) -> Iterator[tuple[LeaseRecord, list[str]]]:
-    """Each lease with the cards of which it takes something; see `taken`."""
+    """Each lease, and the GPUs on which it counts; see `taken`."""
     by_token = {lease.token: lease for lease in leases}
     own = _own_gpus(by_token, inside)
     for lease in by_token.values():
-        yield lease, list(_counted(lease, by_token, own, inside))
+        yield lease, list(_gpus_of(lease, by_token, own, inside))
 
 
 def _own_gpus(by_token: Mapping[str, LeaseRecord], inside: str | None) -> set[str]:
@@ -149,43 +155,44 @@ def _own_gpus(by_token: Mapping[str, LeaseRecord], inside: str | None) -> set[st
 
 
 def _part(units: int, enclosing: LeaseRecord | None) -> int:
-    """A share of a card as a part of the lease that we are in, rounded up."""
+    """A share of a GPU as a part of the lease that we run in, rounded up."""
     return units if enclosing is None else -(-units * GPU_UNITS // enclosing.units)
 
 
 def _closed_to(
     ticket: Ticket, by_token: Mapping[str, LeaseRecord], own: set[str], inside: str | None
 ) -> set[str]:
-    """Cards that aren't promised to a waiter: those of a lease that one of us is in, alone."""
-    theirs = by_token.get(ticket.inside or "")
-    if theirs is not None and not may_be_within(ticket.uid, theirs):
-        theirs = None
+    """GPUs that can't be reserved for a ticket: those of a lease that only one of us is in."""
+    around_ticket = by_token.get(ticket.inside or "")
+    if around_ticket is not None and not may_be_within(ticket.uid, around_ticket):
+        around_ticket = None
     elif ticket.inside == inside:
         return set()
-    return own if theirs is None else own.union(theirs.gpus)
+    return own if around_ticket is None else own.union(around_ticket.gpus)
 
 
-def _counted(
+def _gpus_of(
     lease: LeaseRecord,
     by_token: Mapping[str, LeaseRecord],
     own: Container[str],
     inside: str | None,
 ) -> Iterator[str]:
-    """The cards of which the lease takes something."""
+    """The GPUs on which the lease counts."""
     if inside is not None and lease.token == inside:
         return
     parent = None if lease.parent is None else by_token.get(lease.parent)
     if parent is not None and not may_be_within(lease.uid, parent):
         parent = None
     around = by_token.get(inside or "")
-    orphan = (  # of ours: who may not be in our lease was never in one within it
+    # A user who may not run in our lease never had a lease within it.
+    is_orphan = (
         lease.parent is not None
         and parent is None
         and (around is None or may_be_within(lease.uid, around))
     )
     for gpu in lease.gpus:
         if gpu in own:
-            counts = orphan or (parent is not None and lease.parent == inside)
+            counts = is_orphan or (parent is not None and lease.parent == inside)
         else:
             counts = parent is None or gpu not in parent.gpus
         if counts:
@@ -193,69 +200,71 @@ def _counted(
 
 
 def ancestors(leases: Iterable[LeaseRecord], inside: str | None) -> list[LeaseRecord]:
-    """The lease that we are in, the one that this is in, and so on."""
+    """The lease that we run in, the lease around that one, and so on."""
     by_token = {lease.token: lease for lease in leases}
-    found: list[LeaseRecord] = []
+    chain: list[LeaseRecord] = []
     while inside is not None and (lease := by_token.pop(inside, None)) is not None:
-        found.append(lease)
+        chain.append(lease)
         inside = lease.parent
-    return found
+    return chain
 
 
-def _add(found: dict[str, GpuShare], gpu: str, units: int, memory_mib: int | None) -> None:
-    before = found.get(gpu, GpuShare())
-    found[gpu] = GpuShare(before.units + units, before.memory_mib + (memory_mib or 0))
+def _add_share(shares: dict[str, GpuShare], gpu: str, units: int, memory_mib: int | None) -> None:
+    before = shares.get(gpu, GpuShare())
+    shares[gpu] = GpuShare(before.units + units, before.memory_mib + (memory_mib or 0))
 
 
-def _promised(
-    want: LeaseRequest,
-    found: Mapping[str, GpuShare],
+def _reserved_gpus(
+    request: LeaseRequest,
+    shares: Mapping[str, GpuShare],
     closed: Container[str],
     sizes_mib: Mapping[str, int],
 ) -> list[str]:
-    """The cards that a waiter will get: those with room, else those that lack least.
+    """The GPUs to reserve for a request: those with room, else those that lack least.
 
-    Why nobody starves: nothing starts on a promised card, so what it lacks only shrinks, while
-    that of the others can't fall below it but by ends of jobs, too.
+    Why nobody starves: nothing starts on a reserved GPU, so what it lacks only shrinks. Another
+    GPU can come to lack less only because jobs end there.
     """
+    usable = [gpu for gpu in request.gpus if gpu not in closed]
+    return sorted(usable, key=lambda gpu: _missing(request, shares, sizes_mib, gpu))[
+        : request.number
+    ]
 
-    usable = [gpu for gpu in want.gpus if gpu not in closed]
-    return sorted(usable, key=lambda gpu: _lack(want, found, sizes_mib, gpu))[: want.number]
 
-
-def _lack(
-    want: LeaseRequest, found: Mapping[str, GpuShare], sizes_mib: Mapping[str, int], gpu: str
+def _missing(
+    request: LeaseRequest, shares: Mapping[str, GpuShare], sizes_mib: Mapping[str, int], gpu: str
 ) -> tuple[float, float]:
-    """What a card lacks of room for a waiter, as a part of the card; then how full it would be."""
-    used = found.get(gpu, GpuShare())
-    units = (used.units + want.units) / GPU_UNITS - 1
+    """What a GPU lacks for a request, as a part of the GPU; then how full it would be."""
+    used = shares.get(gpu, GpuShare())
+    units = (used.units + request.units) / GPU_UNITS - 1
     size_mib = sizes_mib.get(gpu, 0)
-    if want.memory_mib is None or not size_mib:
+    if request.memory_mib is None or not size_mib:
         return max(0.0, units), units
-    memory = (used.memory_mib + want.memory_mib) / size_mib - 1
+    memory = (used.memory_mib + request.memory_mib) / size_mib - 1
     return max(0.0, units, memory), max(units, memory)
 
 
 def beyond_capacity(leases: Sequence[LeaseRecord]) -> list[str]:
-    """Cards of which more was given than there is; always empty, if all is right."""
-    return [gpu for gpu, one in taken(leases).items() if one.units > GPU_UNITS]
+    """GPUs on which leases add up to more than the GPU. Empty unless something is broken."""
+    return [gpu for gpu, share in taken(leases).items() if share.units > GPU_UNITS]
 
 
-def believed(ticket: Ticket, changed_ns: int) -> Ticket:
-    """The ticket, with what is believed of how long it has waited.
+def with_believed_start(ticket: Ticket, changed_ns: int) -> Ticket:
+    """The ticket with the start of its wait that is believed.
 
-    Who changes what he waits for makes it anew, and says since when he has waited before that. Of
-    that a minute counts: else who comes back all the time would always be the first.
+    A program that changes its request makes a new ticket, which says since when it has waited.
+    One minute of that counts. Otherwise a program that comes back all the time would always be
+    the first.
 
     Args:
-        changed_ns: when its file came to be as it is, on the machine's monotonic clock.
+        changed_ns: when its file last changed, on the machine's monotonic clock.
     """
     return ticket._replace(since_ns=max(ticket.since_ns, changed_ns - _MOST_CLAIM_NS))
 
 
 def before(tickets: Iterable[Ticket], own: Ticket | None) -> list[Ticket]:
-    """The tickets to be served before ours; all of them if we have none."""
-    ordered = sorted(tickets, key=lambda one: (one.since_ns, one.id))
+    """The tickets to serve before ours, the first one first; all of them if we have none."""
+    ordered = sorted(tickets, key=lambda ticket: (ticket.since_ns, ticket.id))
     if own is None:
         return ordered
-    return [one for one in ordered if (one.since_ns, one.id) < (own.since_ns, own.id)]
+    return [ticket for ticket in ordered if (ticket.since_ns, ticket.id) < (own.since_ns, own.id)]

@@ -1,6 +1,6 @@
-"""What a lease holder needs of the place where all programs of the machine keep their leases.
+"""What an allocator needs of the place where all programs of the machine keep their leases.
 
-The real part is `leases.store`, the fake is in `testing.leases`.
+`leases.store` implements it. The fake for tests is in `testing.leases`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ class Held(NamedTuple):
 
     lease: Lease
     path: str
-    pid: int  #: the process that took it: no other one may end it
+    pid: int  #: the process that took it; only that one may end it
     turn: int = 0  #: see `LeaseRecord`
-    turn_at: int = 0  #: where in the file that stands
+    turn_at: int = 0  #: the place of the turn in the file, in bytes
 
 
 class LeaseStore(Protocol):
@@ -26,11 +26,11 @@ class LeaseStore(Protocol):
 
     @property
     def uid(self) -> int:
-        """Whose leases we add."""
+        """The user id of the owner of leases that are added here."""
         ...
 
     def restore(self) -> None:
-        """Have the place again if it was cleaned away; only while nothing of ours is in it.
+        """Create the place again if it was removed. Call it only while nothing of ours is there.
 
         Raises:
             SgsError: leases can't be kept there.
@@ -38,7 +38,7 @@ class LeaseStore(Protocol):
         ...
 
     def leases(self) -> list[LeaseRecord]:
-        """All that live now.
+        """All live leases.
 
         Raises:
             SgsError: they can't be read.
@@ -46,7 +46,7 @@ class LeaseStore(Protocol):
         ...
 
     def tickets(self) -> list[Ticket]:
-        """All who wait now and could be served, in no order.
+        """The tickets of all who wait and could be served now, in no order.
 
         Raises:
             SgsError: they can't be read.
@@ -54,7 +54,7 @@ class LeaseStore(Protocol):
         ...
 
     def somebody_waits(self, besides: str | None = None) -> bool:
-        """False if surely nobody does, except for the ticket `besides`; cheap.
+        """False if certainly nobody waits, except for the ticket `besides`. Cheap.
 
         Raises:
             SgsError: that can't be known.
@@ -62,7 +62,7 @@ class LeaseStore(Protocol):
         ...
 
     def is_unchanged(self) -> bool:
-        """True if surely no lease of others has come or gone since the last `leases`; cheap.
+        """True if certainly no lease of others was added or ended since the last `leases`. Cheap.
 
         Raises:
             SgsError: that can't be known.
@@ -70,7 +70,7 @@ class LeaseStore(Protocol):
         ...
 
     def allocating(self) -> AbstractContextManager[None]:
-        """Others mostly add no lease meanwhile (see `confirm`); no signal of the terminal comes.
+        """A block in which others rarely add leases (see `confirm`) and terminal signals wait.
 
         Raises:
             SgsError: leases can't be kept there.
@@ -78,10 +78,11 @@ class LeaseStore(Protocol):
         ...
 
     def confirm(self) -> bool:
-        """After `add_lease`: True if surely nobody else has added one since `leases`.
+        """True if certainly nobody else has added a lease since `leases`. Call after `add_lease`.
 
-        Who gets False looks again; if both don't fit, he takes his back. As each adds his own
-        first and looks then, one of the two sees the other, whoever was first.
+        After False, read the leases again, and release the new lease if it doesn't fit beside
+        another one. Each program adds its lease first and then checks, so of two programs at
+        least one sees the other's lease.
 
         Raises:
             SgsError: that can't be known.
@@ -89,17 +90,19 @@ class LeaseStore(Protocol):
         ...
 
     def remarks(self) -> list[str]:
-        """What the user should know by now, each once."""
+        """New messages for the user, each returned once."""
         ...
 
-    def add_lease(self, want: LeaseRequest, kind: str, parent: str | None = None) -> Held | None:
-        """Add a lease on all of `want.gpus`; call it within `allocating`.
+    def add_lease(
+        self, request: LeaseRequest, kind: str, parent: str | None = None
+    ) -> Held | None:
+        """Add a lease on all of `request.gpus`. Call it within `allocating`.
 
         Args:
             parent: the token of the lease that this one is a part of.
 
         Returns:
-            None if the parent is over by now, or was passed on to the next job.
+            None if the parent has ended, or was passed on to the next job.
 
         Raises:
             SgsError: it can't be written or locked.
@@ -107,21 +110,21 @@ class LeaseStore(Protocol):
         ...
 
     def pass_on(self, held: Held, besides: str | None = None) -> Held | None:
-        """The lease for the next job, of which what was in it before is no part.
+        """The lease for the next job. Leases within it don't belong to that job.
 
         Returns:
-            None if there was a change meanwhile (see `is_unchanged`), somebody waits (see
-            `somebody_waits`), or it can't be written; the lease is then over.
+            None, with the lease ended, if other leases have changed (see `is_unchanged`), if
+            somebody waits (see `somebody_waits`), or if the file can't be written.
         """
         ...
 
     def add_ticket(
-        self, want: LeaseRequest, since_ns: int | None = None, inside: str | None = None
+        self, request: LeaseRequest, since_ns: int | None = None, inside: str | None = None
     ) -> tuple[Held, Ticket]:
-        """Say that we wait, from now or since then; call it within `allocating`.
+        """Add a ticket: we wait, since `since_ns` or from now on. Call it within `allocating`.
 
         Args:
-            inside: the token of the lease that we are in.
+            inside: the token of the lease that we run in.
 
         Raises:
             SgsError: it can't be written or locked.
@@ -129,9 +132,12 @@ class LeaseStore(Protocol):
         ...
 
     def release(self, held: Held) -> None:
-        """End a lease or ticket, whoever else has inherited it; in a forked child, only let go."""
+        """End a lease or ticket, even if others have inherited it.
+
+        A forked child only closes its descriptor: the lease is its parent's.
+        """
         ...
 
     def watch(self) -> int | None:
-        """A descriptor that is readable once a lease or a ticket has ended; None: none is left."""
+        """A descriptor that gets readable when a lease or ticket ends; None if none can be had."""
         ...

@@ -1,4 +1,4 @@
-"""A file gets its name in the lease directory only when it is locked and complete."""
+"""Add files to the lease directory. A file gets its name only when it is locked and complete."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ from simple_gpu_scheduler.system.fds import write_whole
 from simple_gpu_scheduler.system.flock import is_held
 
 NEW = ".new"
-#: Leases have this number or above: there no redirection of a script is in their way, and however
-#: many there are (ulimit -n), what else a scheduler needs finds a number below.
+#: Leases get descriptors from this number on. Redirections of a script use lower ones. However
+#: many leases there are (ulimit -n), lower numbers stay free for what else a scheduler opens.
 _LEAST_FD = min(100, os.sysconf("SC_OPEN_MAX") // 2)
-#: For everybody to read, whatever our umask; and sticky, which keeps those who clean up /tmp from
-#: removing what is old but still held (systemd-tmpfiles, by the XDG base directory specification).
+#: Everybody may read it, whatever our umask. The sticky bit keeps programs that clean up /tmp from
+#: removing an old file that is still held (systemd-tmpfiles, by the XDG base directory
+#: specification).
 _MODE = 0o1644
 
-#: Folders in which a lock was seen to mean something, by device and inode.
+#: Folders in which locks were seen to work, by device and inode.
 _with_locks: set[tuple[int, int]] = set()
 
 
 def add_file(folder: Folder, name: str, content: bytes) -> int:
-    """Add a file that lives as long as its descriptor is open somewhere; returns that.
+    """Add a file that lives as long as its descriptor is open anywhere; return the descriptor.
 
-    Others can't open it until it is locked and complete, and nobody can guess its name from the
-    one before, and put something there.
+    Others can't open it until it is locked and complete. Until then it has a hidden name that
+    nobody can guess, so nobody can put another file there.
 
     Raises:
-        OSError: it can't be written or locked; nothing is left of it.
+        OSError: it can't be written or locked; it is removed again.
     """
     hidden = os.urandom(8).hex() + NEW
     fd = folder.create(hidden, flags=os.O_RDWR)
@@ -49,7 +50,7 @@ def add_file(folder: Folder, name: str, content: bytes) -> int:
 
 
 def _fill(folder: Folder, fd: int, content: bytes) -> None:
-    """Lock it and write it. Versions before this one see it by the lock of flock(2)."""
+    """Lock the file and write it. Earlier versions see it by the lock of flock(2)."""
     if not ofd_lock.lock(fd):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -65,19 +66,23 @@ def _high(fd: int) -> int:
 
 
 def identity(status: os.stat_result) -> tuple[int, int]:
-    """By what a folder is told from another one: device and inode."""
+    """The device and inode, which identify a folder."""
     return status.st_dev, status.st_ino
 
 
 def _check_locks(folder: Folder, fd: int) -> None:
-    """See that locks mean something here: on some file systems they are granted to everybody."""
-    where = identity(os.fstat(folder.fd))
-    if where in _with_locks:
+    """Check that locks work here: some file systems grant a lock to everybody.
+
+    Raises:
+        OSError: they don't.
+    """
+    place = identity(os.fstat(folder.fd))
+    if place in _with_locks:
         return
-    other = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+    second_fd = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        if not (ofd_lock.is_locked(other) and is_held(other)):
+        if not (ofd_lock.is_locked(second_fd) and is_held(second_fd)):
             raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
     finally:
-        os.close(other)
-    _with_locks.add(where)
+        os.close(second_fd)
+    _with_locks.add(place)

@@ -1,4 +1,4 @@
-"""Leases and those who wait for them, as records; all immutable."""
+"""Records of leases and of those who wait for them; all immutable."""
 
 from __future__ import annotations
 
@@ -8,31 +8,32 @@ from simple_gpu_scheduler.jobs.job import GPU_UNITS
 
 
 class Lease(NamedTuple):
-    """The right to use a share of some GPUs; whoever inherits the descriptor holds it."""
+    """The right to use a share of some GPUs. Each process with the open descriptor holds it."""
 
-    id: str  #: what the job knows it by; the next job that gets the lease knows it by another one
+    id: str  #: its token for this job; the next job that gets the lease has another one
     fd: int
 
 
 class LeaseRequest(NamedTuple):
-    """What a waiter or a holder asks for: so much of each of `number` GPUs out of `gpus`."""
+    """A request for a share of each of `number` GPUs out of `gpus`."""
 
-    gpus: tuple[str, ...]  #: keys: UUIDs where the driver answers, else the names that users gave
+    #: Their keys: UUIDs where the driver answers, else the names that the user gave.
+    gpus: tuple[str, ...]
     number: int
-    units: int = GPU_UNITS  #: of each card
-    memory_mib: int | None = None  #: of each card; None: not said
-    #: The driver's numbers of `gpus` (of a slice: its card's), empty where there is none. Those
-    #: who have no driver know the cards by them.
+    units: int = GPU_UNITS  #: on each GPU
+    memory_mib: int | None = None  #: on each GPU; None: not stated
+    #: The driver's numbers of `gpus`; for a MIG slice, that of its GPU. Empty without a driver.
+    #: Programs that have no driver know the GPUs by these.
     numbers: tuple[str, ...] = ()
 
 
 class LeaseRecord(NamedTuple):
-    """A lease as everybody may read it. There is nothing of the command in it."""
+    """A lease as every user may read it. It says nothing of the command."""
 
-    id: str  #: unique, also over time
+    id: str  #: unique, never used again
     uid: int
     user: str
-    pid: int  #: of who took it: a scheduler, or the process that runs on the GPUs
+    pid: int  #: of the process that took it: a scheduler, or the one that runs on the GPUs
     kind: str  #: job, shell, notebook, python
     since_s: float  #: wall clock
     gpus: tuple[str, ...]  #: keys, see `LeaseRequest`
@@ -40,34 +41,34 @@ class LeaseRecord(NamedTuple):
     memory_mib: int | None = None
     parent: str | None = None  #: the token of the lease that this one is a part of
     numbers: tuple[str, ...] = ()  #: see `LeaseRequest`
-    turn: int = 0  #: how often it was passed on from one job to the next
-    start_ticks: int = 0  #: when `pid` was started, since boot; 0: not said
+    turn: int = 0  #: how many times it was passed on from one job to the next
+    start_ticks: int = 0  #: start of process `pid`, in clock ticks since boot; 0: not stated
 
     @property
     def token(self) -> str:
-        """What those within the lease know it by: the next job's turn is none of theirs."""
+        """What leases within this one name as their parent. It is another one for each turn."""
         return token(self.id, self.turn)
 
 
 class Ticket(NamedTuple):
-    """Somebody waits. Tickets are served in the order of `since_ns`."""
+    """A program waits for GPUs. Tickets are served in the order of `since_ns`."""
 
     id: str
     uid: int
     user: str
     pid: int
     since_ns: int  #: on the machine's monotonic clock
-    want: LeaseRequest
-    inside: str | None = None  #: the token of the lease that the waiter is in
+    request: LeaseRequest
+    inside: str | None = None  #: the token of the lease that the program runs in
 
 
 class GpuShare(NamedTuple):
-    """What others have of a card."""
+    """What others have taken of a GPU."""
 
     units: int = 0
     memory_mib: int = 0
 
 
 def token(lease_id: str, turn: int) -> str:
-    """One job's part of a lease's life."""
+    """The name of one job's turn of a lease."""
     return f"{lease_id}:{turn}"

@@ -1,13 +1,6 @@
-"""Leases as locked files: no daemon, no root, any number of users.
+"""Leases as locked files: no daemon, no root, any number of users. The folder tells the protocol.
 
-A lease is a small file on which its owner's processes hold a lock; it lives as long as the lock.
-The job inherits the descriptor, so the kernel itself ends the lease when the last process that
-holds it is gone, whoever crashed before. The directory itself is locked while one allocator reads
-all leases and adds its own. As anybody can lock it, no safety comes of that: who adds a lease
-looks again afterwards, and takes it back if somebody else has added one meanwhile.
-
-Users of one machine can delay each other, but nobody can remove or change a file of another user,
-and what a file says of its owner is not believed: the file system tells that.
+`FileLeaseStore` is one program's access to the directory: it lists, adds, passes on and ends.
 """
 
 from __future__ import annotations
@@ -31,7 +24,7 @@ from simple_gpu_scheduler.leases.format import (
     ticket_content,
     turn_content,
 )
-from simple_gpu_scheduler.leases.ledger import believed
+from simple_gpu_scheduler.leases.ledger import with_believed_start
 from simple_gpu_scheduler.leases.ports import Held
 from simple_gpu_scheduler.leases.records import Lease, LeaseRecord, LeaseRequest, Ticket, token
 from simple_gpu_scheduler.system.proc import is_stopped, start_ticks
@@ -44,10 +37,11 @@ class FileLeaseStore:
     """Implements `leases.ports.LeaseStore`."""
 
     def __init__(self, path: str | None = None, *, patience_s: float = PATIENCE_S) -> None:
-        """Open the directory, $SGS_LEASE_DIR or the machine's.
+        """Open the directory.
 
         Args:
-            patience_s: how long to wait for one who has the directory locked.
+            path: the directory; None: $SGS_LEASE_DIR, or the machine's.
+            patience_s: how long to wait for a program that has the directory locked, in seconds.
 
         Raises:
             SgsError: leases can't be kept there.
@@ -55,13 +49,13 @@ class FileLeaseStore:
         self.path = lease_dir() if path is None else path
         self._files = LeaseFiles(self.path, open_lease_dir)
         self.uid = os.geteuid()
-        self._names: frozenset[str] = frozenset()  # as last listed, and of these
-        self._leases: frozenset[str] = frozenset()
-        self._tickets: frozenset[str] = frozenset()
-        self._seen: frozenset[str] = frozenset()  # those when the leases were last read
+        self._names: frozenset[str] = frozenset()  # all files when last listed
+        self._leases: frozenset[str] = frozenset()  # those of `_names` that are leases
+        self._tickets: frozenset[str] = frozenset()  # those of `_names` that are tickets
+        self._read_leases: frozenset[str] = frozenset()  # `_leases` when leases were last read
         self._lock = DirectoryLock(self._files, patience_s)
-        self._alone = False  # nobody else adds a file meanwhile
-        self._start = (0, 0)  # our pid, and when it was started
+        self._is_alone = False  # True: we have the lock, so others add no files
+        self._start = (0, 0)  # our pid, and its start in clock ticks
 
     def restore(self) -> None:
         """See `leases.ports.LeaseStore`."""
@@ -69,20 +63,20 @@ class FileLeaseStore:
             open_lease_dir(self.path).close()
 
     def leases(self) -> list[LeaseRecord]:
-        """All that live now; see `leases.ports.LeaseStore`."""
+        """All live leases; see `leases.ports.LeaseStore`."""
         self._refresh()
-        self._seen = self._leases
-        return [one for _, one in _records(self._files, self._seen, _LEASE, read_lease)]
+        self._read_leases = self._leases
+        return [lease for _, lease in _records(self._files, self._read_leases, _LEASE, read_lease)]
 
     def tickets(self) -> list[Ticket]:
-        """All who wait and aren't stopped; see `leases.ports.LeaseStore`."""
+        """All tickets whose process isn't stopped; see `leases.ports.LeaseStore`."""
         self._refresh()
-        found = _records(self._files, self._tickets, _TICKET, read_ticket)
+        records = _records(self._files, self._tickets, _TICKET, read_ticket)
         now_s, now_ns = time.time(), time.monotonic_ns()
         return [
-            believed(one, now_ns - int((now_s - file.changed_s) * 1e9))
-            for file, one in found
-            if not is_stopped(one.pid)
+            with_believed_start(ticket, now_ns - int((now_s - file.changed_s) * 1e9))
+            for file, ticket in records
+            if not is_stopped(ticket.pid)
         ]
 
     def somebody_waits(self, besides: str | None = None) -> bool:
@@ -93,11 +87,11 @@ class FileLeaseStore:
     def is_unchanged(self) -> bool:
         """See `leases.ports.LeaseStore`."""
         self._refresh()
-        return self._leases == self._seen
+        return self._leases == self._read_leases
 
     def _refresh(self) -> None:
-        """See which files there are; while we alone allocate there come no others."""
-        if self._alone:
+        """List the files. There are no new ones while we alone allocate."""
+        if self._is_alone:
             return
         names = self._files.names()
         if names is not self._names:
@@ -111,15 +105,15 @@ class FileLeaseStore:
         with self._lock:
             self._refresh()
             self._files.sweep(self._names)
-            self._alone = self._lock.is_held
+            self._is_alone = self._lock.is_held
             try:
                 yield
             finally:
-                self._alone = False
+                self._is_alone = False
 
     def confirm(self) -> bool:
         """See `leases.ports.LeaseStore`."""
-        self._alone = False
+        self._is_alone = False
         return self.is_unchanged()
 
     def remarks(self) -> list[str]:
@@ -127,9 +121,12 @@ class FileLeaseStore:
         remarks, self._lock.remarks = self._lock.remarks, []
         return remarks
 
-    def add_lease(self, want: LeaseRequest, kind: str, parent: str | None = None) -> Held | None:
+    def add_lease(
+        self, request: LeaseRequest, kind: str, parent: str | None = None
+    ) -> Held | None:
         """See `leases.ports.LeaseStore`."""
-        name, now_s = _new_id(), max(0.0, round(time.time(), 3))  # as `leases.format` reads it
+        name = _new_id()
+        now_s = max(0.0, round(time.time(), 3))  # `leases.format` accepts no time before 1970
         record = LeaseRecord(
             id=name,
             uid=self.uid,
@@ -137,23 +134,23 @@ class FileLeaseStore:
             pid=os.getpid(),
             kind=kind,
             since_s=now_s,
-            gpus=want.gpus,
-            units=want.units,
-            memory_mib=want.memory_mib,
+            gpus=request.gpus,
+            units=request.units,
+            memory_mib=request.memory_mib,
             parent=parent,
-            numbers=want.numbers,
+            numbers=request.numbers,
             start_ticks=self._own_start_ticks(),
         )
-        _check_number(want)
+        _check_gpu_count(request)
         content = lease_content(record)
         fd = self._files.add(name, _LEASE, content)
         self._leases |= {name + _LEASE}
-        self._seen |= {name + _LEASE}  # what we ourselves add or remove is no news
+        self._read_leases |= {name + _LEASE}  # our own changes don't count as changes
         path = os.path.join(self.path, name + _LEASE)
         turn_at = len(content) - len(turn_content(0))
         held = Held(Lease(record.token, fd), path, os.getpid(), 0, turn_at)
         try:
-            if parent is None or any(one.token == parent for one in live_leases(self.path)):
+            if parent is None or any(lease.token == parent for lease in live_leases(self.path)):
                 return held
         except BaseException:
             self.release(held)
@@ -170,17 +167,17 @@ class FileLeaseStore:
     def pass_on(self, held: Held, besides: str | None = None) -> Held | None:
         """See `leases.ports.LeaseStore`.
 
-        Without the lock, which would cost each short job as much as all the rest of its lease. Who
-        takes one within this lease adds his file and then reads the turn; here the turn is written
-        and then the names are read. So one of the two sees the other, whoever was first.
+        It works without the lock, which would double the cost of a lease for each short job. A
+        program that takes a lease within this one adds its file and then reads the turn. Here the
+        turn is written and then the names are read. So at least one of the two sees the other.
         """
         turn = held.turn + 1
         content = turn_content(turn)
         try:
-            written = os.pwrite(held.lease.fd, content, held.turn_at) == len(content)
+            is_written = os.pwrite(held.lease.fd, content, held.turn_at) == len(content)
         except OSError:
-            written = False
-        if not written or self.somebody_waits(besides) or self._leases != self._seen:
+            is_written = False
+        if not is_written or self.somebody_waits(besides) or self._leases != self._read_leases:
             self.release(held)
             return None
         lease_id = held.lease.id.rpartition(":")[0]
@@ -188,13 +185,14 @@ class FileLeaseStore:
         return Held(lease, held.path, held.pid, turn, held.turn_at)
 
     def add_ticket(
-        self, want: LeaseRequest, since_ns: int | None = None, inside: str | None = None
+        self, request: LeaseRequest, since_ns: int | None = None, inside: str | None = None
     ) -> tuple[Held, Ticket]:
         """See `leases.ports.LeaseStore`."""
         name = _new_id()
         since_ns = time.monotonic_ns() if since_ns is None else since_ns
-        _check_number(want)
-        ticket = Ticket(name, self.uid, user_name(self.uid), os.getpid(), since_ns, want, inside)
+        _check_gpu_count(request)
+        user = user_name(self.uid)
+        ticket = Ticket(name, self.uid, user, os.getpid(), since_ns, request, inside)
         fd = self._files.add(name, _TICKET, ticket_content(ticket))
         self._tickets |= {name + _TICKET}
         path = os.path.join(self.path, name + _TICKET)
@@ -202,13 +200,13 @@ class FileLeaseStore:
 
     def release(self, held: Held) -> None:
         """See `leases.ports.LeaseStore`."""
-        if held.pid != os.getpid():  # a forked child: the lease is its parent's
+        if held.pid != os.getpid():  # we are a forked child: the lease is the parent's
             with suppress(OSError):
                 os.close(held.lease.fd)
             return
         name = os.path.basename(held.path)
         self._files.end(held.lease.fd, name)
-        self._seen -= {name}
+        self._read_leases -= {name}
 
     def watch(self) -> int | None:
         """See `leases.ports.LeaseStore`."""
@@ -220,25 +218,25 @@ class FileLeaseStore:
             return None
 
 
-def _check_number(want: LeaseRequest) -> None:
-    """See that others will take it for what it is.
+def _check_gpu_count(request: LeaseRequest) -> None:
+    """Check that other programs will accept the request.
 
     Raises:
-        SgsError: there are more GPUs than they would believe.
+        SgsError: it names more GPUs than they accept.
     """
-    if len(want.gpus) > MOST_GPUS:
+    if len(request.gpus) > MOST_GPUS:
         raise SgsError(
-            f"no GPU can be leased: {len(want.gpus)} are named; expected {MOST_GPUS} at most"
+            f"no GPU can be leased: {len(request.gpus)} are named, expected at most {MOST_GPUS}"
         )
 
 
 def _new_id() -> str:
-    """A name that nobody can have guessed, and put something there."""
+    """A new name that nobody can guess, so that nobody has put a file there."""
     return f"{os.getpid()}-{os.urandom(8).hex()}"
 
 
 def live_leases(directory: str) -> list[LeaseRecord]:
-    """The leases in a directory, which need not exist.
+    """The live leases in a directory; none if it doesn't exist.
 
     Raises:
         SgsError: it can't be read.
@@ -246,16 +244,16 @@ def live_leases(directory: str) -> list[LeaseRecord]:
     if not os.path.lexists(directory):
         return []
     files = LeaseFiles(directory, lambda path: open_lease_dir(path, make=False))
-    return [one for _, one in _records(files, files.names(), _LEASE, read_lease)]
+    return [lease for _, lease in _records(files, files.names(), _LEASE, read_lease)]
 
 
 def _records(
     files: LeaseFiles, names: frozenset[str], ending: str, read: Read[Record]
 ) -> list[tuple[LiveFile, Record]]:
-    found: list[tuple[LiveFile, Record]] = []
-    for one in files.live(names, ending):
+    records: list[tuple[LiveFile, Record]] = []
+    for file in files.live(names, ending):
         try:
-            found.append((one, read(one.name, one.uid, user_name(one.uid), one.content)))
-        except ValueError:  # somebody has put it there; it is no lease
-            files.pass_over(one.name + ending)
-    return found
+            records.append((file, read(file.name, file.uid, user_name(file.uid), file.content)))
+        except ValueError:  # somebody else has put it there
+            files.skip(file.name + ending)
+    return records

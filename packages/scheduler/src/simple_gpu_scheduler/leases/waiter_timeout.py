@@ -1,6 +1,7 @@
-"""Who waits and doesn't take what he could have keeps nobody waiting for long. Pure.
+"""A time limit for waiters that don't take what they could have. Pure.
 
-A ticket is a claim: its process may hang, or not mean to take anything.
+GPUs are reserved for whoever waits. But a ticket is only a claim: its process may hang, or never
+mean to take anything. So it keeps others waiting only for a while.
 """
 
 from __future__ import annotations
@@ -8,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-#: So long is a GPU kept for somebody who could have it. An honest program takes milliseconds.
+#: Seconds for which a GPU stays reserved for a waiter that could have it. An honest program takes
+#: it within milliseconds.
 LIMIT_S = 30.0
 
 
 class Waiting(NamedTuple):
-    """A user waits for a GPU. It goes by user, as tickets are made anew at will."""
+    """A user who waits for a GPU. Time counts for the user: anybody can make new tickets."""
 
     uid: int
     gpu: str
@@ -21,40 +23,45 @@ class Waiting(NamedTuple):
 
 class _Since(NamedTuple):
     at_s: float
-    leases: frozenset[str]  #: that the user had on the GPU then
+    leases: frozenset[str]  #: the ones that the user had on the GPU then
 
 
 class WaiterTimeouts:
-    """Since when which users could have had the GPUs that they wait for."""
+    """How long each user could have had the GPUs that the user waits for."""
 
     def __init__(self, limit_s: float = LIMIT_S) -> None:
         self._limit_s = limit_s
         self._since: dict[Waiting, _Since] = {}
-        self._idle: dict[
-            Waiting, frozenset[str]
-        ] = {}  # until there is a lease that isn't one of these
+        #: Waiters whose time is over, with the leases that they had then. A new lease ends that.
+        self._idle: dict[Waiting, frozenset[str]] = {}
 
-    def passed_over(
+    def timed_out(
         self, waiting: Mapping[Waiting, frozenset[str]], due: set[Waiting], now_s: float
     ) -> set[Waiting]:
-        """Those for whom a GPU is kept no more, until they take a lease on it.
+        """The waiters for whom a GPU isn't reserved any more, until they take a lease on it.
 
         Args:
-            waiting: who waits for which GPU, and the leases that he has on it.
-            due: those who could have at this moment all that a ticket of theirs asks for.
-            now_s: on a clock that only goes on.
+            waiting: each user who waits for a GPU, and the leases that the user has on it.
+            due: the waiters that could have now all that one of their tickets asks for.
+            now_s: seconds on a monotonic clock.
         """
         self._since = {
-            one: self._begun(one, leases, now_s) for one, leases in waiting.items() if one in due
+            waiter: self._since_when(waiter, leases, now_s)
+            for waiter, leases in waiting.items()
+            if waiter in due
         }
-        for one, since in self._since.items():
+        for waiter, since in self._since.items():
             if now_s - since.at_s >= self._limit_s:
-                self._idle.setdefault(one, waiting[one])
-        taken = [one for one, had in self._idle.items() if not waiting.get(one, had) <= had]
-        for one in taken:
-            del self._idle[one]
+                self._idle.setdefault(waiter, waiting[waiter])
+        served = [
+            waiter
+            for waiter, old_leases in self._idle.items()
+            if not waiting.get(waiter, old_leases) <= old_leases
+        ]
+        for waiter in served:
+            del self._idle[waiter]
         return self._idle.keys() & waiting.keys()
 
-    def _begun(self, one: Waiting, leases: frozenset[str], now_s: float) -> _Since:
-        before = self._since.get(one)
-        return before if before and leases <= before.leases else _Since(now_s, leases)
+    def _since_when(self, waiter: Waiting, leases: frozenset[str], now_s: float) -> _Since:
+        earlier = self._since.get(waiter)
+        return earlier if earlier and leases <= earlier.leases else _Since(now_s, leases)

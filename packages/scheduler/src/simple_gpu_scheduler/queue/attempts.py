@@ -1,4 +1,4 @@
-"""What jobs have done: each attempt of a job as one record. Times are on the wall clock."""
+"""Attempts of jobs as records. Times are on the wall clock."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ class Run(NamedTuple):
     signal: int | None
     reason: str
     gpu_names: tuple[str, ...]
-    memory_mib: int | None = None  #: of each GPU, as it was asked for
-    peak_vram_mib: int | None = None  #: most seen on one GPU
+    memory_mib: int | None = None  #: the GPU memory that it asked for, on each GPU
+    peak_vram_mib: int | None = None  #: the most GPU memory that it used on one GPU
     user_s: float | None = None
     system_s: float | None = None
     max_rss_mib: int | None = None
 
     @property
     def outcome(self) -> str:
-        """How it ended: a state of jobs."""
+        """How the attempt ended, as a state of a job."""
         if self.ended_s is None:
             return RUNNING
         if self.state in ENDED_STATES:
@@ -52,5 +52,5 @@ class Run(NamedTuple):
         return LOST if unknown and not self.reason.startswith("can't be started") else FAILED
 
     def runtime_s(self, now_s: float) -> float:
-        """How long it ran, or runs."""
+        """Seconds that the attempt ran, or has run so far."""
         return max(0.0, (now_s if self.ended_s is None else self.ended_s) - self.started_s)

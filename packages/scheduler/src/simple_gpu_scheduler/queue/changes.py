@@ -1,4 +1,4 @@
-"""News of the queue: a sleep that ends when its files are written to."""
+"""Sleep until somebody writes to the queue's files."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from collections.abc import Collection, Iterable
 from simple_gpu_scheduler.system.fds import drain
 from simple_gpu_scheduler.system.inotify import watch_writes
 
-#: After news, and where the kernel has no more inotify instances for this user.
-_LOOK_TWICE_S = 0.1
+#: The next sleep after a change, and every sleep if this user has no inotify instances left.
+_POLL_AGAIN_S = 0.1
 
 
 class QueueChanges:
-    """Some folders, watched; a context manager."""
+    """Watches some folders for writes. A context manager."""
 
     def __init__(self, folders: Iterable[str]) -> None:
         try:
             self._fd: int | None = watch_writes(folders)
         except OSError:
             self._fd = None
-        self._told = False
+        self._changed = False
 
     def __enter__(self) -> QueueChanges:
         return self
@@ -33,12 +33,18 @@ class QueueChanges:
     def wait(
         self, timeout_s: float | None = None, fds: Collection[int] = (), gone: int | None = None
     ) -> frozenset[int]:
-        """Sleep until there may be news, time is up, or a descriptor is ready; returns those.
+        """Sleep until a file may have changed, time is up, or a descriptor is ready.
 
-        What was written is to be seen a little after it is told, so the sleep after news is short.
+        The kernel reports a write a little before others can read it. So the sleep after a report
+        is short.
 
         Args:
-            gone: a descriptor that is written to; it is ready once nobody reads it any more.
+            timeout_s: seconds to sleep at most; None: no limit.
+            fds: descriptors that end the sleep when they can be read.
+            gone: a descriptor that we write to. It is ready once nobody reads its other end.
+
+        Returns:
+            The descriptors that are ready.
         """
         poll = select.poll()
         for fd in (*fds, *([] if self._fd is None else [self._fd])):
@@ -46,8 +52,8 @@ class QueueChanges:
         if gone is not None:
             poll.register(gone, 0)
         limits_s = [] if timeout_s is None else [timeout_s]
-        if self._told or self._fd is None:
-            limits_s.append(_LOOK_TWICE_S)
-        found = {fd for fd, _ in poll.poll(min(limits_s) * 1000 if limits_s else None)}
-        self._told = self._fd is not None and self._fd in found and drain(self._fd)
-        return frozenset(found - {self._fd})
+        if self._changed or self._fd is None:
+            limits_s.append(_POLL_AGAIN_S)
+        ready = {fd for fd, _ in poll.poll(min(limits_s) * 1000 if limits_s else None)}
+        self._changed = self._fd is not None and self._fd in ready and drain(self._fd)
+        return frozenset(ready - {self._fd})

@@ -1,8 +1,9 @@
-"""A submitter's environment, without the variables that are never kept with his jobs.
+"""A submitter's environment without the variables that are never kept with a job.
 
-A job runs with the environment in which it was submitted, and may run days later: so that stands
-in the queue's file until `sgs clean --finished`. What jobs need (HF_TOKEN, WANDB_API_KEY, ...) is
-kept; what is of no use to a job, and of much use to whoever gets to see it, isn't.
+A job runs with the environment in which it was submitted, and may run days later. So the
+environment stays in the queue's file until `sgs clean --finished`. Variables that jobs need
+(HF_TOKEN, WANDB_API_KEY, ...) are kept. Variables that no job needs, but that help somebody who
+steals the file, are not.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-#: Names for SGS_NEVER_KEEP: a user's own list, names or patterns such as `*_PASSWORD`.
+#: A user's own list of names or patterns such as `*_PASSWORD`.
 VARIABLE = b"SGS_NEVER_KEEP"
 
-#: The lease of whoever submits isn't the job's. The others are keys to a session, which is over
-#: when the job runs: of a notebook server or hub, and of password managers, whose key opens all
-#: that they keep. SSH_AGENT_PID only serves to end an agent, and its number is used again.
-#: SUDO_COMMAND is a command line, with the secrets that stood there.
+#: SGS_LEASE is the lease of the submitter, not of the job. Most others are keys to a session that
+#: is over when the job runs: of a notebook server or hub, or of a password manager, whose key
+#: opens all its passwords. SSH_AGENT_PID only serves to end an agent, and its number is used
+#: again. SUDO_COMMAND is a command line, with the secrets that were written there.
 _NEVER = (
     b"SGS_LEASE", b"JUPYTERHUB_API_TOKEN", b"JPY_API_TOKEN", b"JUPYTER_TOKEN", b"BW_SESSION",
     b"OP_SESSION_*", b"SSH_AGENT_PID", b"SUDO_COMMAND",
@@ -24,13 +25,13 @@ _NEVER = (
 
 
 def kept(environ: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[bytes, bytes], ...]:
-    """What is kept of an environment, in the order of names."""
-    found = sorted(environ)
-    own = re.split(rb"[\s,]+", dict(found).get(VARIABLE, b""))
-    never = re.compile(b"|".join(_pattern(word) for word in (*_NEVER, *own) if word), re.DOTALL)
-    return tuple(one for one in found if not never.fullmatch(one[0]))
+    """Return the variables that are kept with a job, sorted by name."""
+    variables = sorted(environ)
+    own = re.split(rb"[\s,]+", dict(variables).get(VARIABLE, b""))
+    never = re.compile(b"|".join(_pattern(name) for name in (*_NEVER, *own) if name), re.DOTALL)
+    return tuple((name, value) for name, value in variables if not never.fullmatch(name))
 
 
-def _pattern(word: bytes) -> bytes:
-    """Shells' `*` and `?`; all else stands for itself."""
-    return re.escape(word).replace(rb"\*", b".*").replace(rb"\?", b".")
+def _pattern(name: bytes) -> bytes:
+    """A regular expression for a name, in which `*` and `?` are as in a shell."""
+    return re.escape(name).replace(rb"\*", b".*").replace(rb"\?", b".")

@@ -1,4 +1,7 @@
-"""Sleep until something happens to the queue: somebody calls, a launcher tells, leases change."""
+"""The server's sleep: it ends with a message, a signal, a launcher's news, or changed leases.
+
+A message is a datagram to the socket `server.sock`: `look`, `stop`, or `cancel` with job numbers.
+"""
 
 from __future__ import annotations
 
@@ -15,32 +18,32 @@ from typing import NamedTuple
 from simple_gpu_scheduler.errors import SgsError
 
 SOCKET = "server.sock"
-_NOBODY_ELSE = 0o177
+_OURS_ALONE = 0o177
 LOOK = b"look"
 _CANCEL = b"cancel "
-_MOST_BYTES, _MOST_JOBS = 1 << 16, 2000  # of a word
-_PATIENCE_S, _SAY_AGAIN_S = 5.0, 0.005
+_MOST_BYTES, _MOST_JOBS = 1 << 16, 2000  # of a message
+_PATIENCE_S, _SEND_AGAIN_S = 5.0, 0.005
 _LONGEST_S = 1_000_000.0
-_HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
 class Mail(NamedTuple):
     """Why the sleep ended."""
 
-    fds: frozenset[int]
-    words: frozenset[bytes]
-    ended: bool  #: a signal asks us to end
-    children: bool  #: some have ended
+    fds: frozenset[int]  #: descriptors that can be read
+    messages: frozenset[bytes]
+    ended: bool  #: a signal asks the server to end
+    children: bool  #: child processes have ended
 
 
 class Mailbox:
-    """The server's ears: its socket, where a word is a datagram, and its signals."""
+    """Receives the server's messages and signals."""
 
     def __init__(self, folder: str) -> None:
-        """Listen.
+        """Listen at the folder's socket.
 
         Raises:
-            SgsError: the socket can't be had.
+            SgsError: the socket can't be made.
         """
         self._folder = folder
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -48,34 +51,34 @@ class Mailbox:
         for fd in (self._wake_fd, write_fd):
             os.set_blocking(fd, False)
         signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
-        for number in _HEARD:
+        for number in _SIGNALS:
             signal.signal(number, lambda *_: None)
         with suppress(FileNotFoundError):
             os.unlink(os.path.join(folder, SOCKET))
-        old_umask = os.umask(_NOBODY_ELSE)
+        old_umask = os.umask(_OURS_ALONE)
         try:
             with _FolderPath(folder) as path:
                 self._socket.bind(f"{path}/{SOCKET}")
         except OSError as error:
-            raise SgsError(f"{folder}/{SOCKET} can't be had: {error.strerror}") from None
+            raise SgsError(f"{folder}/{SOCKET} can't be made: {error.strerror}") from None
         finally:
             os.umask(old_umask)
         self._socket.setblocking(False)
         self._listen_to(())
 
     def sleep(self, timeout_s: float | None, fds: Collection[int]) -> Mail:
-        """Sleep until time is up, or one of the descriptors or a signal or a word comes."""
+        """Sleep until time is up, a descriptor can be read, or a signal or message comes."""
         if list(fds) != self._fds:
             self._listen_to(fds)
         limit_ms = None if timeout_s is None else max(0.0, min(timeout_s, _LONGEST_S)) * 1000
-        told = frozenset(fd for fd, _ in self._poll.poll(limit_ms))
+        ready = frozenset(fd for fd, _ in self._poll.poll(limit_ms))
         signals = b""
-        if self._wake_fd in told:
+        if self._wake_fd in ready:
             with suppress(BlockingIOError):
                 signals = os.read(self._wake_fd, 4096)
-        words = self._words() if self._socket.fileno() in told else frozenset()
+        messages = self._messages() if self._socket.fileno() in ready else frozenset()
         ended = bool(set(signals) - {signal.SIGCHLD})
-        return Mail(told, words, ended, signal.SIGCHLD in signals)
+        return Mail(ready, messages, ended, signal.SIGCHLD in signals)
 
     def _listen_to(self, fds: Collection[int]) -> None:
         self._fds = list(fds)
@@ -84,21 +87,21 @@ class Mailbox:
             self._poll.register(fd, select.POLLIN)
 
     def close(self) -> None:
-        """Hear no more: who calls from now on is told that there is no server."""
+        """Remove the socket: from now on, senders learn that there is no server."""
         with suppress(FileNotFoundError):
             os.unlink(os.path.join(self._folder, SOCKET))
         self._socket.close()
 
-    def _words(self) -> frozenset[bytes]:
-        words: set[bytes] = set()
+    def _messages(self) -> frozenset[bytes]:
+        messages: set[bytes] = set()
         with suppress(BlockingIOError):
             while True:
-                words.add(self._socket.recv(_MOST_BYTES))
-        return frozenset(words)
+                messages.add(self._socket.recv(_MOST_BYTES))
+        return frozenset(messages)
 
 
 class _FolderPath:
-    """A short path to a folder: an address has room for 107 bytes."""
+    """A short path to a folder: a socket's address has room for 107 bytes."""
 
     def __init__(self, folder: str) -> None:
         self._fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -110,39 +113,39 @@ class _FolderPath:
         os.close(self._fd)
 
 
-def call(folder: str, word: bytes = LOOK) -> bool:
-    """Say a word to the server; False if there is none.
+def call(folder: str, message: bytes = LOOK) -> bool:
+    """Send a message to the server; False if it wasn't received.
 
-    One that is asleep (was it stopped?) has room for few words. To look once is enough; another
-    word is said again for a while, and then it is False, too.
+    A server that was stopped (SIGSTOP) has room for few messages. If there is no room for `look`,
+    an earlier one is enough. Any other message is sent again for a few seconds.
     """
     until_s = time.monotonic() + _PATIENCE_S
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ours, _FolderPath(folder) as path:
         ours.setblocking(False)
         while True:
             try:
-                ours.sendto(word, f"{path}/{SOCKET}")
+                ours.sendto(message, f"{path}/{SOCKET}")
             except (FileNotFoundError, ConnectionRefusedError):
                 return False
             except BlockingIOError:
-                if word == LOOK:
+                if message == LOOK:
                     return True
                 if time.monotonic() > until_s:
                     return False
-                time.sleep(_SAY_AGAIN_S)
+                time.sleep(_SEND_AGAIN_S)
                 continue
             return True
 
 
 def to_cancel(jobs: Sequence[int]) -> Iterator[bytes]:
-    """The words that have the server cancel jobs, for where that can't be written."""
+    """The messages that have the server cancel jobs, for a disk that is too full to write it."""
     for first in range(0, len(jobs), _MOST_JOBS):
         yield _CANCEL + json.dumps(jobs[first : first + _MOST_JOBS]).encode()
 
 
-def cancelled(words: Iterable[bytes]) -> Iterator[int]:
-    """The jobs that these words cancel."""
-    for word in words:
-        if word.startswith(_CANCEL):
+def cancelled(messages: Iterable[bytes]) -> Iterator[int]:
+    """The jobs that these messages cancel."""
+    for message in messages:
+        if message.startswith(_CANCEL):
             with suppress(ValueError, TypeError):
-                yield from map(int, json.loads(word.removeprefix(_CANCEL)))
+                yield from map(int, json.loads(message.removeprefix(_CANCEL)))

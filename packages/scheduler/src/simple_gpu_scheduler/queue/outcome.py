@@ -1,4 +1,4 @@
-"""What becomes of a job whose attempt is over."""
+"""Decides what becomes of a job when an attempt has ended."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ TIMED_OUT = "timed out"
 
 
 class Observation(NamedTuple):
-    """What was seen of an attempt beside its exit status."""
+    """What the server observed of an attempt, beside its exit status."""
 
     stopped: str = ""  #: why we have stopped it; empty if it ended by itself
-    peak_vram_mib: int | None = None  #: most seen on one GPU; None: not measured
+    peak_vram_mib: int | None = None  #: most GPU memory used on one GPU; None: not measured
     remarks: tuple[str, ...] = ()  #: what its submitter should know
     gpu_fault: str = ""  #: why one of its GPUs can't be used any more
-    out_of_memory: bool = False  #: its last words say that GPU memory was lacking
-    most_mib: int = 0  #: the most that such a job can have on each of its GPUs
+    out_of_memory: bool = False  #: the end of its log says that GPU memory was lacking
+    most_mib: int = 0  #: the most memory that such a job can have on each of its GPUs
 
 
-#: What is written down of a job that isn't to run again.
+#: The state of a job that isn't run again.
 _STATES = {
     OutcomeKind.SUCCEEDED: SUCCEEDED,
     OutcomeKind.FAILED: FAILED,
@@ -43,63 +43,65 @@ _STATES = {
 
 
 def end_of(
-    entry: QueuedJob, attempt: Attempt, job: Job, note: JournalEntry, seen: Observation
+    job: QueuedJob, attempt: Attempt, planned: Job, entry: JournalEntry, observed: Observation
 ) -> AttemptEnd:
-    """The end that a launcher has written down.
+    """Return the end of an attempt that a launcher has recorded.
 
     Args:
-        job: as it was started.
+        planned: the job as it was started.
+        entry: the launcher's record of the end.
     """
-    if note.what == "broken":
-        reason = f"can't be started: {note.reason}"
-        return AttemptEnd(entry.id, attempt.number, FAILED, note.at_s, reason=reason)
-    if note.what == "unbegun":
-        state = CANCELLED if seen.stopped == CANCELLED else QUEUED
-        reason = seen.stopped or f"can't be started now: {note.reason}"
+    if entry.kind == "broken":
+        reason = f"can't be started: {entry.reason}"
+        return AttemptEnd(job.id, attempt.number, FAILED, entry.at_s, reason=reason)
+    if entry.kind == "unbegun":
+        state = CANCELLED if observed.stopped == CANCELLED else QUEUED
+        reason = observed.stopped or f"can't be started now: {entry.reason}"
         return AttemptEnd(
-            entry.id, attempt.number, state, note.at_s, reason=reason, excused=state == QUEUED
+            job.id, attempt.number, state, entry.at_s, reason=reason, excused=state == QUEUED
         )
-    outcome = decide(_ended_attempt(entry, attempt, job, note, seen))
+    outcome = decide(_result(job, attempt, planned, entry, observed))
     more = outcome.again if outcome.verdict is OutcomeKind.MORE_MEMORY else None
-    why = (seen.stopped, seen.gpu_fault, "out of GPU memory" if more else "", *seen.remarks)
+    out_of_memory = "out of GPU memory" if more else ""
+    reasons = (observed.stopped, observed.gpu_fault, out_of_memory, *observed.remarks)
     return AttemptEnd(
-        entry.id,
+        job.id,
         attempt.number,
         _STATES.get(outcome.verdict, QUEUED),
-        note.at_s,
-        note.exit_code,
-        note.signal,
-        "; ".join(one for one in why if one),
-        seen.peak_vram_mib,
-        note.user_s,
-        note.system_s,
-        note.max_rss_mib,
+        entry.at_s,
+        entry.exit_code,
+        entry.signal,
+        "; ".join(reason for reason in reasons if reason),
+        observed.peak_vram_mib,
+        entry.user_s,
+        entry.system_s,
+        entry.max_rss_mib,
         outcome.verdict.is_excused,
         None if more is None else ResourceRequest(more.memory_mib, more.units),
     )
 
 
 def lost(
-    entry: QueuedJob, attempt: Attempt, ended_s: float, reason: str, stopped: str = ""
+    job: QueuedJob, attempt: Attempt, ended_s: float, reason: str, stopped: str = ""
 ) -> AttemptEnd:
-    """The end of an attempt of which nobody knows how it ended, or only that we wanted it to."""
+    """Return the end of an attempt whose exit status is unknown; `stopped` says if we ended it."""
     if stopped == CANCELLED:
         return AttemptEnd(attempt.job, attempt.number, CANCELLED, ended_s, reason=stopped)
-    state = QUEUED if entry.requeue else LOST
+    state = QUEUED if job.requeue else LOST
     return AttemptEnd(
-        attempt.job, attempt.number, state, ended_s, reason=reason, excused=entry.requeue
+        attempt.job, attempt.number, state, ended_s, reason=reason, excused=job.requeue
     )
 
 
-def _ended_attempt(
-    entry: QueuedJob, attempt: Attempt, job: Job, note: JournalEntry, seen: Observation
+def _result(
+    job: QueuedJob, attempt: Attempt, planned: Job, entry: JournalEntry, observed: Observation
 ) -> AttemptResult:
     return AttemptResult(
-        job._replace(tries=entry.tries, attempt=attempt.number),
-        succeeded=note.exit_code == 0 and not seen.stopped,
-        cancelled=seen.stopped == CANCELLED,
-        gpu_fault=seen.gpu_fault,
-        out_of_memory=seen.out_of_memory,
-        peak_mib=seen.peak_vram_mib,
-        most_mib=seen.most_mib,
+        planned._replace(tries=job.tries, attempt=attempt.number),
+        succeeded=entry.exit_code == 0 and not observed.stopped,
+        cancelled=observed.stopped == CANCELLED,
+        gpu_fault=observed.gpu_fault,
+        out_of_memory=observed.out_of_memory,
+        peak_mib=observed.peak_vram_mib,
+        most_mib=observed.most_mib,
     )

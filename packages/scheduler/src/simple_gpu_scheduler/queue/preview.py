@@ -1,4 +1,4 @@
-"""What the queue's server sees when it plans, for somebody who asks; nothing is taken."""
+"""What the queue's server sees when it plans, read once for a command. It takes no lease."""
 
 from __future__ import annotations
 
@@ -20,86 +20,91 @@ from simple_gpu_scheduler.queue.records import RUNNING, QueuedJob, job_of
 from simple_gpu_scheduler.queue.store.settings import ServerSettings
 from simple_gpu_scheduler.system.proc import is_ours, start_ticks, ticks_at
 
-#: Jobs that are planned beyond the one that is asked about: they may pass it.
+#: How many of the jobs behind a job are planned with it: some may pass it.
 _BEHIND = 64
 
 
 class QueuePreview:
-    """The GPUs of the queue, what runs on them, and who is next, at one moment."""
+    """The queue's GPUs, its running jobs and the next ones, at one moment."""
 
     def __init__(self, home: QueueHome) -> None:
-        """Look, once.
+        """Read the leases, the driver and the running jobs.
 
         Raises:
             UsageError: there is no GPU.
             SgsError: leases can't be read.
         """
-        for name in NOT_ITS_OWN:  # who asks may be in a lease; the server isn't
+        for name in NOT_ITS_OWN:  # this command may run within a lease; the server doesn't
             os.environ.pop(name, None)
         self._home = home
-        words = home.store.setting("gpus")
-        chosen = select_gpus(words.split(",") if words else None, lambda _: None)
-        has_driver = chosen.devices is not None
-        self._learned = MemoryEstimates(read_peaks(peaks_path()) if has_driver else {})
+        names = home.store.setting("gpus")
+        selection = select_gpus(names.split(",") if names else None, lambda _: None)
+        has_driver = selection.devices is not None
+        self._estimates = MemoryEstimates(read_peaks(peaks_path()) if has_driver else {})
         settings = ServerSettings.read(home.store)
         self.policy = PipePolicy(order=PACKING_ORDER, placement=settings.placement)
         self._server = home.server_pid()
-        self._active = home.store.entries(states=[RUNNING])
-        self._glance = Preview(
-            chosen,
-            avoid_strangers=not words,
+        self._running_jobs = home.store.entries(states=[RUNNING])
+        self._preview = Preview(
+            selection,
+            avoid_strangers=not names,
             keep_free=settings.keep_free,
             scheduler=self._server,
             ours=self._is_ours,
-            busy={gpu for one in self._active for gpu in one.gpu_names},
+            busy={gpu for job in self._running_jobs for gpu in job.gpu_names},
             idle_memory_mib=settings.idle_memory_mib,
             idle_utilisation_percent=settings.idle_utilisation_percent,
         )
         self.running = [
-            Running(self.job(one), one.gpu_names, 0, one.started_s or 0.0, one.started_s or 0.0)
-            for one in self._active
+            Running(self.job(job), job.gpu_names, 0, job.started_s or 0.0, job.started_s or 0.0)
+            for job in self._running_jobs
         ]
-        #: What is free of each, also of our own jobs.
-        self.cards = [_without(card, self.running) for card in self._glance.cards]
+        #: The GPUs, each with what others and our own running jobs have of it.
+        self.gpus = [_with_jobs(gpu, self.running) for gpu in self._preview.cards]
 
     def job(self, entry: QueuedJob) -> Job:
-        """A job as the server plans it."""
-        return self._learned.asked(job_of(entry), most_memory_mib(self._glance.cards, entry.gpus))
+        """Return a job as the server plans it."""
+        most_mib = most_memory_mib(self._preview.cards, entry.gpus)
+        return self._estimates.asked(job_of(entry), most_mib)
 
     def snapshot(self, now_s: float, ahead: int) -> Snapshot:
-        """What the server plans on, with so many jobs that wait and some behind them."""
+        """Return what the server plans on: `ahead` waiting jobs, the one after them, and more."""
         waiting = self._home.store.ready(now_s, ahead + 1 + _BEHIND)
-        jobs = [self.job(one) for one in waiting]
-        return Snapshot(now_s, self._glance.cards, self.running, jobs)
+        jobs = [self.job(entry) for entry in waiting]
+        return Snapshot(now_s, self._preview.cards, self.running, jobs)
 
-    def known(self, when: Callable[[float], str]) -> dict[str, GpuClaims]:
-        """Who has what of each GPU, our own jobs by their numbers."""
-        found = self._glance.known(when)
-        for one in self.running:
-            for gpu in found.keys() & one.gpus:
-                held = (f"job {one.job.seq} since {when(one.started_wall_s)}",)
-                found[gpu] = found[gpu]._replace(held=(*held, *found[gpu].held))
-        return found
+    def claims(self, when: Callable[[float], str]) -> dict[str, GpuClaims]:
+        """Return who has what of each GPU. Our own jobs stand there with their numbers.
+
+        Args:
+            when: formats a time on the wall clock.
+        """
+        claims = self._preview.known(when)
+        for running in self.running:
+            for gpu in claims.keys() & running.gpus:
+                held = (f"job {running.job.seq} since {when(running.started_wall_s)}",)
+                claims[gpu] = claims[gpu]._replace(held=(*held, *claims[gpu].held))
+        return claims
 
     def _is_ours(self, lease: LeaseRecord) -> bool:
-        """Whether the queue's server has it, or a job whose server is no more."""
+        """True if the lease is the server's, or that of a job whose server is gone."""
         if lease.uid != os.geteuid() or lease.kind != "job":
             return False
         if lease.pid == self._server:
             return True
-        return bool(self._active) and not holder_lives(lease)
+        return bool(self._running_jobs) and not holder_lives(lease)
 
 
 def holder_lives(lease: LeaseRecord) -> bool:
-    """Whether who took it does: a process of ours, and not younger than the lease."""
+    """True if the process that took the lease lives: it is ours, and older than the lease."""
     ticks = start_ticks(lease.pid)
     return ticks is not None and ticks <= ticks_at(lease.since_s) and is_ours(lease.pid)
 
 
-def _without(card: Card, running: Iterable[Running]) -> Card:
-    """What these leave of a card."""
-    jobs = [one.job for one in running if card.name in one.gpus]
-    return card._replace(
-        used_units=min(GPU_UNITS, card.used_units + sum(job.units for job in jobs)),
-        leased_mib=card.leased_mib + sum(job.memory_mib or 0 for job in jobs),
+def _with_jobs(gpu: Card, running: Iterable[Running]) -> Card:
+    """Return the GPU with what these jobs have of it."""
+    jobs = [one.job for one in running if gpu.name in one.gpus]
+    return gpu._replace(
+        used_units=min(GPU_UNITS, gpu.used_units + sum(job.units for job in jobs)),
+        leased_mib=gpu.leased_mib + sum(job.memory_mib or 0 for job in jobs),
     )

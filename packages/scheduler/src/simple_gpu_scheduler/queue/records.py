@@ -1,4 +1,4 @@
-"""Jobs of the durable queue as records; all immutable. Times are on the wall clock."""
+"""Jobs of the queue as immutable records. Times are on the wall clock."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, Job
 from simple_gpu_scheduler.queue.wrapped_command import own_command
 
-#: What a job can be. From the first three it goes on; the others are its end.
+#: The states of a job. The first three are open: the job goes on. The others are final.
 QUEUED, HELD, RUNNING = "queued", "held", "running"
 SUCCEEDED, FAILED, CANCELLED, LOST = "succeeded", "failed", "cancelled", "lost"
 OPEN_STATES = (QUEUED, HELD, RUNNING)
@@ -16,7 +16,7 @@ STATES = (*OPEN_STATES, *ENDED_STATES)
 
 
 class Context(NamedTuple):
-    """Where a command runs: as its submitter would have run it."""
+    """The working directory, environment and umask in which a command runs."""
 
     cwd: bytes
     environ: tuple[tuple[bytes, bytes], ...]
@@ -30,26 +30,26 @@ class JobRequest(NamedTuple):
     gpus: int = 1
     units: int = GPU_UNITS  #: of each GPU
     memory_mib: int | None = None  #: of each GPU
-    auto_memory: bool = False
+    auto_memory: bool = False  #: measure how much memory the job needs
     priority: int = 0
     after: tuple[int, ...] = ()  #: jobs that must have succeeded
-    after_any: tuple[int, ...] = ()  #: jobs that must have ended, however
+    after_any: tuple[int, ...] = ()  #: jobs that must have ended, with any status
     not_before_s: float | None = None
     timeout_s: float | None = None
-    tries: int = 1  #: runs at most so often while it fails; 0: without end
+    tries: int = 1  #: the most attempts while the job fails; 0: no limit
     name: str = ""
     group: str = ""
-    key: str | None = None  #: of the jobs of one key, one at most is open or has succeeded
+    key: str | None = None  #: at most one job of a key is open or has succeeded
     held: bool = False
-    notify: bytes | None = None  #: a command to run once it has ended
-    snapshot: str = ""  #: of the work tree that it runs in; empty: in the tree itself
-    requeue: bool = False  #: run it again if the machine goes down while it runs
-    kill_leftovers: bool = False  #: end what it leaves behind
-    retry_failed: bool = False  #: if the one of its key has failed, that is queued again
+    notify: bytes | None = None  #: a command to run once the job has ended
+    snapshot: str = ""  #: the snapshot of the code that it runs in; empty: the code itself
+    requeue: bool = False  #: queue the job again if the machine goes down while it runs
+    kill_leftovers: bool = False  #: end the processes that it leaves behind
+    retry_failed: bool = False  #: if the job of its key has failed, queue that one again
 
 
 class QueuedJob(NamedTuple):
-    """A job as the queue knows it."""
+    """A job as the queue's file has it."""
 
     id: int
     state: str
@@ -60,7 +60,7 @@ class QueuedJob(NamedTuple):
     memory_mib: int | None
     auto_memory: bool
     priority: int
-    blockers: int  #: jobs that it still waits for
+    blockers: int  #: the number of jobs that it still waits for
     not_before_s: float | None
     timeout_s: float | None
     tries: int
@@ -68,53 +68,53 @@ class QueuedJob(NamedTuple):
     group: str
     key: str | None
     submitted_s: float
-    attempt: int  #: how often it was started
-    started_s: float | None  #: the last attempt
+    attempt: int  #: the number of its last attempt; 0: it was never started
+    started_s: float | None  #: the start of the last attempt
     ended_s: float | None
     exit_code: int | None
     signal: int | None
-    reason: str  #: of its end, where the exit status doesn't say it all
-    gpu_names: tuple[str, ...]  #: those of the last attempt
+    reason: str  #: why it ended, where the exit status doesn't say it all
+    gpu_names: tuple[str, ...]  #: the GPUs of the last attempt
     notify: bytes | None = None
     snapshot: str = ""
-    peak_vram_mib: int | None = None  #: most seen on one GPU in the last attempt
+    peak_vram_mib: int | None = None  #: most GPU memory used on one GPU in the last attempt
     requeue: bool = False
     kill_leftovers: bool = False
 
 
 class Submitted(NamedTuple):
-    """What became of a request."""
+    """The job that a request led to."""
 
     id: int
-    new: bool  #: False: there was a job of its key, and nothing was added
+    new: bool  #: False: there was a job with its key, and nothing was added
     state: str
-    retried: bool = False  #: that one had failed, and is queued again
+    retried: bool = False  #: the job with its key had failed, and is queued again
 
 
 class Attempt(NamedTuple):
-    """One start of a job."""
+    """One run of a job."""
 
     job: int
     number: int
-    launcher: str  #: who was told to start it
+    launcher: str  #: the name of the launcher that starts it
     gpu_names: tuple[str, ...]
     started_s: float
-    pid: int | None = None  #: None: nobody has said yet that it runs
+    pid: int | None = None  #: None: the launcher hasn't reported a process yet
     start_ticks: int | None = None  #: since boot; with the pid and the boot it is one process
     boot: str = ""
-    memory_mib: int | None = None  #: of each GPU, as it was asked for
-    last_ticks: int = 0  #: where `start_ticks` isn't known exactly: it isn't later than this
+    memory_mib: int | None = None  #: the GPU memory that it asked for, on each GPU
+    last_ticks: int = 0  #: the latest possible `start_ticks`, if it isn't known exactly
 
 
 class ResourceRequest(NamedTuple):
-    """What a job is to ask for from now on."""
+    """What a job asks for from now on."""
 
     memory_mib: int | None  #: of each GPU
     units: int  #: of each GPU
 
 
 class AttemptEnd(NamedTuple):
-    """How an attempt ended. With neither exit code nor signal nobody knows."""
+    """How an attempt ended. With neither exit code nor signal, its exit status is unknown."""
 
     job: int
     attempt: int
@@ -123,24 +123,24 @@ class AttemptEnd(NamedTuple):
     exit_code: int | None = None
     signal: int | None = None
     reason: str = ""
-    peak_vram_mib: int | None = None  #: most seen on one GPU; None: not measured
-    user_s: float | None = None  #: CPU time; None: nobody knows
+    peak_vram_mib: int | None = None  #: most GPU memory used on one GPU; None: not measured
+    user_s: float | None = None  #: CPU time; None: unknown
     system_s: float | None = None
     max_rss_mib: int | None = None  #: of its largest process
-    excused: bool = False  #: it was no fault of the job: the attempt doesn't count
-    ask: ResourceRequest | None = None  #: None: as before
+    excused: bool = False  #: the job wasn't at fault: the attempt doesn't count
+    request: ResourceRequest | None = None  #: None: the job asks for the same as before
 
 
-def job_of(entry: QueuedJob) -> Job:
-    """The next attempt of a job, as plans see it."""
+def job_of(job: QueuedJob) -> Job:
+    """The next attempt of a job, as the scheduler plans it."""
     return Job(
-        entry.id,
-        own_command(entry.command),
-        entry.gpus,
-        entry.units,
-        entry.timeout_s,
-        entry.tries,
-        entry.attempt + 1,
-        entry.memory_mib,
-        auto_memory=entry.auto_memory,
+        job.id,
+        own_command(job.command),
+        job.gpus,
+        job.units,
+        job.timeout_s,
+        job.tries,
+        job.attempt + 1,
+        job.memory_mib,
+        auto_memory=job.auto_memory,
     )

@@ -1,8 +1,7 @@
-"""One server for each queue: its lock, and what stands in the locked file about it.
+"""One server for each queue: a lock on a file, in which the server says who it is.
 
-The lock goes with its process, however that ends, and who only asks for it never holds it
-(`ofd_lock`), so that nobody is kept from becoming the server by those who look whether there is
-one.
+The kernel ends the lock with the server's process. Asking whether there is a server never takes
+the lock (`ofd_lock`). So nobody who asks can keep a process from becoming the server.
 """
 
 from __future__ import annotations
@@ -20,34 +19,34 @@ NAME = "server.lock"
 
 _PATIENCE_S = 10.0
 _BYTES = 64
-_LOOK_AGAIN_S = 0.005
+_POLL_S = 0.005
 
 
 def become_server(folder: str) -> int | None:
-    """Take the lock until the descriptor is closed; None if there is a server.
+    """Take the lock, which lasts until the descriptor is closed; None if there is a server.
 
-    One that was killed may still have it while the kernel ends it, and one that has just begun may
-    fail, as with another environment than ours: both are waited for.
+    Two others may hold the lock for a moment: a server that was killed, while the kernel ends it,
+    and one that has just begun and may fail, as with another environment. We wait for both.
 
     Raises:
-        SgsError: there are no locks in the folder.
-        OSError: there is no room.
+        SgsError: the file system of the folder has no locks.
+        OSError: there is no room for the file.
     """
     fd = os.open(os.path.join(folder, NAME), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     until_s = time.monotonic() + _PATIENCE_S
     while not _take(fd, folder):
-        about = _read_owner(fd)
-        serves = about is not None and not is_dying(int(about["pid"]))
+        owner = _read_owner(fd)
+        serves = owner is not None and not is_dying(int(owner["pid"]))
         if serves or time.monotonic() > until_s:
             os.close(fd)
             return None
-        time.sleep(_LOOK_AGAIN_S)
+        time.sleep(_POLL_S)
     _write(fd, "")
     return fd
 
 
 def write_owner(fd: int) -> None:
-    """Have known that we serve.
+    """Write to the locked file that this process serves.
 
     Raises:
         OSError: there is no room.
@@ -56,37 +55,37 @@ def write_owner(fd: int) -> None:
 
 
 def _write(fd: int, text: str) -> None:
-    """In the place of what was there, and as long: a full disk has room for that."""
+    """Replace the text by one of the same length: even a full disk has room for that."""
     os.pwrite(fd, text.ljust(_BYTES).encode(), 0)
 
 
-def told_at_ns(folder: str) -> int:
-    """When a server last took the lock or told of itself, by the clock of files.
+def written_at_ns(folder: str) -> int:
+    """When a server last took the lock or wrote to the file, by the file system's clock.
 
     Raises:
-        OSError: there never was one.
+        OSError: there never was a server.
     """
     return os.stat(os.path.join(folder, NAME)).st_mtime_ns
 
 
 def server(folder: str) -> dict[str, Any] | None:
-    """What the server says of itself; None if there is none, or it has just begun."""
+    """Return what the server wrote: `pid`, `since_s`. None if there is none, or it just began."""
     return _read(folder)[1]
 
 
 def is_held(folder: str) -> bool:
-    """True if there is a server, whether it has told of itself or not."""
+    """True if there is a server, even one that hasn't written who it is."""
     return _read(folder)[0]
 
 
 def is_beginning(folder: str) -> bool:
-    """True if there is a server that hasn't told of itself yet."""
-    locked, about = _read(folder)
-    return locked and about is None
+    """True if there is a server that hasn't written yet who it is."""
+    locked, owner = _read(folder)
+    return locked and owner is None
 
 
 def _read(folder: str) -> tuple[bool, dict[str, Any] | None]:
-    """Whether somebody has the lock, and what he has told."""
+    """Whether the file is locked, and what its owner wrote."""
     try:
         fd = os.open(os.path.join(folder, NAME), os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -111,7 +110,7 @@ def _take(fd: int, folder: str) -> bool:
 
 def _read_owner(fd: int) -> dict[str, Any] | None:
     try:
-        about: dict[str, Any] = json.loads(os.pread(fd, 4096, 0))
+        owner: dict[str, Any] = json.loads(os.pread(fd, 4096, 0))
     except ValueError:  # it has just begun
         return None
-    return about
+    return owner

@@ -1,4 +1,4 @@
-"""What jobs used and how they fared, from what they have done. Arithmetic on records."""
+"""Sums over attempts: outcomes, GPU time, CPU time, memory, waiting times. Pure arithmetic."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from simple_gpu_scheduler.sim.quantiles import percentile
 
 
 class Spread(NamedTuple):
-    """Of times, in seconds."""
+    """The distribution of some times, in seconds."""
 
     mean_s: float
     p50_s: float
@@ -25,35 +25,35 @@ class Spread(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """Of some jobs, within a period."""
+    """What some jobs used within a period."""
 
     jobs: int
     attempts: int
-    running: int  #: jobs, and so are the next four: by the end of their last attempt
+    running: int  #: the number of jobs whose last attempt runs; the next four likewise
     succeeded: int
     failed: int
     cancelled: int
     lost: int
     retries: int  #: attempts after a job's first
-    success_rate: float | None  #: of those that succeeded, failed or were lost
+    success_rate: float | None  #: among the jobs that succeeded, failed or were lost
     gpu_hours: float  #: within the period; a shared GPU counts for each of its jobs
     cpu_hours: float | None  #: of attempts that have ended, as far as it is known
-    waited: Spread | None  #: from submission, or the time chosen for it, to the first start
-    ran: Spread | None  #: attempts that have ended
-    vram_asked_mib: int | None  #: the most that was asked for, of each GPU
-    vram_peak_mib: int | None  #: the most that was seen, on one GPU
+    waited: Spread | None  #: from submission, or the chosen start time, to the first start
+    ran: Spread | None  #: of attempts that have ended
+    vram_asked_mib: int | None  #: the most that a job asked for, on each GPU
+    vram_peak_mib: int | None  #: the most that an attempt used, on one GPU
     vram_enough_mib: int | None  #: what would have been enough for all, with a margin
     max_rss_mib: int | None  #: of the largest process
 
 
 class Period(NamedTuple):
-    """From when to when, on the wall clock."""
+    """A span of time on the wall clock."""
 
     since_s: float
     until_s: float
 
     def part_of_s(self, run: Run) -> float:
-        """How long the attempt ran within it."""
+        """Seconds that the attempt ran within the period."""
         end_s = self.until_s if run.ended_s is None else min(run.ended_s, self.until_s)
         return max(0.0, end_s - max(run.started_s, self.since_s))
 
@@ -87,7 +87,7 @@ def usage(runs: Sequence[Run], period: Period) -> Usage:
 
 
 def waits_s(runs: Iterable[Run], period: Period) -> list[float]:
-    """How long the jobs that were first started within the period had waited."""
+    """Return the waiting times of the jobs that were first started within the period."""
     return [
         max(0.0, run.started_s - _ready_s(run))
         for run in runs
@@ -96,7 +96,7 @@ def waits_s(runs: Iterable[Run], period: Period) -> list[float]:
 
 
 def spread(values_s: Sequence[float]) -> Spread | None:
-    """Of these values; None of none."""
+    """Return the distribution of the values; None if there are none."""
     if not values_s:
         return None
     ordered = sorted(values_s)
@@ -112,17 +112,17 @@ def _most(values: Iterable[int | None]) -> int | None:
     return max((value for value in values if value is not None), default=None)
 
 
-# by what
+# grouping
 
 
 def parts(
     runs: Iterable[Run], by: str, day: Callable[[float], str], user: str
 ) -> dict[str, list[Run]]:
-    """Attempts by user, group, name, command (without its numbers), day of their start, or GPU.
+    """Group attempts by one of `BY`. A command counts without its numbers, a day by the start.
 
     Args:
-        day: the day of a time on the wall clock.
-        user: whose queue it is.
+        day: gives the day of a time on the wall clock.
+        user: the owner of the queue.
     """
     keys: dict[str, Callable[[Run], str]] = {
         "user": lambda _: user,
@@ -134,10 +134,10 @@ def parts(
     }
     if by == "gpu":
         runs = [run._replace(gpu_names=(gpu,)) for run in runs for gpu in run.gpu_names]
-    found: dict[str, list[Run]] = {}
+    groups: dict[str, list[Run]] = {}
     for run in runs:
-        found.setdefault(keys[by](run), []).append(run)
-    return found
+        groups.setdefault(keys[by](run), []).append(run)
+    return groups
 
 
 BY = ("user", "group", "name", "command", "day", "gpu")
@@ -147,31 +147,31 @@ BY = ("user", "group", "name", "command", "day", "gpu")
 
 
 class Step(NamedTuple):
-    """From this time on there are so many."""
+    """The number of something, from a time on."""
 
     at_s: float
     number: int
 
 
 def gpus_in_use(runs: Iterable[Run], period: Period) -> list[Step]:
-    """How many GPUs were in use by at least one job."""
-    of_gpu: dict[str, list[tuple[float, float]]] = {}
+    """Count the GPUs that were in use by at least one job, over time."""
+    spans_of: dict[str, list[tuple[float, float]]] = {}
     for run in runs:
         end_s = period.until_s if run.ended_s is None else run.ended_s
         for gpu in run.gpu_names:
-            of_gpu.setdefault(gpu, []).append((run.started_s, end_s))
-    merged = [span for spans in of_gpu.values() for span in _united(spans)]
+            spans_of.setdefault(gpu, []).append((run.started_s, end_s))
+    merged = [span for spans in spans_of.values() for span in _united(spans)]
     return steps(merged, period)
 
 
 def jobs_waiting(runs: Iterable[Run], period: Period) -> list[Step]:
-    """How many of the jobs that have started since were waiting then."""
+    """Count the jobs that were waiting, over time; only those that have started since."""
     spans = [(_ready_s(run), run.started_s) for run in runs if run.number == 1]
     return steps(spans, period)
 
 
 def steps(spans: Iterable[tuple[float, float]], period: Period) -> list[Step]:
-    """How many of the spans go on at each time of the period; the last step is at its end."""
+    """Count the spans that overlap at each time of the period. The last step is at its end."""
     changes: Counter[float] = Counter({period.since_s: 0, period.until_s: 0})
     for start_s, end_s in spans:
         start_s, end_s = max(start_s, period.since_s), min(end_s, period.until_s)
@@ -184,14 +184,14 @@ def steps(spans: Iterable[tuple[float, float]], period: Period) -> list[Step]:
 
 
 def _united(spans: Iterable[tuple[float, float]]) -> Iterator[tuple[float, float]]:
-    """The same time, in spans that don't meet."""
-    now: tuple[float, float] | None = None
+    """Merge spans that overlap or touch."""
+    merged: tuple[float, float] | None = None
     for start_s, end_s in sorted(spans):
-        if now is not None and start_s <= now[1]:
-            now = (now[0], max(now[1], end_s))
+        if merged is not None and start_s <= merged[1]:
+            merged = (merged[0], max(merged[1], end_s))
         else:
-            if now is not None:
-                yield now
-            now = (start_s, end_s)
-    if now is not None:
-        yield now
+            if merged is not None:
+                yield merged
+            merged = (start_s, end_s)
+    if merged is not None:
+        yield merged

@@ -1,8 +1,9 @@
-"""How a command is kept that is more than what its submitter wrote: what comes before it.
+"""The shell code that the queue puts before a submitter's command.
 
-A job that was submitted as a script, or runs in a copy of a frozen work tree, is started by shell
-code in its environment: what stands before its own command is the same for all jobs, so that the
-rest can be shown, and a server of an earlier version starts it as well.
+A job may be a stored script, or run in a copy of a frozen work tree. Then variables of its
+environment hold the shell code for that, and a prefix before its command runs this code. The
+prefix is the same for all jobs: it can be removed to show the submitter's own command, and an
+earlier version of the server can start such a job as well.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from __future__ import annotations
 import os
 import shlex
 
-#: Shell code that goes to the job's copy of the work tree, or ends the job.
+#: A variable with shell code that changes to the job's copy of the work tree, or ends the job.
 FREEZE_VARIABLE = b"SGS_FREEZE"
 
-#: Shell code that runs the stored text with `$@`.
+#: A variable with shell code that runs the stored script with `$@`.
 SCRIPT_VARIABLE = b"SGS_SCRIPT"
 
 _CHECKOUT = "simple_gpu_scheduler.queue.worktrees.checkout_main"
@@ -22,24 +23,27 @@ _SCRIPT = b'exec /bin/sh -c "${SGS_SCRIPT:?}" '
 
 
 def frozen(command: bytes) -> bytes:
-    """The command in the job's copy of its work tree."""
+    """Return a command that runs in the job's copy of its work tree."""
     return _FROZEN + command
 
 
-def as_script(words: bytes) -> bytes:
-    """A stored script, by its name and arguments as words of a shell."""
-    return _SCRIPT + words
+def as_script(arguments: bytes) -> bytes:
+    """Return a command that runs the stored script; the shell words begin with its name."""
+    return _SCRIPT + arguments
 
 
 def freeze_code(python: str, folder: str, snapshot: str) -> bytes:
-    """The shell code that goes to the job's copy of the snapshot, or ends the job with 125."""
-    words = shlex.join([python, "-m", _CHECKOUT, folder, snapshot])
+    """Return shell code that changes to the job's copy of the snapshot.
+
+    If there can be no copy, the code ends the job with exit status 125.
+    """
+    checkout = shlex.join([python, "-m", _CHECKOUT, folder, snapshot])
     return os.fsencode(
-        f'SGS_FROZEN=$({words} "$SGS_JOB") && SGS_FROZEN=${{SGS_FROZEN%/}} && export SGS_FROZEN '
-        '&& cd -- "$SGS_FROZEN" || exit 125; unset SGS_FREEZE'
+        f'SGS_FROZEN=$({checkout} "$SGS_JOB") && SGS_FROZEN=${{SGS_FROZEN%/}} && '
+        'export SGS_FROZEN && cd -- "$SGS_FROZEN" || exit 125; unset SGS_FREEZE'
     )
 
 
 def own_command(command: bytes) -> bytes:
-    """The command as its submitter wrote it."""
+    """Return the command as its submitter wrote it."""
     return command.removeprefix(_FROZEN).removeprefix(_SCRIPT)

@@ -72,8 +72,10 @@ class MemoryLeaseStore:
         """No messages: nothing goes wrong in memory."""
         return []
 
-    def add_lease(self, want: LeaseRequest, kind: str, parent: str | None = None) -> Held | None:
-        """Add a lease on all of `want.gpus`; None if the parent is over."""
+    def add_lease(
+        self, request: LeaseRequest, kind: str, parent: str | None = None
+    ) -> Held | None:
+        """Add a lease on all of `request.gpus`; None if the parent is over."""
         tokens = {lease.token for lease in self._machine.leases.values()}
         if parent is not None and parent not in tokens:
             return None
@@ -85,11 +87,11 @@ class MemoryLeaseStore:
             pid=self.pid,
             kind=kind,
             since_s=float(self._machine.next_number()),
-            gpus=want.gpus,
-            units=want.units,
-            memory_mib=want.memory_mib,
+            gpus=request.gpus,
+            units=request.units,
+            memory_mib=request.memory_mib,
             parent=parent,
-            numbers=want.numbers,
+            numbers=request.numbers,
         )
         self._last_ids.add(name)
         return Held(Lease(token(name, 0), -1), name, self.pid)
@@ -105,12 +107,12 @@ class MemoryLeaseStore:
         return held._replace(lease=Lease(token(held.path, turn), -1), turn=turn)
 
     def add_ticket(
-        self, want: LeaseRequest, since_ns: int | None = None, inside: str | None = None
+        self, request: LeaseRequest, since_ns: int | None = None, inside: str | None = None
     ) -> tuple[Held, Ticket]:
-        """Add a ticket: this program waits for `want`."""
+        """Add a ticket: this program waits for `request`."""
         name = self._new_id()
         since_ns = self._machine.next_number() if since_ns is None else since_ns
-        ticket = Ticket(name, self.uid, str(self.uid), self.pid, since_ns, want, inside)
+        ticket = Ticket(name, self.uid, str(self.uid), self.pid, since_ns, request, inside)
         self._machine.tickets[name] = ticket
         return Held(Lease(name, -1), name, self.pid), ticket
 

@@ -1,63 +1,67 @@
-"""What the keys do to jobs: the same as `sgs cancel`, `hold`, `release`, `retry`, and in words."""
+"""Actions that change jobs, as `sgs cancel`, `hold`, `release` and `retry` do.
+
+Each returns the message to show. They run in the thread that owns the reader.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
 
-from simple_gpu_scheduler.top.reader import Looker
-from simple_gpu_scheduler.top.screen.job_table import numbers
-from simple_gpu_scheduler.top.screen.spans import Piece
+from simple_gpu_scheduler.top.reader import QueueReader
+from simple_gpu_scheduler.top.screen.job_table import format_job_ids
+from simple_gpu_scheduler.top.screen.spans import Span
 
 
-def cancel(looker: Looker, jobs: Sequence[int]) -> Piece:
-    """End jobs, or keep them from ever starting.
+def cancel(reader: QueueReader, jobs: Sequence[int]) -> Span:
+    """Cancel jobs, running or not.
 
     Raises:
         SgsError: the queue can't be changed.
     """
-    found = [one.id for one in looker.home.store.cancel(jobs, time.time())]
-    return _done(looker, "cancelled", found, "nothing to cancel: it has ended")
+    changed = [entry.id for entry in reader.home.store.cancel(jobs, time.time())]
+    return _report(reader, "cancelled", changed, "nothing to cancel: it has ended")
 
 
-def hold(looker: Looker, jobs: Sequence[int]) -> Piece:
-    """Hold those that wait; if none of them does, release those that are held.
-
-    Raises:
-        SgsError: as `cancel`.
-    """
-    store = looker.home.store
-    if found := store.hold(jobs, held=True):
-        return _done(looker, "held", found, "")
-    nothing = "nothing to hold or release: it runs, or has ended"
-    return _done(looker, "released", store.hold(jobs, held=False), nothing)
-
-
-def change_priority(looker: Looker, jobs: Sequence[int], by: int) -> Piece:
-    """Raise or lower the priority of those that wait.
+def hold(reader: QueueReader, jobs: Sequence[int]) -> Span:
+    """Hold the queued jobs; if there are none, release the held jobs.
 
     Raises:
         SgsError: as `cancel`.
     """
-    found = looker.view.change_priority(jobs, by)
-    levels = sorted(set(found.values()))
+    store = reader.home.store
+    if changed := store.hold(jobs, held=True):
+        return _report(reader, "held", changed, "")
+    otherwise = "nothing to hold or release: only queued and held jobs can be"
+    return _report(reader, "released", store.hold(jobs, held=False), otherwise)
+
+
+def change_priority(reader: QueueReader, jobs: Sequence[int], by: int) -> Span:
+    """Raise or lower the priority of queued and held jobs.
+
+    Raises:
+        SgsError: as `cancel`.
+    """
+    changed = reader.view.change_priority(jobs, by)
+    levels = sorted(set(changed.values()))
     now = f"priority {levels[0]}" if len(levels) == 1 else f"priority {'+' if by > 0 else ''}{by}"
-    return _done(looker, now, found, "only a job that waits has a turn to change")
+    return _report(reader, now, changed, "only queued and held jobs have a priority")
 
 
-def retry(looker: Looker, jobs: Sequence[int]) -> Piece:
-    """Queue jobs again that failed, were cancelled or lost.
+def retry(reader: QueueReader, jobs: Sequence[int]) -> Span:
+    """Queue failed, cancelled and lost jobs again.
 
     Raises:
         SgsError: as `cancel`.
     """
-    found = looker.home.store.retry(jobs)
-    return _done(looker, "queued again", found, "nothing to retry: it hasn't failed")
+    changed = reader.home.store.retry(jobs)
+    return _report(reader, "queued again", changed, "nothing to retry: it hasn't failed")
 
 
-def _done(looker: Looker, what: str, found: Iterable[int], nothing: str) -> Piece:
-    jobs = list(found)
+def _report(reader: QueueReader, change: str, changed: Iterable[int], otherwise: str) -> Span:
+    """Wake the server and say what changed; say `otherwise` if nothing did."""
+    jobs = list(changed)
     if not jobs:
-        return Piece(nothing, "warn")
-    looker.home.wake()
-    return Piece(f"{what}: {numbers(jobs)}", "bold")
+        return Span(otherwise, "warn")
+    reader.home.wake()
+    return Span(f"{change}: {format_job_ids(jobs)}", "bold")

@@ -1,67 +1,77 @@
-"""`sgs top`: what the keys do. The names of the actions are those of `keys.KEYS`."""
+"""`sgs top`: what the keys of `bindings.BINDINGS` do."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
-from textual.events import Key, Paste
+from textual.events import Key
+from textual.widgets import Input
 
-from simple_gpu_scheduler.top import actions as changes
-from simple_gpu_scheduler.top.reader import Looker
-from simple_gpu_scheduler.top.screen.board import Board, cancel_question, divide, log_body
-from simple_gpu_scheduler.top.screen.details import Known, details
-from simple_gpu_scheduler.top.screen.header import log_title
-from simple_gpu_scheduler.top.screen.keys import KEYS, edited, help_lines
-from simple_gpu_scheduler.top.screen.scroll import Place, moved
-from simple_gpu_scheduler.top.screen.spans import Line, Piece, fitted, line, wrapped
+from simple_gpu_scheduler.queue.records import HELD
+from simple_gpu_scheduler.top import actions
+from simple_gpu_scheduler.top.bindings import BINDINGS, help_rows
+from simple_gpu_scheduler.top.reader import QueueReader
+from simple_gpu_scheduler.top.screen.board import Board, cancel_question, log_body, part_heights
+from simple_gpu_scheduler.top.screen.details import JobFacts, render_details
+from simple_gpu_scheduler.top.screen.header import render_log_title
+from simple_gpu_scheduler.top.screen.keys import render_help
+from simple_gpu_scheduler.top.screen.scroll import Scroll, move_to
+from simple_gpu_scheduler.top.screen.spans import Line, Span, fit, line, wrap
 from simple_gpu_scheduler.top.screen.state import VIEWS
 from simple_gpu_scheduler.top.viewer import Viewer
 from simple_gpu_scheduler.top.widgets import Confirm, Pager
 
-_ACTIONS = frozenset(one.action.partition("(")[0] for one in KEYS)
-_CHANGES = ("cancel", "hold", "priority", "retry")
+_JOB_ACTIONS = ("cancel", "hold", "release", "priority", "retry")
+_ACTIONS = frozenset(binding.action.partition("(")[0] for binding in BINDINGS)
 
 
 class TopApp(Viewer):
     """The dashboard."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        *(Binding(one.keys, one.action, show=False) for one in KEYS if one.keys),
+        *BINDINGS,
         Binding("ctrl+c", "leave", show=False, priority=True),
         Binding("ctrl+z", "suspend_process", show=False, priority=True),
-        Binding("ctrl+l", "redraw", show=False),
     ]
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """What keys may do now; Textual asks."""
+        """Tell Textual whether an action is possible now."""
+        if action in ("hold", "release"):
+            subject = self._subject()
+            held = subject is not None and subject.state == HELD
+            if held != (action == "release"):
+                return False
         if self._pager is None or action not in _ACTIONS:
             return super().check_action(action, parameters)
-        return action == "quit" or (action in _CHANGES and self._pager.job is not None)
+        return action in ("quit", "redraw") or (
+            action in _JOB_ACTIONS and self._pager.job is not None
+        )
 
     def action_leave(self) -> None:
-        """Quit, whatever is on the screen."""
+        """Quit from any screen."""
         self.exit()
 
     def action_redraw(self) -> None:
-        """Draw all of it."""
+        """Draw the screen again."""
         self.refresh_all()
 
     # moving
 
     def action_move(self, lines: int) -> None:
-        """Choose another job."""
-        self._go_to(self._board.place.cursor + lines)
+        """Select another job."""
+        self._go_to(self._board.scroll.cursor + lines)
 
     def action_page(self, pages: int) -> None:
-        """Choose one a screen away."""
-        self.action_move(pages * max(1, divide(self._board, self.size.height).jobs - 1))
+        """Select a job one screen away."""
+        self.action_move(pages * max(1, part_heights(self._board, self.size.height).jobs - 1))
 
     def action_jump(self, end: int) -> None:
-        """Choose the first or the last one."""
-        total = 0 if self._board.seen is None else self._board.seen.total
+        """Select the first or the last job."""
+        total = 0 if self._board.state is None else self._board.state.total
         self._go_to(total - 1 if end else 0)
 
     def action_shift(self, characters: int) -> None:
@@ -70,198 +80,220 @@ class TopApp(Viewer):
         self._show()
 
     def action_mark(self) -> None:
-        """Mark the job, or not any more; and go on to the next."""
-        if self._board.chosen is not None:
-            marked = self._board.marked ^ {self._board.chosen.id}
+        """Mark the job, or remove its mark; then select the next job."""
+        if self._board.selected is not None:
+            marked = self._board.marked ^ {self._board.selected.id}
             self._board = self._board._replace(marked=marked)
             self.action_move(1)
 
     def action_unmark(self) -> None:
-        """Mark none."""
+        """Remove all marks."""
         self._board = self._board._replace(marked=frozenset())
         self._show()
 
     def action_view(self) -> None:
-        """Show all, the open ones, those that ended, by turns."""
+        """Show all jobs, only open jobs, only ended jobs, in turn."""
         names = list(VIEWS)
         view = names[(names.index(self._board.view) + 1) % len(names)]
-        self._list_anew(self._board._replace(view=view))
+        self._change_list(self._board._replace(view=view))
 
-    def _go_to(self, position: int) -> None:
-        seen = self._board.seen
-        if seen is None:
+    def _go_to(self, line_number: int) -> None:
+        state = self._board.state
+        if state is None:
             return
-        rows = divide(self._board, self.size.height).jobs
+        rows = part_heights(self._board, self.size.height).jobs
         self._board = self._board._replace(
-            place=moved(position, self._board.place, seen.total, rows)
+            scroll=move_to(line_number, self._board.scroll, state.total, rows)
         )
-        self._stay_with_job()
-        self._wish_anew(soon=self._board.chosen is None)
+        self._stay_on_job()
+        self._on_query_changed(soon=self._board.selected is None)
 
-    def _list_anew(self, board: Board) -> None:
-        """Another list: from its beginning, or where the job is."""
-        self._board = board._replace(place=Place(job=board.place.job))
-        self._wish_anew()
+    def _change_list(self, board: Board) -> None:
+        """Show another list, from the line of the followed job or else from the first line."""
+        self._board = board._replace(scroll=Scroll(job=board.scroll.job))
+        self._on_query_changed()
 
-    def _wish_anew(self, *, soon: bool = True) -> None:
+    def _on_query_changed(self, *, soon: bool = True) -> None:
+        """Draw what is known of it, and read the rest.
+
+        Args:
+            soon: do not wait for the rest after the last reading.
+        """
         self._moves += 1
-        self._looks.want(soon=soon)
-        self._log_looks.want(soon=True)
+        self._queue_refresher.request(soon=soon)
+        self._log_refresher.request(soon=True)
         self._show()
 
     # the filter
 
     def action_filter(self) -> None:
-        """Ask for words: until that is over, keys are letters."""
-        self._board = self._board._replace(asks=True)
-        self._show()
+        """Show the filter in place of the footer."""
+        self._show_filter(True)
+
+    def action_clear_filter(self) -> None:
+        """Remove the filter."""
+        self._filter.value = ""
+        self._show_filter(False)
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Apply the filter while it is typed."""
+        self._change_list(self._board._replace(filter=event.value))
+
+    def on_input_submitted(self) -> None:
+        """Keep the filter."""
+        self._show_filter(False)
 
     def on_key(self, event: Key) -> None:
-        """While the filter is typed, keys are letters; Escape ends it, at any time."""
-        board = self._board
-        if isinstance(self.screen, (Pager, Confirm)) or event.key == "ctrl+c":
-            return
-        if event.key == "escape":
-            self._list_anew(board._replace(asks=False, filter=""))
-        elif board.asks and event.key == "enter":
-            self._board = board._replace(asks=False)
-            self._show()
-        elif board.asks:
-            typed = edited(board.filter, event.key, event.character)
-            self._list_anew(board._replace(filter=typed))
-        else:
-            return
-        event.prevent_default()  # it is no action, too
+        """Put letters into the filter that were typed before it had the focus."""
+        if self.focused is self._filter and event.character and event.is_printable:
+            self._filter.insert_text_at_cursor(event.character)
+            event.prevent_default()
 
-    def on_paste(self, event: Paste) -> None:
-        """More letters of the filter."""
-        if self._board.asks:
-            words = " ".join(event.text.split())
-            self._list_anew(self._board._replace(filter=self._board.filter + words))
+    def _show_filter(self, show: bool) -> None:
+        self._footer.display = not show
+        self._filter_line.display = show
+        self.set_focus(self._filter if show else None)
 
-    # what becomes of jobs
+    # changing jobs
 
     def action_cancel(self) -> None:
-        """Cancel, if that is really wanted."""
+        """Cancel jobs, after a question."""
         jobs = self._targets()
         marked = jobs if self._are_marked() else []
-        shown = self._board.shown(self._words, time.time())
-        question = cancel_question(marked, self._subject(), shown)
+        context = self._board.table_context(self._formatters, time.time())
+        question = cancel_question(marked, self._subject(), context)
         if question is None:
-            self._say(Piece("nothing to cancel: it has ended" if jobs else "no job", "warn"))
+            self._show_message(
+                Span("nothing to cancel: it has ended" if jobs else "no job", "warn")
+            )
             return
 
-        def answered(yes: bool | None) -> None:
+        def on_answer(yes: bool | None) -> None:
             if yes:
-                self._change(jobs, lambda looker: changes.cancel(looker, jobs))
+                self._change(jobs, lambda reader: actions.cancel(reader, jobs))
             else:
-                self._say(Piece("not cancelled"))
+                self._show_message(Span("not cancelled"))
 
         confirm = Confirm(*question, "yes, cancel", "no, leave it")
-        self.push_screen(confirm, answered)
+        self.push_screen(confirm, on_answer)
 
     def action_hold(self) -> None:
-        """Hold, or release."""
+        """Hold queued jobs, or release held jobs."""
         jobs = self._targets()
-        self._change(jobs, lambda looker: changes.hold(looker, jobs))
+        self._change(jobs, lambda reader: actions.hold(reader, jobs))
+
+    action_release = action_hold
 
     def action_priority(self, by: int) -> None:
-        """Give an earlier or a later turn."""
+        """Raise or lower the priority of jobs."""
         jobs = self._targets()
-        self._change(jobs, lambda looker: changes.change_priority(looker, jobs, by))
+        self._change(jobs, lambda reader: actions.change_priority(reader, jobs, by))
 
     def action_retry(self) -> None:
-        """Queue again."""
+        """Queue jobs again."""
         jobs = self._targets()
-        self._change(jobs, lambda looker: changes.retry(looker, jobs))
+        self._change(jobs, lambda reader: actions.retry(reader, jobs))
 
     def _are_marked(self) -> bool:
-        """Whether a key is for the marked jobs, and not for one."""
-        return bool(self._board.marked) and self._asked_about() is None
+        """Whether keys act on the marked jobs instead of a single job."""
+        return bool(self._board.marked) and self._pager_job() is None
 
     def _targets(self) -> list[int]:
-        """The jobs that a key is for."""
+        """The jobs that keys act on."""
         if self._are_marked():
             return sorted(self._board.marked)
         subject = self._subject()
         return [] if subject is None else [subject.id]
 
-    def _change(self, jobs: list[int], work: Callable[[Looker], Piece]) -> None:
+    def _change(self, jobs: list[int], work: Callable[[QueueReader], Span]) -> None:
         if jobs:
-            self.run_worker(self._changed(work), exit_on_error=True)
+            self.run_worker(self._change_and_report(work), exit_on_error=True)
 
-    async def _changed(self, work: Callable[[Looker], Piece]) -> None:
-        said = await self._told(self._queue.ask(work))
-        if said is not None:
+    async def _change_and_report(self, work: Callable[[QueueReader], Span]) -> None:
+        message = await self._result_or_message(self._queue_thread.ask(work))
+        if message is not None:
             self._board = self._board._replace(marked=frozenset())
-            self._say(said)
-        self._wish = None  # our own changes are no news to the file's version
-        self._looks.want(soon=True)
+            self._show_message(message)
+        self._last_query = None  # SQLite's version counts only the changes of others
+        self._queue_refresher.request(soon=True)
 
     # other screens
 
     def action_log(self) -> None:
-        """The log; of a job that has none, all about it."""
-        entry = self._board.chosen
+        """Show the log, or the facts if the job has no log yet."""
+        entry = self._board.selected
         if entry is None:
             return
         if not entry.attempt:
             self.action_info()
             return
-        self._open(Pager(self._log_head, self._log_body, job=entry.id, at_end=True))
+        self._open(self._log_head, self._log_body, job=entry.id, at_end=True)
 
     def action_info(self) -> None:
-        """All about the job."""
-        entry = self._board.chosen
+        """Show the facts about the job."""
+        entry = self._board.selected
         if entry is not None:
-            self._open(Pager(self._log_head, self._info_body, job=entry.id))
+            self._open(self._log_head, self._info_body, job=entry.id)
 
     def action_gpus(self) -> None:
-        """All about the GPUs."""
-        self._open(Pager(lambda width: _titled("GPUs", width), self._gpus_body))
+        """Show the table of GPUs."""
+        self._open(partial(_render_title, "GPUs"), self._gpus_body)
 
     def action_help(self) -> None:
-        """The keys."""
-        self._open(Pager(lambda width: _titled("sgs top", width), help_lines))
+        """Show the keys as they are bound now.
 
-    def _open(self, pager: Pager) -> None:
-        self.push_screen(pager, lambda _: self._wish_anew())
-        self.call_after_refresh(self._wish_anew)
+        The help has a screen of its own. Textual's HelpPanel takes a third of the terminal, which
+        is under 30 columns of 80, and keys can't scroll it.
+        """
+        rows = help_rows(self, self.screen.active_bindings.values())
+        self._open(partial(_render_title, "sgs top"), partial(render_help, rows))
+
+    def _open(
+        self,
+        head: Callable[[int], Line],
+        body: Callable[[int], Sequence[Line]],
+        *,
+        job: int | None = None,
+        at_end: bool = False,
+    ) -> None:
+        pager = Pager(head, body, self._idle_actions, job=job, at_end=at_end)
+        self.push_screen(pager, lambda _: self._on_query_changed())
+        self.call_after_refresh(self._on_query_changed)
 
     def _log_head(self, width: int) -> Line:
-        shown = self._board.shown(self._words, time.time())
-        return log_title(self._subject(), shown, self._board.said, width, full=True)
+        context = self._board.table_context(self._formatters, time.time())
+        return render_log_title(self._subject(), context, self._board.message, width, full=True)
 
     def _log_body(self, width: int) -> list[Line]:
         entry = self._subject()
         if entry is None:
             return []
         return [
-            line(part) for one in log_body(self._board.log, entry) for part in wrapped(one, width)
+            line(part) for text in log_body(self._board.log, entry) for part in wrap(text, width)
         ]
 
     def _info_body(self, width: int) -> list[Line]:
-        seen, entry = self._board.seen, self._subject()
-        if seen is None or entry is None:
+        state, entry = self._board.state, self._subject()
+        if state is None or entry is None:
             return []
-        known = seen.known if seen.subject == entry else Known()
-        shown = self._board.shown(self._words, time.time())
-        return details(entry, known, seen.server, shown, width)
+        facts = state.facts if state.subject == entry else JobFacts()
+        context = self._board.table_context(self._formatters, time.time())
+        return render_details(entry, facts, state.server, context, width)
 
     def _gpus_body(self, width: int) -> list[Line]:
-        cards = self._board.cards
-        if cards is None:
+        gpus = self._board.gpus
+        if gpus is None:
             return []
-        lines = self._words.gpu_table(cards.cards, time.time(), width)
-        if cards.why:
+        lines = self._formatters.gpu_table(gpus.cards, time.time(), width)
+        if gpus.why:
             lines = [
-                f"No GPU to be seen: {cards.why}.",
-                "These are the queue's slots:",
+                f"No GPU found: {gpus.why}.",
+                "The GPUs that the queue was given:",
                 "",
                 *lines,
             ]
-        return [line(part) for one in lines for part in wrapped(one, width, words=True)]
+        return [line(part) for text in lines for part in wrap(text, width, at_words=True)]
 
 
-def _titled(title: str, width: int) -> Line:
-    return fitted(line(Piece(f" {title}", "chosen heads")), width)
+def _render_title(title: str, width: int) -> Line:
+    return fit(line(Span(f" {title}", "selected heads")), width)

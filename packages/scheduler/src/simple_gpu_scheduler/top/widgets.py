@@ -1,25 +1,33 @@
-"""Textual's side of lines: a widget that shows them, and screens that are on top of the board."""
+"""The widgets of the dashboard, and the screens that open on top of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cache
 from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
 from textual.geometry import Region
 from textual.screen import ModalScreen, Screen
 from textual.strip import Strip
 from textual.widget import Widget
+from textual.widgets import Footer, Input, Static
+from textual.widgets._footer import FooterKey
 
 from simple_gpu_scheduler.text.printable import printable
-from simple_gpu_scheduler.top.screen.spans import STYLES, Line, Piece, both_ends, line, wrapped
+from simple_gpu_scheduler.text.terminal import text_width
+from simple_gpu_scheduler.top.bindings import BINDINGS
+from simple_gpu_scheduler.top.screen.spans import STYLES, Line, Span, line, wrap
 
 _CONFIRM_COLUMNS = 64
-_PAGER_KEYS = " Up Down PgUp PgDn Home End   q back "
+_MAX_FILTER = 200  # characters
+_ORDER = {binding.action: place for place, binding in enumerate(BINDINGS)}
+_ALWAYS_SHOWN = {"help", "quit", "back"}  #: these stay in the footer, however narrow it is
 
 
 @cache
@@ -28,7 +36,7 @@ def _style(name: str) -> Style:
 
 
 class Lines(Widget):
-    """Shows lines; of those that change, and of no others, the terminal hears."""
+    """Shows lines; only changed lines are written to the terminal."""
 
     DEFAULT_CSS = "Lines { height: 1; width: 100%; }"
 
@@ -38,122 +46,162 @@ class Lines(Widget):
         self._height = 1
 
     def show(self, lines: Sequence[Line], height: int | None = None) -> None:
-        """Show these instead.
+        """Show other lines.
 
         Args:
-            height: the widget's from now on.
+            height: the new height of the widget.
         """
         old, self._lines = self._lines, list(lines)
         if height is not None and height != self._height:
             self._height = self.styles.height = height
             self.display = height > 0
         changed = [
-            Region(0, y, self.size.width, 1)
-            for y in range(max(len(old), len(lines)))
-            if old[y : y + 1] != self._lines[y : y + 1]
+            y for y in range(max(len(old), len(lines))) if old[y : y + 1] != self._lines[y : y + 1]
         ]
-        if changed:
-            self.refresh(*changed)
+        if len(changed) > self.app.size.height:
+            self.refresh()
+        elif changed:
+            self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
 
     def render_line(self, y: int) -> Strip:
-        """Textual asks for a line."""
-        pieces = self._lines[y] if y < len(self._lines) else ()
-        strip = Strip([Segment(printable(one.text), _style(one.style)) for one in pieces])
+        """Give Textual one line."""
+        spans = self._lines[y] if y < len(self._lines) else ()
+        strip = Strip([Segment(printable(span.text), _style(span.style)) for span in spans])
         return strip.adjust_cell_length(self.size.width, self.rich_style)
 
 
+class KeysFooter(Footer):
+    """Textual's footer, with two differences.
+
+    In a narrow terminal Textual's footer scrolls, which would hide how to quit. This one leaves
+    out the last keys, but never help and quit. And Textual's dim keys do nothing; here their
+    action still runs, because it says why there is nothing to do.
+    """
+
+    DEFAULT_CSS = """
+    KeysFooter, KeysFooter FooterKey, KeysFooter .footer-key--key,
+    KeysFooter .footer-key--description { background: ansi_default; color: ansi_default; }
+    """
+
+    def __init__(self, idle: Callable[[], Collection[str]]) -> None:
+        """`idle` returns the actions that change nothing now; their keys are dim."""
+        super().__init__(show_command_palette=False)
+        self._idle_actions = idle
+
+    def compose(self) -> ComposeResult:
+        """Show the keys that fit."""
+        keys = [key for key in super().compose() if isinstance(key, FooterKey)]
+        keys.sort(key=lambda key: _ORDER.get(key.action, -1))  # a keymap moves its keys to the end
+        idle = self._idle_actions()
+        while sum(map(_key_width, keys)) > self.size.width + 1:  # the last column is a blank
+            removable = [key for key in keys if key.action not in _ALWAYS_SHOWN]
+            if not removable:
+                break
+            keys.remove(removable[-1])
+        for key in keys:
+            key.set_class(key.action.partition("(")[0] in idle, "-disabled")
+            yield key
+
+    def on_resize(self) -> None:
+        """Show the keys that fit now."""
+        self.refresh(recompose=True)
+
+
+def _key_width(key: FooterKey) -> int:
+    return text_width(key.key_display) + text_width(key.description) + 3
+
+
+class LogScroll(VerticalScroll):
+    """Textual's scrolling, with the keys of `less` as well."""
+
+    DEFAULT_CSS = "LogScroll { scrollbar-size: 0 0; }"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("k", "scroll_up", show=False),
+        Binding("j", "scroll_down", show=False),
+        Binding("b", "page_up", show=False),
+        Binding("space", "page_down", show=False),
+        Binding("f", "scroll_end", show=False),
+    ]
+
+
 class Pager(Screen[None]):
-    """A whole screen of lines to scroll in; at its end it follows what comes."""
+    """A full-screen page of lines; with `at_end` it stays at the end while the log grows."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "scroll_by(-1)", show=False),
-        Binding("down,j", "scroll_by(1)", show=False),
-        Binding("pageup,b", "page(-1)", show=False),
-        Binding("pagedown,space", "page(1)", show=False),
-        Binding("home", "to(0)", show=False),
-        Binding("end,f", "to(1)", show=False),
-        Binding("q,escape,l,enter,i,g,question_mark,f1", "back", show=False),
+        Binding("q,escape,l,enter,i,g,question_mark,f1", "back", "back"),
     ]
+    AUTO_FOCUS = "LogScroll"
+    DEFAULT_CSS = """
+    Pager KeysFooter { dock: none; width: 1fr; }
+    """
 
     def __init__(
         self,
         head: Callable[[int], Line],
         body: Callable[[int], Sequence[Line]],
+        idle: Callable[[], Collection[str]],
         *,
         job: int | None = None,
         at_end: bool = False,
     ) -> None:
-        """`head` and `body` give the lines for a width; `job`: whom they are about."""
+        """Make a page.
+
+        Args:
+            head: returns the title for a width.
+            body: returns the lines for a width.
+            idle: returns the actions that change nothing now.
+            job: the job that the page is about.
+            at_end: start at the end, and stay there while lines are added.
+        """
         super().__init__()
         self._head = head
         self._body = body
         self.job = job
-        self._follow = at_end
-        self._goes_on = at_end
-        self._first = 0
-        self._lines: list[Line] = []
-        self._parts = Lines(), Lines(), Lines()
+        self._at_end = at_end
+        self._title, self._lines = Lines(), Lines()
+        self._scroll = LogScroll(self._lines)
+        self._footer, self._range = KeysFooter(idle), Static()
 
     def compose(self) -> ComposeResult:
-        """Its parts: whose lines they are, the lines, and the keys."""
-        yield from self._parts
+        """Show the title, the lines and the keys."""
+        yield self._title
+        yield self._scroll
+        yield Horizontal(self._footer, self._range)
 
     def on_mount(self) -> None:
-        """It has a size now."""
+        """Draw: the size is known now."""
+        self._scroll.anchor(self._at_end)
+        self.watch(self._scroll, "scroll_y", self._show_range)
         self.show()
 
     def on_resize(self) -> None:
-        """It has another one."""
+        """Draw again."""
         self.show()
 
     def show(self) -> None:
-        """Show what there is now."""
+        """Show the current lines."""
         if self.is_mounted:
-            self._lines = list(self._body(self.app.size.width))
-            self._draw()
-
-    def action_scroll_by(self, lines: int) -> None:
-        """Up or down."""
-        last = self._last()
-        self._first = max(0, min(self._first + lines, last))
-        self._follow = self._goes_on and self._first == last
-        self._draw()
-
-    def action_page(self, pages: int) -> None:
-        """A screen up or down."""
-        self.action_scroll_by(pages * max(1, self._rows() - 1))
-
-    def action_to(self, end: int) -> None:
-        """To the beginning or the end."""
-        self.action_scroll_by(1 << 40 if end else -(1 << 40))
+            width = self.app.size.width
+            lines = self._body(width)
+            self._title.show([self._head(width)])
+            self._lines.show(lines, len(lines))
+            self.call_after_refresh(self._show_range)
 
     def action_back(self) -> None:
-        """Back to the board."""
+        """Go back to the board."""
         self.dismiss()
 
-    def _rows(self) -> int:
-        return max(1, self.app.size.height - 2)
-
-    def _last(self) -> int:
-        """The first line, where the last one is at the bottom."""
-        return max(0, len(self._lines) - self._rows())
-
-    def _draw(self) -> None:
-        width, rows = self.app.size.width, self._rows()
-        self._first = self._last() if self._follow else min(self._first, self._last())
-        shown = self._lines[self._first : self._first + rows]
-        head, body, foot = self._parts
-        head.show([self._head(width)])
-        body.show(shown, rows)
-        told = f"{self._first + 1}-{self._first + len(shown)} of {len(self._lines)} "
-        if self._goes_on:
-            told += "- follows " if self._follow else "- End follows "
-        left, right = line(Piece(_PAGER_KEYS, "heads")), line(Piece(told, "heads"))
-        foot.show([both_ends(left, right, width)])
+    def _show_range(self) -> None:
+        scroll = self._scroll
+        first, total = scroll.scroll_offset.y, scroll.virtual_size.height
+        text = f"{min(first + 1, total)}-{min(first + scroll.size.height, total)} of {total} "
+        if self._at_end:
+            text += "- follows " if scroll.is_vertical_scroll_end else "- End follows "
+        self._range.update(Text(text, "reverse"))
 
 
 class Confirm(ModalScreen[bool]):
-    """Asks; only y is yes."""
+    """Asks a question; only the key y means yes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "answer(True)", show=False),
@@ -165,28 +213,54 @@ class Confirm(ModalScreen[bool]):
     """
 
     def __init__(self, question: str, facts: Sequence[str], yes: str, no: str) -> None:
-        """`facts` are told under the question; `yes` and `no`: what the answers mean."""
+        """Make the question.
+
+        Args:
+            question: the question itself.
+            facts: lines to show under it.
+            yes: what the answer yes does.
+            no: what the answer no does.
+        """
         super().__init__()
         self._question = question
         self._facts = facts
-        self._answers = line(Piece("y ", "bold"), f"{yes}   ", Piece("n ", "bold"), no)
+        self._answers = line(Span("y ", "bold"), f"{yes}   ", Span("n ", "bold"), no)
 
     def compose(self) -> ComposeResult:
-        """Its only part."""
+        """Show the box."""
         yield Lines()
 
     def on_mount(self) -> None:
-        """It has a size now."""
+        """Draw: the size is known now."""
         columns = min(_CONFIRM_COLUMNS, self.app.size.width - 2)
-        told = [
-            line(Piece(one, "bold")) for one in wrapped(printable(self._question), columns - 4)
-        ]
+        lines = [line(Span(part, "bold")) for part in wrap(printable(self._question), columns - 4)]
         for fact in self._facts:
-            told += [line(one) for one in wrapped(printable(fact), columns - 4)[:3]]
+            lines += [line(part) for part in wrap(printable(fact), columns - 4)[:3]]
         box = self.query_one(Lines)
         box.styles.width = columns
-        box.show([*told, (), self._answers], len(told) + 4)
+        box.show([*lines, (), self._answers], len(lines) + 4)
 
     def action_answer(self, yes: bool) -> None:
-        """That is it."""
+        """Close with this answer."""
         self.dismiss(yes)
+
+
+class FilterInput(Input):
+    """The line to type the filter in.
+
+    Characters that can't be printed are removed, because a paste could hold control sequences.
+    """
+
+    DEFAULT_CSS = "FilterInput { background: ansi_default; color: ansi_default; width: 1fr; }"
+
+    def __init__(self) -> None:
+        """Make an empty line."""
+        super().__init__(
+            placeholder="words that a job must match; Enter keeps them, Escape removes them",
+            compact=True, max_length=_MAX_FILTER, select_on_focus=False,
+        )  # fmt: skip
+        self.cursor_blink = False  # a blinking cursor would write to the terminal all the time
+
+    def validate_value(self, value: str) -> str:
+        """Remove the characters that can't be printed."""
+        return "".join(character for character in value if character.isprintable())

@@ -1,4 +1,4 @@
-"""A thread that does what takes its time, one thing after another, while the screen lives on."""
+"""A thread for slow work, one task after another, so that the screen never waits for it."""
 
 from __future__ import annotations
 
@@ -14,71 +14,73 @@ _CLOSE_LIMIT_S = 1.0
 
 
 class Closable(Protocol):
-    """What a desk works with."""
+    """A resource that a worker thread owns."""
 
     def close(self) -> None:
-        """Let it go."""
+        """Release the resource."""
         ...
 
 
-Tool = TypeVar("Tool", bound=Closable)
-Found = TypeVar("Found")
-_Order = Callable[[], None]
+Resource = TypeVar("Resource", bound=Closable)
+Result = TypeVar("Result")
+_Task = Callable[[], None]
 
 
-class Desk(Generic[Tool]):
-    """Works with something that only one thread may touch.
+class WorkerThread(Generic[Resource]):
+    """A thread that owns a resource, and works with it.
 
-    The thread is a daemon: a driver that hangs keeps nobody from quitting.
+    It is a daemon thread, so that a driver that hangs does not prevent quitting.
     """
 
-    def __init__(self, open_tool: Callable[[], Tool]) -> None:
-        """`open_tool` is called in the thread, when the first order comes."""
-        self._open_tool = open_tool
-        self._tool: Tool | None = None
-        self._orders: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
+    def __init__(self, open_resource: Callable[[], Resource]) -> None:
+        """Start the thread; it calls `open_resource` at the first task."""
+        self._open_resource = open_resource
+        self._resource: Resource | None = None
+        self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    async def ask(self, work: Callable[[Tool], Found]) -> Found:
-        """Have it done; returns, or raises, what it does."""
+    async def ask(self, work: Callable[[Resource], Result]) -> Result:
+        """Run `work` in the thread; return what it returns, or raise what it raises."""
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Found] = loop.create_future()
+        answer: asyncio.Future[Result] = loop.create_future()
 
-        def order() -> None:
+        def task() -> None:
             try:
-                found = work(self._opened())
+                result = work(self._open_once())
             except Exception as error:
-                _tell(loop, answer, functools.partial(answer.set_exception, error))
+                _answer(loop, answer, functools.partial(answer.set_exception, error))
             else:
-                _tell(loop, answer, functools.partial(answer.set_result, found))
+                _answer(loop, answer, functools.partial(answer.set_result, result))
 
-        self._orders.put(order)
+        self._tasks.put(task)
         return await answer
 
     def close(self) -> None:
-        """Do what was asked for, and no more; waits for that a moment at most."""
-        self._orders.put(None)
+        """End the thread after its tasks; wait for that at most one second."""
+        self._tasks.put(None)
         self._thread.join(_CLOSE_LIMIT_S)
 
-    def _opened(self) -> Tool:
-        if self._tool is None:
-            self._tool = self._open_tool()
-        return self._tool
+    def _open_once(self) -> Resource:
+        if self._resource is None:
+            self._resource = self._open_resource()
+        return self._resource
 
     def _run(self) -> None:
-        while (order := self._orders.get()) is not None:
-            order()
-        if self._tool is not None:
-            self._tool.close()
+        while (task := self._tasks.get()) is not None:
+            task()
+        if self._resource is not None:
+            self._resource.close()
 
 
-def _tell(
-    loop: asyncio.AbstractEventLoop, answer: asyncio.Future[Found], say: Callable[[], None]
+def _answer(
+    loop: asyncio.AbstractEventLoop, answer: asyncio.Future[Result], set_result: Callable[[], None]
 ) -> None:
-    def told() -> None:
-        if not answer.done():  # nobody may want to know any more
-            say()
+    """Call `set_result` in the event loop's thread."""
 
-    with suppress(RuntimeError):  # the loop is closed: we have quit
-        loop.call_soon_threadsafe(told)
+    def set_if_awaited() -> None:
+        if not answer.done():  # the caller may have been cancelled
+            set_result()
+
+    with suppress(RuntimeError):  # the loop is closed: the app has quit
+        loop.call_soon_threadsafe(set_if_awaited)

@@ -522,4 +522,4 @@ def test_a_relative_directory_is_an_error(machine: Machine) -> None:
     ):
         done = machine.run(*command, env=env)
         assert done.returncode == 2
-        assert "expected a path from the root" in done.stderr
+        assert "expected an absolute path" in done.stderr

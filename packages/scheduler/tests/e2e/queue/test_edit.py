@@ -43,11 +43,11 @@ def test_what_runs_or_has_ended_is_refused_and_nothing_is_changed(shell: Shell) 
     shell.sgs("submit", "--hold", "true")
     wait_until(lambda: shell.objects()[0]["state"] == "running", "it runs")
     said = shell.sgs("edit", "2", "1", "--priority", "3", status=1)
-    assert "job 1 runs, and what runs can't be changed; wait for its end, or cancel it" in said
+    assert "job 1 runs, and a running job can't be changed; wait for its end, or cancel it" in said
     (shell.path / "go").touch()
     shell.sgs("wait", "1")
     said = shell.sgs("edit", "1", "2", "--priority", "3", status=1)
-    assert "job 1 has ended (succeeded), and only what waits can be changed" in said
+    assert "job 1 has ended (succeeded), and only waiting jobs can be changed" in said
     assert shell.objects()[0]["priority"] == 0
 
 

@@ -70,6 +70,8 @@ def test_a_job_runs_and_its_log_moves(site: Site) -> None:
     terminal.until(lambda: "succeeded" in row(terminal, job), "its end")
     terminal.until_shown("2 of 2 GPUs free")
     assert len(terminal.lines) == 24
+    keys = " c cancel  h hold  +- prio  r retry  a view  / filter  l log  ? help  q quit"
+    assert terminal.lines[-1] == keys
 
 
 def test_what_is_cancelled_is_asked_for_before(site: Site) -> None:
@@ -98,7 +100,7 @@ def test_held_and_released(site: Site) -> None:
     terminal.until(lambda: "held" in row(terminal, second), "it is held")
     terminal.until_shown("held: job 2")
     assert site.state(second) == "held"
-    assert "h release" in terminal.lines[-1]
+    terminal.until(lambda: "h release" in terminal.lines[-1], "the other meaning of h")
     (site.path / "go").touch()
     terminal.until(lambda: "succeeded" in row(terminal, first), "the first one ends")
     assert site.state(second) == "held"
@@ -166,7 +168,7 @@ def test_views_and_filter(site: Site) -> None:
     terminal.type("\r")
     terminal.until(lambda: "quit" in terminal.lines[-1], "the keys are back")
     terminal.type("/ nothing")
-    terminal.until_shown("No job is like that")
+    terminal.until_shown("No job matches")
     terminal.type(ESCAPE)
     terminal.until_shown("all 1-4 of 4")
 
@@ -206,7 +208,7 @@ def test_a_screen_about_the_job_the_gpus_and_the_keys(site: Site) -> None:
     terminal.type("qg")
     terminal.until_shown(r"^2 of 2 GPUs are free\.$")
     terminal.type("q?")
-    terminal.until_shown(r"^  c +end the job")
+    terminal.until_shown(r"^  c +cancel the job")
     terminal.type("q")
     terminal.until(lambda: "cancel" in terminal.lines[-1], "back on the board")
 
@@ -376,4 +378,17 @@ def test_usage() -> None:
     )
     assert done.returncode == 2
     assert "expected at least 0.5 s" in done.stderr
+
+
+def test_other_keys(site: Site) -> None:
+    job = site.submit("--hold", "--", "true")
+    terminal = site.top("--key", "hold=x")
+    choose(terminal, job)
+    terminal.until(lambda: "x release" in terminal.lines[-1], "the other key")
+    terminal.type("x")
+    terminal.until(lambda: "succeeded" in row(terminal, job), "it is released, and runs")
+    wrong = Terminal(SGS, "top", "--key", "hold=c", env=site.env)
+    site.terminals.append(wrong)
+    assert wrong.wait() == 2
+    assert "c would be the key of cancel and of hold" in " ".join(wrong.lines)
     assert Path(SGS).exists()

@@ -151,7 +151,7 @@ def test_a_file_system_without_locks_is_an_error(machine: Machine, without_locks
     run = machine.run("simple_gpu_scheduler", "--gpus", "0", lines="touch ran\n", env=env)
     for done in (lease, run):
         assert done.returncode == 1
-        assert "no working locks (flock); name a local directory by SGS_LEASE_DIR" in done.stderr
+        assert "no working locks (flock); set SGS_LEASE_DIR to a local directory" in done.stderr
         assert "Traceback" not in done.stderr
     assert not (machine.path / "ran").exists()
 
@@ -184,7 +184,7 @@ def unusable_directories(machine: Machine) -> Iterator[tuple[Path, str]]:
     """Directories in which no lease may be, and what is said of them."""
     file = machine.path / "file"
     file.touch()
-    yield file, "is no directory"
+    yield file, "is not a directory"
     yield file / "below", "can't be created (Not a directory)"
     yield machine.path / "no" / "where", "can't be created (No such file or directory)"
     link = machine.path / "link"
@@ -254,7 +254,7 @@ def test_a_read_only_file_system_is_called_so(machine: Machine) -> None:
         check=False,
     )
     assert done.returncode == 1
-    assert f"{machine.leases} is on a file system that can only be read" in done.stderr
+    assert f"{machine.leases} is on a read-only file system" in done.stderr
     assert not (machine.path / "ran").exists()
 
 

@@ -93,8 +93,8 @@ def test_half_a_promise_is_none(disk: Disk, witnesses: Witnesses) -> None:
     wait_until(lambda: not disk.leases(), "they can't be started: their GPUs are given back")
     disk.free()
     wait_until(lambda: len(witnesses.begun()) == 5, "they run")
-    notes = read_entries(journal.read_bytes())[0]
-    assert {one.job for one in notes if one.what == "begins"} == {1, *jobs}
+    entries, _ = read_entries(journal.read_bytes())
+    assert {entry.job for entry in entries if entry.kind == "begins"} == {1, *jobs}
     server.kill()
     server.wait()
     disk.start()

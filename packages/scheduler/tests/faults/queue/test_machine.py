@@ -33,7 +33,7 @@ ATTEMPTS = [Attempt(job, 1 + (job == 4), "dead", ("0",), 1.0, boot="b") for job 
 def facts(data: bytes, boot: str) -> Evidence:
     notes: dict[tuple[int, int], dict[str, JournalEntry]] = {}
     for note in read_entries(data)[0]:
-        notes.setdefault((note.job, note.attempt), {})[note.what] = note
+        notes.setdefault((note.job, note.attempt), {})[note.kind] = note
     empty: frozenset[str] = frozenset()
     return Evidence(boot, empty, empty, notes, lambda _: False, lambda _: None)
 
@@ -47,10 +47,10 @@ def test_a_journal_that_ends_anywhere(boot: str) -> None:
             found = verdict(attempt, facts(JOURNAL[:size], boot))
             begins = json.dumps(["begins", attempt.job, attempt.number]).encode() + b"\n"
             may_have_run = boot != attempt.boot or begins in JOURNAL[:size]
-            assert (found.what == "unstart") == (not may_have_run)
-            if found.what == "ended":
-                assert found.note is not None
-                assert (found.note.exit_code, found.note.signal) == ends[attempt.job]
+            assert (found.action == "unstart") == (not may_have_run)
+            if found.action == "ended":
+                assert found.entry is not None
+                assert (found.entry.exit_code, found.entry.signal) == ends[attempt.job]
 
 
 @given(st.integers(0, len(JOURNAL)), st.integers(0, len(JOURNAL)), st.binary(max_size=40))
@@ -59,7 +59,7 @@ def test_a_journal_with_anything_in_it(first: int, last: int, odd: bytes) -> Non
     data = JOURNAL[: min(first, last)] + odd + JOURNAL[max(first, last) :]
     for attempt in ATTEMPTS:
         found = verdict(attempt, facts(data, "another"))
-        assert found.what in ("lost", "ended", "broken")
+        assert found.action in ("lost", "ended", "broken")
 
 
 ODD = [
@@ -73,7 +73,7 @@ ODD = [
 @pytest.mark.parametrize("odd", ODD)
 def test_no_line_is_too_odd(odd: bytes) -> None:
     notes, _ = read_entries(odd + b"\n" + JOURNAL)
-    assert [one.what for one in notes] == [line[0] for line in LINES]
+    assert [one.kind for one in notes] == [line[0] for line in LINES]
 
 
 def go_down(queue: Queue) -> None:

@@ -39,7 +39,7 @@ def run(store: QueueStore, job: int, state: str, code: int | None = 0) -> None:
     entry = store.entry(job)
     assert entry is not None
     store.start([Attempt(job, entry.attempt + 1, "l", ("0",), 2.0)])
-    store.went_on([], [AttemptEnd(job, entry.attempt + 1, state, 3.0, code)])
+    store.record([], [AttemptEnd(job, entry.attempt + 1, state, 3.0, code)])
 
 
 def states(store: QueueStore) -> dict[int, str]:
@@ -117,7 +117,7 @@ def test_a_job_that_needs_one_that_failed_never_runs_nor_do_those_that_need_it(
     }  # fmt: skip
     entry = store.entry(third)
     assert entry is not None
-    assert entry.reason == f"job {second}, which it needs, has cancelled"
+    assert entry.reason == f"job {second}, which it depends on, was cancelled"
     late = store.submit(CONTEXT, [JobRequest(b"5", after=(first,))], 9.0)[0]
     assert late.state == "cancelled"
 
@@ -127,7 +127,7 @@ def test_a_job_ends_once_though_somebody_cancels_it_meanwhile(store: QueueStore)
     first, second = submit(store, JobRequest(b"1", gpus=99), JobRequest(b"2"))
     (third,) = submit(store, JobRequest(b"3", after_any=(first, second)))
     store.cancel([first], 2.0)
-    store.went_on([], [AttemptEnd(first, 0, "failed", 3.0, reason="there are no 99 GPUs")])
+    store.record([], [AttemptEnd(first, 0, "failed", 3.0, reason="there are no 99 GPUs")])
     assert states(store)[first] == "cancelled"
     assert third not in [one.id for one in store.ready(9.0, 9)]
     run(store, second, "failed", 1)

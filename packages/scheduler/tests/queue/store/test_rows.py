@@ -53,7 +53,7 @@ def test_an_attempt_that_runs(tmp_path: Path) -> None:
     store.submit(Context(b"/", (), 0o22), [JobRequest(b"true")], 5.0)
     begun = Attempt(1, 1, "launcher", ("1", "0"), 6.0, boot="boot")
     store.start([begun])
-    store.went_on([begun._replace(pid=41, start_ticks=43)], [])
+    store.record([begun._replace(pid=41, start_ticks=43)], [])
     store.stop(1, "cancelled")
     running = store.running()
     store.close()

@@ -101,7 +101,7 @@ class LauncherClient:
         with suppress(OSError):
             self._send(["retire"])
 
-    def doubt(self) -> None:
+    def reconnect(self) -> None:
         """It doesn't listen: whether it has heard the last orders it will say when it answers.
 
         Raises:

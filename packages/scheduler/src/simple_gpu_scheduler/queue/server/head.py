@@ -1,6 +1,6 @@
-"""The jobs that are next: a window on the queue, which is read anew only where it has changed.
+"""The first jobs of the queue that are ready, read again only when the queue has changed.
 
-So a turn of the server costs the same, however long the queue is.
+So a turn of the server costs the same for a queue of any length.
 """
 
 from __future__ import annotations
@@ -17,60 +17,77 @@ _MOST = 4 * LOOKAHEAD
 
 
 class QueueHead:
-    """The first jobs that nothing but GPUs keeps from starting."""
+    """The first jobs that wait for GPUs alone."""
 
     def __init__(
         self,
         store: QueueStore,
-        asked: Callable[[Job], Job],
+        with_estimate: Callable[[Job], Job],
         impossible: Callable[[Job], str | None],
     ) -> None:
-        """`asked` gives a job with what it is known to need; `impossible` says why it never can
-        have that, if so.
+        """Read nothing yet.
+
+        Args:
+            store: the queue's file.
+            with_estimate: returns the job with the memory that it is known to need.
+            impossible: says why a job can never start; None if it can.
         """
         self._store = store
-        self._asked = asked
+        self._with_estimate = with_estimate
         self._impossible = impossible
-        self.rejected: list[tuple[QueuedJob, str]] = []  #: jobs that never can start, and why
+        self.rejected: list[tuple[QueuedJob, str]] = []  #: jobs that can never start, and why
         self._entries: dict[int, QueuedJob] = {}
-        self._jobs: dict[int, Job] = {}  # the same, as plans see them
+        self._jobs: dict[int, Job] = {}  # the same jobs, as plans see them
         self._has_more = True
         self._version = -1
         self.drained = False
-        self.later_s: float | None = None  #: when the next of those that start later may start
-        self.is_stale = True  #: what we did ourselves has changed what is next
+        self.later_s: float | None = None  #: the next start time of a job that starts later
+        self.is_stale = True  #: True if the server itself has changed which jobs are ready
 
-    def refresh(self, active: Container[int]) -> bool:
-        """See what is next; True if somebody else has written since the last time."""
+    def refresh(self, running: Container[int]) -> bool:
+        """Read the jobs again if they may have changed.
+
+        Args:
+            running: jobs that are left out, as the server has started them.
+
+        Returns:
+            True if somebody else has written to the queue's file since the last call.
+        """
         version = self._store.version()
         changed = version != self._version
-        late = self.later_s is not None and self.later_s <= time.time()
-        few = self._has_more and len(self._jobs) < LOOKAHEAD
-        if changed or self.is_stale or late or few:
+        is_due = self.later_s is not None and self.later_s <= time.time()
+        runs_short = self._has_more and len(self._jobs) < LOOKAHEAD
+        if changed or self.is_stale or is_due or runs_short:
             self._version = version
-            self._read(active)
+            self._read(running)
         return changed
 
-    def _read(self, active: Container[int]) -> None:
+    def _read(self, running: Container[int]) -> None:
         now_s = time.time()
         self._store.release_due(now_s)
-        found = self._store.ready(now_s, _MOST)
-        self._has_more = len(found) == _MOST
-        asked = [(one, self._asked(job_of(one))) for one in found if one.id not in active]
-        why_not = {job.seq: self._impossible(job) for _, job in asked}
-        self._entries = {one.id: one for one, _ in asked if why_not[one.id] is None}
-        self._jobs = {job.seq: job for _, job in asked if job.seq in self._entries}
-        self.rejected = [(one, why) for one, job in asked if (why := why_not[job.seq])]
+        entries = self._store.ready(now_s, _MOST)
+        self._has_more = len(entries) == _MOST
+        self._entries, self._jobs, self.rejected = {}, {}, []
+        for entry in entries:
+            if entry.id in running:
+                continue
+            job = self._with_estimate(job_of(entry))
+            why = self._impossible(job)
+            if why is None:
+                self._entries[entry.id] = entry
+                self._jobs[entry.id] = job
+            else:
+                self.rejected.append((entry, why))
         self.later_s = self._store.next_time_s()
         self.drained = self._store.setting("drained") == "1"
         self.is_stale = False
 
     @property
     def jobs(self) -> list[Job]:
-        """In the order of their turn."""
+        """The jobs in the order of their turn."""
         return list(self._jobs.values())
 
     def take(self, job: int) -> QueuedJob:
-        """This one waits no more."""
+        """Remove a job, as it waits no longer."""
         del self._jobs[job]
         return self._entries.pop(job)

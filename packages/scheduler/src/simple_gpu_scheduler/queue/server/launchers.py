@@ -1,4 +1,4 @@
-"""The launchers of a server: the one that takes its orders, and those of servers before it."""
+"""The launchers of a server: the one that takes its orders, and earlier ones with jobs left."""
 
 from __future__ import annotations
 
@@ -30,141 +30,169 @@ from simple_gpu_scheduler.queue.server.processes import (
 from simple_gpu_scheduler.queue.store.jobs import QueueStore
 from simple_gpu_scheduler.system.failpoints import step
 
-#: A launcher remembers what it was told, and its journal grows: after so many jobs, or so many
-#: environments, it does its last ones and another takes over.
+#: A launcher remembers settings, and its journal grows. After so many jobs or settings it retires:
+#: it ends after its last job, and another launcher takes the next starts.
 _MOST_JOBS, _MOST_SETTINGS = 50_000, 500
 
-#: A context, GPUs, and whether jobs share them: what the environment of jobs goes by.
-_Key = tuple[int, tuple[str, ...], bool]
+#: What the environment of a job depends on: the context, the GPUs, and whether jobs share them.
+_SettingKey = tuple[int, tuple[str, ...], bool]
 
-#: One that ends can't be reached any more just before it is gone.
+#: A launcher that ends closes its socket a moment before its lock.
 _REACH_LIMIT_S, _REACH_AGAIN_S = 10.0, 0.005
 
 
 class Launchers:
-    """Those that live, with what they have written down."""
+    """The launchers of a queue, with their journals."""
 
     def __init__(self, folder: str, store: QueueStore) -> None:
-        """Listen to all of them; waits until each has done what an earlier server asked for.
+        """Connect to all living launchers, and wait until they have carried out their orders.
 
         Raises:
-            SgsError: one lives, and can't be reached.
+            SgsError: a living launcher can't be reached.
         """
         self._folder = folder
         self._store = store
-        self._settings: dict[_Key, tuple[Context, dict[bytes, bytes]]] = {}
-        self._current: LauncherClient | None = None  # that takes our starts
-        self._old: list[LauncherClient] = []  # they still have jobs
-        self._dead: list[Journal] = []  # of launchers that are gone
-        self.mark = queue_mark(folder)  #: of our jobs' processes
+        self._settings: dict[_SettingKey, tuple[Context, dict[bytes, bytes]]] = {}
+        self._current: LauncherClient | None = None  # it takes the next starts
+        self._retired: list[LauncherClient] = []  # they still have jobs
+        self._dead: list[Journal] = []  # the journals of launchers that are gone
+        self.mark = queue_mark(folder)  #: in the environment of our jobs' processes
         self.boot = boot_id()
         for journal in journals(folder):
-            if self._listen_to(journal):
+            if self._connect(journal):
                 journal.close()
             else:
                 self._dead.append(journal)
 
-    def _listen_to(self, journal: Journal) -> bool:
-        """Become the server of a launcher, which is to do its last jobs; False if it has ended.
+    def _connect(self, journal: Journal) -> bool:
+        """Become the server of an earlier launcher, and retire it; False if it has ended.
 
         Raises:
-            SgsError: it lives, and can't be reached.
+            SgsError: it lives and can't be reached.
         """
         until_s = time.monotonic() + _REACH_LIMIT_S
         while journal.is_held():
             try:
                 launcher = LauncherClient(self._folder, journal.name, None)
-            except SgsError:  # it may just be ending
+            except SgsError:  # perhaps it is just ending
                 if time.monotonic() > until_s:
                     raise
                 time.sleep(_REACH_AGAIN_S)
                 continue
             launcher.retire()
-            self._old.append(launcher)
+            self._retired.append(launcher)
             return True
         return False
 
     def __iter__(self) -> Iterator[LauncherClient]:
-        yield from self._old
+        yield from self._retired
         if self._current is not None:
             yield self._current
 
     @property
     def name(self) -> str:
-        """The name of the one that takes our starts; it is started if need be."""
-        return self._to_start_with().name
+        """The name of the launcher that takes the next starts; one is started if needed.
 
-    def facts_at_start(self) -> Evidence:
-        """What is known of the attempts of earlier servers."""
-        known = [*self._dead, *(one.journal for one in self._old)]
-        return self._facts(self._old, known)
+        Raises:
+            SgsError: no launcher can be started.
+        """
+        if self._current is None:
+            self._current = start_launcher(self._folder)
+        return self._current.name
 
-    def facts_of(self, launcher: LauncherClient) -> Evidence:
-        """What is known of the attempts of one that lives."""
-        return self._facts([launcher], [launcher.journal])
+    # evidence
 
-    def forget_the_dead(self, needed: Container[str]) -> None:
-        """All that their journals tell stands in the queue's file, on the disk.
+    def evidence_at_start(self) -> Evidence:
+        """Return what is known of the attempts of earlier servers."""
+        journals = [*self._dead, *(launcher.journal for launcher in self._retired)]
+        return self._evidence(self._retired, journals)
+
+    def evidence_of(self, launcher: LauncherClient) -> Evidence:
+        """Return what is known of the attempts of a living launcher."""
+        return self._evidence([launcher], [launcher.journal])
+
+    def remove(self, launcher: LauncherClient) -> Evidence:
+        """Remove a launcher that is gone; returns what is known of its attempts."""
+        evidence = self._evidence([], [launcher.journal])
+        if launcher is self._current:
+            self._current = None
+        else:
+            self._retired.remove(launcher)
+        launcher.close()
+        self._dead.append(launcher.journal)
+        return evidence
+
+    def remove_dead_journals(self, needed: Container[str]) -> None:
+        """Remove journals of dead launchers, once all their entries are in the queue's file.
 
         Args:
-            needed: names of those whose attempts aren't over: the next server may have to know.
+            needed: the names of launchers with attempts that haven't ended: the next server may
+                need their journals.
         """
         for journal in self._dead:
             if journal.name not in needed:
                 step("forgetting")
                 journal.remove()
                 journal.close()
-        self._dead = [one for one in self._dead if one.name in needed]
+        self._dead = [journal for journal in self._dead if journal.name in needed]
 
-    def bury(self, launcher: LauncherClient) -> Evidence:
-        """A launcher is gone; returns what is known of its attempts."""
-        facts = self._facts([], [launcher.journal])
-        if launcher is self._current:
-            self._current = None
-        else:
-            self._old.remove(launcher)
-        launcher.close()
-        self._dead.append(launcher.journal)
-        return facts
+    def _evidence(self, living: Sequence[LauncherClient], journals: Iterable[Journal]) -> Evidence:
+        entries: dict[AttemptKey, dict[str, JournalEntry]] = {}
+        for journal in journals:
+            for entry in journal.read_all():
+                entries.setdefault((entry.job, entry.attempt), {})[entry.kind] = entry
+        return Evidence(
+            self.boot,
+            frozenset(launcher.name for launcher in living if launcher.answers),
+            frozenset(launcher.name for launcher in living if not launcher.answers),
+            entries,
+            is_running,
+            lambda attempt: JobTree(self.mark, attempt).first(),
+        )
+
+    # orders
 
     def order(self, entry: QueuedJob, attempt: Attempt, job: Job, lease: Lease) -> bool:
-        """Have the attempt started by the launcher that it names; False if nobody was told.
+        """Order the launcher of an attempt to start it; False if no order was sent.
 
-        That launcher may be in doubt since: what another one did would be looked for in the wrong
-        journal.
+        The server may have given up on that launcher meanwhile. Then no other one may start the
+        attempt: its entries would stand in another journal than the next server looks in.
         """
         launcher = self._current
         if launcher is None or launcher.name != attempt.launcher:
             return False
         try:
-            setting = self._setting(launcher, entry.context, attempt.gpu_names, _is_shared(job))
+            setting = self._send_setting(
+                launcher, (entry.context, attempt.gpu_names, _is_shared(job))
+            )
             launcher.start(entry.id, attempt.number, entry.command, setting, lease.id, lease.fd)
         except OSError:
-            self._doubt(launcher)
+            self._give_up_on(launcher)
         return True
 
-    def _setting(
-        self, launcher: LauncherClient, context_id: int, gpus: tuple[str, ...], shared: bool
-    ) -> int:
-        """The number by which the launcher knows where such jobs run."""
-        key = context_id, gpus, shared
-        known = self._settings.get(key)
-        if known is None:
-            context = self._store.context(context_id)
-            known = self._settings[key] = context, self._environ(context, gpus, shared)
-        return launcher.set(key, *known)
+    def _send_setting(self, launcher: LauncherClient, key: _SettingKey) -> int:
+        """Tell the launcher where and with which environment such jobs run; returns its number.
 
-    def _doubt(self, launcher: LauncherClient) -> None:
-        """It doesn't listen: another takes the starts from now on."""
-        with suppress(SgsError):  # it is gone: its journal tells what it has heard
-            launcher.doubt()
-            self._old.append(launcher)
+        Raises:
+            OSError: the launcher is gone or doesn't read.
+        """
+        if key not in self._settings:
+            context_id, gpus, shared = key
+            context = self._store.context(context_id)
+            self._settings[key] = context, self._environ(context, gpus, shared)
+        return launcher.set(key, *self._settings[key])
+
+    def _give_up_on(self, launcher: LauncherClient) -> None:
+        """Let another launcher take the next starts, as this one doesn't read its orders."""
+        with suppress(SgsError):  # it is gone, and its journal says which orders it carried out
+            launcher.reconnect()
+            self._retired.append(launcher)
             self._current = None
 
     def _environ(
         self, context: Context, gpus: tuple[str, ...], shared: bool
     ) -> dict[bytes, bytes]:
-        """The submitter's environment, with what he has not chosen himself."""
+        """Return the submitter's environment with the variables that we add."""
         return {
             **(_encoded(MODEST) if shared else {}),
             **dict(context.environ),
@@ -172,35 +200,16 @@ class Launchers:
             process_tree.RUN_VARIABLE: self.mark.encode(),
         }
 
-    def retire_the_old(self) -> None:
-        """Have another launcher take the next starts, if this one has done enough."""
+    def retire_if_old(self) -> None:
+        """Let another launcher take the next starts, if the current one has done enough."""
         current = self._current
         if current is not None and (
             current.jobs >= _MOST_JOBS or current.settings >= _MOST_SETTINGS
         ):
             current.retire()
-            self._old.append(current)
+            self._retired.append(current)
             self._current = None
             self._settings.clear()
-
-    def _to_start_with(self) -> LauncherClient:
-        if self._current is None:
-            self._current = start_launcher(self._folder)
-        return self._current
-
-    def _facts(self, alive: Sequence[LauncherClient], known: Iterable[Journal]) -> Evidence:
-        notes: dict[AttemptKey, dict[str, JournalEntry]] = {}
-        for journal in known:
-            for note in journal.read_all():
-                notes.setdefault((note.job, note.attempt), {})[note.what] = note
-        return Evidence(
-            self.boot,
-            frozenset(one.name for one in alive if one.answers),
-            frozenset(one.name for one in alive if not one.answers),
-            notes,
-            is_running,
-            lambda one: JobTree(self.mark, one).first(),
-        )
 
 
 def _encoded(environ: Mapping[str, str]) -> dict[bytes, bytes]:
@@ -208,5 +217,5 @@ def _encoded(environ: Mapping[str, str]) -> dict[bytes, bytes]:
 
 
 def _is_shared(job: Job) -> bool:
-    """True if the job is not alone on its GPUs, or is to be measured."""
+    """True if the job is not alone on its GPUs, or its memory is to be measured."""
     return job.units != GPU_UNITS or job.auto_memory or job.memory_mib is not None

@@ -1,4 +1,4 @@
-"""What the server sees of the queue's jobs beside their exit status: GPU memory, last words."""
+"""Observes the GPU memory of running jobs, and reads the end of the logs of failed ones."""
 
 from __future__ import annotations
 
@@ -16,68 +16,76 @@ from simple_gpu_scheduler.queue.outcome import Observation
 from simple_gpu_scheduler.queue.records import Attempt
 from simple_gpu_scheduler.queue.server.processes import log_path
 
-_LAST_BYTES = 1 << 14
+_LOG_END_BYTES = 1 << 14
 
 
 class Observer:
-    """Looks at jobs that run, where there is a driver, and at the logs of those that failed."""
+    """What the server learns of jobs beside their exit status."""
 
     def __init__(
         self,
         folder: str,
-        care: MemoryMonitor | None,
-        cards: Callable[[], Sequence[Card]],
-        keep: Callable[[], None],
+        memory_monitor: MemoryMonitor | None,
+        gpus: Callable[[], Sequence[Card]],
+        keep_estimates: Callable[[], None],
     ) -> None:
-        """`keep` keeps what was learned for the next server."""
+        """Observe nothing yet.
+
+        Args:
+            folder: the queue's.
+            memory_monitor: None if there is no driver.
+            gpus: returns the GPUs of the queue.
+            keep_estimates: writes what was learned for the next server.
+        """
         self._folder = folder
-        self._care = care
-        self._cards = cards
-        self._keep = keep
-        self.has_learned = False  #: what jobs ask for may have changed
+        self._memory_monitor = memory_monitor
+        self._gpus = gpus
+        self._keep_estimates = keep_estimates
+        self.has_learned = False  #: True if the estimates of waiting jobs may have changed
 
     def poll_in_s(self, running: Mapping[int, Running]) -> float | None:
-        """How soon to look at these again; None: there is nothing to see."""
-        if self._care is None or not running:
+        """Seconds until the next `poll` of these jobs; None: there is nothing to observe."""
+        if self._memory_monitor is None or not running:
             return None
-        return self._care.poll_in_s(running, time.monotonic())
+        return self._memory_monitor.poll_in_s(running, time.monotonic())
 
     def poll(self, running: Mapping[int, Running]) -> list[str]:
-        """Look at these, if it is time; returns what the log should have."""
-        return [] if self._care is None else self._care.poll(running, time.monotonic())
+        """Measure these jobs, if it is time; returns lines for the server's log."""
+        if self._memory_monitor is None:
+            return []
+        return self._memory_monitor.poll(running, time.monotonic())
 
-    def asked(self, job: Job) -> Job:
-        """The job with what it is known to need."""
-        return job if self._care is None else self._care.asked(job, self._cards())
+    def with_estimate(self, job: Job) -> Job:
+        """Return the job with the memory that it is known to need."""
+        if self._memory_monitor is None:
+            return job
+        return self._memory_monitor.asked(job, self._gpus())
 
-    def of(self, one: Running, attempt: Attempt, *, failed: bool) -> Observation:
-        """What was seen of an attempt that has ended; to be asked once."""
+    def observe_end(self, running: Running, attempt: Attempt, *, failed: bool) -> Observation:
+        """Return what was observed of an attempt that has ended. To be called once."""
         peak_mib: int | None = None
         remarks: tuple[str, ...] = ()
-        if self._care is not None:
-            peak_mib, others = self._care.ended(one.pid)
-            remarks = tuple(f"used GPU {gpu}, which it wasn't given" for gpu in others)
-            if self._care.learn(one.job, peak_mib):
+        if self._memory_monitor is not None:
+            peak_mib, wrong_gpus = self._memory_monitor.ended(running.pid)
+            remarks = tuple(f"used GPU {gpu}, which it wasn't given" for gpu in wrong_gpus)
+            if self._memory_monitor.learn(running.job, peak_mib):
                 self.has_learned = True
-                self._keep_what_was_learned()
-        if not failed or one.job.memory_mib is None:
+                with suppress(SgsError):  # the next server then has to measure again
+                    self._keep_estimates()
+        if not failed or running.job.memory_mib is None:
             return Observation("", peak_mib, remarks)
         return Observation(
             "",
             peak_mib,
             remarks,
-            out_of_memory=says_out_of_memory(self._last_words(attempt)),
-            most_mib=most_memory_mib(self._cards(), one.job.gpus),
+            out_of_memory=says_out_of_memory(self._log_end(attempt)),
+            most_mib=most_memory_mib(self._gpus(), running.job.gpus),
         )
 
-    def _last_words(self, attempt: Attempt) -> bytes:
+    def _log_end(self, attempt: Attempt) -> bytes:
         try:
             with open(log_path(self._folder, attempt.job, attempt.number), "rb") as file:
-                file.seek(max(0, file.seek(0, 2) - _LAST_BYTES))
+                file.seek(max(0, file.seek(0, 2) - _LOG_END_BYTES))
                 return file.read()
         except OSError:
             return b""
-
-    def _keep_what_was_learned(self) -> None:
-        with suppress(SgsError):  # else it is measured again
-            self._keep()

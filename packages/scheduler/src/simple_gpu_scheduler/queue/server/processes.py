@@ -1,4 +1,4 @@
-"""The processes of the queue's jobs: how they are marked, found and signalled."""
+"""The processes of the queue's jobs: how they are marked, found, signalled and reaped."""
 
 from __future__ import annotations
 
@@ -15,53 +15,53 @@ from simple_gpu_scheduler.queue.records import Attempt
 from simple_gpu_scheduler.system import proc
 from simple_gpu_scheduler.system.proc import start_ticks
 
-#: Who has ended under this one, its exit status is nobody's.
+#: The exit status of a zombie whose parent is this process is lost.
 _INIT = 1
 
 
 def queue_mark(folder: str) -> str:
-    """What the processes of a queue's jobs carry in their environment."""
+    """Return the mark that the processes of a queue's jobs have in their environment."""
     status = os.stat(folder)
     return f"queue-{status.st_dev:x}-{status.st_ino:x}"
 
 
 def boot_id() -> str:
-    """Of this start of the machine."""
-    chosen = os.environ.get("SGS_BOOT_ID")  # for tests of a restart
-    if chosen:
-        return chosen
+    """Return the id of this start of the machine."""
+    test_id = os.environ.get("SGS_BOOT_ID")  # for tests of a restart
+    if test_id:
+        return test_id
     with open("/proc/sys/kernel/random/boot_id") as file:
         return file.read().strip()
 
 
 def log_path(folder: str, job: int, attempt: int) -> str:
-    """Where a job's output goes."""
+    """Return the path of an attempt's log."""
     return os.path.join(folder, "logs", f"{job}.{attempt}.log")
 
 
-def is_running(one: Attempt | JournalEntry) -> bool:
-    """Whether the process that was started is still there, and is still that one.
+def is_running(process: Attempt | JournalEntry) -> bool:
+    """True if the first process of an attempt still exists.
 
-    One that has ended counts as long as we are to see how, or its launcher is that was killed.
+    A zombie counts as long as its parent, the launcher or this server, can read its exit status.
     """
-    found = proc.find_process(one.pid) if one.pid else None
-    if found is None or not _first(one).is_it(found.start_ticks):
+    status = proc.find_process(process.pid) if process.pid else None
+    if status is None or not _first(process).is_it(status.start_ticks):
         return False
-    return not found.has_ended or found.parent != _INIT or os.getpid() == _INIT
+    return not status.has_ended or status.parent != _INIT or os.getpid() == _INIT
 
 
-def exactly(one: Attempt) -> Attempt:
-    """With the exact time at which its process was started, if that still lives."""
-    ticks = start_ticks(one.pid or 0)
-    if ticks is None or not _first(one).is_it(ticks):
-        return one
-    return one._replace(start_ticks=ticks, last_ticks=ticks)
+def with_exact_start(attempt: Attempt) -> Attempt:
+    """Return the attempt with the exact start time of its process, if that still lives."""
+    ticks = start_ticks(attempt.pid or 0)
+    if ticks is None or not _first(attempt).is_it(ticks):
+        return attempt
+    return attempt._replace(start_ticks=ticks, last_ticks=ticks)
 
 
-def _first(one: Attempt | JournalEntry, held_ticks: int = 0) -> FirstProcess:
-    """Its process, which is none where it isn't known when that was started."""
-    pid = one.pid if one.start_ticks else 0
-    return FirstProcess(pid or 0, one.start_ticks or 0, one.last_ticks, held_ticks)
+def _first(process: Attempt | JournalEntry, held_ticks: int = 0) -> FirstProcess:
+    """Return the first process of an attempt; none if its start time isn't known."""
+    pid = process.pid if process.start_ticks else 0
+    return FirstProcess(pid or 0, process.start_ticks or 0, process.last_ticks, held_ticks)
 
 
 class JobTree(NamedTuple):
@@ -69,26 +69,43 @@ class JobTree(NamedTuple):
 
     mark: str
     attempt: Attempt
-    held_ticks: int = 0  #: when its first process was last seen, since boot
+    held_ticks: int = 0  #: since boot: the first process was last seen at this time
 
     def members(self) -> tuple[Member, ...]:
-        """Those that live, parents first; the numbers of another start of the machine are none."""
+        """Return the living processes, parents first. None survives a restart of the machine."""
         if self.attempt.boot != boot_id():
             return ()
         first = _first(self.attempt, self.held_ticks)
         return process_tree.members(first, self.mark.encode(), self.attempt.job)
 
     def signal(self, number: int) -> None:
-        """Signal them."""
+        """Send a signal to all processes."""
         tree_signals.signal_all(self.members, number)
 
     def leftovers(self) -> tuple[Leftover, ...]:
-        """What lives of its process group; most jobs leave nothing, and that is seen at once."""
+        """Return the living processes of an attempt that has ended.
+
+        Most jobs leave nothing behind, so the process group is checked first: that is cheap.
+        """
         if not self.attempt.pid or not tree_signals.has_group(self.attempt.pid):
             return ()
-        return tuple(Leftover(one.pid, proc.name(one.pid)) for one in self.members())
+        return tuple(Leftover(member.pid, proc.name(member.pid)) for member in self.members())
 
     def first(self) -> Member | None:
-        """The first of those that live."""
-        found = self.members()
-        return found[0] if found else None
+        """Return the first living process; None if none lives."""
+        members = self.members()
+        return members[0] if members else None
+
+
+def ended_child() -> int | None:
+    """Return a child that has ended, without reaping it; None if there is none."""
+    try:
+        info = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    return None if info is None else info.si_pid
+
+
+def reap(pid: int) -> int:
+    """Reap an ended child; returns its exit code, or the negative number of a signal."""
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

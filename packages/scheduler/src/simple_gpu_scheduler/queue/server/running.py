@@ -1,11 +1,10 @@
-"""The queue's jobs that run: what launchers tell of them, how they are stopped, how they end.
+"""The running jobs of a server: what launchers report, how jobs are stopped, and how they end.
 
-What is learned here is kept in `ends`, `begun` and `unbegun` until the server has written it.
+What the server has to write is kept in `ends`, `begun` and `unbegun` until it is written.
 """
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Callable, Iterable
@@ -17,322 +16,260 @@ from simple_gpu_scheduler.leases.records import Lease
 from simple_gpu_scheduler.policy.model import Running, Stop
 from simple_gpu_scheduler.queue.journal import JournalEntry
 from simple_gpu_scheduler.queue.outcome import TIMED_OUT, end_of, lost
-from simple_gpu_scheduler.queue.records import Attempt, AttemptEnd, QueuedJob, job_of
+from simple_gpu_scheduler.queue.records import Attempt, AttemptEnd, QueuedJob
 from simple_gpu_scheduler.queue.recovery import Evidence, verdict
 from simple_gpu_scheduler.queue.server.launchers import Launchers
 from simple_gpu_scheduler.queue.server.observer import Observer
-from simple_gpu_scheduler.queue.server.processes import JobTree, exactly, is_running
+from simple_gpu_scheduler.queue.server.processes import with_exact_start
+from simple_gpu_scheduler.queue.server.running_job import RunningJob, earlier_job
 from simple_gpu_scheduler.queue.store.jobs import QueueStore
-from simple_gpu_scheduler.system.proc import age_s, boot_ticks, ticks_at
+from simple_gpu_scheduler.system.proc import ticks_at
 
-#: How often to look whether orphans, or the rest of stopped jobs' process trees, have gone.
+#: How often to check orphans, and the remaining processes of stopped jobs.
 _ORPHAN_CHECK_S, _TREE_CHECK_S = 0.5, 0.1
 
-_UNSEEN = "its launcher was killed, and nobody saw how it ended"
-
-
-class RunningJob:
-    """A job that runs, or that a launcher was told to start."""
-
-    def __init__(
-        self, entry: QueuedJob, attempt: Attempt, running: Running, *, ours: bool
-    ) -> None:
-        self.entry = entry
-        self.attempt = attempt
-        self.running = running
-        self.ours = ours  #: its lease is, too; else an earlier server has started it
-        self.orphan = False  #: its launcher is gone
-        self.stop = ""  #: why we have stopped it
-        self.ended: JournalEntry | None = None  #: its process has; its tree may not
-        self.held_ticks = 0  #: when its process was last seen: until then its number was its own
-
-    @property
-    def is_odd(self) -> bool:
-        """True if nobody tells when it is over."""
-        return self.orphan or self.ended is not None
+_UNKNOWN_STATUS = "its launcher was killed, so its exit status is unknown"
 
 
 class RunningJobs:
-    """All of them, by number."""
+    """All running jobs, by number."""
 
     def __init__(
         self,
         store: QueueStore,
-        leases: Allocator,
+        allocator: Allocator,
         launchers: Launchers,
-        sight: Observer,
-        say: Callable[[str], None],
+        observer: Observer,
+        log: Callable[[str], None],
     ) -> None:
-        """`say` writes a line to the server's log."""
+        """`log` writes a line to the server's log."""
         self._store = store
-        self._leases = leases
+        self._allocator = allocator
         self._launchers = launchers
-        self._sight = sight
-        self._say = say
+        self._observer = observer
+        self._log = log
         self._jobs: dict[int, RunningJob] = {}
         self.ends: list[AttemptEnd] = []
         self.begun: list[Attempt] = []
-        self.unbegun: list[int] = []
-        self._fresh: list[RunningJob] = []  # processes that aren't written down yet
-        self.again = False  #: some that were to be started never were: they wait again
-        self.freed = False  #: something has ended: there may be room for another
-        self.lack = ""  #: why no process could be had the last time; empty if one could
-        self.lacks_anew = False
+        self.unbegun: list[int] = []  #: jobs that were to be started and never were
+        self._unrecorded: list[RunningJob] = []  # their processes are not in the file yet
+        self.requeued = False  #: True if jobs of `unbegun` are ready again
+        self.freed = False  #: True if a job has ended, so that others may start
+        self.lack = ""  #: why the last start had no process; empty if it had one
+        self.lacks_again = False  #: True if another start had no process
 
     def __contains__(self, job: object) -> bool:
         return job in self._jobs
 
     def running(self, *, ours: bool) -> list[Running]:
-        """Those with leases of ours, or those that an earlier server has started."""
-        return [one.running for one in self._jobs.values() if one.ours == ours]
+        """Return the jobs with leases of ours, or those that an earlier server has started."""
+        return [job.running for job in self._jobs.values() if job.ours == ours]
 
     def launchers(self) -> frozenset[str]:
-        """Those that were told to start them."""
-        return frozenset(one.attempt.launcher for one in self._jobs.values())
+        """Return the names of the launchers that were ordered to start these jobs."""
+        return frozenset(job.attempt.launcher for job in self._jobs.values())
 
     @property
     def poll_in_s(self) -> float | None:
-        """How soon to look again where nobody tells; mostly None."""
-        odd = [one for one in self._jobs.values() if one.is_odd]
-        if odd:
-            ending = any(one.ended is not None for one in odd)
-            return _TREE_CHECK_S if ending else _ORPHAN_CHECK_S
-        return self._sight.poll_in_s(self._by_pid())
+        """Seconds until the next `poll`; mostly None, as launchers report all ends."""
+        polled = [job for job in self._jobs.values() if job.needs_polling]
+        if polled:
+            return _TREE_CHECK_S if any(job.end for job in polled) else _ORPHAN_CHECK_S
+        return self._observer.poll_in_s(self._by_pid())
 
-    def start(self, entry: QueuedJob, attempt: Attempt, job: Job, lease: Lease) -> None:
-        """Have an attempt started that is written down."""
-        running = Running(job, attempt.gpu_names, 0, time.monotonic(), attempt.started_s)
-        one = self._jobs[entry.id] = RunningJob(entry, attempt, running, ours=True)
-        if not self._launchers.order(entry, attempt, job, lease):
-            self._unstart(one)
+    def start(self, entry: QueuedJob, attempt: Attempt, planned: Job, lease: Lease) -> None:
+        """Order the start of an attempt that is in the queue's file."""
+        running = Running(planned, attempt.gpu_names, 0, time.monotonic(), attempt.started_s)
+        job = RunningJob(entry, attempt, running, self._launchers.mark, ours=True)
+        self._jobs[entry.id] = job
+        if not self._launchers.order(entry, attempt, planned, lease):
+            self._unstart(job)
 
-    # what becomes of them
+    # what launchers report
 
-    def on_entry(self, note: JournalEntry) -> None:
-        """Take note of what a launcher has written down."""
-        one = self._jobs.get(note.job)
-        if one is None or one.attempt.number != note.attempt:
+    def on_entry(self, entry: JournalEntry) -> None:
+        """Handle an entry of a launcher's journal."""
+        job = self._jobs.get(entry.job)
+        if job is None or job.attempt.number != entry.attempt:
             return
-        if note.what == "runs":
-            self._runs(one, note)
-        elif note.what in ("ended", "broken", "unbegun"):
-            if note.what == "unbegun":
-                self.lack, self.lacks_anew = note.reason, True
-            self._ended(one, note)
+        if entry.kind == "runs":
+            self._on_process(job, entry)
+        elif entry.kind in ("ended", "broken", "unbegun"):
+            if entry.kind == "unbegun":
+                self.lack, self.lacks_again = entry.reason, True
+            self._on_end(job, entry)
 
-    def _runs(self, one: RunningJob, note: JournalEntry) -> None:
-        one.attempt = one.attempt._replace(
-            pid=note.pid, start_ticks=note.start_ticks, last_ticks=note.last_ticks
-        )
-        one.running = _with_process(one)
-        self._fresh.append(one)
+    def _on_process(self, job: RunningJob, entry: JournalEntry) -> None:
+        job.set_process(entry)
+        self._unrecorded.append(job)
         self.lack = ""
-        if one.stop:  # we wanted to stop it before we knew its process
-            self.signal(Stop(one.running, signal.SIGTERM))
+        if job.stop_reason:  # it was to be stopped before its process was known
+            self.signal(Stop(job.running, signal.SIGTERM))
 
-    def note_processes(self) -> None:
-        """Have the processes of those that still run written down, who they are exactly."""
-        for one in self._fresh:
-            if one.ended is None and self._jobs.get(one.entry.id) is one:
-                one.attempt = exactly(one.attempt)
-                self.begun.append(one.attempt)
-        self._fresh = []
+    def record_processes(self) -> None:
+        """Have the processes of jobs that still run written, with their exact start times."""
+        for job in self._unrecorded:
+            if job.end is None and self._jobs.get(job.entry.id) is job:
+                job.attempt = with_exact_start(job.attempt)
+                self.begun.append(job.attempt)
+        self._unrecorded = []
 
-    def _ended(self, one: RunningJob, note: JournalEntry) -> None:
-        """Its process has ended. One that we stop is over once all of its processes are gone."""
-        one.ended = note
-        one.held_ticks = max(one.held_ticks, ticks_at(note.at_s))
-        one.orphan = False
-        if one.stop:
-            if self._tree(one).members() and not one.running.killed:
+    def _on_end(self, job: RunningJob, entry: JournalEntry) -> None:
+        """Handle the end of the first process. A stopped job is over once its tree is gone."""
+        job.end = entry
+        job.held_ticks = max(job.held_ticks, ticks_at(entry.at_s))
+        job.is_orphan = False
+        if job.stop_reason:
+            if job.tree.members() and not job.running.killed:
                 return
-        elif one.entry.kill_leftovers and self._tree(one).members():
-            self.signal(Stop(one.running, signal.SIGTERM))
+        elif job.entry.kill_leftovers and job.tree.members():
+            self.signal(Stop(job.running, signal.SIGTERM))
             return
-        self._judge(one, note)
+        self._judge(job, entry)
 
-    def _judge(self, one: RunningJob, note: JournalEntry) -> None:
-        """How it ended, with what was seen of it."""
-        failed = one.stop == TIMED_OUT or (note.exit_code != 0 and not one.stop)
-        seen = self._sight.of(one.running, one.attempt, failed=failed)._replace(stopped=one.stop)
-        left = () if one.stop else self._tree(one).leftovers()
-        if left:
-            text = f"left processes running: {', '.join(map(str, left))}"
-            seen = seen._replace(remarks=(*seen.remarks, text))
-        if failed and one.ours:
-            seen = seen._replace(gpu_fault=self._fault(one))
-        self._over(
-            one, end_of(one.entry, one.attempt, one.running.job, note, seen), reuse=not left
-        )
+    def _judge(self, job: RunningJob, entry: JournalEntry) -> None:
+        """Decide how a job ended, from its exit status and what was observed."""
+        failed = job.stop_reason == TIMED_OUT or (entry.exit_code != 0 and not job.stop_reason)
+        observed = self._observer.observe_end(job.running, job.attempt, failed=failed)
+        observed = observed._replace(stopped=job.stop_reason)
+        leftovers = () if job.stop_reason else job.tree.leftovers()
+        if leftovers:
+            text = f"left processes running: {', '.join(map(str, leftovers))}"
+            observed = observed._replace(remarks=(*observed.remarks, text))
+        if failed and job.ours:
+            observed = observed._replace(gpu_fault=self._gpu_fault(job))
+        end = end_of(job.entry, job.attempt, job.running.job, entry, observed)
+        self._finish(job, end, reuse=not leftovers)
 
-    def _fault(self, one: RunningJob) -> str:
+    def _gpu_fault(self, job: RunningJob) -> str:
         try:
-            return self._leases.fault(one.running.gpus) or ""
+            return self._allocator.fault(job.running.gpus) or ""
         except SgsError:
             return ""
 
-    def _lose(self, one: RunningJob, reason: str) -> None:
-        """Nobody knows how it ended, or whether: who of it may live keeps its lease."""
-        end = lost(one.entry, one.attempt, time.time(), reason, one.stop)
-        if one.ours:
-            self._leases.abandon(one.running.job)
-            one.ours = False
-        self._over(one, end)
+    def _lose(self, job: RunningJob, reason: str) -> None:
+        """End a job whose exit status is unknown. Processes that may still live keep its lease."""
+        end = lost(job.entry, job.attempt, time.time(), reason, job.stop_reason)
+        if job.ours:
+            self._allocator.abandon(job.running.job)
+            job.ours = False
+        self._finish(job, end)
 
-    def _over(self, one: RunningJob, end: AttemptEnd, *, reuse: bool = True) -> None:
-        del self._jobs[one.entry.id]
+    def _finish(self, job: RunningJob, end: AttemptEnd, *, reuse: bool = True) -> None:
+        del self._jobs[job.entry.id]
         self.freed = True
         self.ends.append(end)
         if end.reason:
-            self._say(f"job {end.job}, attempt {end.attempt}: {end.state}; {end.reason}")
-        if one.ours:
-            self._leases.finish(one.running.job, reuse=reuse and not one.running.stopped_s)
+            self._log(f"job {end.job}, attempt {end.attempt}: {end.state}; {end.reason}")
+        if job.ours:
+            self._allocator.finish(job.running.job, reuse=reuse and not job.running.stopped_s)
+
+    def _unstart(self, job: RunningJob) -> None:
+        """Queue a job again that was never started; end it if it was to be stopped."""
+        del self._jobs[job.entry.id]
+        self.unbegun.append(job.entry.id)
+        self.requeued = True
+        if job.stop_reason:
+            attempt = job.attempt._replace(number=0)
+            self.ends.append(lost(job.entry, attempt, time.time(), "", job.stop_reason))
+        if job.ours:
+            self._allocator.finish(job.running.job, reuse=False)
+
+    # what launchers don't report
 
     def poll(self) -> None:
-        """At what nobody tells of: orphans, trees of stopped jobs, what jobs have on GPUs."""
-        for one in [one for one in self._jobs.values() if one.is_odd]:
-            if one.ended is not None:
-                if one.running.killed or not self._tree(one).members():
-                    self._judge(one, one.ended)
-            else:
-                self._check_orphan(one)
-        for text in self._sight.poll(self._by_pid()):
-            self._say(text)
+        """Check orphans and the trees of stopped jobs, and measure the memory of all jobs."""
+        for job in [job for job in self._jobs.values() if job.needs_polling]:
+            if job.end is None:
+                self._check_orphan(job)
+            elif job.running.killed or not job.tree.members():
+                self._judge(job, job.end)
+        for text in self._observer.poll(self._by_pid()):
+            self._log(text)
 
-    def _check_orphan(self, one: RunningJob) -> None:
-        if self._lives(one):
+    def _check_orphan(self, job: RunningJob) -> None:
+        if job.check_process():
             return
-        if self._tree(one).first() is None:
-            self._lose(one, _UNSEEN)
-        elif one.entry.kill_leftovers and not one.running.stopped_s:
-            self.signal(Stop(one.running, signal.SIGTERM))
+        if job.tree.first() is None:
+            self._lose(job, _UNKNOWN_STATUS)
+        elif job.entry.kill_leftovers and not job.running.stopped_s:
+            self.signal(Stop(job.running, signal.SIGTERM))
 
-    def _lives(self, one: RunningJob) -> bool:
-        """Whether its process does."""
-        now_ticks = boot_ticks()
-        lives = is_running(one.attempt)
-        if lives:
-            one.held_ticks = now_ticks
-        return lives
+    def on_child_ended(self, pid: int, code: int) -> None:
+        """Handle the end of a child. Jobs whose launcher was killed become our children."""
+        for job in list(self._jobs.values()):
+            if job.is_orphan and job.attempt.pid == pid:
+                exit_code, number = (None, -code) if code < 0 else (code, None)
+                at_s = time.time()
+                attempt = job.attempt.number
+                end = JournalEntry("ended", job.entry.id, attempt, pid, 0, at_s, exit_code)
+                self._on_end(job, end._replace(signal=number))
 
-    def reap(self, pid: int, code: int) -> None:
-        """A child has ended: a job whose launcher was killed comes to us, who are its reaper."""
-        for one in [one for one in self._jobs.values() if one.orphan and one.attempt.pid == pid]:
-            code_or_none, number = (None, -code) if code < 0 else (code, None)
-            at_s = time.time()
-            note = JournalEntry(
-                "ended", one.entry.id, one.attempt.number, pid, 0, at_s, code_or_none
-            )
-            self._ended(one, note._replace(signal=number))
+    def _by_pid(self) -> dict[int, Running]:
+        return {job.running.pid: job.running for job in self._jobs.values() if job.running.pid}
 
-    def decide(self, facts: Evidence, launcher: str) -> None:
-        """A launcher is gone, or answers at last: see what became of all that it had to do."""
-        for one in [one for one in self._jobs.values() if one.attempt.launcher == launcher]:
-            self._decide(one, facts)
+    # stops
 
-    # how they are stopped
-
-    def request_stops(self, wanted: Iterable[tuple[int, str]]) -> None:
-        """Stop jobs that somebody wants to be stopped."""
-        for job, why in wanted:
-            one = self._jobs.get(job)
-            if one is not None and not one.stop:
-                one.stop = why
-                self.signal(Stop(one.running, signal.SIGTERM))
+    def request_stops(self, requests: Iterable[tuple[int, str]]) -> None:
+        """Stop jobs, each for a reason; those that are being stopped already keep theirs."""
+        for number, reason in requests:
+            job = self._jobs.get(number)
+            if job is not None and not job.stop_reason:
+                job.stop_reason = reason
+                self.signal(Stop(job.running, signal.SIGTERM))
 
     def signal(self, stop: Stop) -> None:
         """Signal all processes of a job."""
-        one = self._jobs[stop.running.job.seq]
-        one.running = one.running._replace(
-            stopped_s=one.running.stopped_s or time.monotonic(),
+        job = self._jobs[stop.running.job.seq]
+        job.running = job.running._replace(
+            stopped_s=job.running.stopped_s or time.monotonic(),
             killed=stop.signal == signal.SIGKILL,
         )
-        if stop.timed_out and not one.stop:
-            one.stop = TIMED_OUT
-            self._keep_stop(one)
-        self._lives(one)  # it may be the first to end, and leave others in its session
-        self._tree(one).signal(stop.signal)
+        if stop.timed_out and not job.stop_reason:
+            job.stop_reason = TIMED_OUT
+            self._record_stop(job)
+        job.check_process()  # its first process may end before the others of its session
+        job.tree.signal(stop.signal)
 
-    def _keep_stop(self, one: RunningJob) -> None:
+    def _record_stop(self, job: RunningJob) -> None:
         try:
-            self._store.stop(one.entry.id, one.stop)
-        except SgsError as error:  # the next server would not know why it has ended, no more
-            self._say(f"error: {error}")
+            self._store.stop(job.entry.id, job.stop_reason)
+        except SgsError as error:  # only the next server would miss the reason
+            self._log(f"error: {error}")
 
-    # what became of those that an earlier server has started
+    # attempts whose launcher is gone, or that an earlier server has started
 
     def recover(self) -> None:
-        """Go on from where the server before us was, whatever it was doing."""
-        facts = self._launchers.facts_at_start()
-        for attempt, stop in self._store.running():
+        """Continue from where the server before us was killed or stopped."""
+        evidence = self._launchers.evidence_at_start()
+        for attempt, stop_reason in self._store.running():
             entry = self._store.entry(attempt.job)
             assert entry is not None
-            ago_s = max(0.0, time.time() - attempt.started_s)  # until its process is known
-            running = Running(
-                job_of(entry), attempt.gpu_names, 0, time.monotonic() - ago_s, attempt.started_s
-            )
-            one = RunningJob(entry, attempt, running, ours=False)
-            one.running = _with_process(one)
-            one.stop = stop or ""
-            self._jobs[entry.id] = one
-            self._decide(one, facts)
-        self.note_processes()
+            job = earlier_job(entry, attempt, self._launchers.mark, stop_reason or "")
+            self._jobs[entry.id] = job
+            self._decide(job, evidence)
+        self.record_processes()
 
-    def _decide(self, one: RunningJob, facts: Evidence) -> None:
-        """What became of an attempt whose launcher is gone, or was another server's."""
-        found = verdict(one.attempt, facts)
-        runs = facts.notes.get((one.entry.id, one.attempt.number), {}).get("runs")
-        if runs is not None and one.attempt.boot == facts.boot:
-            self.on_entry(runs)
-        if found.what == "unstart":
-            self._unstart(one)
-        elif found.what in ("ended", "broken") and found.note is not None:
-            self._ended(one, found.note)
-        elif found.what == "lost":
-            self._lose(one, found.reason)
-        elif found.what == "adopt" and found.note is not None:
-            one.orphan = True
-            self.on_entry(found.note)
-            self._lives(one)
-        if one.stop and one.entry.id in self._jobs and not one.running.stopped_s:
-            self.signal(Stop(one.running, signal.SIGTERM))
+    def decide(self, evidence: Evidence, launcher: str) -> None:
+        """Decide about all attempts of a launcher that is gone, or that answers at last."""
+        for job in list(self._jobs.values()):
+            if job.attempt.launcher == launcher:
+                self._decide(job, evidence)
 
-    def _unstart(self, one: RunningJob) -> None:
-        """It never was: it waits again, or is over if it was to be stopped."""
-        del self._jobs[one.entry.id]
-        self.unbegun.append(one.entry.id)
-        self.again = True
-        if one.stop:
-            self.ends.append(
-                lost(one.entry, one.attempt._replace(number=0), time.time(), "", one.stop)
-            )
-        if one.ours:
-            self._leases.finish(one.running.job, reuse=False)
-
-    def _tree(self, one: RunningJob) -> JobTree:
-        return JobTree(self._launchers.mark, one.attempt, one.held_ticks)
-
-    def _by_pid(self) -> dict[int, Running]:
-        return {one.running.pid: one.running for one in self._jobs.values() if one.running.pid}
-
-
-def _with_process(one: RunningJob) -> Running:
-    """With what its process tells; of one that we haven't started, also since when it runs."""
-    running, attempt = one.running._replace(pid=one.attempt.pid or 0), one.attempt
-    if one.ours or not attempt.start_ticks:
-        return running
-    return running._replace(started_s=time.monotonic() - age_s(attempt.start_ticks))
-
-
-def ended_child() -> int | None:
-    """A child that has ended; the kernel keeps how, until `code_of` asks."""
-    try:
-        seen = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return None
-    return None if seen is None else seen.si_pid
-
-
-def code_of(pid: int) -> int:
-    """The exit code of a child that has ended; negative: a signal."""
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    def _decide(self, job: RunningJob, evidence: Evidence) -> None:
+        decision = verdict(job.attempt, evidence)
+        entries = evidence.entries.get((job.entry.id, job.attempt.number), {})
+        if "runs" in entries and job.attempt.boot == evidence.boot:
+            self.on_entry(entries["runs"])
+        if decision.action == "unstart":
+            self._unstart(job)
+        elif decision.action in ("ended", "broken") and decision.entry is not None:
+            self._on_end(job, decision.entry)
+        elif decision.action == "lost":
+            self._lose(job, decision.reason)
+        elif decision.action == "adopt" and decision.entry is not None:
+            job.is_orphan = True
+            self.on_entry(decision.entry)
+            job.check_process()
+        if job.stop_reason and job.entry.id in self._jobs and not job.running.stopped_s:
+            self.signal(Stop(job.running, signal.SIGTERM))

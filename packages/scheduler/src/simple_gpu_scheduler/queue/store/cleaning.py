@@ -1,7 +1,7 @@
-"""Jobs that have ended go from the queue's file, with all that was kept for them alone.
+"""Removes ended jobs from the queue's file, and what was kept for them alone.
 
-Whoever is killed over it: the rows of a job go at once, and files go once no row needs them. That
-all is done, the next cleaning sees to.
+A cleaning may be killed at any step: all rows of a job are removed in one transaction, and files
+only once no row needs them. The next cleaning finishes the work.
 """
 
 from __future__ import annotations
@@ -18,50 +18,51 @@ from simple_gpu_scheduler.queue.store.database import QueueFile
 from simple_gpu_scheduler.queue.store.schema import IS_ENDED
 from simple_gpu_scheduler.system.failpoints import step
 
-#: So many at once: others can write in between.
+#: Jobs that one transaction removes. Others can write between two of them.
 _MOST_AT_ONCE = 5000
 
-#: Jobs that have ended for good. Who is to be told of one is told first.
+#: Ended jobs that can be removed. A notification is sent first.
 _IS_OVER = f"{IS_ENDED} AND (notify IS NULL OR notified = 1)"
 
 _LOG = re.compile(r"(\d+)\.\d+\.log")
 _SCRIPT = re.compile(rb"[0-9a-f]{64}")
 
-#: Set from the first row that goes until the last trace has gone.
+#: A setting that exists from the removal of the first row until the end of the cleaning.
 _UNFINISHED = "cleaning"
 
 
 def remove_jobs(file: QueueFile, jobs: Sequence[int] | None, ended_by_s: float) -> list[int]:
-    """Remove jobs that have ended; returns them.
+    """Remove ended jobs; returns their numbers.
 
     Args:
-        jobs: among these; None: among all.
-        ended_by_s: those alone that had ended by then.
+        jobs: the jobs that may be removed; None: all.
+        ended_by_s: jobs that ended later stay; on the wall clock.
     """
     file.all("PRAGMA secure_delete = ON")
     removed: list[int] = []
     while True:
         with file.transaction() as database:
-            found = _over(database, jobs, ended_by_s, _MOST_AT_ONCE)
-            if found:
-                _remove_rows(database, found)
+            batch = _over(database, jobs, ended_by_s, _MOST_AT_ONCE)
+            if batch:
+                _remove_rows(database, batch)
                 database.execute(f"INSERT OR IGNORE INTO settings VALUES ('{_UNFINISHED}', '1')")
             step("removing")
         step("removed")
-        removed += found
-        if len(found) < _MOST_AT_ONCE:
+        removed += batch
+        if len(batch) < _MOST_AT_ONCE:
             return removed
 
 
 def over(file: QueueFile, jobs: Sequence[int] | None, ended_by_s: float) -> list[int]:
-    """Those that `remove_jobs` would remove."""
+    """Return the jobs that `remove_jobs` would remove."""
     return _over(file.database, jobs, ended_by_s, -1)
 
 
 def remove_environments(file: QueueFile) -> int:
-    """Remove environments that no job has any more; returns how many went.
+    """Remove environments that no job needs; returns their number.
 
-    Servers know them by number. So the last one is emptied, that its number isn't used again.
+    The last one is emptied instead, so that its number isn't used again: servers remember
+    environments by number.
     """
     unused = "id NOT IN (SELECT context FROM jobs)"
     with file.transaction() as database:
@@ -76,7 +77,7 @@ def remove_environments(file: QueueFile) -> int:
 
 
 def unnotified(file: QueueFile, jobs: Sequence[int] | None) -> int:
-    """How many jobs have ended whose submitters are yet to be told."""
+    """Count the ended jobs whose notification is still to be sent."""
     (count,) = file.one(
         f"SELECT count(*) FROM jobs WHERE {IS_ENDED} AND notify IS NOT NULL AND notified = 0 "
         "AND (?1 IS NULL OR id IN (SELECT value FROM json_each(?1)))",
@@ -86,21 +87,21 @@ def unnotified(file: QueueFile, jobs: Sequence[int] | None) -> int:
 
 
 def is_unfinished(file: QueueFile) -> bool:
-    """True if somebody was killed over it."""
+    """True if an earlier cleaning was killed before its end."""
     return bool(file.all(f"SELECT 1 FROM settings WHERE name = '{_UNFINISHED}'"))
 
 
 def scrub(file: QueueFile) -> None:
-    """Have nothing of what was removed in the file, its free pages, and the log beside it.
+    """Remove all traces of removed rows: from the file, its free pages, and the log beside it.
 
-    The file is written anew: where rows stood before they changed can't be found. Nobody else can
-    write to it meanwhile.
+    This rewrites the file, as SQLite doesn't know where rows stood before they changed. Nobody
+    else can write to it meanwhile.
 
     Raises:
-        SgsError: it can't be, as there is no room, or others read without a pause.
+        SgsError: there is no room, or others read the file without a pause.
     """
     try:
-        file.all("PRAGMA temp_store = MEMORY")  # no environment comes to another disk
+        file.all("PRAGMA temp_store = MEMORY")  # else environments may be copied to another disk
         file.all("VACUUM")
         step("rewritten")
         if file.one("PRAGMA wal_checkpoint(TRUNCATE)")[0]:
@@ -118,7 +119,7 @@ def scrub(file: QueueFile) -> None:
 
 
 def removed_of(file: QueueFile, jobs: Iterable[int]) -> set[int]:
-    """Those that were there, and were removed: their numbers were given, and they have no row."""
+    """Return those of the jobs that were removed: their numbers were used, and have no row."""
     rows = file.all(
         "SELECT value FROM json_each(?) WHERE value NOT IN (SELECT id FROM jobs) "
         "AND value <= (SELECT seq FROM sqlite_sequence WHERE name = 'jobs')",
@@ -128,23 +129,24 @@ def removed_of(file: QueueFile, jobs: Iterable[int]) -> set[int]:
 
 
 def with_logs(folder: str) -> set[int]:
-    """The jobs whose output is kept."""
+    """Return the jobs that have logs."""
     return set(_logs(folder).values())
 
 
 def remove_logs(folder: str, jobs: Collection[int]) -> int:
-    """Remove the output of these jobs; returns how many files went."""
-    logs, gone = os.path.join(folder, "logs"), frozenset(jobs)
-    return sum(_remove(logs, name) for name, job in _logs(folder).items() if job in gone)
+    """Remove the logs of these jobs; returns the number of files removed."""
+    logs, removed = os.path.join(folder, "logs"), frozenset(jobs)
+    return sum(_remove(logs, name) for name, job in _logs(folder).items() if job in removed)
 
 
 def _logs(folder: str) -> dict[str, int]:
+    """Return the job of each log, by the log's name."""
     names = _names(os.path.join(folder, "logs"))
     return {name: int(match[1]) for name in names if (match := _LOG.fullmatch(name))}
 
 
 def needed_scripts(file: QueueFile) -> set[str]:
-    """The texts of scripts that environments of jobs speak of."""
+    """Return the names of stored scripts that stand in the environments of jobs."""
     numbers = [number for (number,) in file.all("SELECT id FROM contexts")]
     query = "SELECT content FROM contexts WHERE id = ?"
     rows = (row for number in numbers for (row,) in file.all(query, (number,)))
@@ -152,12 +154,12 @@ def needed_scripts(file: QueueFile) -> set[str]:
 
 
 def frozen(file: QueueFile) -> list[tuple[int, str, str]]:
-    """The jobs that run in copies of work trees, with their states and snapshots."""
+    """Return the jobs that run in copies of work trees, with their states and snapshots."""
     return file.all("SELECT id, state, snapshot FROM jobs WHERE snapshot != ''")
 
 
 def empty_notify_log(file: QueueFile, folder: str) -> None:
-    """Forget what the commands of --notify printed, if no job that is left has one."""
+    """Empty the log of --notify commands, if no remaining job has one."""
     if not file.all("SELECT 1 FROM jobs WHERE notify IS NOT NULL LIMIT 1"):
         with suppress(FileNotFoundError):
             os.truncate(os.path.join(folder, "notify.log"), 0)
@@ -195,8 +197,7 @@ def _over(
 
 
 def _remove_rows(database: sqlite3.Connection, jobs: Sequence[int]) -> None:
-    """Nobody waits for what has ended, so that nobody misses them."""
-    for table, column in (
+    for table, column in (  # no job waits for an ended one, so its dependencies can go
         ("attempts", "job"), ("needs", "job"), ("needs", "needed"), ("jobs", "id"),
     ):  # fmt: skip
         database.executemany(f"DELETE FROM {table} WHERE {column} = ?", [(job,) for job in jobs])

@@ -1,4 +1,4 @@
-"""Where commands run, in the queue's file: each context is kept once."""
+"""The contexts in which commands run, in the queue's file. Jobs share equal contexts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from simple_gpu_scheduler.queue.records import Context
 
 
 def context_number(database: sqlite3.Connection, context: Context) -> int:
-    """The number of a context, which is kept if it is new."""
+    """Return the number of a context; a new context is added."""
     content = encoded(context)
     digest = hashlib.sha256(content).digest()
     row = database.execute("SELECT id FROM contexts WHERE digest = ?", (digest,)).fetchone()
@@ -24,13 +24,13 @@ def context_number(database: sqlite3.Connection, context: Context) -> int:
 
 
 def encoded(context: Context) -> bytes:
-    """A context as it is kept."""
-    texts = [[os.fsdecode(name), os.fsdecode(value)] for name, value in context.environ]
-    return json.dumps([os.fsdecode(context.cwd), context.umask, texts]).encode()
+    """Return a context as JSON."""
+    variables = [[os.fsdecode(name), os.fsdecode(value)] for name, value in context.environ]
+    return json.dumps([os.fsdecode(context.cwd), context.umask, variables]).encode()
 
 
 def decoded(content: bytes) -> Context:
-    """The context that was kept so."""
-    cwd, umask, texts = json.loads(content)
-    environ = tuple((os.fsencode(name), os.fsencode(value)) for name, value in texts)
+    """Return the context that `encoded` has written."""
+    cwd, umask, variables = json.loads(content)
+    environ = tuple((os.fsencode(name), os.fsencode(value)) for name, value in variables)
     return Context(os.fsencode(cwd), environ, umask)

@@ -1,4 +1,4 @@
-"""The queue's file: SQLite, where what was accepted outlives any crash (sqlite.org/wal.html)."""
+"""Opens the queue's SQLite file in WAL mode (sqlite.org/wal.html), and translates its errors."""
 
 from __future__ import annotations
 
@@ -13,31 +13,34 @@ from simple_gpu_scheduler.queue.store.schema import bring_up_to_date
 
 _BUSY_S = 30.0
 
-#: How long the log beside the file may grow before it is brought there, which takes two syncs.
+#: Pages of the log beside the file at which SQLite moves them to the file, with two syncs.
 _LAZY_PAGES = 4000
 
 
 class QueueFile:
-    """An open file, with SQLite's errors in words for a user."""
+    """An open queue file. Its errors are `SgsError`s."""
 
     def __init__(self, path: str, *, lazy: bool = False) -> None:
-        """Open it; it is created if need be.
+        """Open the file; create it if there is none.
+
+        If the disk is so full that SQLite can't open the file, it is copied to memory and can
+        only be read.
 
         Args:
-            lazy: what is written outlives the death of any process at once, and that of the
-                machine once `sync` was called; else both at once.
+            lazy: writes survive the death of any process at once, but a crash of the machine only
+                after `sync`. Without it, they survive both at once.
 
         Raises:
-            SgsError: it can't be used.
+            SgsError: the file can't be used.
         """
         self.path = path
-        self.lacks = ""  #: why it can't be written: this is a copy, of what it had when opened
-        with self._told(), ExitStack() as unless_opened:
+        self.lacks = ""  #: what the disk lacks, if this is a copy in memory
+        with self._translated_errors(), ExitStack() as unless_opened:
             try:
                 self._open(unless_opened)
             except sqlite3.OperationalError:
                 unless_opened.close()
-                if lazy or not self._copy(unless_opened):
+                if lazy or not self._copy_to_memory(unless_opened):
                     raise
             self._status = os.stat(path)
             bring_up_to_date(self.database, path)
@@ -56,9 +59,9 @@ class QueueFile:
         finally:
             os.umask(old_umask)
 
-    def _copy(self, unless_opened: ExitStack) -> bool:
-        """Read all of it, if it is there and only lacks room; False if not."""
-        from simple_gpu_scheduler.queue.store.memory_copy import copied
+    def _copy_to_memory(self, unless_opened: ExitStack) -> bool:
+        """Use a copy in memory, if the disk only lacks room; False if it doesn't, or fails."""
+        from simple_gpu_scheduler.queue.store.memory_copy import copied  # rarely needed
 
         lacks = _lack(self.path)
         copy = copied(self.path) if lacks else None
@@ -69,48 +72,48 @@ class QueueFile:
         return True
 
     def is_in_place(self) -> bool:
-        """False if it was moved away: then whoever comes now meets another file, or none."""
+        """False if the file was moved away, so that others open another file, or none."""
         try:
             return os.path.samestat(os.stat(self.path), self._status)
         except OSError:
             return False
 
     def close(self) -> None:
-        """Let it go."""
+        """Close the file."""
         self.database.close()
 
     def one(self, query: str, values: Sequence[Any] = ()) -> tuple[Any, ...]:
-        """The row, where there always is one.
+        """Return the only row of a query that always has one.
 
         Raises:
             SgsError: the file can't be read.
         """
-        with self._told():
+        with self._translated_errors():
             row: tuple[Any, ...] = self.database.execute(query, values).fetchone()
             return row
 
     def all(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """All rows.
+        """Return all rows of a query.
 
         Raises:
             SgsError: the file can't be read.
         """
-        with self._told():
+        with self._translated_errors():
             return self.database.execute(query, values).fetchall()
 
     def version(self) -> int:
-        """Another number whenever somebody else has written (sqlite.org/pragma.html)."""
+        """A number that changes whenever somebody else has written (sqlite.org/pragma.html)."""
         version: int = self.one("PRAGMA data_version")[0]
         return version
 
     def sync(self) -> None:
-        """Have all that was written on the disk.
+        """Put everything written so far on the disk.
 
-        It stands in the log beside the file, which SQLite doesn't lock, so that another
-        descriptor of it does no harm.
+        It stands in the log beside the file. SQLite doesn't lock this log, so closing another
+        descriptor of it ends no lock.
 
         Raises:
-            SgsError: it can't be brought there.
+            SgsError: the log can't be synced.
         """
         try:
             fd = os.open(f"{self.path}-wal", os.O_RDONLY | os.O_CLOEXEC)
@@ -125,43 +128,45 @@ class QueueFile:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """What is done within is done as a whole; one within another is a part of that.
+        """Do everything within as one transaction. An inner transaction is part of the outer one.
 
         Raises:
-            PassingError: there is no room for it; nothing was done.
+            PassingError: the disk has no room; nothing was done.
             SgsError: the file can't be written; nothing was done.
         """
         if self.lacks:
             raise PassingError(_unwritable(self.path, self.lacks))
-        if self._is_within():
+        if self._is_open_transaction():
             yield self.database
             return
-        with self._told():
+        with self._translated_errors():
             self.database.execute("BEGIN IMMEDIATE")
             try:
                 yield self.database
                 self.database.execute("COMMIT")
             except BaseException:
-                if self._is_within():
+                if self._is_open_transaction():
                     self.database.execute("ROLLBACK")
                 raise
 
-    def _is_within(self) -> bool:
+    def _is_open_transaction(self) -> bool:
+        """True within a transaction. (A call, as mypy takes the attribute for constant.)"""
         return self.database.in_transaction
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _translated_errors(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.DatabaseError as error:
-            raise _in_words(self.path, error) from None
+            raise _translated(self.path, error) from None
         except UnicodeEncodeError as error:
             raise UsageError(f"{error.object!r}: expected text in UTF-8") from None
         except OverflowError:
             raise UsageError("there is no job of so large a number") from None
 
 
-def _in_words(path: str, error: sqlite3.DatabaseError) -> SgsError:
+def _translated(path: str, error: sqlite3.DatabaseError) -> SgsError:
+    """Return an error that says what is wrong with the file, and what to do."""
     text = str(error)
     if "not a database" in text or "malformed" in text:
         return SgsError(
@@ -172,7 +177,7 @@ def _in_words(path: str, error: sqlite3.DatabaseError) -> SgsError:
         return PassingError(_unwritable(path, _lack(path) or "the disk is full"))
     if isinstance(error, sqlite3.OperationalError) and "locked" not in text:
         lacks = _lack(path)
-        if lacks:  # SQLite calls it an error of the disk, or a file that can't be opened
+        if lacks:  # SQLite reports a full disk also as an I/O error, or as a failed open
             return PassingError(_unwritable(path, lacks))
     return SgsError(f"the queue's file {path} can't be used: {text}")
 
@@ -182,6 +187,7 @@ def _unwritable(path: str, lacks: str) -> str:
 
 
 def _lack(path: str) -> str:
-    from simple_gpu_scheduler.files.disk_space import lack  # mostly there is room
+    """What the disk lacks, such as room; empty if it lacks nothing."""
+    from simple_gpu_scheduler.files.disk_space import lack  # rarely needed
 
     return lack(os.path.dirname(path))

@@ -1,4 +1,4 @@
-"""Jobs that are queued again, in the queue's file, and how many others each of them waits for."""
+"""Dependencies between jobs in the queue's file, and how many each job still waits for."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.queue.edits import Needs, cycle
-from simple_gpu_scheduler.queue.records import ENDED_STATES, SUCCEEDED
+from simple_gpu_scheduler.queue.records import CANCELLED, ENDED_STATES, FAILED, LOST, SUCCEEDED
 
 
 def count_blockers(database: sqlite3.Connection, jobs: Sequence[int]) -> None:
-    """Count anew how many jobs each of these, and of those that wait for them, waits for."""
+    """Set `blockers` anew for these jobs and for the jobs that depend on them."""
     database.execute(
         """
         UPDATE jobs SET blockers = (
@@ -30,9 +30,9 @@ def count_blockers(database: sqlite3.Connection, jobs: Sequence[int]) -> None:
 
 
 def queue_again(database: sqlite3.Connection, jobs: Sequence[int]) -> list[int]:
-    """Queue jobs again that have ended without success; returns them.
+    """Queue jobs again that ended without success; returns them.
 
-    They wait for those that they need and that are yet to end; not for those that have failed.
+    They wait for their dependencies that are still open, but not for those that failed.
     """
     rows = database.execute(
         "UPDATE jobs SET state = 'queued', stop = NULL, reason = '', notified = 0, "
@@ -40,29 +40,30 @@ def queue_again(database: sqlite3.Connection, jobs: Sequence[int]) -> list[int]:
         "('failed', 'cancelled', 'lost') AND id IN (SELECT value FROM json_each(?)) RETURNING id",
         (json.dumps(list(jobs)),),
     ).fetchall()
-    found = sorted(job for (job,) in rows)
-    count_blockers(database, found)
-    return found
+    queued = sorted(job for (job,) in rows)
+    count_blockers(database, queued)
+    return queued
 
 
 def set_needs(database: sqlite3.Connection, jobs: Sequence[int], needs: Needs) -> None:
-    """Let jobs wait for these, in the place of those that they have waited for.
+    """Replace the dependencies of jobs.
 
     Raises:
-        UsageError: one isn't there, or could never let them start, or waits for one of them.
+        UsageError: a job that they are to depend on doesn't exist, has ended without the success
+            that they need, or depends on one of them itself.
     """
-    wanted = dict.fromkeys(needs.after_any, False) | dict.fromkeys(needs.after, True)
-    for needed, success in wanted.items():
+    needs_success = dict.fromkeys(needs.after_any, False) | dict.fromkeys(needs.after, True)
+    for needed, success in needs_success.items():
         _check_needed(database, needed, success=success)
     database.executemany("DELETE FROM needs WHERE job = ?", [(job,) for job in jobs])
     database.executemany(
         "INSERT INTO needs VALUES (?, ?, ?)",
-        [(job, needed, success) for job in jobs for needed, success in wanted.items()],
+        [(job, needed, success) for job in jobs for needed, success in needs_success.items()],
     )
     for job in jobs:
-        found = cycle(job, lambda one: _needed_by(database, one))
-        if found:
-            waits = ", ".join(f"{a} for {b}" for a, b in itertools.pairwise(found))
+        path = cycle(job, lambda other: _needed_by(database, other))
+        if path:
+            waits = ", ".join(f"{a} for {b}" for a, b in itertools.pairwise(path))
             raise UsageError(f"jobs would wait for each other for ever: {waits}")
     count_blockers(database, jobs)
 
@@ -81,10 +82,19 @@ def _needed_by(database: sqlite3.Connection, job: int) -> list[int]:
 
 
 def no_job(database: sqlite3.Connection, job: int) -> str:
-    """That there is no job of a number, in words."""
+    """Say that there is no job with this number, and whether it was removed."""
     removed = database.execute(
         "SELECT 1 FROM sqlite_sequence WHERE name = 'jobs' AND ? BETWEEN 1 AND seq", (job,)
     ).fetchone()
     return f"there is no job {job}" + (
         " any more (sgs clean --finished has removed it)" if removed else ""
     )
+
+
+#: What a job did when it ended in each state but succeeded.
+_VERBS = {FAILED: "failed", CANCELLED: "was cancelled", LOST: "was lost"}
+
+
+def why_broken(needed: int, state: str) -> str:
+    """Say why a job is cancelled that depended on the success of another one."""
+    return f"job {needed}, which it depends on, {_VERBS[state]}"

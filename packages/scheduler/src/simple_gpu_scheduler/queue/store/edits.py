@@ -1,4 +1,4 @@
-"""Jobs that wait, changed in the queue's file: what they ask for, and what they wait for."""
+"""Changes jobs in the queue's file that wait: their requests and their dependencies."""
 
 from __future__ import annotations
 
@@ -23,40 +23,38 @@ _UPDATE = """
 
 
 def edit_jobs(store: QueueStore, jobs: Sequence[int], edit: Edit) -> list[int]:
-    """Change jobs that haven't started, all or none; returns them.
+    """Change jobs that wait, all or none; returns their numbers.
 
     Raises:
-        UsageError: a job that is to be waited for isn't there, could never let them start, or
-            waits for one of them.
-        SgsError: one of them runs, or has ended.
+        UsageError: a new dependency doesn't exist, has ended without the success that they need,
+            or depends on one of them.
+        SgsError: one of the jobs runs, or has ended.
     """
     with store.file.transaction() as database:
         entries = store.entries(jobs=jobs)
-        for one in entries:
-            _check(one)
-        database.executemany(_UPDATE, [_row(changed(one, edit)) for one in entries])
+        for job in entries:
+            _check_waits(job)
+        database.executemany(_UPDATE, [_row(changed(job, edit)) for job in entries])
         if edit.needs is not None:
-            set_needs(database, [one.id for one in entries], edit.needs)
-    return [one.id for one in entries]
+            set_needs(database, [job.id for job in entries], edit.needs)
+    return [job.id for job in entries]
 
 
-def _check(entry: QueuedJob) -> None:
-    job = entry.id
-    if entry.state == RUNNING:
+def _check_waits(job: QueuedJob) -> None:
+    if job.state == RUNNING:
         raise SgsError(
-            f"job {job} runs, and what runs can't be changed; wait for its end, or cancel it "
-            f"(sgs cancel {job}) and submit it anew"
+            f"job {job.id} runs, and a running job can't be changed; wait for its end, or cancel "
+            f"it (sgs cancel {job.id}) and submit it again"
         )
-    if entry.state not in (QUEUED, HELD):
+    if job.state not in (QUEUED, HELD):
         raise SgsError(
-            f"job {job} has ended ({entry.state}), and only what waits can be changed; submit it "
-            "anew"
+            f"job {job.id} has ended ({job.state}), and only waiting jobs can be changed; submit "
+            "it again"
         )
 
 
-def _row(entry: QueuedJob) -> tuple[object, ...]:
+def _row(job: QueuedJob) -> tuple[object, ...]:
     return (
-        entry.priority, entry.gpus, GPU_UNITS // entry.units, entry.memory_mib, entry.auto_memory,
-        entry.timeout_s, entry.tries, entry.name, entry.not_before_s,
-        entry.not_before_s is not None, entry.id,
+        job.priority, job.gpus, GPU_UNITS // job.units, job.memory_mib, job.auto_memory,
+        job.timeout_s, job.tries, job.name, job.not_before_s, job.not_before_s is not None, job.id,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What jobs have done, from the queue's file."""
+"""Reads past attempts, dependencies and turns from the queue's file."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from simple_gpu_scheduler.queue.attempts import Run
 from simple_gpu_scheduler.queue.store import rows
 from simple_gpu_scheduler.queue.store.database import QueueFile
 
-#: So many of the last runs tell how long jobs take.
+#: Durations are forecast from so many of the last successes.
 _MOST_LEARNED = 2000
 
 _RUNS = f"SELECT {rows.RUN_COLUMNS} FROM attempts a JOIN jobs j ON j.id = a.job"
 
 
 def runs_of(file: QueueFile, job: int) -> list[Run]:
-    """All attempts of a job, the first one first."""
+    """Return all attempts of a job, the first one first."""
     return _runs(file, "WHERE a.job = ? ORDER BY a.number", job)
 
 
 def runs_since(file: QueueFile, since_s: float, group: str | None = None) -> list[Run]:
-    """All attempts that have run since then, or run now, in the order of their jobs."""
+    """Return all attempts that ran since then, or run now, in the order of their jobs."""
     where = "WHERE (a.ended_s IS NULL OR a.ended_s >= ?)"
     if group is None:
         return _runs(file, f"{where} ORDER BY a.job, a.number", since_s)
@@ -28,38 +28,38 @@ def runs_since(file: QueueFile, since_s: float, group: str | None = None) -> lis
 
 
 def last_successes(file: QueueFile) -> list[tuple[bytes, float]]:
-    """The commands that have succeeded last, and how many seconds they ran."""
-    found = file.all(
+    """Return the commands that succeeded last, and the seconds that each ran."""
+    successes = file.all(
         "SELECT j.command, a.ended_s - a.started_s FROM attempts a JOIN jobs j ON j.id = a.job "
         "WHERE a.exit_code = 0 AND a.reason = '' AND a.ended_s IS NOT NULL "
         "ORDER BY a.job DESC, a.number DESC LIMIT ?",
         (_MOST_LEARNED,),
     )
-    return [(command, max(0.0, runtime_s)) for command, runtime_s in found]
+    return [(command, max(0.0, runtime_s)) for command, runtime_s in successes]
 
 
 def last_ends_s(file: QueueFile, most: int) -> list[float]:
-    """When the last attempts ended, of those that started last."""
-    found = file.all(
+    """Return the end times of the last attempts that have ended, sorted."""
+    ends = file.all(
         "SELECT ended_s FROM attempts WHERE ended_s IS NOT NULL "
         "ORDER BY job DESC, number DESC LIMIT ?",
         (most,),
     )
-    return sorted(ended_s for (ended_s,) in found)
+    return sorted(ended_s for (ended_s,) in ends)
 
 
 def needs_of(file: QueueFile, job: int) -> list[tuple[int, bool]]:
-    """The jobs that a job waits for and that haven't ended, and whether they must succeed."""
-    found = file.all(
+    """Return the open jobs that a job waits for, and whether each must succeed."""
+    needs = file.all(
         "SELECT n.needed, n.success FROM needs n JOIN jobs j ON j.id = n.needed "
         "WHERE n.job = ? AND j.state IN ('queued', 'held', 'running') ORDER BY n.needed",
         (job,),
     )
-    return [(needed, bool(success)) for needed, success in found]
+    return [(needed, bool(success)) for needed, success in needs]
 
 
 def ready_before(file: QueueFile, job: int, priority: int, now_s: float) -> int:
-    """How many jobs that nothing but GPUs keeps from starting have their turn before it."""
+    """Count the jobs that wait for GPUs alone and whose turn comes before this job's."""
     (number,) = file.one(
         "SELECT count(*) FROM jobs WHERE state = 'queued' AND blockers = 0 "
         "AND (not_before_s IS NULL OR not_before_s <= ?) "

@@ -1,8 +1,9 @@
-"""A copy of the queue's file in memory, for those who look while the disk has no room.
+"""Copies the queue's file to memory, for commands that read it while the disk is full.
 
-To read a file whose log is beside it (WAL), SQLite makes a third one that its users share
-(sqlite.org/wal.html, "read-only databases"). On a full disk there may be no room for that once the
-server is dead. Then the file is read by one who has it alone for an instant, and needs none.
+To read a file in WAL mode, SQLite creates a third file that all readers share
+(sqlite.org/wal.html, "read-only databases"). On a full disk there may be no room for it once the
+server is dead. With an exclusive lock SQLite needs no such file. So we take that lock for an
+instant, and copy everything.
 """
 
 from __future__ import annotations
@@ -10,28 +11,29 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import closing
+from urllib.parse import quote
 
-#: Somebody else may do the same just now.
+#: How long to wait for another process that copies the file.
 _BUSY_S = 5.0
 
-#: With a log beside it; without one all stands in the file itself.
-_ALONE, _UNCHANGED = "mode=rw&vfs=unix-excl", "mode=ro&immutable=1"
+#: How to open a file with a log, and one without: that one is complete without a log.
+_WITH_LOG, _WITHOUT_LOG = "mode=rw&vfs=unix-excl", "mode=ro&immutable=1"
 
 
 def copied(path: str) -> sqlite3.Connection | None:
-    """All that the file has now; None if it can't be had so."""
+    """Return a copy of the file in memory; None if it can't be copied."""
     if not _size(path):
         return None
     has_log = bool(_size(f"{path}-wal"))
     copy = sqlite3.connect(":memory:", isolation_level=None)
     try:
-        uri = _uri(path, _ALONE if has_log else _UNCHANGED)
+        uri = _uri(path, _WITH_LOG if has_log else _WITHOUT_LOG)
         with closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_S)) as source:
             source.backup(copy)
     except sqlite3.Error:
         copy.close()
         return None
-    if not has_log and _size(f"{path}-wal"):  # somebody has begun to write meanwhile
+    if not has_log and _size(f"{path}-wal"):  # another process has begun to write meanwhile
         copy.close()
         return None
     return copy
@@ -44,7 +46,5 @@ def _size(path: str) -> int:
         return 0
 
 
-def _uri(path: str, how: str) -> str:
-    from urllib.parse import quote
-
-    return f"file:{quote(os.fsencode(path))}?{how}"
+def _uri(path: str, options: str) -> str:
+    return f"file:{quote(os.fsencode(path))}?{options}"

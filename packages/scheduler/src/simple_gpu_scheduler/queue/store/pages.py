@@ -1,7 +1,7 @@
-"""A window over the queue, however long it is: how many jobs there are, and those of some lines.
+"""Reads a queue of any length page by page, for a screen.
 
-Jobs stand in sections: what runs, what is ready in the order of its turn, what waits for others,
-what is held, what has ended. Nothing here reads more rows than it is asked for.
+Jobs stand in sections: running, ready (in the order of their turn), blocked by other jobs or by
+their start time, held, and ended. Nothing here reads more rows than a caller asks for.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ from simple_gpu_scheduler.queue.store.schema import IS_ENDED, IS_OPEN
 
 RUNS, READY, BLOCKED, HOLDS, ENDED = "runs", "ready", "blocked", "holds", "ended"
 
-#: As the index of ready jobs says it: SQLite compares conditions by their words.
+#: The condition of the index of ready jobs, word for word, so that SQLite uses it.
 _IS_READY = "blockers = 0 AND later = 0"
 
 
 class _Section(NamedTuple):
+    """The SQL of a section."""
+
     where: str
     order: str
-    before: str  #: those that come before `this`
+    before: str  #: a condition: a job comes before the one called `this`
     source: str = "jobs"
 
 
@@ -51,11 +53,11 @@ _SECTIONS = {
 }
 _NAMES = {"running": RUNS, "held": HOLDS}
 
-#: Jobs by their state, and whether they wait for others, or for their time.
+#: The number of jobs by their state, and by whether they are blocked.
 Counts = Mapping[tuple[str, bool], int]
 _KINDS = (*((state, False) for state in STATES), (QUEUED, True))
 
-#: All in one pass; GROUP BY would sort the jobs.
+#: Counts all kinds in one pass; GROUP BY would sort the jobs.
 _COUNTED = ", ".join(
     f"count(*) FILTER (WHERE state = '{state}'"
     + (f" AND ({_IS_READY}) != {blocked:d})" if state == QUEUED else ")")
@@ -64,26 +66,26 @@ _COUNTED = ", ".join(
 
 
 def by_state(counts: Counts) -> dict[str, int]:
-    """How many jobs are in each state that has some."""
-    found: dict[str, int] = {}
+    """Return the number of jobs in each state that has some."""
+    totals: dict[str, int] = {}
     for (state, _), count in counts.items():
-        found[state] = found.get(state, 0) + count
-    return found
+        totals[state] = totals.get(state, 0) + count
+    return totals
 
 
 def by_section(counts: Counts) -> dict[str, int]:
-    """How many jobs are in each section."""
-    found = dict.fromkeys(_SECTIONS, 0)
+    """Return the number of jobs in each section."""
+    totals = dict.fromkeys(_SECTIONS, 0)
     for (state, blocked), count in counts.items():
-        found[_section(state, blocked)] += count
-    return found
+        totals[_section(state, blocked)] += count
+    return totals
 
 
 class QueuePages:
-    """Reads a queue's file, and changes the turn of jobs in it."""
+    """Reads a queue's file by pages, and changes the priority of jobs."""
 
     def __init__(self, path: str) -> None:
-        """Open the file; it is created if need be.
+        """Open the file; create it if there is none.
 
         Raises:
             SgsError: it can't be used.
@@ -91,56 +93,64 @@ class QueuePages:
         self._file = QueueFile(path)
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file."""
         self._file.close()
 
     def version(self) -> int:
-        """Another number whenever somebody else has written to the file; costs next to nothing."""
+        """A number that changes whenever somebody else has written. Cheap to ask for."""
         return self._file.version()
 
     def counts(self, words: Sequence[str] = ()) -> Counts:
-        """How many jobs there are of which every word tells something."""
-        where, values = _meant(words)
-        found = self._file.one(f"SELECT {_COUNTED} FROM jobs WHERE {where}", values)
-        return {kind: count for kind, count in zip(_KINDS, found, strict=True) if count}
+        """Return the number of jobs that match all words, by state and whether it is blocked."""
+        where, values = _matches(words)
+        counts = self._file.one(f"SELECT {_COUNTED} FROM jobs WHERE {where}", values)
+        return {kind: count for kind, count in zip(_KINDS, counts, strict=True) if count}
 
     def jobs(self, section: str, words: Sequence[str], first: int, most: int) -> list[int]:
-        """The numbers of so many jobs, from one on, in the order of the section."""
-        one = _SECTIONS[section]
-        where, values = _meant(words)
+        """Return a page of the jobs of a section that match all words.
+
+        Args:
+            first: the number of jobs before the page.
+            most: the size of the page.
+        """
+        sql = _SECTIONS[section]
+        where, values = _matches(words)
         rows = self._file.all(
-            f"SELECT id FROM {one.source} WHERE {one.where} AND {where} ORDER BY {one.order} "
+            f"SELECT id FROM {sql.source} WHERE {sql.where} AND {where} ORDER BY {sql.order} "
             "LIMIT ? OFFSET ?",
             (*values, most, first),
         )
         return [job for (job,) in rows]
 
     def place(self, job: int, words: Sequence[str] = ()) -> tuple[str, int] | None:
-        """The section of a job, and how many come before it there; None if it isn't meant."""
-        where, values = _meant(words)
+        """Return the section of a job, and the number of jobs before it there.
+
+        None if there is no such job, or it doesn't match all words.
+        """
+        where, values = _matches(words)
         row = self._file.all(
             f"SELECT state, NOT ({_IS_READY}) FROM jobs WHERE id = ? AND {where}", (job, *values)
         )
         if not row:
             return None
         name = _section(row[0][0], bool(row[0][1]))
-        one = _SECTIONS[name]
+        sql = _SECTIONS[name]
         (count,) = self._file.one(
             "SELECT count(*) FROM jobs, (SELECT id, priority, started_s, ended_s FROM jobs "
-            f"WHERE id = ?) AS this WHERE {one.where} AND ({one.before}) AND {where}",
+            f"WHERE id = ?) AS this WHERE {sql.where} AND ({sql.before}) AND {where}",
             (job, *values),
         )
         return name, int(count)
 
     def on_gpus(self) -> list[tuple[int, tuple[str, ...]]]:
-        """The jobs that run, and the GPUs that they have."""
+        """Return the running jobs and their GPUs."""
         rows = self._file.all(
             f"SELECT id, gpu_names FROM jobs WHERE {_SECTIONS[RUNS].where} ORDER BY id"
         )
         return [(job, tuple(filter(None, names.split(",")))) for job, names in rows]
 
     def change_priority(self, jobs: Sequence[int], by: int) -> dict[int, int]:
-        """Raise or lower the priority of jobs that wait; returns the new ones."""
+        """Raise or lower the priority of waiting jobs; returns the new priority of each."""
         with self._file.transaction():
             rows = self._file.all(
                 "UPDATE jobs SET priority = priority + ? WHERE state IN ('queued', 'held') AND "
@@ -156,21 +166,23 @@ def _section(state: str, blocked: bool) -> str:
     return _NAMES.get(state, ENDED)
 
 
-_TOLD = ("name", "group_name", "state", "CAST(command AS TEXT)")
+#: Where a word may stand to match a job.
+_SEARCHED = ("name", "group_name", "state", "CAST(command AS TEXT)")
 
 
-def _meant(words: Sequence[str]) -> tuple[str, list[Any]]:
-    """The condition that each word is in what is told of a job, or is its number."""
+def _matches(words: Sequence[str]) -> tuple[str, list[Any]]:
+    """Return a condition and its values: each word is in a searched column, or is the number."""
     conditions, values = ["1"], list[Any]()
     for word in words:
-        told = " OR ".join(f"{one} LIKE ? ESCAPE '\\'" for one in _TOLD)
-        conditions.append(f"({told} OR jobs.id = ?)")
-        values += [f"%{_literal(word)}%"] * len(_TOLD)
+        searched = " OR ".join(f"{column} LIKE ? ESCAPE '\\'" for column in _SEARCHED)
+        conditions.append(f"({searched} OR jobs.id = ?)")
+        values += [f"%{_escaped(word)}%"] * len(_SEARCHED)
         values.append(int(word) if word.isascii() and word.isdigit() and len(word) < 19 else -1)
     return " AND ".join(conditions), values
 
 
-def _literal(word: str) -> str:
+def _escaped(word: str) -> str:
+    """Escape what has a meaning in LIKE."""
     for special in "\\%_":
         word = word.replace(special, "\\" + special)
     return word

@@ -1,7 +1,7 @@
-"""Rows of the queue's file as records, by the names of their columns.
+"""Converts rows of the queue's file to records, by the names of the columns.
 
-What is selected is made from the fields of the record, so that neither a new column nor a new
-field can take the place of another one.
+The selected columns are made from the fields of the record. So a new column or field can't be
+mistaken for another one.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from simple_gpu_scheduler.queue.attempts import Run
 from simple_gpu_scheduler.queue.records import Attempt, QueuedJob
 
 
-def _select(fields: Sequence[str], others: Mapping[str, str]) -> str:
-    """The columns of a record: those of the fields' names, but for these."""
-    return ", ".join(others.get(field, field) for field in fields)
+def _select(fields: Sequence[str], renamed: Mapping[str, str]) -> str:
+    """List the columns of these fields, which have the same names unless renamed."""
+    return ", ".join(renamed.get(field, field) for field in fields)
 
 
-#: A share of a GPU is kept as how many such jobs fill it.
+#: A share of a GPU is stored as `slots`: the number of such jobs that fill the GPU.
 JOB_COLUMNS = _select(QueuedJob._fields, {"group": "group_name", "units": "slots"})
 
 _RUNNING_FIELDS = Attempt._fields[: Attempt._fields.index("boot") + 1]
@@ -35,7 +35,7 @@ RUN_COLUMNS = _select(
 
 
 def job(row: Sequence[Any]) -> QueuedJob:
-    """A row of `JOB_COLUMNS`."""
+    """Convert a row of `JOB_COLUMNS`."""
     plain = QueuedJob._make(row)
     return plain._replace(
         units=GPU_UNITS // plain.units,
@@ -47,22 +47,22 @@ def job(row: Sequence[Any]) -> QueuedJob:
 
 
 def running(row: Sequence[Any]) -> Attempt:
-    """A row of `RUNNING_COLUMNS`."""
+    """Convert a row of `RUNNING_COLUMNS`."""
     plain = Attempt(*row)
     return plain._replace(gpu_names=split_names(plain.gpu_names))
 
 
 def run(row: Sequence[Any]) -> Run:
-    """A row of `RUN_COLUMNS`."""
+    """Convert a row of `RUN_COLUMNS`."""
     plain = Run._make(row)
     return plain._replace(gpu_names=split_names(plain.gpu_names))
 
 
 def join_names(names: Sequence[str]) -> str:
-    """GPU names as they are kept."""
+    """Return GPU names as one column has them."""
     return ",".join(names)
 
 
 def split_names(names: Any) -> tuple[str, ...]:
-    """GPU names that were kept so."""
+    """Return the GPU names that `join_names` has written."""
     return tuple(names.split(",")) if names else ()

@@ -1,4 +1,4 @@
-"""The tables of the queue, and how those of earlier versions become them."""
+"""Creates the tables of the queue's file, and upgrades those of earlier versions."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from pathlib import Path
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.system.failpoints import step
 
-#: The conditions of two indexes, word for word: so SQLite sees that they serve. (For more than two
-#: values of IN it would make a table, each time that a job changes.)
+#: The conditions of two indexes, word for word, so that SQLite uses them. (For IN with more than
+#: two values, SQLite would make a table each time that a job changes.)
 IS_OPEN = "(state = 'queued' OR state = 'held' OR state = 'running')"
 IS_ENDED = "(state = 'succeeded' OR state = 'failed' OR state = 'cancelled' OR state = 'lost')"
 
-#: A file of statements for each version of the tables; the database's `user_version` says how many
-#: were run.
+#: A folder with a file of statements for each version of the tables. The database's `user_version`
+#: is the number of files that were run.
 _FOLDER = Path(__file__).with_name("migrations")
 VERSION = 3
 
 
 def bring_up_to_date(database: sqlite3.Connection, path: str) -> None:
-    """Create the tables, or change them to what this version knows.
+    """Create the tables, or upgrade them to this version.
 
     Raises:
-        SgsError: they are of a later version.
+        SgsError: the tables are of a later version.
     """
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if version > VERSION:
@@ -35,8 +35,8 @@ def bring_up_to_date(database: sqlite3.Connection, path: str) -> None:
     for number in range(version, VERSION):
         statements = list(_statements((_FOLDER / f"{number + 1}.sql").read_text()))
         database.execute("BEGIN IMMEDIATE")
-        (now,) = database.execute("PRAGMA user_version").fetchone()
-        if now == number:  # else somebody else was faster
+        (current,) = database.execute("PRAGMA user_version").fetchone()
+        if current == number:  # else another process was faster
             for statement in statements:
                 database.execute(statement)
                 step("migrating")
@@ -45,7 +45,7 @@ def bring_up_to_date(database: sqlite3.Connection, path: str) -> None:
 
 
 def _statements(text: str) -> Iterator[str]:
-    """The statements of a file, as SQLite itself tells them apart; each ends at a line's end."""
+    """Split a file into statements as SQLite does. Each statement ends at the end of a line."""
     lines: list[str] = []
     for line in text.splitlines(keepends=True):
         lines.append(line)

@@ -1,4 +1,4 @@
-"""What a user has chosen for the server of his queue; kept in the queue's file."""
+"""The user's settings for the server, in the queue's file."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from simple_gpu_scheduler.queue.store.jobs import QueueStore
 class ServerSettings(NamedTuple):
     """How the server uses the machine's GPUs."""
 
-    idle_memory_mib: int = IDLE_MEMORY_MIB  #: GPUs where strangers have as much aren't taken
-    idle_utilisation_percent: int = IDLE_UTILISATION_PERCENT  #: nor those that they keep so busy
-    keep_free: int = 0  #: GPUs left to others
+    #: A GPU isn't used if its foreign processes have this much memory, or keep it this busy.
+    idle_memory_mib: int = IDLE_MEMORY_MIB
+    idle_utilisation_percent: int = IDLE_UTILISATION_PERCENT
+    keep_free: int = 0  #: the number of GPUs left to others
     placement: str = "default"  #: default, pack or spread
 
     @classmethod
     def read(cls, store: QueueStore) -> ServerSettings:
-        """As they were chosen."""
-        known = {name: store.setting(name) for name in cls._fields}
-        numbers = {n: int(v) for n, v in known.items() if v and n != "placement"}
-        return cls(**numbers, placement=known["placement"] or "default")
+        """Read the settings; those that were never set have their defaults."""
+        texts = {name: store.setting(name) for name in cls._fields}
+        numbers = {name: int(text) for name, text in texts.items() if text and name != "placement"}
+        return cls(**numbers, placement=texts["placement"] or "default")

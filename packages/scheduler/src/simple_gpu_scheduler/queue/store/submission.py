@@ -1,4 +1,4 @@
-"""What is submitted, as rows of the queue's file."""
+"""Writes submitted jobs to the queue's file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from simple_gpu_scheduler.queue.records import (
     Submitted,
 )
 from simple_gpu_scheduler.queue.store.contexts import context_number
-from simple_gpu_scheduler.queue.store.dependencies import no_job, queue_again
+from simple_gpu_scheduler.queue.store.dependencies import no_job, queue_again, why_broken
 
 _INSERT = """
     INSERT INTO jobs (state, command, context, gpus, slots, memory_mib, auto_memory, priority,
@@ -30,7 +30,7 @@ _INSERT = """
 
 
 class Submission:
-    """Adds jobs of one context, within a transaction."""
+    """Adds jobs with the same context, within one transaction."""
 
     def __init__(self, database: sqlite3.Connection, context: Context, now_s: float) -> None:
         self._database = database
@@ -38,17 +38,17 @@ class Submission:
         self._now_s = now_s
 
     def add(self, request: JobRequest) -> Submitted:
-        """Add a job, if there is none of its key; one that has failed may be queued again.
+        """Add a job. If there is a job with its key, keep that one, or queue it again.
 
         Raises:
-            UsageError: a job that is needed isn't there.
+            UsageError: a job that it depends on doesn't exist.
         """
         if request.key is not None:
-            known = self._database.execute(
+            same_key = self._database.execute(
                 "SELECT id, state FROM jobs WHERE key = ? ORDER BY id DESC LIMIT 1", (request.key,)
             ).fetchone()
-            if known is not None:
-                return self._known(*known, retry=request.retry_failed)
+            if same_key is not None:
+                return self._reuse(*same_key, retry=request.retry_failed)
         needs = dict.fromkeys(request.after_any, False) | dict.fromkeys(request.after, True)
         blockers, broken = self._blockers(needs)
         state = CANCELLED if broken else HELD if request.held else QUEUED
@@ -68,14 +68,18 @@ class Submission:
             self._database.execute("INSERT INTO needs VALUES (?, ?, ?)", (job, needed, success))
         return Submitted(job, new=True, state=state)
 
-    def _known(self, job: int, state: str, *, retry: bool) -> Submitted:
+    def _reuse(self, job: int, state: str, *, retry: bool) -> Submitted:
         if not retry or state not in (FAILED, CANCELLED, LOST):
             return Submitted(job, new=False, state=state)
         queue_again(self._database, [job])
         return Submitted(job, new=False, state=QUEUED, retried=True)
 
     def _blockers(self, needs: dict[int, bool]) -> tuple[int, str]:
-        """How many of them haven't ended, and why the job could never start, if so."""
+        """Count the dependencies that are open, and say why the job can never start, if so.
+
+        Args:
+            needs: by each job that is needed: whether it must succeed.
+        """
         blockers = 0
         for needed, success in needs.items():
             row = self._database.execute(
@@ -86,5 +90,5 @@ class Submission:
             if row[0] not in ENDED_STATES:
                 blockers += 1
             elif success and row[0] != SUCCEEDED:
-                return 0, f"job {needed}, which it needs, has {row[0]}"
+                return 0, why_broken(needed, row[0])
         return blockers, ""

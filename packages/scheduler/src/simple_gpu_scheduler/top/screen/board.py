@@ -1,4 +1,4 @@
-"""The whole screen as lines: a pure function of what was seen and of what the user has chosen."""
+"""The whole screen as lines: a pure function of what was read and of what the user selected."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import os
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
-from simple_gpu_scheduler.allocation.gpu_status import CardsSeen
-from simple_gpu_scheduler.allocation.occupancy import Occupancy
+from simple_gpu_scheduler.allocation.gpu_status import GpuStatuses
 from simple_gpu_scheduler.files.tail import Tail
 from simple_gpu_scheduler.gpus.records import Gpu
 from simple_gpu_scheduler.queue.records import (
@@ -21,215 +20,223 @@ from simple_gpu_scheduler.queue.records import (
     QueuedJob,
 )
 from simple_gpu_scheduler.text.printable import printable
-from simple_gpu_scheduler.text.terminal import crop, text_width
-from simple_gpu_scheduler.top.screen.details import Known, details
-from simple_gpu_scheduler.top.screen.gpu_table import Holding, card_lines, jobs_by_place, not_used
+from simple_gpu_scheduler.text.terminal import crop
+from simple_gpu_scheduler.top.screen.details import JobFacts, render_details
+from simple_gpu_scheduler.top.screen.gpu_table import (
+    GpuHolders,
+    GpuOccupancies,
+    find_unused,
+    jobs_by_index,
+    render_gpus,
+)
 from simple_gpu_scheduler.top.screen.header import (
     Heights,
-    header,
-    heights,
-    log_title,
-    where_in_list,
+    divide_lines,
+    render_header,
+    render_log_title,
+    render_range,
 )
 from simple_gpu_scheduler.top.screen.job_table import (
-    Shown,
+    TableContext,
     command_text,
-    how_long,
+    format_job_ids,
+    format_runtime,
     label,
-    numbers,
-    table,
+    render_jobs,
 )
-from simple_gpu_scheduler.top.screen.keys import footer
-from simple_gpu_scheduler.top.screen.scroll import Place
-from simple_gpu_scheduler.top.screen.spans import Line, Piece, both_ends, fitted, line, width_of
-from simple_gpu_scheduler.top.screen.state import Seen
+from simple_gpu_scheduler.top.screen.scroll import Scroll
+from simple_gpu_scheduler.top.screen.spans import Line, Span, fit, justify, line
+from simple_gpu_scheduler.top.screen.state import QueueState
 
-#: For which states there is something to do.
-_SERVES = {
+#: The states of a job in which an action changes something.
+_STATES_OF_ACTIONS = {
     "cancel": OPEN_STATES,
     "hold": (QUEUED, HELD),
     "priority": (QUEUED, HELD),
     "retry": (FAILED, CANCELLED, LOST),
 }
 
-Cards = Sequence[tuple[Gpu, Occupancy]]
 
+class Formatters(NamedTuple):
+    """Functions of `cli`, so that other commands and the dashboard use the same words."""
 
-class Words(NamedTuple):
-    """What other commands say in the same words."""
-
-    how: Callable[[QueuedJob], str]  #: a job ended
-    gpu_names: Callable[[Sequence[Gpu]], list[str]]
-    gpu_table: Callable[[Cards, float, int | None], list[str]]
+    how_it_ended: Callable[[QueuedJob], str]
+    gpu_names: Callable[[Sequence[Gpu]], list[str]]  #: a short name for each GPU
+    gpu_table: Callable[[GpuOccupancies, float, int | None], list[str]]  #: the table of sgs gpus
 
 
 class Log(NamedTuple):
-    """The end of what a job has printed."""
+    """The end of a job's log."""
 
-    of: str  #: its path
+    path: str
     tail: Tail | None  #: what was read; None: there is no such file
     lines: Sequence[str] = ()
 
 
 class Board(NamedTuple):
-    """What is known, and what is chosen."""
+    """All that was read, and all that the user has selected."""
 
     host: str
-    seen: Seen | None = None  #: None: not yet
-    cards: CardsSeen | None = None
-    log: Log | None = None  #: the last that was read, perhaps another job's
-    place: Place = Place()
+    state: QueueState | None = None  #: None: not read yet
+    gpus: GpuStatuses | None = None  #: None: not read yet
+    log: Log | None = None  #: the last log that was read; perhaps that of another job
+    scroll: Scroll = Scroll()
     view: str = "all"
     filter: str = ""
-    asks: bool = False  #: the filter is being typed
     marked: frozenset[int] = frozenset()
-    shift: int = 0  #: see `jobs.Shown`
-    said: Piece | None = None  #: what was just done
+    shift: int = 0  #: see `job_table.TableContext`
+    message: Span | None = None  #: the result of the last action, or an error
 
     @property
-    def chosen(self) -> QueuedJob | None:
+    def selected(self) -> QueuedJob | None:
         """The job under the cursor."""
-        return None if self.seen is None else self.seen.entry(self.place.cursor)
+        return None if self.state is None else self.state.entry_at(self.scroll.cursor)
 
-    def shown(self, words: Words, now_s: float) -> Shown:
-        """What a table of jobs needs to know."""
-        stopping = frozenset[int]() if self.seen is None else self.seen.stopping
-        return Shown(now_s, words.how, stopping, self.marked, self.shift)
+    def table_context(self, formatters: Formatters, now_s: float) -> TableContext:
+        """What the table needs to know besides the jobs."""
+        stopping = frozenset[int]() if self.state is None else self.state.stopping
+        return TableContext(now_s, formatters.how_it_ended, stopping, self.marked, self.shift)
 
 
-class Picture(NamedTuple):
+class ScreenLines(NamedTuple):
     """The lines of each part of the screen."""
 
     header: list[Line]
-    cards: list[Line]
+    gpus: list[Line]
     titles: list[Line]
     jobs: list[Line]
     rule: list[Line]
     log: list[Line]
-    footer: list[Line]
 
 
-def divide(board: Board, lines: int) -> Heights:
-    """How the screen is divided."""
-    cards = 0 if board.cards is None else max(1, len(board.cards.cards))
-    return heights(lines, cards, 0 if board.seen is None else board.seen.total)
+def part_heights(board: Board, lines: int) -> Heights:
+    """The heights of the parts on a screen of so many lines."""
+    gpus = 0 if board.gpus is None else max(1, len(board.gpus.cards))
+    return divide_lines(lines, gpus, 0 if board.state is None else board.state.total)
 
 
-def picture(board: Board, words: Words, now_s: float, width: int, lines: int) -> Picture:
-    """The whole screen."""
-    sizes = divide(board, lines)
-    shown = board.shown(words, now_s)
-    titles, jobs = _jobs(board, shown, width, sizes.jobs)
-    return Picture(
-        [_header(board, now_s, width)],
-        _cards(board, words, width, sizes.cards),
+def render_screen(
+    board: Board, formatters: Formatters, now_s: float, width: int, lines: int
+) -> ScreenLines:
+    """The lines of the whole screen, without the footer.
+
+    Args:
+        now_s: wall clock, for runtimes and the time in the header.
+        width: the columns of the screen.
+        lines: the lines of the screen.
+    """
+    heights = part_heights(board, lines)
+    context = board.table_context(formatters, now_s)
+    titles, jobs = _render_job_list(board, context, width, heights.jobs)
+    return ScreenLines(
+        [_render_header(board, now_s, width)],
+        _render_gpu_list(board, formatters, width, heights.gpus),
         [titles],
         jobs,
-        [log_title(board.chosen, shown, board.said, width)],
-        _below(board, shown, width, sizes.log),
-        [fitted(_footer(board, width), width)],
+        [render_log_title(board.selected, context, board.message, width)],
+        _render_log(board, context, width, heights.log),
     )
 
 
 def log_body(log: Log | None, entry: QueuedJob) -> Sequence[str]:
-    """The lines of a job's log, or what to say where there are none."""
-    if log is None or not log.of.endswith(f"/{entry.id}.{entry.attempt}.log"):
-        return [""]  # it will be read at once
+    """The lines of a job's log; a note if it has none."""
+    if log is None or not log.path.endswith(f"/{entry.id}.{entry.attempt}.log"):
+        return [""]  # another job's; the right one is about to be read
     if log.lines:
         return log.lines
     return ["(it hasn't printed anything)" if log.tail is not None else "(it has no log)"]
 
 
-def _header(board: Board, now_s: float, width: int) -> Line:
-    if board.seen is None:
-        return fitted(line(Piece(f" {board.host}", "title"), "  reading the queue ..."), width)
-    cards = () if board.cards is None else board.cards.cards
-    return header(board.host, board.seen.counts, board.seen.server, cards, now_s, width)
+def _render_header(board: Board, now_s: float, width: int) -> Line:
+    if board.state is None:
+        return fit(line(Span(f" {board.host}", "title"), "  reading the queue ..."), width)
+    gpus = () if board.gpus is None else board.gpus.cards
+    return render_header(board.host, board.state.counts, board.state.server, gpus, now_s, width)
 
 
-def _cards(board: Board, words: Words, width: int, most: int) -> list[Line]:
-    if board.cards is None or not most:
+def _render_gpu_list(
+    board: Board, formatters: Formatters, width: int, max_lines: int
+) -> list[Line]:
+    if board.gpus is None or not max_lines:
         return []
-    seen = board.cards.cards
-    if not seen:
-        why = board.cards.why or "The driver answers, but has no GPU."
-        return [fitted(line(Piece(f" No GPU to be seen: {printable(why)}", "dim")), width)]
-    running = () if board.seen is None else board.seen.on_gpus
-    slots = () if board.seen is None else board.seen.slots
-    holding = Holding(jobs_by_place(seen, running), os.geteuid(), not_used(seen, slots))
-    return card_lines(seen, words.gpu_names([gpu for gpu, _ in seen]), holding, width, most)
+    gpus = board.gpus.cards
+    if not gpus:
+        why = board.gpus.why or "The driver answers, but has no GPU."
+        return [fit(line(Span(f" No GPU found: {printable(why)}", "dim")), width)]
+    running = () if board.state is None else board.state.on_gpus
+    slots = () if board.state is None else board.state.slots
+    holders = GpuHolders(jobs_by_index(gpus, running), os.geteuid(), find_unused(gpus, slots))
+    return render_gpus(
+        gpus, formatters.gpu_names([gpu for gpu, _ in gpus]), holders, width, max_lines
+    )
 
 
-def _jobs(board: Board, shown: Shown, width: int, rows: int) -> tuple[Line, list[Line]]:
-    """The line of titles, and those of the jobs that are on the screen."""
-    seen, place = board.seen, board.place
-    if seen is None:
-        return fitted(line(Piece(" ", "heads")), width), []
-    last = min(place.top + rows, seen.total)
-    visible = [seen.entry(position) for position in range(place.top, last)]
-    chosen = place.row if seen.total else None
-    titles, lines = table(visible, shown, width, chosen, around=seen.entries)
-    where = where_in_list(board.view, printable(board.filter.strip()), place.top, rows, seen.total)
-    return both_ends(titles, where, width), lines
+def _render_job_list(
+    board: Board, context: TableContext, width: int, rows: int
+) -> tuple[Line, list[Line]]:
+    """The line of titles, and the lines of the jobs on the screen."""
+    state, scroll = board.state, board.scroll
+    if state is None:
+        return fit(line(Span(" ", "heads")), width), []
+    last = min(scroll.top + rows, state.total)
+    visible = [state.entry_at(number) for number in range(scroll.top, last)]
+    selected = scroll.row if state.total else None
+    titles, lines = render_jobs(visible, context, width, selected, nearby=state.entries)
+    where = render_range(
+        board.view, printable(board.filter.strip()), scroll.top, rows, state.total
+    )
+    return justify(titles, where, width), lines
 
 
-def _below(board: Board, shown: Shown, width: int, rows: int) -> list[Line]:
-    """The end of the log; of a job that has none, what else there is to tell."""
-    entry = board.chosen
-    if entry is None or board.seen is None or rows <= 0:
-        return _nothing(board, width)[:rows]
+def _render_log(board: Board, context: TableContext, width: int, rows: int) -> list[Line]:
+    """The end of the selected job's log; if the job has not started, its facts."""
+    entry = board.selected
+    if entry is None or board.state is None or rows <= 0:
+        return _render_empty_list(board, width)[:rows]
     if entry.attempt and entry.state not in (QUEUED, HELD):
-        return [fitted(line(one), width) for one in log_body(board.log, entry)[-rows:]]
-    subject = board.seen.subject
-    known = board.seen.known if subject is not None and subject.id == entry.id else Known()
-    return details(entry, known, board.seen.server, shown, width)[:rows]
+        return [fit(line(text), width) for text in log_body(board.log, entry)[-rows:]]
+    subject = board.state.subject
+    facts = board.state.facts if subject is not None and subject.id == entry.id else JobFacts()
+    return render_details(entry, facts, board.state.server, context, width)[:rows]
 
 
-def _nothing(board: Board, width: int) -> list[Line]:
-    if board.seen is None:
+def _render_empty_list(board: Board, width: int) -> list[Line]:
+    if board.state is None:
         return []
     if board.filter:
-        told = "  No job is like that. / changes the filter, Escape in it ends it."
-    elif any(board.seen.counts.values()):
-        told = f"  No job is {'open' if board.view == 'open' else 'to be shown'}: a shows others."
+        text = "  No job matches. / changes the filter, Escape removes it."
+    elif any(board.state.counts.values()):
+        text = (
+            f"  No job {'is open' if board.view == 'open' else 'has ended'}: a shows other jobs."
+        )
     else:
-        told = "  Nothing was submitted yet: sgs submit -- python train.py"
-    return [fitted(line(Piece(told, "dim")), width)]
+        text = "  The queue is empty: sgs submit -- python train.py"
+    return [fit(line(Span(text, "dim")), width)]
 
 
-def _footer(board: Board, width: int) -> Line:
-    if board.asks:
-        return _filter_line(board.filter, width)
-    entry = board.chosen
-    dull: set[str] = set()
-    if not board.marked:
-        state = "" if entry is None else entry.state
-        dull = {action for action, states in _SERVES.items() if state not in states}
-    return footer(width, held=entry is not None and entry.state == HELD, dull=dull)
-
-
-def _filter_line(text: str, width: int) -> Line:
-    """What is typed, and a cursor; its end, if it is long."""
-    told = line(Piece("  Enter keeps it, Escape ends it", "dim"))
-    room = max(1, width - width_of(told) - 10)
-    while text_width(text) > room:
-        text = text[1:]
-    left = line(Piece(" filter: ", "bold"), Piece(printable(text)), Piece(" ", "chosen"))
-    return both_ends(left, told, width)
+def idle_actions(board: Board, entry: QueuedJob | None) -> frozenset[str]:
+    """The actions that change nothing for the job; none if jobs are marked."""
+    if board.marked:
+        return frozenset()
+    state = "" if entry is None else entry.state
+    return frozenset(
+        action for action, states in _STATES_OF_ACTIONS.items() if state not in states
+    )
 
 
 def cancel_question(
-    marked: Collection[int], entry: QueuedJob | None, shown: Shown
+    marked: Collection[int], entry: QueuedJob | None, context: TableContext
 ) -> tuple[str, list[str]] | None:
-    """What to ask before cancelling, and what to tell with it; None where nothing is open.
+    """The question before a cancellation, and facts about the job; None if no job is open.
 
     Args:
-        marked: the jobs that are meant; empty: the one.
+        marked: the marked jobs. If there are none, the question is about `entry`.
     """
     if marked:
-        return f"Cancel the marked {numbers(marked)}?", []
+        return f"Cancel the marked {format_job_ids(marked)}?", []
     if entry is None or entry.state not in OPEN_STATES:
         return None
-    what = f"It has run for {how_long(entry, shown.now_s)}." if entry.state == RUNNING else ""
-    facts = [crop(command_text(entry), 180), label(entry), what]
-    return f"Cancel job {entry.id}?", [one for one in facts if one]
+    runtime = format_runtime(entry, context.now_s) if entry.state == RUNNING else ""
+    facts = [crop(command_text(entry), 180), label(entry)]
+    facts.append(f"It has run for {runtime}." if runtime else "")
+    return f"Cancel job {entry.id}?", [fact for fact in facts if fact]

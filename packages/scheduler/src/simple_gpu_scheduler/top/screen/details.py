@@ -1,4 +1,4 @@
-"""All about one job, as lines of text. Pure."""
+"""All facts about one job, as lines. Pure."""
 
 from __future__ import annotations
 
@@ -11,83 +11,83 @@ from simple_gpu_scheduler.queue.wrapped_command import own_command
 from simple_gpu_scheduler.text.printable import printable
 from simple_gpu_scheduler.top.screen.header import Server
 from simple_gpu_scheduler.top.screen.job_table import (
-    Shown,
+    TableContext,
+    format_runtime,
     gpus_text,
-    how_long,
     label,
+    state_style,
     state_text,
-    style_of,
 )
-from simple_gpu_scheduler.top.screen.spans import Line, Piece, line, wrapped
+from simple_gpu_scheduler.top.screen.spans import Line, Span, line, wrap
 from simple_gpu_scheduler.units.sizes import format_memory
 
 _COLUMN = 11
 
 
-class Known(NamedTuple):
-    """What is known of a job besides its entry."""
+class JobFacts(NamedTuple):
+    """Facts about a job that are not in its entry."""
 
     cwd: bytes = b""
-    before: int | None = None  #: jobs whose turn is earlier
-    log: str = ""  #: path
+    before: int | None = None  #: how many jobs start before it; None if it can't start yet
+    log: str = ""  #: the path of its log
 
 
-def details(
-    entry: QueuedJob, known: Known, server: Server, shown: Shown, width: int
+def render_details(
+    entry: QueuedJob, facts: JobFacts, server: Server, context: TableContext, width: int
 ) -> list[Line]:
-    """The lines, none wider than that."""
-    found: list[Line] = []
-    for title, text, style in _facts(entry, known, server, shown):
-        lines = wrapped(text, max(1, width - _COLUMN - 2))
-        for number, one in enumerate(lines):
+    """One or more lines for each fact, none wider than `width`."""
+    rows: list[Line] = []
+    for title, text, style in _rows(entry, facts, server, context):
+        lines = wrap(text, max(1, width - _COLUMN - 2))
+        for number, part in enumerate(lines):
             head = f" {title if number == 0 else ''}".ljust(_COLUMN + 1)
-            found.append(line(Piece(head, "bold"), Piece(one, style)))
-    return found
+            rows.append(line(Span(head, "bold"), Span(part, style)))
+    return rows
 
 
-def why_it_waits(entry: QueuedJob, known: Known, server: Server, now_s: float) -> str:
-    """Why a job that waits hasn't started; empty for others."""
+def why_it_waits(entry: QueuedJob, facts: JobFacts, server: Server, now_s: float) -> str:
+    """Why a queued or held job has not started; empty for other jobs."""
     if entry.state == HELD:
-        return "it is held: h releases it"
+        return "it is held (sgs release)"
     if entry.state != QUEUED:
         return ""
     if entry.blockers:
-        return f"it needs {entry.blockers} more {'job' if entry.blockers == 1 else 'jobs'} to end"
+        return f"it depends on {entry.blockers} {'job' if entry.blockers == 1 else 'jobs'}"
     if entry.not_before_s is not None and entry.not_before_s > now_s:
-        return f"not before {_moment(entry.not_before_s)}"
+        return f"not before {_format_time(entry.not_before_s)}"
     if server.drained:
         return "the queue is drained (sgs server resume)"
     if not server.runs:
         return "no server runs (sgs server start)"
-    if known.before:
-        return f"{known.before} {'job has' if known.before == 1 else 'jobs have'} an earlier turn"
-    return "it is the next; it waits for GPUs"
+    if facts.before:
+        return f"{facts.before} {'job has' if facts.before == 1 else 'jobs have'} an earlier place"
+    return "it is next; it waits for GPUs"
 
 
-def _facts(
-    entry: QueuedJob, known: Known, server: Server, shown: Shown
+def _rows(
+    entry: QueuedJob, facts: JobFacts, server: Server, context: TableContext
 ) -> Iterator[tuple[str, str, str]]:
-    how = printable(shown.how(entry))
-    yield "state", f"{state_text(entry, shown)}", style_of(entry)
-    if entry.state not in OPEN_STATES and how:
-        yield "because", how, ""
-    waits = why_it_waits(entry, known, server, shown.now_s)
-    if waits:
-        yield "waits", waits, ""
+    ending = printable(context.how_it_ended(entry))
+    yield "state", f"{state_text(entry, context)}", state_style(entry)
+    if entry.state not in OPEN_STATES and ending:
+        yield "because", ending, ""
+    reason = why_it_waits(entry, facts, server, context.now_s)
+    if reason:
+        yield "waits", reason, ""
     command = own_command(entry.command).decode(errors="backslashreplace").rstrip("\n")
-    for number, one in enumerate(command.split("\n")):
-        yield ("" if number else "command"), printable(one.expandtabs(4)), ""
-    if known.cwd:
-        yield "in", printable(known.cwd.decode(errors="backslashreplace")), ""
-    yield "GPUs", _asked(entry), ""
+    for number, text in enumerate(command.split("\n")):
+        yield ("" if number else "command"), printable(text.expandtabs(4)), ""
+    if facts.cwd:
+        yield "in", printable(facts.cwd.decode(errors="backslashreplace")), ""
+    yield "GPUs", _requested_text(entry), ""
     if label(entry):
         yield "name", label(entry), ""
-    yield from _times(entry, shown)
-    if known.log:
-        yield "log", printable(known.log), ""
+    yield from _times(entry, context)
+    if facts.log:
+        yield "log", printable(facts.log), ""
 
 
-def _asked(entry: QueuedJob) -> str:
+def _requested_text(entry: QueuedJob) -> str:
     text = gpus_text(entry)
     if entry.memory_mib is not None:
         text += f", {format_memory(entry.memory_mib)} of each"
@@ -98,17 +98,17 @@ def _asked(entry: QueuedJob) -> str:
     return f"{text}, priority {entry.priority}"
 
 
-def _times(entry: QueuedJob, shown: Shown) -> Iterator[tuple[str, str, str]]:
-    yield "submitted", _moment(entry.submitted_s), ""
+def _times(entry: QueuedJob, context: TableContext) -> Iterator[tuple[str, str, str]]:
+    yield "submitted", _format_time(entry.submitted_s), ""
     if entry.started_s is not None and entry.attempt:
         tries = "" if entry.tries == 1 else f" of {entry.tries or 'any number'}"
-        yield "started", f"{_moment(entry.started_s)}, attempt {entry.attempt}{tries}", ""
+        yield "started", f"{_format_time(entry.started_s)}, attempt {entry.attempt}{tries}", ""
     if entry.ended_s is not None:
-        after = how_long(entry, shown.now_s)
-        yield "ended", _moment(entry.ended_s) + (f", after {after}" if after else ""), ""
+        after = format_runtime(entry, context.now_s)
+        yield "ended", _format_time(entry.ended_s) + (f", after {after}" if after else ""), ""
     if entry.timeout_s is not None:
         yield "timeout", f"{entry.timeout_s:g} s", ""
 
 
-def _moment(at_s: float) -> str:
+def _format_time(at_s: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at_s))

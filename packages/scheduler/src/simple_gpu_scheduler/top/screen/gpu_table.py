@@ -1,4 +1,4 @@
-"""GPUs as lines: how full, how busy, and who has them. Pure."""
+"""The table of GPUs: memory, utilisation, temperature, and who uses each of them. Pure."""
 
 from __future__ import annotations
 
@@ -12,105 +12,109 @@ from simple_gpu_scheduler.gpus.records import Gpu, GpuProcess, find_gpu
 from simple_gpu_scheduler.leases.records import LeaseRecord
 from simple_gpu_scheduler.text.printable import printable
 from simple_gpu_scheduler.text.terminal import text_width
-from simple_gpu_scheduler.top.screen.job_table import numbers
-from simple_gpu_scheduler.top.screen.spans import Line, Piece, cell, fitted, line
+from simple_gpu_scheduler.top.screen.job_table import format_job_ids
+from simple_gpu_scheduler.top.screen.spans import Line, Span, fit, fit_cell, line
 from simple_gpu_scheduler.units.sizes import format_memory
 
-Seen = Sequence[tuple[Gpu, Occupancy]]
+GpuOccupancies = Sequence[tuple[Gpu, Occupancy]]
 
 _STYLES = {"free": "good", "used": "warn", "fault": "bad"}
-_LEAST_NAME = 8
-_BETWEEN = 20  #: columns between the others, and for use and temperature
-_WHO = 25  #: columns for who has it, before cards have names
+_MIN_MODEL_WIDTH = 8  #: terminal columns; with fewer, no models are shown
+_OTHER_COLUMNS = 20  #: terminal columns for gaps, utilisation and temperature
+_HOLDERS_WIDTH = 25  #: terminal columns that stay for the holders if models are shown
 _GAUGE, _SMALL_GAUGE = 10, 5
-_SHORT = 3  #: columns of a GPU's name beside which there is room for a gauge in half a line
-_TWO_FROM = 76  #: terminal columns from which two GPUs fit into a line
+_MAX_GAUGED_NAME = 3  #: half a line has room for a gauge beside a name of this width
+_TWO_GPUS_WIDTH = 76  #: two GPUs fit into a line of this many terminal columns
 _FULL, _EMPTY = "\N{FULL BLOCK}", "\N{MIDDLE DOT}"
 _VENDORS = ("NVIDIA ", "AMD ", "GeForce ")
 _MEMORY = re.compile(r"(?<=\S) \d+ ?GB( HBM\w+)?")
 
 
-class Holding(NamedTuple):
-    """Who is who among those that have GPUs."""
+class GpuHolders(NamedTuple):
+    """What is known about who uses the GPUs, besides their occupancy."""
 
-    jobs: Mapping[int, Sequence[int]]  #: jobs of this queue, by the place of the GPU
-    uid: int  #: whose queue it is
-    theirs: frozenset[int] = frozenset()  #: places of GPUs that the queue doesn't use
+    jobs: Mapping[int, Sequence[int]]  #: jobs of this queue, by the index of the GPU in the table
+    uid: int  #: the user of this queue
+    unused: frozenset[int] = frozenset()  #: indices of GPUs that the queue may not use
 
 
-def jobs_by_place(
-    seen: Seen, running: Iterable[tuple[int, Sequence[str]]]
+def jobs_by_index(
+    gpus: GpuOccupancies, running: Iterable[tuple[int, Sequence[str]]]
 ) -> dict[int, list[int]]:
-    """The jobs on each GPU, by its place."""
-    gpus = [gpu for gpu, _ in seen]
-    found: dict[int, list[int]] = {}
+    """The jobs on each GPU, by the index of the GPU."""
+    all_gpus = [gpu for gpu, _ in gpus]
+    jobs: dict[int, list[int]] = {}
     for job, names in running:
-        for place in _places(names, gpus):
-            found.setdefault(place, []).append(job)
-    return found
+        for index in _indices(names, all_gpus):
+            jobs.setdefault(index, []).append(job)
+    return jobs
 
 
-def not_used(seen: Seen, chosen: Sequence[str]) -> frozenset[int]:
-    """The places of GPUs that aren't among those that were chosen; none if none were."""
-    if not chosen:
-        return frozenset()
-    return frozenset(range(len(seen))) - _places(chosen, [gpu for gpu, _ in seen])
-
-
-def _places(names: Iterable[str], gpus: Sequence[Gpu]) -> set[int]:
-    found = set()
-    for name in names:
-        gpu = find_gpu(name, gpus) or next((one for one in gpus if one.uuid == name), None)
-        if gpu is not None:
-            found.add(gpus.index(gpu))
-    return found
-
-
-def card_lines(
-    seen: Seen, names: Sequence[str], holding: Holding, width: int, most: int
-) -> list[Line]:
-    """A line a GPU; where those are too many, two in a line, and then how many there are more.
+def find_unused(gpus: GpuOccupancies, slots: Sequence[str]) -> frozenset[int]:
+    """The indices of the GPUs that the queue may not use.
 
     Args:
-        names: what to call each GPU.
-        most: so many lines at most.
+        slots: the GPUs that it may use; empty: all.
     """
-    if len(seen) > most and width >= _TWO_FROM:
-        return _in_two(seen, names, holding, width, most)
-    widths = _widths(seen, names, width)
-    rows = [
-        fitted(_card(one, name, who(place, *one, holding), widths), width)
-        for place, (one, name) in enumerate(zip(seen, names, strict=True))
-    ]
-    return _cut(rows, most, len(rows) - most + 1, width)
+    if not slots:
+        return frozenset()
+    return frozenset(range(len(gpus))) - _indices(slots, [gpu for gpu, _ in gpus])
 
 
-def who(place: int, gpu: Gpu, one: Occupancy, holding: Holding) -> Piece:
-    """Why it isn't free, or that it is."""
-    style = _STYLES.get(one.state, "")
+def _indices(names: Iterable[str], gpus: Sequence[Gpu]) -> set[int]:
+    indices = set()
+    for name in names:
+        gpu = find_gpu(name, gpus) or next((gpu for gpu in gpus if gpu.uuid == name), None)
+        if gpu is not None:
+            indices.add(gpus.index(gpu))
+    return indices
+
+
+def render_gpus(
+    gpus: GpuOccupancies, names: Sequence[str], holders: GpuHolders, width: int, max_lines: int
+) -> list[Line]:
+    """A line for each GPU, or two GPUs in a line if they are many.
+
+    Args:
+        names: the name to show for each GPU.
+        max_lines: the largest number of lines. The last one counts the GPUs that do not fit.
+    """
+    if len(gpus) > max_lines and width >= _TWO_GPUS_WIDTH:
+        return _render_in_two(gpus, names, holders, width, max_lines)
+    widths = _find_widths(gpus, names, width)
+    rows = []
+    for index, ((gpu, occupancy), name) in enumerate(zip(gpus, names, strict=True)):
+        users = describe_holders(index, gpu, occupancy, holders)
+        rows.append(fit(_render_gpu(gpu, name, users, widths), width))
+    return _limit(rows, max_lines, len(rows) - max_lines + 1, width)
+
+
+def describe_holders(index: int, gpu: Gpu, occupancy: Occupancy, holders: GpuHolders) -> Span:
+    """Who uses the GPU, or that it is free."""
+    style = _STYLES.get(occupancy.state, "")
     if gpu.fault:
-        return Piece(f"fault: {printable(gpu.fault)}", style)
-    jobs = holding.jobs.get(place, ())
-    holders = [numbers(jobs)] if jobs else []
-    holders += [
+        return Span(f"fault: {printable(gpu.fault)}", style)
+    jobs = holders.jobs.get(index, ())
+    names = [format_job_ids(jobs)] if jobs else []
+    names += [
         f"{printable(lease.user)}'s {printable(lease.kind)}"
-        for lease in one.leases
-        if not (jobs and _is_the_queues(lease, holding.uid))
+        for lease in occupancy.leases
+        if not (jobs and _is_own_job(lease, holders.uid))
     ]
-    if one.strangers and one.state != "free":
-        holders.append(_strangers(one.strangers, alone=not one.leases))
-    text = "; ".join(dict.fromkeys(holders)) or (
-        "used by somebody unseen" if one.state == "used" else one.state
+    if occupancy.strangers and occupancy.state != "free":
+        names.append(_foreign_text(occupancy.strangers, alone=not occupancy.leases))
+    text = "; ".join(dict.fromkeys(names)) or (
+        "used by somebody unseen" if occupancy.state == "used" else occupancy.state
     )
-    if one.state == "shared":
+    if occupancy.state == "shared":
         text += " (room for more)"
-    if place in holding.theirs:
-        return Piece(f"{text} (not the queue's)", "dim")
-    return Piece(text, style)
+    if index in holders.unused:
+        return Span(f"{text} (not the queue's)", "dim")
+    return Span(text, style)
 
 
 def short_name(name: str) -> str:
-    """What cards are called, without the vendor and the memory, which has a column of its own."""
+    """The name of a GPU model without vendor and memory; the memory has its own column."""
     for vendor in _VENDORS:
         name = name.removeprefix(vendor)
     return printable(_MEMORY.sub("", name, count=1))
@@ -124,92 +128,90 @@ def memory_text(gpu: Gpu, digits: int = 1) -> str:
     return f"{used_gib:.{digits}f}/{total_gib:.{digits}f}G"
 
 
-def gauge(gpu: Gpu, width: int) -> str:
-    """How full its memory is."""
+def render_gauge(gpu: Gpu, width: int) -> str:
+    """A bar that shows how full the memory is."""
     if not gpu.memory_total_mib or gpu.memory_used_mib is None:
         return " " * width
     full = min(width, round(width * gpu.memory_used_mib / gpu.memory_total_mib))
     return _FULL * full + _EMPTY * (width - full)
 
 
-def _is_the_queues(lease: LeaseRecord, uid: int) -> bool:
+def _is_own_job(lease: LeaseRecord, uid: int) -> bool:
     return lease.uid == uid and lease.kind == "job"
 
 
-def _strangers(found: Sequence[GpuProcess], *, alone: bool) -> str:
-    """`used by bob: python 40 GiB`: the largest, and how many more."""
-    first = found[0]
+def _foreign_text(processes: Sequence[GpuProcess], *, alone: bool) -> str:
+    """`used by bob: python 40 GiB`: the largest process, and how many more there are."""
+    first = processes[0]
     owner = "used by " if alone else ""
     owner += f"{printable(first.user)}: " if first.user else ""
     name = printable(first.name) or f"process {first.pid}"
     memory = "" if first.memory_mib is None else f" {format_memory(first.memory_mib)}"
-    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    more = f" and {len(processes) - 1} more" if len(processes) > 1 else ""
     return f"{owner}{name}{memory}{more}"
 
 
-def _widths(seen: Seen, names: Sequence[str], width: int) -> tuple[int, int, int]:
-    """Of what GPUs are called, of the cards' names (0: no room for them), of the memory."""
-    called = max(map(text_width, names), default=1)
-    memory = max((len(memory_text(gpu)) for gpu, _ in seen), default=1)
-    card = max((text_width(short_name(gpu.name)) for gpu, _ in seen), default=0)
-    room = width - called - memory - _GAUGE - _BETWEEN - _WHO
-    return called, min(card, room) if room >= _LEAST_NAME else 0, memory
+def _find_widths(gpus: GpuOccupancies, names: Sequence[str], width: int) -> tuple[int, int, int]:
+    """The widths of the names, the models (0: no room) and the memory."""
+    name_width = max(map(text_width, names), default=1)
+    memory_width = max((len(memory_text(gpu)) for gpu, _ in gpus), default=1)
+    model_width = max((text_width(short_name(gpu.name)) for gpu, _ in gpus), default=0)
+    room = width - name_width - memory_width - _GAUGE - _OTHER_COLUMNS - _HOLDERS_WIDTH
+    return name_width, min(model_width, room) if room >= _MIN_MODEL_WIDTH else 0, memory_width
 
 
-def _or_blank(value: float | None, unit: str, width: int) -> str:
+def _format_value(value: float | None, unit: str, width: int) -> str:
     return " " * width if value is None else f"{value:.0f}{unit}".rjust(width)
 
 
-def _card(
-    one: tuple[Gpu, Occupancy], name: str, holder: Piece, widths: tuple[int, int, int]
-) -> Line:
-    gpu, _ = one
-    called, card, memory = widths
-    busy = "bold" if (gpu.utilisation_percent or 0) >= 50 else ""
-    pieces = [
-        Piece(f" {cell(printable(name), called, right=True)} ", "bold"),
-        Piece(f" {cell(short_name(gpu.name), card)} " if card else ""),
+def _render_gpu(gpu: Gpu, name: str, users: Span, widths: tuple[int, int, int]) -> Line:
+    name_width, model_width, memory_width = widths
+    busy_style = "bold" if (gpu.utilisation_percent or 0) >= 50 else ""
+    spans = [
+        Span(f" {fit_cell(printable(name), name_width, right=True)} ", "bold"),
+        Span(f" {fit_cell(short_name(gpu.name), model_width)} " if model_width else ""),
     ]
     if gpu.memory_total_mib is not None:
-        pieces.append(Piece(f" {gauge(gpu, _GAUGE)} {memory_text(gpu).rjust(memory)}"))
-    elif memory > 1:
-        pieces.append(Piece(" " * (_GAUGE + memory + 2)))
+        spans.append(Span(f" {render_gauge(gpu, _GAUGE)} {memory_text(gpu).rjust(memory_width)}"))
+    elif memory_width > 1:
+        spans.append(Span(" " * (_GAUGE + memory_width + 2)))
     if any(value is not None for value in (gpu.utilisation_percent, gpu.temperature_c)):
-        pieces.append(Piece(f" {_or_blank(gpu.utilisation_percent, '%', 4)}", busy))
-        pieces.append(Piece(f" {_or_blank(gpu.temperature_c, 'C', 4)}"))
-    elif memory > 1:
-        pieces.append(Piece(" " * 10))
-    return (*pieces, Piece("  "), holder)
+        spans.append(Span(f" {_format_value(gpu.utilisation_percent, '%', 4)}", busy_style))
+        spans.append(Span(f" {_format_value(gpu.temperature_c, 'C', 4)}"))
+    elif memory_width > 1:
+        spans.append(Span(" " * 10))
+    return (*spans, Span("  "), users)
 
 
-def _in_two(
-    seen: Seen, names: Sequence[str], holding: Holding, width: int, most: int
+def _render_in_two(
+    gpus: GpuOccupancies, names: Sequence[str], holders: GpuHolders, width: int, max_lines: int
 ) -> list[Line]:
-    """Two in a line, in whole GiB; they run down, as people read columns."""
+    """Two GPUs in a line, with memory in whole GiB; the left half has the first ones."""
     half = (width - 1) // 2
-    called = max(map(text_width, names))
-    memory = max(len(memory_text(gpu, digits=0)) for gpu, _ in seen)
+    name_width = max(map(text_width, names))
+    gauge_width = _SMALL_GAUGE if name_width <= _MAX_GAUGED_NAME else 0
+    memory_width = max(len(memory_text(gpu, digits=0)) for gpu, _ in gpus)
     cells = []
-    for place, (one, name) in enumerate(zip(seen, names, strict=True)):
-        pieces = (
-            Piece(f" {cell(printable(name), called, right=True)} ", "bold"),
-            Piece(f"{gauge(one[0], _SMALL_GAUGE)} " if called <= _SHORT else ""),
-            Piece(memory_text(one[0], digits=0).rjust(memory)),
-            Piece(f" {_or_blank(one[0].utilisation_percent, '%', 4)}  "),
-            who(place, *one, holding),
+    for index, ((gpu, occupancy), name) in enumerate(zip(gpus, names, strict=True)):
+        spans = (
+            Span(f" {fit_cell(printable(name), name_width, right=True)} ", "bold"),
+            Span(f"{render_gauge(gpu, gauge_width)} " if gauge_width else ""),
+            Span(memory_text(gpu, digits=0).rjust(memory_width)),
+            Span(f" {_format_value(gpu.utilisation_percent, '%', 4)}  "),
+            describe_holders(index, gpu, occupancy, holders),
         )
-        cells.append(fitted(pieces, half))
-    count, blank = -(-len(cells) // 2), fitted((), half)
+        cells.append(fit(spans, half))
+    count, blank = -(-len(cells) // 2), fit((), half)
     rows = [
-        fitted((*left, Piece(" "), *right), width)
+        fit((*left, Span(" "), *right), width)
         for left, right in zip_longest(cells[:count], cells[count:], fillvalue=blank)
     ]
-    return _cut(rows, most, len(cells) - 2 * (most - 1), width)
+    return _limit(rows, max_lines, len(cells) - 2 * (max_lines - 1), width)
 
 
-def _cut(rows: list[Line], most: int, hidden: int, width: int) -> list[Line]:
-    """So many lines at most, the last of which tells what isn't there."""
-    if len(rows) <= most:
+def _limit(rows: list[Line], max_lines: int, hidden: int, width: int) -> list[Line]:
+    """At most `max_lines` rows; then the last one counts the GPUs that are left out."""
+    if len(rows) <= max_lines:
         return rows
-    told = line(Piece(f" and {hidden} more: press g", "dim"))
-    return [*rows[: most - 1], fitted(told, width)] if most > 0 else []
+    text = line(Span(f" and {hidden} more: press g", "dim"))
+    return [*rows[: max_lines - 1], fit(text, width)] if max_lines > 0 else []

@@ -1,4 +1,4 @@
-"""What stands around the lists: the header, the line over the log, and who gets how much room."""
+"""The header, the line above the log, and the height of each part of the screen. Pure."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from simple_gpu_scheduler.queue.records import (
     QueuedJob,
 )
 from simple_gpu_scheduler.top.screen.job_table import (
-    Shown,
+    TableContext,
+    format_runtime,
     gpus_text,
-    how_long,
     label,
+    state_style,
     state_text,
-    style_of,
 )
-from simple_gpu_scheduler.top.screen.spans import Line, Piece, both_ends, fitted, line, width_of
+from simple_gpu_scheduler.top.screen.spans import Line, Span, columns_of, fit, justify, line
 
-_FIXED_LINES = 4  #: header, titles of the jobs, the line over the log, footer
+_FIXED_LINES = 4  #: header, titles of the jobs, the line above the log, footer
 _LEAST_LOG, _LEAST_JOBS = 3, 3
 _ENOUGH = 10  #: lines for jobs and log together, before GPUs get more than a third
 _RULE = "\N{BOX DRAWINGS LIGHT HORIZONTAL}"
-#: In the order in which they are left out where the line is too narrow, the first one last.
+#: The states that are counted, and their styles. In a narrow line the last ones are left out.
 _COUNTED = (
     (RUNNING, "good"), (QUEUED, ""), (FAILED, "bad"), (HELD, "warn"), (LOST, "odd"),
     (SUCCEEDED, ""), (CANCELLED, ""),
@@ -41,98 +41,106 @@ _COUNTED = (
 
 
 class Heights(NamedTuple):
-    """Lines of the screen for each part."""
+    """The number of lines of each part."""
 
-    cards: int
+    gpus: int
     jobs: int  #: without the line of titles
     log: int
 
 
 class Server(NamedTuple):
-    """Who starts the jobs."""
+    """The state of the queue's server."""
 
     runs: bool = True
     drained: bool = False
-    last_words: str = ""  #: of one that has gone
 
 
-def heights(lines: int, cards: int, jobs: int) -> Heights:
-    """Divide a screen.
+def divide_lines(lines: int, gpus: int, jobs: int) -> Heights:
+    """Divide the lines of a screen among its parts.
 
     Args:
-        lines: of the screen.
-        cards: GPUs there are.
-        jobs: jobs in the list; where they are few, the log gets what they leave.
+        lines: the lines of the screen.
+        gpus: the number of GPUs.
+        jobs: the number of jobs in the list; the log gets the lines that they leave.
     """
     rest = max(0, lines - _FIXED_LINES)
-    for_cards = max(0, min(cards, max(rest // 3, rest - _ENOUGH), rest - _LEAST_JOBS))
-    rest -= for_cards
+    for_gpus = max(0, min(gpus, max(rest // 3, rest - _ENOUGH), rest - _LEAST_JOBS))
+    rest -= for_gpus
     most = rest if rest < _LEAST_JOBS + _LEAST_LOG else max(_LEAST_JOBS, rest * 3 // 5)
     for_jobs = min(most, max(_LEAST_JOBS, jobs), rest)
-    return Heights(for_cards, for_jobs, rest - for_jobs)
+    return Heights(for_gpus, for_jobs, rest - for_jobs)
 
 
-def header(
-    host: str, counts: Mapping[str, int], server: Server, seen: Sequence[tuple[Gpu, Occupancy]],
+def render_header(
+    host: str, counts: Mapping[str, int], server: Server, gpus: Sequence[tuple[Gpu, Occupancy]],
     now_s: float, width: int,
 ) -> Line:  # fmt: skip
-    """Where we are, how many jobs there are, and what is wrong."""
+    """The host, what is wrong, the free GPUs, the number of jobs in each state, and the time."""
     clock = line(time.strftime("  %H:%M ", time.localtime(now_s)))
-    left = [Piece(f" {host}", "title"), *_trouble(counts, server), *_free(seen)]
+    left = [Span(f" {host}", "title"), *_render_problem(counts, server), *_render_free(gpus)]
     if not counts:
-        left.append(Piece("  the queue is empty"))
-    room = width - width_of(clock)
+        left.append(Span("  the queue is empty"))
+    room = width - columns_of(clock)
     for state, style in _COUNTED:
         if counts.get(state):
-            piece = Piece(f"  {counts[state]} {state}", style)
-            if width_of((*left, piece)) > room:
+            span = Span(f"  {counts[state]} {state}", style)
+            if columns_of((*left, span)) > room:
                 break
-            left.append(piece)
-    return fitted(both_ends(left, clock, width), width)
+            left.append(span)
+    return fit(justify(left, clock, width), width)
 
 
-def log_title(
-    entry: QueuedJob | None, shown: Shown, said: Piece | None, width: int, *, full: bool = False
+def render_log_title(
+    entry: QueuedJob | None,
+    context: TableContext,
+    message: Span | None,
+    width: int,
+    *,
+    full: bool = False,
 ) -> Line:
-    """The line over the log: whose it is; and at the right what was just done.
+    """The line above the log: the job at the left, and the last message at the right.
 
     Args:
-        full: it is the only line about the job, so that it also tells how long it has run.
+        full: also show the runtime and the GPUs. The full-screen log has no list that shows them.
     """
-    right = line(Piece(f" {said.text} ", said.style)) if said is not None and said.text else ()
+    right = (
+        line(Span(f" {message.text} ", message.style))
+        if message is not None and message.text
+        else ()
+    )
     if entry is None:
-        return both_ends(line(Piece(_RULE * 2 + " no job ", "dim")), right, width, _RULE)
-    facts = [f"job {entry.id}", state_text(entry, shown)]
+        return justify(line(Span(_RULE * 2 + " no job ", "dim")), right, width, _RULE)
+    facts = [f"job {entry.id}", state_text(entry, context)]
     if entry.started_s is not None and full:
-        facts += [how_long(entry, shown.now_s), f"GPU {gpus_text(entry)}"]
+        facts += [format_runtime(entry, context.now_s), f"GPU {gpus_text(entry)}"]
     facts += [label(entry)] if label(entry) else []
     left = line(
-        Piece(_RULE * 2 + " ", "dim"), Piece(facts[0], "title"),
-        Piece(" "), Piece(facts[1], style_of(entry)),
-        Piece("".join(f" {one}" for one in facts[2:] if one) + " "), Piece(_RULE, "dim"),
+        Span(_RULE * 2 + " ", "dim"), Span(facts[0], "title"),
+        Span(" "), Span(facts[1], state_style(entry)),
+        Span("".join(f" {fact}" for fact in facts[2:] if fact) + " "), Span(_RULE, "dim"),
     )  # fmt: skip
-    return both_ends(left, right, width, _RULE)
+    return justify(left, right, width, _RULE)
 
 
-def where_in_list(view: str, words: str, first: int, rows: int, total: int) -> Line:
-    """What is listed, and which lines of it are on the screen: `all "lr" 1-7 of 100012`."""
-    what = f'{view} "{words}"' if words else view
+def render_range(view: str, filter_text: str, first: int, rows: int, total: int) -> Line:
+    """The view, its filter, and the lines on the screen: `all "lr" 1-7 of 100012`."""
+    title = f'{view} "{filter_text}"' if filter_text else view
     if not total:
-        return line(Piece(f" {what}: none ", "heads"))
+        return line(Span(f" {title}: none ", "heads"))
     last = min(total, first + rows)
-    return line(Piece(f" {what} {first + 1}-{last} of {total} ", "heads"))
+    return line(Span(f" {title} {first + 1}-{last} of {total} ", "heads"))
 
 
-def _free(seen: Sequence[tuple[Gpu, Occupancy]]) -> list[Piece]:
-    if not seen:
+def _render_free(gpus: Sequence[tuple[Gpu, Occupancy]]) -> list[Span]:
+    if not gpus:
         return []
-    free = sum(one.state == "free" for _, one in seen)
-    return [Piece(f"  {free} of {len(seen)} GPU{'' if len(seen) == 1 else 's'} free")]
+    free = sum(occupancy.state == "free" for _, occupancy in gpus)
+    return [Span(f"  {free} of {len(gpus)} GPU{'' if len(gpus) == 1 else 's'} free")]
 
 
-def _trouble(counts: Mapping[str, int], server: Server) -> list[Piece]:
+def _render_problem(counts: Mapping[str, int], server: Server) -> list[Span]:
     if server.drained:
-        return [Piece("  drained: nothing starts", "warn")]
+        return [Span("  drained: nothing starts", "warn")]
     if not server.runs and any(counts.get(state) for state in OPEN_STATES):
-        return [Piece("  no server runs (sgs server start)", "bad")]
+        return [Span("  no server runs (sgs server start)", "bad")]
     return []

@@ -1,4 +1,4 @@
-"""What a job has printed, as lines that can do a terminal no harm. Pure."""
+"""The output of a job as printable lines, without control sequences. Pure."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 
 from simple_gpu_scheduler.text.printable import printable
 
-#: What steers a terminal (ECMA-48): sequences with parameters, strings up to their end, the rest.
-_STEERING = re.compile(
+#: Control sequences of ECMA-48: those with parameters, strings up to their end, and the others.
+_CONTROL_SEQUENCE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
     r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)?"
     r"|\x1b[ -/]*[0-~]"
@@ -16,14 +16,14 @@ _TAB_COLUMNS = 8
 
 
 def log_lines(data: bytes, *, whole: bool = True) -> list[str]:
-    """The lines, the last of which may grow yet.
+    """The lines of a log; the last one may still grow.
 
-    A bar that was drawn over and over, with carriage returns or backspaces, is there as it was
-    drawn last. Bytes that are no UTF-8 and characters that can't be printed are escaped.
+    A progress bar that redraws itself with carriage returns or backspaces shows its last state.
+    Bytes that are not UTF-8 and characters that can't be printed are escaped.
 
     Args:
-        whole: False if there is something before the data: then the rest of a line, and of a
-            character, at its beginning is passed over, as far as there is a line after it.
+        whole: False if the data starts in the middle of the log. Then the first line is incomplete
+            and left out; if it is the only line, only the rest of a cut character is left out.
     """
     if not whole:
         _, newline, rest = data.partition(b"\n")
@@ -32,24 +32,24 @@ def log_lines(data: bytes, *, whole: bool = True) -> list[str]:
     lines = text.split("\n")
     if lines[-1] == "":
         lines.pop()
-    return [_harmless(one) for one in lines]
+    return [_make_printable(text) for text in lines]
 
 
-def _harmless(text: str) -> str:
+def _make_printable(text: str) -> str:
     if text.isprintable():
         return text
-    text = _as_drawn_last(_STEERING.sub("", text))
+    text = _apply_carriage_returns(_CONTROL_SEQUENCE.sub("", text))
     if "\b" in text:
-        text = _taken_back(text)
+        text = _apply_backspaces(text)
     return printable(text.expandtabs(_TAB_COLUMNS))
 
 
-def _as_drawn_last(text: str) -> str:
-    """What carriage returns have left: the last that was drawn over the line."""
-    return next((one for one in reversed(text.split("\r")) if one.strip(" \b")), "")
+def _apply_carriage_returns(text: str) -> str:
+    """The last text that was drawn over the line."""
+    return next((part for part in reversed(text.split("\r")) if part.strip(" \b")), "")
 
 
-def _taken_back(text: str) -> str:
+def _apply_backspaces(text: str) -> str:
     kept: list[str] = []
     for character in text:
         if character != "\b":

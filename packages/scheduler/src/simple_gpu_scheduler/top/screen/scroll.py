@@ -1,4 +1,4 @@
-"""Where in a long list we are. Pure: the list is only known by the sizes of its sections."""
+"""Scrolling through a long list of which only the sizes of its sections are known. Pure."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 
-class Place(NamedTuple):
-    """What is shown of a list, and which line is chosen."""
+class Scroll(NamedTuple):
+    """The visible part of a list, and the selected line."""
 
-    cursor: int = 0  #: the chosen line
-    top: int = 0  #: the first that is shown
-    job: int | None = None  #: the cursor goes with this job; None: it stays where it is
+    cursor: int = 0  #: the selected line
+    top: int = 0  #: the first visible line
+    job: int | None = None  #: the cursor follows this job; None: it stays in its line
 
     @property
     def row(self) -> int:
@@ -19,57 +19,61 @@ class Place(NamedTuple):
         return self.cursor - self.top
 
 
-class Part(NamedTuple):
-    """Some lines of a section."""
+class Slice(NamedTuple):
+    """Successive lines of a section."""
 
     section: str
     first: int
-    most: int
+    length: int
 
 
-def within(place: Place, total: int, rows: int) -> Place:
-    """The nearest place of a list of that length, with the cursor on the screen."""
-    cursor = max(0, min(place.cursor, total - 1))
-    top = max(0, min(place.top, total - rows))
+def clamp(scroll: Scroll, total: int, rows: int) -> Scroll:
+    """The nearest scroll that fits a list of `total` lines, with the cursor on the screen."""
+    cursor = max(0, min(scroll.cursor, total - 1))
+    top = max(0, min(scroll.top, total - rows))
     top = max(min(top, cursor), cursor - max(1, rows) + 1)
-    return Place(cursor, top, place.job)
+    return Scroll(cursor, top, scroll.job)
 
 
-def moved(cursor: int, place: Place, total: int, rows: int) -> Place:
-    """The place after the cursor was moved to another line."""
-    return within(Place(max(0, cursor), place.top), total, rows)
+def move_to(cursor: int, scroll: Scroll, total: int, rows: int) -> Scroll:
+    """The scroll after the cursor moves to another line."""
+    return clamp(Scroll(max(0, cursor), scroll.top), total, rows)
 
 
-def followed(place: Place, at: int | None, total: int, rows: int) -> Place:
-    """The place after the list has changed.
+def follow_job(scroll: Scroll, job_line: int | None, total: int, rows: int) -> Scroll:
+    """The scroll after the list has changed.
 
     Args:
-        at: where the job is now that the cursor goes with; None if it isn't in the list.
+        job_line: the new line of the job that the cursor follows; None if it left the list.
     """
-    if at is None:
-        return within(place._replace(job=None), total, rows)
-    return within(Place(at, at - place.row, place.job), total, rows)
+    if job_line is None:
+        return clamp(scroll._replace(job=None), total, rows)
+    return clamp(Scroll(job_line, job_line - scroll.row, scroll.job), total, rows)
 
 
-def parts(sizes: Mapping[str, int], order: Sequence[str], first: int, most: int) -> list[Part]:
-    """What to read of each section for so many lines of the list."""
-    return list(_parts(sizes, order, max(0, first), first + most))
+def slice_sections(
+    sizes: Mapping[str, int], order: Sequence[str], first: int, most: int
+) -> list[Slice]:
+    """The slices of the sections that make up `most` lines of the list from `first` on."""
+    return list(_slice_sections(sizes, order, max(0, first), first + most))
 
 
-def _parts(sizes: Mapping[str, int], order: Sequence[str], first: int, end: int) -> Iterator[Part]:
+def _slice_sections(
+    sizes: Mapping[str, int], order: Sequence[str], first: int, end: int
+) -> Iterator[Slice]:
     before = 0
     for name in order:
         begin = max(first, before)
         after = before + sizes[name]
         if begin < min(end, after):
-            yield Part(name, begin - before, min(end, after) - begin)
+            yield Slice(name, begin - before, min(end, after) - begin)
         before = after
 
 
-def position(
+def find_line(
     sizes: Mapping[str, int], order: Sequence[str], section: str, rank: int
 ) -> int | None:
-    """The line of a section's job in the list; None if the section isn't in it."""
+    """The line in the list of the job with this rank in a section; None if not listed."""
     if section not in order:
         return None
     return sum(sizes[name] for name in order[: order.index(section)]) + rank

@@ -1,4 +1,4 @@
-"""Lines of a screen as pieces of text with the names of their styles. Pure."""
+"""Lines of a screen as spans: text with the name of its style. Pure."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import NamedTuple
 from simple_gpu_scheduler.text.terminal import crop, pad, text_width
 
 
-class Piece(NamedTuple):
-    """Some printable text in one style."""
+class Span(NamedTuple):
+    """Printable text in one style."""
 
     text: str
     style: str = ""  #: a name in `STYLES`
 
 
-Line = tuple[Piece, ...]
+Line = tuple[Span, ...]
 
-#: What the names mean to a terminal, which has the last word about colours.
+#: The styles for Rich. The terminal decides what each colour looks like.
 STYLES = {
     "": "",
     "bold": "bold",
     "dim": "dim",
     "title": "bold",
     "heads": "reverse",
-    "chosen": "reverse",
-    "chosen heads": "bold reverse",
+    "selected": "reverse",
+    "selected heads": "bold reverse",
     "good": "green",
     "warn": "yellow",
     "bad": "bold red",
@@ -33,76 +33,76 @@ STYLES = {
 }
 
 
-def line(*pieces: Piece | str) -> Line:
-    """A line of pieces; text alone is in the plain style."""
-    return tuple(Piece(one) if isinstance(one, str) else one for one in pieces)
+def line(*spans: Span | str) -> Line:
+    """Make a line; text without a style gets the plain style."""
+    return tuple(Span(span) if isinstance(span, str) else span for span in spans)
 
 
-def plain(pieces: Iterable[Piece]) -> str:
+def plain_text(spans: Iterable[Span]) -> str:
     """The text without its styles."""
-    return "".join(one.text for one in pieces)
+    return "".join(span.text for span in spans)
 
 
-def width_of(pieces: Iterable[Piece]) -> int:
-    """The terminal columns that it takes."""
-    return sum(text_width(one.text) for one in pieces)
+def columns_of(spans: Iterable[Span]) -> int:
+    """The number of terminal columns that the spans take."""
+    return sum(text_width(span.text) for span in spans)
 
 
-def fitted(pieces: Sequence[Piece], width: int) -> Line:
-    """Exactly so wide: cut, or filled with blanks in the style of its end."""
-    found: list[Piece] = []
+def fit(spans: Sequence[Span], width: int) -> Line:
+    """Cut the spans to `width` columns, or fill them up with blanks in the last style."""
+    fitting: list[Span] = []
     room = max(0, width)
-    for piece in pieces:
-        text = crop(piece.text, room)
-        found.append(Piece(text, piece.style))
+    for span in spans:
+        text = crop(span.text, room)
+        fitting.append(Span(text, span.style))
         room -= text_width(text)
-        if text != piece.text:
+        if text != span.text:
             break
-    style = found[-1].style if found else ""
-    return (*found, Piece(" " * room, style)) if room else tuple(found)
+    style = fitting[-1].style if fitting else ""
+    return (*fitting, Span(" " * room, style)) if room else tuple(fitting)
 
 
-def in_style(pieces: Iterable[Piece], style: str) -> Line:
-    """All of it in one style."""
-    return tuple(Piece(one.text, style) for one in pieces)
+def restyle(spans: Iterable[Span], style: str) -> Line:
+    """The same text, all in one style."""
+    return tuple(Span(span.text, style) for span in spans)
 
 
-def both_ends(left: Sequence[Piece], right: Sequence[Piece], width: int, fill: str = " ") -> Line:
-    """One part at the left and one at the right; the left one gives way."""
-    room = width - width_of(right)
+def justify(left: Sequence[Span], right: Sequence[Span], width: int, fill: str = " ") -> Line:
+    """One part at the left and one at the right; the left part is cut if there is no room."""
+    room = width - columns_of(right)
     if room < 0:
-        return fitted(right, width)
+        return fit(right, width)
     style = left[-1].style if left else ""
-    gap = room - width_of(left)
+    gap = room - columns_of(left)
     if gap > 0:
-        return (*left, Piece(fill * gap, style), *right)
-    return (*fitted(left, room), *right)
+        return (*left, Span(fill * gap, style), *right)
+    return (*fit(left, room), *right)
 
 
-def cell(text: str, width: int, *, right: bool = False) -> str:
-    """Text cut and filled to a column's width."""
+def fit_cell(text: str, width: int, *, right: bool = False) -> str:
+    """Cut or fill the text to the width of a column."""
     return pad(crop(text, width), width, right=right)
 
 
-def wrapped(text: str, width: int, *, words: bool = False) -> list[str]:
-    """Printable text in lines that aren't wider than that; at least one line.
+def wrap(text: str, width: int, *, at_words: bool = False) -> list[str]:
+    """Break printable text into lines of at most `width` columns; at least one line.
 
     Args:
-        words: break between words, where they aren't too long for that.
+        at_words: break between words where possible.
     """
-    found: list[str] = []
+    lines: list[str] = []
     rest = text
     while text_width(rest) > width:
-        end = _fitting(rest, width)
-        if words and (blank := rest.rfind(" ", end // 2, end + 1)) > 0:
+        end = _count_fitting(rest, width)
+        if at_words and (blank := rest.rfind(" ", end // 2, end + 1)) > 0:
             end = blank + 1
-        found.append(rest[:end].rstrip() if words else rest[:end])
+        lines.append(rest[:end].rstrip() if at_words else rest[:end])
         rest = rest[end:]
-    return [*found, rest]
+    return [*lines, rest]
 
 
-def _fitting(text: str, width: int) -> int:
-    """How many characters fit; one at least, even if it is too wide."""
+def _count_fitting(text: str, width: int) -> int:
+    """How many characters fit; at least one, even if it is too wide."""
     if text.isascii():
         return max(1, width)
     room, end = width, 0
