@@ -49,7 +49,7 @@ class FirstProcess(NamedTuple):
     last_ticks: int = 0  #: the latest time at which it started, if after `start_ticks`
     held_ticks: int = 0  #: until then no other process can have had its number
 
-    def is_it(self, ticks: int) -> bool:
+    def matches(self, ticks: int) -> bool:
         """True if a process of this number that started at this time is the first process."""
         return self.start_ticks <= ticks <= max(self.start_ticks, self.last_ticks)
 
@@ -85,7 +85,7 @@ def members(
     if leader is None:
         if any(candidates[pid].start_ticks <= first.held_ticks for pid in session):
             job_pids |= session
-    elif first.is_it(leader.start_ticks):
+    elif first.matches(leader.start_ticks):
         job_pids |= session | {first.pid}
         parents.add(leader.parent)
     _add_descendants(job_pids, candidates)
