@@ -6,7 +6,7 @@ import bisect
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from simple_gpu_scheduler.jobs.similarity import template
+from simple_gpu_scheduler.jobs.similarity import strip_numbers
 from simple_gpu_scheduler.sim.quantiles import percentile
 
 
@@ -33,14 +33,14 @@ class Durations:
         self._by_template: dict[bytes, list[float]] = {}
         self._all: list[float] = []
         for command, runtime_s in runs:
-            self._by_template.setdefault(template(command), []).append(runtime_s)
+            self._by_template.setdefault(strip_numbers(command), []).append(runtime_s)
             self._all.append(runtime_s)
         for known in (self._all, *self._by_template.values()):
             known.sort()
 
     def of(self, command: bytes) -> Runtimes | None:
         """Of jobs like it; where none has ended, of all jobs; None if there were none at all."""
-        alike = self._by_template.get(template(command))
+        alike = self._by_template.get(strip_numbers(command))
         if alike is None and not self._all:
             return None
         return Runtimes(self._all if alike is None else alike, alike is not None)

@@ -174,20 +174,20 @@ def _misplaced(word: str) -> str:
 def _is_script(words: Sequence[str]) -> bool:
     if not words or not os.path.isfile(words[0]):
         return False
-    from simple_gpu_scheduler.jobs.script_header import has_head
+    from simple_gpu_scheduler.jobs.script_header import has_header
     from simple_gpu_scheduler.queue.worktrees.scripts import read_script
 
     try:
-        return has_head(read_script(words[0]))
+        return has_header(read_script(words[0]))
     except UsageError:
         return False
 
 
 def _head(text: bytes, name: str) -> list[str]:
     """The options at the head of a script, checked."""
-    from simple_gpu_scheduler.jobs.script_header import head_options
+    from simple_gpu_scheduler.jobs.script_header import parse_header
 
-    options = head_options(text, name)
+    options = parse_header(text, name)
     try:
         args = parser().parse_args(options)
     except UsageError as error:
