@@ -35,7 +35,7 @@ LAYERS = [
 
 #: Modules without input or output, without a clock and without randomness of their own.
 PURE = {
-    "text": "printable terminal",
+    "text": "printable table terminal",
     "units": "durations sizes times",
     "jobs": "directives job script_header similarity validation",
     "gpus": "driver ids records",
@@ -52,7 +52,7 @@ PURE = {
     "search": "arguments names template",
     "search.spaces": "choices distributions space",
     "search.samplers": "draws grid permutation sobol sobol_directions",
-    "results": "cells job metrics parsing ranking report table",
+    "results": "cells file_names job metrics parsing ranking report table",
     "top.screen": "details gpu_table header job_table keys log_text scroll spans",
 }
 

@@ -209,7 +209,7 @@ def test_notes():
         "No room for: acc (--columns chooses; a pipe gets all).",
     ]
     assert notes([job(1, speed=1)], [job(1)], None, {}, [])[0] == (
-        "In the order of the jobs, because no name is one of a known metric; choose with --sort: "
+        "In the order of the jobs, because no name is that of a known metric; choose with --sort: "
         "speed."
     )
     assert "none printed a metric" in notes([job(1)], [job(1)], None, {}, [])[0]

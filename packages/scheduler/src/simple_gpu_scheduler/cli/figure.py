@@ -1,4 +1,4 @@
-"""Figures, by matplotlib, which is loaded only for them."""
+"""Figures. They need matplotlib, which is loaded only for them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from simple_gpu_scheduler.system.fds import write_whole
 
 
 def pyplot() -> Any:
-    """Matplotlib, drawing into files.
+    """Return `matplotlib.pyplot`, which draws into files.
 
     Raises:
-        SgsError: it isn't installed.
+        SgsError: matplotlib isn't installed.
     """
     try:
-        with _in_the_root():
+        with _in_root_folder():
             matplotlib = importlib.import_module("matplotlib")
     except ImportError:
         raise SgsError(
@@ -34,8 +34,8 @@ def pyplot() -> Any:
 
 
 @contextmanager
-def _in_the_root() -> Iterator[None]:
-    """Matplotlib reads a configuration where it is loaded, whoever has put that there."""
+def _in_root_folder() -> Iterator[None]:
+    """Change to `/`: matplotlib would obey a configuration that others put into this folder."""
     before = os.open(".", os.O_PATH | os.O_CLOEXEC)
     try:
         os.chdir("/")
@@ -46,10 +46,10 @@ def _in_the_root() -> Iterator[None]:
 
 
 def save(figure: Any, path: str) -> None:
-    """Write the figure, in the format that the name of the file says.
+    """Write the figure, in the format of the file's extension, and close it.
 
     Raises:
-        SgsError: it can't be written.
+        SgsError: the file can't be written.
     """
     try:
         drawn = io.BytesIO()

@@ -1,4 +1,4 @@
-"""`sgs` alone: what runs, what waits and which GPUs are free, at a glance. It creates nothing."""
+"""`sgs` alone: what runs, what waits and which GPUs are free. It creates no file."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from simple_gpu_scheduler.queue.records import OPEN_STATES
 from simple_gpu_scheduler.text.printable import printable
 from simple_gpu_scheduler.text.terminal import crop
 
-_WAITING = 5  #: so many of those that wait are shown
+_WAITING = 5  #: number of waiting jobs that are shown
 _LAST = "sgs --help shows what else there is."
 
-#: What each state of a GPU is called here, in this order.
+#: The words for each state of a GPU, in the order in which they are printed.
 _STATES = {
     "free": "free",
     "shared": "shared",
@@ -25,7 +25,7 @@ _STATES = {
 
 
 def overview() -> list[str]:
-    """All of it.
+    """Return the lines: GPUs, queue, and where to find help.
 
     Raises:
         SgsError: the queue can't be read.
@@ -34,21 +34,19 @@ def overview() -> list[str]:
 
     width = terminal_columns()
     home = home_if_any()
-    lines = [f"GPUs   {gpus_in_words(gpus_and_states(home))}", *_queue(home, width), "", _LAST]
+    lines = [f"GPUs   {describe_gpus(read_gpu_states(home))}", *_queue(home, width), "", _LAST]
     return [line if width is None else crop(line, width) for line in lines]
 
 
-def gpus_in_words(found: Sequence[tuple[str, str]] | None) -> str:
-    """`2 free (0,3), 1 held (1)`.
+def describe_gpus(gpus: Sequence[tuple[str, str]] | None) -> str:
+    """Return a text such as `2 free (0,3), 1 held (1)`.
 
     Args:
-        found: the name and the state of each; None: nobody knows of any.
+        gpus: the id and the state of each GPU; None: no GPU is known.
     """
-    if found is None:
-        return (
-            "none known: no driver answers, and the queue has no slots (sgs server start --gpus)"
-        )
-    names = {state: [name for name, one in found if one == state] for state in _STATES}
+    if gpus is None:
+        return "none known: no driver answers, and the queue has no GPUs (sgs server start --gpus)"
+    names = {state: [name for name, own in gpus if own == state] for state in _STATES}
     parts = [
         f"{len(names[state])} {word} ({printable(','.join(names[state]))})"
         for state, word in _STATES.items()
@@ -57,32 +55,33 @@ def gpus_in_words(found: Sequence[tuple[str, str]] | None) -> str:
     return ", ".join(parts) or "none"
 
 
-def gpus_and_states(home: QueueHome | None) -> list[tuple[str, str]] | None:
-    """The machine's, where a driver answers; else the slots that the queue was given."""
+def read_gpu_states(home: QueueHome | None) -> list[tuple[str, str]] | None:
+    """Return the id and the state of each GPU, as `describe_gpus` takes them.
+
+    Without a driver, they are the names that `sgs server start --gpus` was given.
+    """
     from simple_gpu_scheduler.allocation.gpu_status import read_gpu_status
     from simple_gpu_scheduler.cli.gpus.table import short_names
 
     try:
-        seen = read_gpu_status()
+        gpus = read_gpu_status()
     except SgsError:
-        words = "" if home is None else home.store.setting("gpus")
-        return _slots(words.split(",")) if words else None
-    return [
-        (name, one.state)
-        for name, (_, one) in zip(short_names([gpu for gpu, _ in seen]), seen, strict=True)
-    ]
+        names = "" if home is None else home.store.setting("gpus")
+        return _states_by_leases(names.split(",")) if names else None
+    ids = short_names([gpu for gpu, _ in gpus])
+    return [(name, occupancy.state) for name, (_, occupancy) in zip(ids, gpus, strict=True)]
 
 
-def _slots(names: Sequence[str]) -> list[tuple[str, str]]:
+def _states_by_leases(names: Sequence[str]) -> list[tuple[str, str]]:
     from simple_gpu_scheduler.jobs.job import GPU_UNITS
     from simple_gpu_scheduler.leases.directory import lease_dir
     from simple_gpu_scheduler.leases.ledger import taken
     from simple_gpu_scheduler.leases.store import live_leases
 
-    held = taken(live_leases(lease_dir()))
+    leased = taken(live_leases(lease_dir()))
     states = []
     for name in names:
-        units = held[name].units if name in held else 0
+        units = leased[name].units if name in leased else 0
         states.append("leased" if units >= GPU_UNITS else "shared" if units else "free")
     return list(zip(names, states, strict=True))
 
@@ -92,7 +91,8 @@ def _queue(home: QueueHome | None, width: int | None) -> list[str]:
         return ["Queue  empty"]
     from simple_gpu_scheduler.cli.queue.listing import Query, lines, read_listing
 
-    seen = read_listing(home, Query(OPEN_STATES, None, None, _WAITING))
-    *jobs, summary = lines(seen._replace(server=""), time.time(), width)
-    summary = f"Queue  {summary if seen.counts else 'empty'}"
-    return [summary, *([seen.server] if seen.server else []), *([""] if jobs else []), *jobs]
+    listing = read_listing(home, Query(OPEN_STATES, None, None, _WAITING))
+    problem = [listing.problem] if listing.problem else []
+    *jobs, counts = lines(listing._replace(problem=""), time.time(), width)
+    summary = f"Queue  {counts if listing.counts else 'empty'}"
+    return [summary, *problem, *([""] if jobs else []), *jobs]

@@ -1,4 +1,4 @@
-"""The parser of every command: what is wrong with a command line is an error like any other."""
+"""The parser of every command: a wrong command line is an error like any other."""
 
 from __future__ import annotations
 
@@ -10,23 +10,36 @@ from typing import Any, NoReturn
 from simple_gpu_scheduler.errors import UsageError
 
 
-class _Shown(BaseException):
-    """Carries a parser to whoever wants to see it."""
+class _ParserFound(BaseException):
+    """Carries a parser to the caller of `parser_of`."""
 
 
 class Parser(argparse.ArgumentParser):
-    """Raises where argparse would print and exit."""
+    """A parser that raises where argparse would print and exit.
 
-    _is_shown = False
+    Options can't be abbreviated: a new option would break scripts that rely on a prefix.
+    """
+
+    _is_searched = False  #: by `parser_of`
+
+    def __init__(self, prog: str, description: str, epilog: str | None = None) -> None:
+        """Make a parser whose description and epilog are printed as they are."""
+        super().__init__(
+            prog=prog,
+            description=description,
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
 
     def _get_formatter(self) -> argparse.HelpFormatter:
-        """Left to itself, argparse loads shutil at every start, just to know the width."""
+        """Return a formatter of our width; argparse would load shutil at each start for it."""
         formatter: Any = self.formatter_class
         made: argparse.HelpFormatter = formatter(prog=self.prog, width=_columns() - 2)
         return made
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong, and where more is said.
+        """Say what is wrong, and which help to read.
 
         Raises:
             UsageError: always.
@@ -34,14 +47,14 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message} (see {self.prog} --help)")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse does."""
-        if Parser._is_shown:
-            raise _Shown(self)
+        """Parse as argparse does."""
+        if Parser._is_searched:
+            raise _ParserFound(self)
         return super().parse_known_args(args, namespace)
 
 
 def _columns() -> int:
-    """As wide as the terminal, or $COLUMNS, but no wider than what is read easily."""
+    """The width of the terminal, or $COLUMNS, but at most 100."""
     try:
         return min(int(os.environ.get("COLUMNS") or os.get_terminal_size(1).columns), 100)
     except (OSError, ValueError):
@@ -49,18 +62,18 @@ def _columns() -> int:
 
 
 def parser_of(command: Callable[[Sequence[str]], object]) -> argparse.ArgumentParser | None:
-    """The parser by which a command reads its arguments; it does nothing else. None: it has none.
+    """Return the parser of a command without running the command; None if it has none.
 
-    So whatever is told of a command's options comes from where they are defined.
+    So the completion knows each option from the place that defines it.
     """
-    Parser._is_shown = True
+    Parser._is_searched = True
     try:
         command([])
-    except _Shown as shown:
-        parser: argparse.ArgumentParser = shown.args[0]
+    except _ParserFound as error:
+        parser: argparse.ArgumentParser = error.args[0]
         return parser
     finally:
-        Parser._is_shown = False
+        Parser._is_searched = False
     return None
 
 
@@ -68,7 +81,7 @@ _MOST = 10**9
 
 
 def whole(least: int, most: int = _MOST) -> Callable[[str], int]:
-    """Reads a whole number within these bounds."""
+    """Return a function that reads a whole number from `least` to `most`, for `type=`."""
 
     def read(text: str) -> int:
         if text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most:

@@ -1,4 +1,4 @@
-"""`sgs results`: a table of what the jobs of a results directory printed, best first."""
+"""`sgs results`: a table of the metrics that the jobs of a directory printed, best first."""
 
 from __future__ import annotations
 
@@ -16,27 +16,31 @@ from simple_gpu_scheduler.results.ranking import Sort
 from simple_gpu_scheduler.system.fds import print_lines
 from simple_gpu_scheduler.text.terminal import crop
 
-MAX_FAILURES = 5  # failed jobs whose command and last words are shown
+MAX_FAILURES = 5  # failed jobs whose command and last line of stderr are shown
 
 DESCRIPTION = """\
-Print what the jobs of `simple_gpu_scheduler --results DIR` achieved, best first.
+Print a table of the jobs of `simple_gpu_scheduler --results DIR`, best first.
 
-A job's metrics are the last line of its stdout that is a JSON object, for example
-{"val_loss": 0.31, "epochs": 20}; where no line is one, the name=number and name: number in
-its last 4 KiB, the last of each name. Its parameters are the --name value, --name=value and
-name=value of its command, but for the values that the shell computes: $(..), `..` and $NAME.
-A value that also stands in the command is a parameter, not a metric.
-No more than the last 64 KiB of an output are read."""
+The metrics of a job are read from the end (64 KiB) of its stdout:
+- the last line that is a JSON object, such as {"val_loss": 0.31, "epochs": 20}
+- if there is none, each name=number and name: number in the last 4 KiB; of equal names the last
+The parameters of a job are the --name value, --name=value and name=value of its command. Values
+that the shell computes, as $(..), `..` and $NAME, are left out. A value that also stands in the
+command is a parameter, not a metric."""
 
 EPILOG = """\
-Without --sort the metric is guessed from its name: validation before test, accuracy and the
-like (highest first) before losses and errors (lowest first); a printed parameter is none. NaN,
-infinite and missing values come last, then the failed jobs, then those that a signal to the
-scheduler or --halt ended early, then those with no result: running, or lost if their scheduler
-is gone, as after kill -9. All of these have no rank.
-Built-in columns, which are also names for --sort: job, runtime, cpu, memory (MiB), attempt;
-and for --columns: rank, gpu, status, command. They hide a job's own value of the same name,
-except in --json.
+Without --sort the metric is guessed from its name. Validation comes before test. Accuracy and the
+like (highest first) come before losses and errors (lowest first).
+
+The order of the jobs, of which only the first have a rank:
+  1. succeeded, with a number for the metric
+  2. succeeded, without the metric or with NaN or an infinite value
+  3. failed
+  4. ended early by a signal to the scheduler or by --halt
+  5. without a result: lost, if their scheduler is gone (as after kill -9), or running
+
+Built-in columns: job, runtime, cpu, memory (MiB) and attempt, which --sort takes too; and rank,
+gpu, status and command. They hide a job's own value of the same name, except in --json.
 
 examples:
   sgs results runs/sweep
@@ -46,30 +50,46 @@ examples:
 
 
 def parse_args(argv: list[str]) -> argparse.Namespace:
-    """Read the command line of the subcommand."""
-    parser = Parser(
-        prog="sgs results",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    """Read the command line of the subcommand.
+
+    Raises:
+        UsageError: an option or its value is wrong.
+    """
+    parser = Parser(prog="sgs results", description=DESCRIPTION, epilog=EPILOG)
     add = parser.add_argument
-    add("directory", metavar="DIR", help="what --results of simple_gpu_scheduler was given")
-    add("--sort", metavar="METRIC", help="rank by this metric, parameter or built-in column")
-    way = parser.add_mutually_exclusive_group()
-    way.add_argument(
-        "--ascending", dest="descending", action="store_false", default=None, help="lowest first"
+    add("directory", metavar="DIR", help="folder that was given to simple_gpu_scheduler --results")
+    add(
+        "--sort",
+        metavar="METRIC",
+        help="rank by this metric, parameter or built-in column (default: a metric that is "
+        "guessed from its name)",
     )
-    way.add_argument(
-        "--descending", dest="descending", action="store_true", default=None, help="highest first"
+    direction = parser.add_mutually_exclusive_group()
+    direction.add_argument(
+        "--ascending",
+        dest="descending",
+        action="store_false",
+        default=None,
+        help="rank the lowest value first (default: guessed from the name)",
     )
-    add("--top", metavar="N", type=_count, help="show the best N only")
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument(
-        "--columns", metavar="A,B,..", type=_names, help="show exactly these columns"
+    direction.add_argument(
+        "--descending",
+        dest="descending",
+        action="store_true",
+        default=None,
+        help="rank the highest value first (default: guessed from the name)",
     )
-    form.add_argument("--json", action="store_true", help="print a list of objects instead")
+    add("--top", metavar="N", type=_count, help="show only the best N jobs (default: all jobs)")
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument(
+        "--columns",
+        metavar="A,B,..",
+        type=_names,
+        help="show exactly these columns (default: those that differ between the jobs)",
+    )
+    output.add_argument(
+        "--json", action="store_true", help="print a list of JSON objects instead of a table"
+    )
     return parser.parse_args(argv)
 
 
@@ -87,7 +107,12 @@ def _names(text: str) -> list[str]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print the results of a directory."""
+    """Print the results of a directory.
+
+    Raises:
+        UsageError: the directory can't be read, or a name of a metric or column is unknown.
+        SgsError: there are no results, or stdout is closed.
+    """
     args = parse_args(sys.argv[1:] if argv is None else argv)
     if sys.stdout is None:
         raise SgsError("stdout is closed: there is nowhere to print the results")
@@ -108,7 +133,7 @@ def main(argv: list[str] | None = None) -> int:
 def _print_json(shown: list[JobResult], sort: Sort | None) -> None:
     ranked = (i if ranking.is_ranked(job, sort) else None for i, job in enumerate(shown, start=1))
     objects = [report.to_json(job, rank) for job, rank in zip(shown, ranked, strict=True)]
-    text = ",\n ".join(json.dumps(o, allow_nan=False) for o in objects)
+    text = ",\n ".join(json.dumps(job, allow_nan=False) for job in objects)
     print_lines(*f"[{text}]".splitlines())
 
 
@@ -122,7 +147,7 @@ def _print_table(
         names, shared = table.columns_by_default(ordered, sort)
         columns = table.make_columns(shown, names, sort)
     else:
-        _check_known(args.columns, ordered)
+        _check_column_names(args.columns, ordered)
         limit = table.MAX_TEXT if width else None
         columns = table.make_columns(shown, args.columns, sort, limit)
     columns, dropped = table.fit(columns, width)
@@ -133,7 +158,7 @@ def _print_table(
     print_lines(*lines)
 
 
-def _check_known(names: list[str], jobs: list[JobResult]) -> None:
+def _check_column_names(names: list[str], jobs: list[JobResult]) -> None:
     known = table.column_names(jobs)
     for name in names:
         if name not in known:
@@ -151,8 +176,8 @@ def _wrap(lines: list[str], width: int | None) -> list[str]:
 def _failures(directory: str, jobs: list[JobResult], width: int | None) -> list[str]:
     failed = [job for job in jobs if job.state == "failed"]
     first = failed[:MAX_FAILURES]
-    last_words = {job.seq: reader.last_words(directory, job.seq) for job in first}
-    lines = report.failures(first, last_words)
-    if len(failed) > len(first):
-        lines.append(f"and {len(failed) - len(first)} more failed jobs")
+    last_lines = {job.seq: reader.last_error_line(directory, job.seq) for job in first}
+    lines = report.failures(first, last_lines)
+    if more := len(failed) - len(first):
+        lines.append(f"and {more} more failed job{'' if more == 1 else 's'}")
     return ["", *(crop(line, width) if width else line for line in lines)] if lines else []

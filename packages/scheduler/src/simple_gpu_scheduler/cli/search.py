@@ -29,18 +29,21 @@ Print COMMAND once for each combination of the values, with {NAME} replaced by t
                            uniform:LOW:HIGH[:STEP]   loguniform:LOW:HIGH[:FACTOR]
                            int:LOW:HIGH[:STEP]       logint:LOW:HIGH[:FACTOR]
                            normal:MEAN:SD            (=int:1:9 is the text int:1:9)
-  --sampling-mode MODE     shuffled_grid (default), grid (the last -p varies fastest),
-                           random (default if a distribution has no step) or sobol
-  --n-samples N            print at most N commands; random and sobol need it
-  --seed S                 a whole number that makes the order and the draws repeatable
-  --link NAME NAME...      vary these together: first values, second values, ...
-  --exclude EXPR           leave out combinations for which EXPR is true (repeatable)
-  --name, --name=PREFIX    make {name} a run name such as lr=0.1_bs=32, after PREFIX_
-  --quote                  quote every value for the shell
-  -0, --null               end commands by NUL instead of a newline
+  --sampling-mode MODE     order of the commands: shuffled_grid (default), grid (the last -p
+                           varies fastest), random (default if a distribution has no step)
+                           or sobol
+  --n-samples N            print at most N commands (default: all); random and sobol need it
+  --seed S                 whole number that makes the order and the draws repeatable
+                           (default: they differ in each run)
+  --link NAME NAME...      vary these parameters together: first values, second values, ...
+  --exclude EXPR           leave out combinations for which EXPR is true;
+                           may be given several times
+  --name, --name=PREFIX    set {name} to a run name such as lr=0.1_bs=32, or PREFIX_lr=0.1_bs=32
+  --quote                  quote every value for the shell (default: insert it as it is)
+  -0, --null               end each command by NUL instead of a newline
   --count                  print only the number of commands
-  --version                print the version
-  -h, --help               print this help
+  --version                print the version and exit
+  -h, --help               print this help and exit
 
 {i} is the number of the command, from 0. Write {{ and }} for literal braces.
 
@@ -87,7 +90,7 @@ def _run(argv: list[str]) -> None:
 
 
 class Output:
-    """Standard output as a file descriptor, since buffered text would be lost or sent twice."""
+    """Standard output as a file descriptor: Python's buffer could lose text, or write it twice."""
 
     def __init__(self) -> None:
         if sys.stdout is None:
@@ -97,7 +100,12 @@ class Output:
         self.is_terminal = os.isatty(self.descriptor)
 
     def write(self, blocks: Iterable[str]) -> None:
-        """Write the first block at once and the others together, but never much later."""
+        """Write the first block at once. Gather the others, for `LONGEST_WAIT` at most.
+
+        Raises:
+            OSError: standard output can't be written.
+            SgsError: from `blocks`; what came before is written.
+        """
         from time import monotonic
 
         waiting: list[str] = []

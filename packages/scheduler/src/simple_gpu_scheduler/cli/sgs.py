@@ -1,4 +1,4 @@
-"""`sgs`: one command for all of this package's subcommands."""
+"""`sgs`: one command with all of this package's subcommands."""
 
 from __future__ import annotations
 
@@ -9,71 +9,52 @@ from simple_gpu_scheduler import __version__
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.system.fds import print_lines, print_stderr
 
-# Name: the module in `cli` whose main(argv) it is (or MODULE:FUNCTION), imported when used; what
-# it does.
+#: By name: the module in `cli` whose `main(argv)` runs it (or MODULE:FUNCTION), and what it does.
 COMMANDS = {
     "run": (
         "run.command",
-        "run the commands on stdin on the free GPUs (the same as simple_gpu_scheduler)",
+        "run the commands of stdin on free GPUs (the same as simple_gpu_scheduler)",
     ),
     "search": (
         "search",
         "print the commands of a hyperparameter search (the same as simple_hypersearch)",
     ),
-    "submit": (
-        "queue.submit",
-        "put jobs into the queue, which no crash loses",
-    ),
+    "submit": ("queue.submit", "put jobs into the queue, where no crash loses them"),
     "status": ("queue.status", "show the jobs of the queue"),
-    "top": ("top", "watch queue, GPUs and logs, and change the queue"),
-    "logs": ("queue.logs", "print what a job of the queue has printed"),
+    "top": ("top", "watch the queue, the GPUs and the logs, and change the queue"),
+    "logs": ("queue.logs", "print the output of a job of the queue"),
     "wait": ("queue.wait", "wait until jobs of the queue have ended"),
     "cancel": ("queue.change:cancel", "end jobs of the queue"),
-    "hold": ("queue.change:hold", "keep jobs of the queue from starting"),
-    "release": ("queue.change:release", "let held jobs start"),
-    "retry": ("queue.change:retry", "queue jobs again that have failed"),
-    "clean": (
-        "queue.clean",
-        "remove what was kept for jobs that have ended",
-    ),
-    "edit": ("queue.edit", "change jobs of the queue that wait"),
-    "report": (
-        "queue.report",
-        "show what jobs of the queue used and how they fared",
-    ),
-    "server": (
-        "queue.server",
-        "the process that starts the queue's jobs",
-    ),
+    "hold": ("queue.change:hold", "keep waiting jobs of the queue from starting"),
+    "release": ("queue.change:release", "let held jobs of the queue start again"),
+    "retry": ("queue.change:retry", "queue jobs again that failed, were cancelled or lost"),
+    "clean": ("queue.clean", "remove files of jobs that have ended, or the jobs themselves"),
+    "edit": ("queue.edit", "change jobs of the queue that have not started"),
+    "report": ("queue.report", "show what jobs of the queue used, and how they ended"),
+    "server": ("queue.server", "look at, start or stop the process that starts the queue's jobs"),
     "lease": (
         "gpus.lease",
         "run a command, such as a shell, on GPUs that nobody else gets meanwhile",
     ),
     "explain": (
         "gpus.explain",
-        "show which GPUs a job would get now, and why; or why it would wait, and for whom",
+        "show which GPUs a job would get now and why, or why it would wait",
     ),
-    "results": (
-        "results",
-        "show what the jobs of a results directory achieved, best first",
-    ),
+    "results": ("results", "show the metrics of the jobs of a results directory, best first"),
     "simulate": (
         "simulate",
         "show what scheduling policies would do with the jobs of a trace, without running them",
     ),
-    "gpus": (
-        "gpus.gpus",
-        "show the GPUs, who has them, and which are free",
-    ),
+    "gpus": ("gpus.gpus", "show the GPUs, who has them, and which are free"),
     "completion": (
         "completion.command",
-        "print what makes bash, zsh or fish complete these commands",
+        "print a script that makes bash, zsh or fish complete these commands",
     ),
 }
 
 USAGE = """\
 usage: sgs COMMAND [ARGUMENTS]   (sgs COMMAND --help; sgs --version)
-       sgs                       what runs, what waits, and which GPUs are free"""
+       sgs                       show what runs, what waits, and which GPUs are free"""
 
 EXAMPLES = """\
 examples:
@@ -89,9 +70,9 @@ examples:
 
 
 def help_text() -> str:
-    """Return the help: the subcommands, and examples."""
+    """Return the help: usage, the subcommands, and examples."""
     lines = [USAGE, "", "commands:"]
-    lines += [f"  {name:<11}{what}" for name, (_, what) in COMMANDS.items()]
+    lines += [f"  {name:<12}{what}" for name, (_, what) in COMMANDS.items()]
     return "\n".join([*lines, "", EXAMPLES])
 
 
@@ -111,7 +92,7 @@ def main(argv: list[str] | None = None) -> int:
         return _fail(str(error), 1)
     except KeyboardInterrupt:
         return 130  # 128 + SIGINT, as shells say
-    except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
+    except BrokenPipeError:  # nobody reads stdout any more, as with `| head`
         _silence_stdout()
         return 141  # 128 + SIGPIPE
     except OSError as error:
@@ -159,8 +140,8 @@ def _fail(message: str, status: int) -> int:
 
 
 def _open_missing_stdout(arguments: list[str]) -> None:
-    """A stdout that is closed is one that nobody reads, and no place for files of ours."""
-    if sys.stdout is None and arguments[:1] not in (["run"], ["results"]):  # they see to it
+    """Open /dev/null as stdout if that is closed, so that no file of ours gets its descriptor."""
+    if sys.stdout is None and arguments[:1] not in (["run"], ["results"]):  # they do it themselves
         sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
 
 
@@ -168,16 +149,16 @@ def _flush_or_silence_stdout() -> None:
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
-    except OSError:  # which may be what the error is about
+    except OSError:  # perhaps the very error that is to be printed
         _silence_stdout()
 
 
 def _silence_stdout() -> None:
-    """Let Python's flush at exit succeed, although stdout can't be written any more."""
+    """Write stdout to /dev/null, so that Python's flush at exit succeeds."""
     try:
         descriptor = sys.stdout.fileno()
         devnull = os.open(os.devnull, os.O_WRONLY)
         os.dup2(devnull, descriptor)
         os.close(devnull)
     except (OSError, ValueError, AttributeError):
-        pass  # stdout is closed, or no file
+        pass  # stdout is closed, or it is no file

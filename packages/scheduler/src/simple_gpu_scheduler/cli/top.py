@@ -90,10 +90,8 @@ def _run(interval_s: float, keys: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="sgs top",
-        allow_abbrev=False,
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--interval", default="3s", metavar="TIME",

@@ -1,4 +1,4 @@
-"""Text for a terminal: how wide it is, and values as cells."""
+"""Values as the cells of a table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from simple_gpu_scheduler.text.printable import printable
 
 
 def format_value(value: Value, *, short: bool = True) -> str:
-    """Write a value as a cell: numbers whole if `short`, otherwise to four decimals."""
+    """Return a value as a cell: numbers in full if `short`, otherwise with four decimals."""
     if value is None or value == "":
         return "-"
     if isinstance(value, str):
@@ -22,7 +22,7 @@ def format_value(value: Value, *, short: bool = True) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Write a duration in two units at most."""
+    """Return a duration in at most two units, such as `9.50s` or `1h05m`."""
     if seconds < 60:
         return f"{seconds:.2f}s" if seconds < 10 else f"{seconds:.1f}s"
     minutes = int(seconds) // 60

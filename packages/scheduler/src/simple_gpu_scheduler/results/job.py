@@ -1,4 +1,4 @@
-"""One job: how it ended, what was asked of it and what it printed; and its built-in columns."""
+"""One job: how it ended, its parameters, its metrics, and its built-in columns."""
 
 from __future__ import annotations
 
@@ -21,15 +21,13 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What the scheduler wrote about a job: all when it ended, its command at its start."""
+    """What the scheduler wrote about a job: its command at the start, the rest at the end."""
 
     command: str | None = None
     exit_code: int | None = None
     signal: int | None = None
     timed_out: bool = False
-    aborted: bool = (
-        False  #: ended by a signal to the scheduler or by --halt: no success, no failure
-    )
+    aborted: bool = False  #: by a signal to the scheduler or --halt: neither success nor failure
     attempt: int = 1
     gpus: tuple[str, ...] = ()
     started: float | None = None
@@ -42,7 +40,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """One job: how it ended, what was asked of it and what it printed."""
+    """One job: how it ended, its parameters, and the metrics that it printed."""
 
     seq: int
     state: State
@@ -76,9 +74,13 @@ BUILT_IN: dict[str, Callable[[JobResult], Value]] = {
 
 
 def parse_job(seq: int, record: str | None, output: str, command: str | None = None) -> JobResult:
-    """Read a job from the text of its result.json and from its output's end.
+    """Read a job from its files.
 
-    A job that has no result.json yet has its command from its own file.
+    Args:
+        seq: its number.
+        record: the text of its result.json; None: there is none, so the job runs.
+        output: the end of its stdout.
+        command: the text of its command file, for a job that runs.
     """
     metrics = parse_metrics(output)
     if record is None:

@@ -1,11 +1,11 @@
-"""What the name of a metric says: if it is a known one, on which data, and which way is better."""
+"""What the name of a metric tells: if it is a known one, on which data, and what is better."""
 
 from __future__ import annotations
 
 import re
 from typing import NamedTuple
 
-# Words of a metric's name, the likeliest metric first. Each list fills its lines.
+# Words of a metric's name, the likeliest metric first. The lists fill their lines.
 # fmt: off
 _HIGHER = (
     "accuracy", "acc", "top1", "top5", "auc", "auroc", "auprc", "f1", "ap", "miou", "iou", "dice",
@@ -23,13 +23,13 @@ _SMALL_IS_GOOD = frozenset((
     "runtime", "cpu", "memory", "job", "attempt", "seconds", "time", "latency",
 ))
 # fmt: on
-# Which data a metric was measured on, the best to judge by first; 2 is none given.
+# The data on which a metric was measured, the best to judge by first. 2: the name doesn't say.
 _SPLITS = {"val": 0, "valid": 0, "validation": 0, "dev": 0, "eval": 0, "test": 1}
 _SPLITS |= {"train": 3, "training": 3}
 
 
 class Kind(NamedTuple):
-    """A known metric: its place among them, the likeliest first, and its better direction."""
+    """A known metric: its place in the list, the likeliest first, and which value is better."""
 
     place: int
     higher_is_better: bool
@@ -39,7 +39,7 @@ _KINDS = {word: Kind(i, word in _HIGHER) for i, word in enumerate((*_HIGHER, *_L
 
 
 def kind(name: str) -> Kind | None:
-    """Return which known metric a name is, if any."""
+    """Return the known metric that a name stands for; None if there is none."""
     words = _words(name)
     kinds = [_KINDS[word] for word in words if word in _KINDS]
     if not kinds or not _NOT_A_METRIC.isdisjoint(words):
@@ -54,7 +54,7 @@ def split(name: str) -> int:
 
 
 def is_a_cost(name: str) -> bool:
-    """True of seconds and the like: no metric, but less of it is better."""
+    """Return whether the name is that of a cost, such as seconds. Less of it is better."""
     return not _SMALL_IS_GOOD.isdisjoint(_words(name))
 
 

@@ -1,7 +1,7 @@
-"""The named values of a job: its metrics are in its output, its parameters in its command.
+"""The named values of a job: its metrics from its output, its parameters from its command.
 
-The metrics are, by one rule: the last line of the output that is a JSON object; where no line
-is one, the `name=number` and `name: number` in its last 4 KiB, the last of each name.
+The metrics are the last line of the output that is a JSON object. If there is none, they are the
+`name=number` and `name: number` in its last 4 KiB; of equal names the last.
 The parameters are the `--name value`, `--name=value` and `name=value` of the command.
 """
 
@@ -27,8 +27,8 @@ _NUMBER = (
 )
 _NUMBER_ALONE = re.compile(_NUMBER)
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
-# A whole name, `=` or `: `, and a number that ends where the word does. Every repetition is
-# bounded, so that no output takes long.
+# A whole name, `=` or `: `, and a number that ends with the word. Every repetition is bounded, so
+# that no output takes long.
 _PAIR = re.compile(
     r"(?<![\w./@-])([^\W\d][\w./@-]{0,63})[\"']?[ \t]{0,8}(?:=|:(?=[ \t]))[ \t]{0,8}"
     rf"({_NUMBER})(?=[\s,;:|%)\]}}\"']|\.?(?:\s|\Z))"
@@ -41,15 +41,15 @@ _SHELL_EXPANSION = re.compile(r"`|\$[\w({]")
 
 
 def is_number(value: object) -> TypeGuard[int | float]:
-    """True of numbers that have a place in an order: not NaN, not infinite."""
+    """Return whether the value is a number that can be ordered: not NaN, not infinite."""
     return isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
 
 
 def json_object(text: str) -> dict[str, Any] | None:
-    """Read a text as a JSON object; None where it is not one."""
+    """Read a text as a JSON object; return None if it is not one."""
     try:
         data = json.loads(text)
-    except (ValueError, RecursionError):  # not JSON; thousands of digits or of brackets
+    except (ValueError, RecursionError):  # no JSON, or thousands of digits or brackets
         return None
     return data if isinstance(data, dict) else None
 
@@ -67,7 +67,7 @@ def parse_metrics(output: str) -> dict[str, Value]:
 
 
 def has_json_line(output: str) -> bool:
-    """True if a line of the output is a JSON object."""
+    """Return whether a line of the output is a JSON object."""
     return _last_json_object(output) is not None
 
 
@@ -104,15 +104,15 @@ def _number(text: str) -> int | float:
 def parse_parameters(command: str) -> dict[str, Value]:
     """Return the parameters that a command's words name; dashes in names become underscores.
 
-    What the shell computes, as `$(..)`, a backquote and `$NAME` are, is no parameter.
+    A value that the shell computes, by `$(..)`, a backquote or `$NAME`, is no parameter.
     """
     words = _words(command[:MAX_COMMAND])
-    found: dict[str, Value] = {}
+    parameters: dict[str, Value] = {}
     for word, following in zip(words, [*words, ""][1:], strict=True):
-        if word.startswith("#"):  # a comment, as the scheduler's directives are
+        if word.startswith("#"):  # a comment, such as a directive
             break
-        found.update(_named(word, following))
-    return {name: value for name, value in found.items() if not _is_computed(value)}
+        parameters.update(_parse_word(word, following))
+    return {name: value for name, value in parameters.items() if not _is_computed(value)}
 
 
 def _words(command: str) -> list[str]:
@@ -124,8 +124,8 @@ def _words(command: str) -> list[str]:
     return command.split()
 
 
-def _named(word: str, following: str) -> dict[str, Value]:
-    """Return the parameter that a word names, if it does; its value may be the next word."""
+def _parse_word(word: str, following: str) -> dict[str, Value]:
+    """Return the parameter that a word names, if any; its value may be the next word."""
     if match := _ASSIGNMENT.fullmatch(word):
         return {_parameter_name(match[1]): _parameter(match[2])}
     if match := _LONG_OPTION.fullmatch(word):

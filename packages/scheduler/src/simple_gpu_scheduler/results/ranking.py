@@ -1,4 +1,4 @@
-"""The order of the jobs: by which metric, which way, and who comes before whom."""
+"""The order of the jobs: by which metric, in which direction, and which states come first."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _GROUPS = ("ok", "failed", "ended early", "lost", "running")
 
 @dataclass(frozen=True, slots=True)
 class Sort:
-    """By what the jobs are ranked; `guessed` if the user did not say."""
+    """The metric by which the jobs are ranked; `guessed`: from its name, not from --sort."""
 
     metric: str
     descending: bool
@@ -24,21 +24,33 @@ class Sort:
 
 
 def metric_names(jobs: Iterable[JobResult]) -> list[str]:
-    """Return the names that jobs can be ranked by: those with a number in some job."""
+    """Return the names by which jobs can be ranked: those with a number in at least one job."""
     jobs = list(jobs)
-    found: dict[str, None] = {}
+    names: dict[str, None] = {}
     for values in (*(job.metrics for job in jobs), *(job.parameters for job in jobs)):
-        found.update((name, None) for name, value in values.items() if is_number(value))
+        names.update((name, None) for name, value in values.items() if is_number(value))
     for name in BUILT_IN:
         if any(is_number(job.value(name)) for job in jobs):
-            found.setdefault(name)
-    return list(found)
+            names.setdefault(name)
+    return list(names)
 
 
 def choose_sort(
     jobs: Sequence[JobResult], metric: str | None, descending: bool | None
 ) -> Sort | None:
-    """Return the order asked for, or guess one; None if no job printed a known metric."""
+    """Return the order that the user asked for, or guess one.
+
+    Args:
+        jobs: all jobs.
+        metric: the name after --sort; None: the metric is guessed.
+        descending: whether the highest value is the best; None: it is guessed.
+
+    Returns:
+        The order; None if no metric is named and no job printed a known one.
+
+    Raises:
+        UsageError: no job has a number of this name.
+    """
     if metric is None:
         guess = guess_metric(jobs)
         if guess is None or descending is None:
@@ -53,7 +65,7 @@ def choose_sort(
 
 
 def guess_metric(jobs: Iterable[JobResult]) -> Sort | None:
-    """Choose by name: validation before test, and accuracy and its like before the losses."""
+    """Choose a metric by its name: validation before test, accuracy and the like before losses."""
     measured = {name for job in jobs if job.state == "ok" for name in _measured(job)}
     known = {name: kind for name in measured if (kind := metrics.kind(name)) is not None}
     if not known:
@@ -63,8 +75,12 @@ def guess_metric(jobs: Iterable[JobResult]) -> Sort | None:
 
 
 def known_but_no_metric(jobs: Iterable[JobResult]) -> tuple[str | None, str | None]:
-    """A known metric that jobs repeat from their command, and one that no job that is ok has."""
-    repeated = elsewhere = None
+    """Return two metrics that could not be guessed, or None for each.
+
+    One is repeated from the command, so it is a parameter. The other is printed only by jobs that
+    did not succeed.
+    """
+    repeated = of_others = None
     for job in jobs:
         for name, value in job.metrics.items():
             if metrics.kind(name) is None or not is_number(value):
@@ -72,8 +88,8 @@ def known_but_no_metric(jobs: Iterable[JobResult]) -> tuple[str | None, str | No
             if job.state == "ok":
                 repeated = name
             else:
-                elsewhere = name
-    return repeated, elsewhere
+                of_others = name
+    return repeated, of_others
 
 
 def _measured(job: JobResult) -> list[str]:
@@ -95,10 +111,10 @@ def _higher_is_better(name: str, jobs: Iterable[JobResult]) -> bool:
 
 
 def order(jobs: Iterable[JobResult], sort: Sort | None) -> list[JobResult]:
-    """Sort the jobs: the successful, best first, then the failed, the lost and the others.
+    """Sort the jobs: those that succeeded, best first, then those that failed, and the others.
 
-    A job without the metric, or with NaN, an infinity or null for it, comes after those that
-    have a number; equals are in the order of their job numbers.
+    Jobs without a number for the metric (none, NaN, infinite, null) come after the jobs that have
+    one. Equal jobs are in the order of their numbers.
     """
 
     def key(job: JobResult) -> tuple[int, bool, int | float, int]:
@@ -112,13 +128,13 @@ def order(jobs: Iterable[JobResult], sort: Sort | None) -> list[JobResult]:
 
 
 def is_ranked(job: JobResult, sort: Sort | None) -> bool:
-    """True if the job has a place in the order, and so a rank."""
+    """Return whether the job has a rank: it succeeded, and has a number for the metric."""
     return sort is not None and job.state == "ok" and is_number(job.value(sort.metric))
 
 
 def unknown_name(what: str, name: str, known: Sequence[str]) -> str:
-    """Say that a name is not known, which are, and which was probably meant."""
-    import difflib  # only when it went wrong
+    """Return the message that a name is unknown, with the known names and the likely one."""
+    import difflib  # slow to import, and only for errors
 
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {printable(close[0])}? Known" if close else "known"

@@ -1,4 +1,4 @@
-"""What is said beside the table: its order, how the jobs ended, why they failed; and as JSON."""
+"""What stands below the table: its order, how the jobs ended, why they failed. Also as JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from simple_gpu_scheduler.results.ranking import Sort, known_but_no_metric, metr
 from simple_gpu_scheduler.text.printable import printable
 from simple_gpu_scheduler.text.terminal import crop
 
-MAX_SHARED = 40  # widest value of those that all jobs share
+MAX_SHARED = 40  # width of a value that all jobs share; longer ones are cut
 
 
 def notes(
@@ -23,7 +23,15 @@ def notes(
     shared: Mapping[str, Value],
     dropped: Sequence[str],
 ) -> list[str]:
-    """Say by what the table is ordered, how the jobs ended and what is left out of it."""
+    """Say by what the table is ordered, how the jobs ended, and what is left out of the table.
+
+    Args:
+        jobs: all jobs.
+        shown: the jobs in the table.
+        sort: the order of the table.
+        shared: the values that all jobs share, which have no column.
+        dropped: the columns for which the terminal has no room.
+    """
     lines = [_unordered(jobs) if sort is None else _ordered(sort), _counts(jobs, shown)]
     if shared:
         lines.append(f"The same in all jobs: {_listed(shared)}.")
@@ -53,14 +61,14 @@ def _unordered(jobs: Sequence[JobResult]) -> str:
 
 
 def _why_no_metric(jobs: Sequence[JobResult]) -> str:
-    """Why there was no guess, although there are numbers."""
-    repeated, elsewhere = known_but_no_metric(jobs)
+    """Say why no metric was guessed, although the jobs printed numbers."""
+    repeated, of_others = known_but_no_metric(jobs)
     if repeated is not None:
         shown = printable(repeated)
         return f"{shown} stands in the commands with the same value, so it is a parameter"
-    if elsewhere is not None:
-        return f"no job that is ok has a number for {printable(elsewhere)}"
-    return "no name is one of a known metric"
+    if of_others is not None:
+        return f"no job that is ok has a number for {printable(of_others)}"
+    return "no name is that of a known metric"
 
 
 def _counts(jobs: Sequence[JobResult], shown: Sequence[JobResult]) -> str:
@@ -84,19 +92,23 @@ def _listed(values: Mapping[str, Value]) -> str:
     return ", ".join(f"{printable(name)}={text}" for name, text in texts)
 
 
-def failures(jobs: Iterable[JobResult], last_words: Mapping[int, str]) -> list[str]:
-    """Say of each of these failed jobs its command and the last line it wrote to stderr."""
+def failures(jobs: Iterable[JobResult], last_lines: Mapping[int, str]) -> list[str]:
+    """Return the command of each failed job, and the last line that it wrote to stderr.
+
+    Args:
+        last_lines: these lines, by the number of the job.
+    """
     lines = []
     for job in jobs:
         command = printable(job.record.command) if job.record.command else "command unknown"
         lines.append(f"job {job.seq}, {job.status}: {command}")
-        if words := last_words.get(job.seq):
-            lines.append(f"    {printable(words)}")
+        if last_line := last_lines.get(job.seq):
+            lines.append(f"    {printable(last_line)}")
     return lines
 
 
 def to_json(job: JobResult, rank: int | None) -> dict[str, Any]:
-    """Return a job as an object for `--json`; what is not finite becomes null."""
+    """Return a job as an object for `--json`; NaN and infinite values become null."""
     record = job.record
     return {
         "rank": rank,

@@ -1,4 +1,4 @@
-"""The table: which columns it has, what gives way on a narrow terminal, and its lines."""
+"""The table: its columns, its cells, and what is left out on a narrow terminal."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from simple_gpu_scheduler.results.metrics import split
 from simple_gpu_scheduler.results.parsing import Value, is_number
 from simple_gpu_scheduler.results.ranking import Sort, is_ranked
 from simple_gpu_scheduler.text.printable import printable
-from simple_gpu_scheduler.text.terminal import crop, pad, text_width
+from simple_gpu_scheduler.text.table import format_table, row_width
+from simple_gpu_scheduler.text.terminal import crop, text_width
 
-MAX_TEXT = 40  # widest cell of text
-MIN_TEXT = 12  # and where the terminal is too narrow for that
+MAX_TEXT = 40  # width of a cell; longer ones are cut
+MIN_TEXT = 12  # the same if the terminal is too narrow
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of the table: its cells, and how it gives way on a narrow terminal."""
+    """One column of the table."""
 
     name: str
     cells: Sequence[str]
-    right: bool = True
-    weight: int = 0  # 0 stays; otherwise the heaviest are left out first
+    right: bool = True  #: aligned to the right
+    weight: int = 0  #: columns with the highest weight are left out first; 0: never left out
 
 
 # --- Which columns ---------------------------------------------------------------------------
@@ -33,7 +34,10 @@ class Column:
 def columns_by_default(
     jobs: Sequence[JobResult], sort: Sort | None
 ) -> tuple[list[str], dict[str, Value]]:
-    """Return the columns worth showing, and what they leave out: the values all jobs share."""
+    """Return the names of the columns to show, and the values that all jobs share.
+
+    These values have no column.
+    """
     finished = [job for job in jobs if job.state == "ok"] or jobs
     by = [sort.metric] if sort else []
     shown: list[str] = []
@@ -50,7 +54,7 @@ def columns_by_default(
 
 
 def column_names(jobs: Sequence[JobResult]) -> list[str]:
-    """Return every name that can be a column."""
+    """Return all names that columns can have."""
     own = (*_parameter_names(jobs), *_printed_names(jobs))
     return list(dict.fromkeys(("rank", *BUILT_IN, *own)))
 
@@ -64,7 +68,7 @@ def _printed_names(jobs: Sequence[JobResult]) -> dict[str, None]:
 
 
 def _is_list(name: str, jobs: Sequence[JobResult]) -> bool:
-    """True of a curve or the like, which a table has no room for; `--json` has it."""
+    """Return whether the value is a list, such as a curve: only `--json` shows it."""
     return any(isinstance(job.value(name), list) for job in jobs)
 
 
@@ -87,7 +91,14 @@ def make_columns(
     sort: Sort | None,
     max_text: int | None = MAX_TEXT,
 ) -> list[Column]:
-    """Format the columns of these names; `rank` is the place by the metric."""
+    """Format the columns of these names.
+
+    Args:
+        jobs: a row each, in this order.
+        names: of the columns; `rank` is the place by the metric.
+        sort: the order of the jobs.
+        max_text: the width of a cell, at which it is cut; None: no cell is cut.
+    """
     parameters = _parameter_names(jobs)
     columns = []
     for i, name in enumerate(names):
@@ -106,7 +117,10 @@ def _ranks(jobs: Sequence[JobResult], sort: Sort | None) -> Column:
 
 
 def _weight(name: str, place: int, is_parameter: bool) -> int:
-    """Parameters stay longest, then built-in columns, validation, test and training metrics."""
+    """Return the weight of a column.
+
+    Parameters stay longest, then built-in columns, then validation, test and training metrics.
+    """
     if name in BUILT_IN:
         return 500
     return place + (10 if is_parameter else 1000 * (1 + split(name)))
@@ -133,7 +147,11 @@ def _shorten(column: Column, limit: int) -> Column:
 
 
 def fit(columns: Sequence[Column], width: int | None) -> tuple[list[Column], list[str]]:
-    """Cut text, then leave columns out, until a row fits; return what stays and what went."""
+    """Cut cells, then leave columns out, until a row fits.
+
+    Returns:
+        The columns that stay, and the names of those that are left out.
+    """
     kept = list(columns)
     if width is None:
         return kept, []
@@ -148,7 +166,7 @@ def fit(columns: Sequence[Column], width: int | None) -> tuple[list[Column], lis
 
 
 def _row_width(columns: Sequence[Column]) -> int:
-    return sum(_column_width(column) + 2 for column in columns) - 2
+    return row_width([_column_width(column) for column in columns])
 
 
 def _column_width(column: Column) -> int:
@@ -156,13 +174,7 @@ def _column_width(column: Column) -> int:
 
 
 def render(columns: Sequence[Column], width: int | None = None) -> list[str]:
-    """Return the lines of the table: the names, then a line for each row."""
-    filled = [_fill(column) for column in columns]
-    lines = ["  ".join(row).rstrip() for row in zip(*filled, strict=True)]
+    """Return the lines of the table: the names, then a line for each job."""
+    rows = list(zip(*((printable(column.name), *column.cells) for column in columns), strict=True))
+    lines = format_table(rows, [column.right for column in columns])
     return lines if width is None else [crop(line, width) for line in lines]
-
-
-def _fill(column: Column) -> list[str]:
-    width = _column_width(column)
-    cells = (printable(column.name), *column.cells)
-    return [pad(cell, width, right=column.right) for cell in cells]

@@ -1,4 +1,4 @@
-"""Each job's command, output and end in files: DIR/SEQ/command, stdout, stderr, result.json."""
+"""Writes each job's command, output and result into a results directory."""
 
 from __future__ import annotations
 
@@ -15,21 +15,27 @@ from simple_gpu_scheduler.files.trust import UnsafeError
 from simple_gpu_scheduler.jobs.job import Job
 from simple_gpu_scheduler.pipe.events import Ended, Event, Rejected
 from simple_gpu_scheduler.pipe.json_events import result_record
+from simple_gpu_scheduler.results.file_names import (
+    COMMAND,
+    JOB_FILES,
+    RESULT,
+    STDERR,
+    STDOUT,
+    attempt_folder,
+    job_folder,
+)
 from simple_gpu_scheduler.results.writer_lock import Mark, writers
 from simple_gpu_scheduler.system.fds import write_whole
 from simple_gpu_scheduler.system.flock import try_lock
 from simple_gpu_scheduler.system.lock_holders import find_lock_owners
 from simple_gpu_scheduler.system.users import user_name
 
-_FILES = ("command", "stdout", "stderr", "result.json")
-
-
-_LAST_BYTES = 1 << 16
-_TRIES = 5
+_LAST_BYTES = 1 << 16  #: of an output, that `last_words` returns
+_TRIES = 5  #: to make new files, while others put files of the same names there
 _TO_WRITE = os.O_WRONLY | os.O_APPEND
 
-#: What stands in the way of one job only, as others can arrange it in a folder they can write.
-_MEDDLED = (
+#: Errors that concern one job only. Others can cause them in a folder that they can write to.
+_ERRORS_OF_ONE_JOB = (
     FileExistsError,
     FileNotFoundError,
     IsADirectoryError,
@@ -39,51 +45,54 @@ _MEDDLED = (
 
 
 class ResultsDir:
-    """Implements `processes.Outputs` and `ports.Listener`. No file is ever overwritten.
+    """Implements `processes.Outputs` and `ports.Listener`. It never overwrites a file.
 
-    The directory is opened once, and what is in it is reached from there; of each job that runs
-    its folder is open. Others may write to the directory, but not in what is ours: a job whose
-    folder is somebody else's isn't run.
+    The directory is opened once, and its files are reached through that descriptor. The folder of
+    each running job is open. Others may write to the directory, but not to our files: a job whose
+    folder belongs to somebody else isn't run.
     """
 
     def __init__(self, path: str) -> None:
-        """Make the directory, and have known that we write to it.
+        """Make the directory, and mark it as one that we write to.
 
         Raises:
             UsageError: it can't be made or written, or another scheduler of ours writes to it.
         """
         self._path = path
         self._jobs: dict[int, Folder] = {}
-        self._folder, self._mark = _entered(path)
+        self._folder, self._mark = _open_directory(path)
         self.others = sorted(map(user_name, self._mark.others() - {self._mark.uid}))
 
     def close(self) -> None:
-        """Have known that we have ended."""
+        """Remove our mark, and close the directory."""
         self._mark.close()
         self._folder.close()
 
     def open(self, job: Job) -> tuple[int, int]:
-        """Fresh files for the job's output; earlier ones move to attempt-N.
+        """Make new files for the job's output; earlier ones move to attempt-N.
+
+        Returns:
+            The descriptors of stdout and stderr.
 
         Raises:
-            HopelessError: something of somebody else is in the way of this job.
-            SgsError: they can't be had.
+            HopelessError: a file or folder of somebody else is in the way of this job.
+            SgsError: the files can't be made.
         """
         with self._explained(job.seq):
-            is_new = self._make(job.seq)
+            is_new = self._make_folder(job.seq)
             try:
-                return self._files(job, is_new=is_new)
-            except _MEDDLED as error:
-                path = self._folder.join(str(job.seq))
+                return self._make_files(job, is_new=is_new)
+            except _ERRORS_OF_ONE_JOB as error:
+                path = self._folder.join(job_folder(job.seq))
                 raise UnsafeError(f"{path} can't be used: {error.strerror}") from None
 
     def last_words(self, job: Job) -> bytes:
-        """The end of what the job printed, on stderr and stdout."""
+        """Return the end of the job's stderr and stdout; empty if the job doesn't run."""
         folder = self._jobs.get(job.seq)
-        return _end_of(folder, "stderr") + _end_of(folder, "stdout") if folder else b""
+        return _read_end(folder, STDERR) + _read_end(folder, STDOUT) if folder else b""
 
     def on_event(self, event: Event) -> None:
-        """Write how the job ended.
+        """Write the result of a job that has ended.
 
         Raises:
             SgsError: it can't be written; the message says how the job ended.
@@ -92,22 +101,27 @@ class ResultsDir:
             record = json.dumps(result_record(event))
             seq = event.running.job.seq
             with self._explained(seq, f"; not recorded is: {record}"), self._jobs.pop(seq) as job:
-                job.write("result.json", record.encode() + b"\n", 0o666)
+                job.write(RESULT, record.encode() + b"\n", 0o666)
         elif isinstance(event, Rejected):
-            self._forget(event.seq)
+            self._close_folder(event.seq)
 
-    def _make(self, seq: int) -> bool:
-        """Make the job's folder; False if there is something of its name."""
+    def _make_folder(self, seq: int) -> bool:
+        """Make the job's folder; return False if a file or folder has its name."""
         try:
-            make_folder(self._folder.fd, str(seq))
+            make_folder(self._folder.fd, job_folder(seq))
         except FileExistsError:
             return False
         return True
 
-    def _files(self, job: Job, *, is_new: bool) -> tuple[int, int]:
-        """New files in the job's folder, to which others may put such as well if we let them."""
-        self._forget(job.seq)
-        folder = open_own_child(self._folder, str(job.seq), self._mark.uid)
+    def _make_files(self, job: Job, *, is_new: bool) -> tuple[int, int]:
+        """Make new files in the job's folder, with some tries if others may write there.
+
+        Raises:
+            UnsafeError: others keep putting files of these names there.
+            OSError: the files can't be made.
+        """
+        self._close_folder(job.seq)
+        folder = open_own_child(self._folder, job_folder(job.seq), self._mark.uid)
         self._jobs[job.seq] = folder
         for tries in range(_TRIES):
             if tries or not is_new:
@@ -116,26 +130,26 @@ class ResultsDir:
                 return _new_files(folder, job.command + b"\n")
         raise UnsafeError(f"{folder.path} gets files of others again and again")
 
-    def _forget(self, seq: int) -> None:
+    def _close_folder(self, seq: int) -> None:
         if seq in self._jobs:
             self._jobs.pop(seq).close()
 
     @contextmanager
     def _explained(self, seq: int, lost: str = "") -> Iterator[None]:
-        """Turn an OSError into the user's error."""
+        """Turn an OSError into an error that tells the user what to do."""
         try:
             yield
         except UnsafeError as error:
             advice = "have it removed, or name another directory by --results"
             raise HopelessError(f"can't be recorded: {error} ({advice})") from None
         except OSError as error:
-            folder = f"{self._path}/{seq}"
+            folder = f"{self._path}/{job_folder(seq)}"
             text = f"--results {folder!r} can't be written: {error.strerror}{lost}"
             raise SgsError(text) from None
 
 
-def _entered(path: str) -> tuple[Folder, Mark]:
-    """The directory, marked as one that we write to."""
+def _open_directory(path: str) -> tuple[Folder, Mark]:
+    """Open the directory, and mark it as one that we write to."""
     try:
         folder = open_named(path, make=True)
     except UnsafeError as error:
@@ -143,7 +157,7 @@ def _entered(path: str) -> tuple[Folder, Mark]:
     except OSError as error:
         raise UsageError(f"--results {path!r} can't be made: {error.strerror}") from None
     try:
-        return folder, _marked(folder)
+        return folder, _make_mark(folder)
     except OSError as error:
         folder.close()
         raise UsageError(f"--results {path!r} can't be written: {error.strerror}") from None
@@ -152,11 +166,15 @@ def _entered(path: str) -> tuple[Folder, Mark]:
         raise
 
 
-def _marked(folder: Folder) -> Mark:
-    """Our mark, if no other scheduler of ours is there.
+def _make_mark(folder: Folder) -> Mark:
+    """Mark the directory as ours, if no other scheduler of this user writes there.
 
-    Anybody can lock the directory itself, as versions before did: that counts only where it is
-    we, and where there is no mark of ours beside.
+    Older versions locked the directory itself, which anybody can do. So that lock counts only if
+    this user holds it and has no mark.
+
+    Raises:
+        UsageError: another scheduler of this user writes there.
+        OSError: the mark can't be made.
     """
     is_new = os.geteuid() not in writers(folder).known
     if not try_lock(folder.fd) and is_new and os.geteuid() in find_lock_owners(folder.fd):
@@ -176,24 +194,24 @@ def _in_use(path: str) -> UsageError:
 
 
 def _new_files(folder: Folder, command: bytes) -> tuple[int, int]:
-    fd = folder.create("command", 0o666)
+    fd = folder.create(COMMAND, 0o666)
     try:
         write_whole(fd, command)
     finally:
         os.close(fd)
-    stdout_fd = folder.create("stdout", 0o666, _TO_WRITE)
+    stdout_fd = folder.create(STDOUT, 0o666, _TO_WRITE)
     try:
-        return stdout_fd, folder.create("stderr", 0o666, _TO_WRITE)
+        return stdout_fd, folder.create(STDERR, 0o666, _TO_WRITE)
     except OSError:
         os.close(stdout_fd)
         raise
 
 
 def _set_aside(folder: Folder, uid: int) -> None:
-    """Move the files of an earlier run, and whatever has their names, to attempt-N."""
-    names = [name for name in _FILES if folder.has(name)]
+    """Move the files of an earlier run, and all else with these names, to attempt-N."""
+    names = [name for name in JOB_FILES if folder.has(name)]
     if names:
-        attempt = f"attempt-{_free_number(folder)}"
+        attempt = attempt_folder(_free_number(folder))
         os.mkdir(attempt, dir_fd=folder.fd)
         with open_own_child(folder, attempt, uid) as aside:
             for name in names:
@@ -201,20 +219,23 @@ def _set_aside(folder: Folder, uid: int) -> None:
 
 
 def _free_number(folder: Folder) -> int:
-    """The first one, where there is none missing; many that others have put there cost little."""
+    """Return a number that no attempt has: the next one, if they are counted without a gap.
+
+    The search is binary, so that many attempts, which others may have put there, cost little.
+    """
     taken, free = 0, 1
-    while folder.has(f"attempt-{free}"):
+    while folder.has(attempt_folder(free)):
         taken, free = free, 2 * free
     while free - taken > 1:
         middle = (taken + free) // 2
-        if folder.has(f"attempt-{middle}"):
+        if folder.has(attempt_folder(middle)):
             taken = middle
         else:
             free = middle
     return free
 
 
-def _end_of(folder: Folder, name: str) -> bytes:
+def _read_end(folder: Folder, name: str) -> bytes:
     try:
         with open(open_found(folder, name), "rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - _LAST_BYTES))

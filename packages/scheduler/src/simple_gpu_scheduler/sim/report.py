@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from simple_gpu_scheduler.sim.metrics import Metrics
+from simple_gpu_scheduler.text.table import format_table
 from simple_gpu_scheduler.units.durations import format_duration
 
 HEAD = (
@@ -35,10 +36,7 @@ def cells(one: Metrics) -> tuple[str, ...]:
 def table(metrics: Sequence[Metrics]) -> list[str]:
     """Lines of a table: names to the left, numbers to the right."""
     rows = [HEAD, *(cells(one) for one in metrics)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
-    ]
+    return format_table(rows, [column > 0 for column in range(len(HEAD))])
 
 
 def compared(one: Metrics, base: Metrics) -> str:

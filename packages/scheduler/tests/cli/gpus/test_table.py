@@ -54,16 +54,14 @@ def test_one_gpu_and_none() -> None:
 def test_somebody_whom_the_driver_does_not_name() -> None:
     seen = [(CARD, Occupancy("used", unnamed_mib=30_000))]
     assert table(seen, NOW_S)[2] == (
-        "     30000 MiB of somebody whom the driver doesn't name (of a container?)"
+        "     30000 MiB of processes that the driver doesn't name (in a container?)"
     )
     assert [one["unnamed_mib"] for one in objects(seen)] == [30_000]
 
 
 def test_a_process_that_is_not_to_be_seen() -> None:
     lines = table([(CARD, Occupancy("used", (), (GpuProcess(7),)))], NOW_S)
-    assert lines[2] == (
-        "     process 7, memory unknown: not to be seen (ended, or of a container)"
-    )
+    assert lines[2] == ("     process 7, memory unknown: can't be seen (ended, or in a container)")
 
 
 def test_a_share_is_told_where_the_lease_says_no_memory() -> None:

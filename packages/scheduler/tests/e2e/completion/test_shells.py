@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from queues import SGS, Shell
-from simple_gpu_scheduler.cli.completion.spec import Value, commands, words_of
+from simple_gpu_scheduler.cli.completion.spec import Value, commands, flags_of
 from simple_gpu_scheduler.cli.sgs import COMMANDS
 from terminal import Terminal
 from waiting import BOUND_S, wait_until
@@ -86,12 +86,12 @@ def first(lines: Sequence[str]) -> list[str]:
 def test_every_option_of_every_command_is_in_each_script(scripts: dict[str, Path]) -> None:
     found = commands(COMMANDS)
     assert [one.name for one in found] == list(COMMANDS)
-    assert "--watch" in words_of(next(one for one in found if one.name == "status").options)
+    assert "--watch" in flags_of(next(one for one in found if one.name == "status").options)
     for shell, script in scripts.items():
         text = script.read_text()
         for command in found:
             assert command.options, command.name
-            for flag in words_of(command.options):
+            for flag in flags_of(command.options):
                 shown = flag
                 if shell == "fish":
                     shown = f"-l {flag[2:]}" if flag.startswith("--") else f"-s {flag[1:]}"

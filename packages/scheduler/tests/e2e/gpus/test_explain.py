@@ -246,7 +246,7 @@ def test_without_a_gpu_that_is_well_it_would_fail(server: Server) -> None:
         (["--spread", "--pack"], "argument --pack: not allowed with argument --spread"),
         (["0"], "there is no job 0"),
         (["--", "-1"], "'-1' is no job"),
-        (["1", "--gpus", "2"], "a job of the queue has said what it needs"),
+        (["1", "--gpus", "2"], "sgs submit was told what a job of the queue needs"),
     ],
 )
 def test_what_can_never_be_is_an_error(server: Server, options: list[str], message: str) -> None:

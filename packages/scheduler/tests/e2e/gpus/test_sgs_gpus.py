@@ -65,7 +65,7 @@ def test_a_table(driver: fake_nvml.Machine, sgs_gpus: Callable) -> None:
         "GPU  name      memory MiB  use  temp  power  state",
         "0    Fake GPU   300/24576    -     -      -  free",
         "1    Fake GPU           -    -     -      -  used",
-        "     process 4194305, 2000 MiB: not to be seen (ended, or of a container)",
+        "     process 4194305, 2000 MiB: can't be seen (ended, or in a container)",
         "",
         "1 of 2 GPUs are free.",
     ]

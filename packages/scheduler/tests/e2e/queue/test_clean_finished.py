@@ -300,7 +300,7 @@ def test_who_waits_for_a_job_that_goes_is_told(user: User) -> None:
         database.execute("DELETE FROM jobs")  # at once: nobody sees its end
     assert _ended(waiting) == (
         1,
-        b"sgs: error: nobody knows how job 1 ended: it was removed (sgs clean)\n",
+        b"sgs: error: the exit status of job 1 is unknown: sgs clean --finished has removed it\n",
     )
     assert _ended(following) == (0, b"")
 

@@ -45,7 +45,7 @@ def test_a_search_is_one_group(shell: Shell) -> None:
 def test_needs_keys_holding_and_cancelling(shell: Shell) -> None:
     shell.sgs("submit", "--hold", "--key", "k", "--", "true")
     assert shell.sgs("submit", "--key", "k", "true").splitlines() == [
-        "1", "sgs submit: job 1 has that key: held"
+        "1", "sgs submit: job 1 has this key: held"
     ]  # fmt: skip
     shell.sgs("submit", "--after", "1", "--", "echo", "second")
     assert "queued (waits for 1)" in shell.sgs("status")
@@ -93,7 +93,7 @@ def test_who_waits_is_told_that_no_server_can_begin(shell: Shell) -> None:
         assert waiting.stderr is not None
         said = waiting.stderr.readline()
         assert said.startswith("sgs wait: the server can't be started: ")
-        assert "; waiting until one can" in said
+        assert "; waiting until a server can start" in said
         shell.env["SGS_LEASE_DIR"] = leases
         shell.sgs("server", "start")
         assert waiting.wait(BOUND_S) == 0
@@ -142,7 +142,7 @@ def test_a_server_that_cannot_begin_is_tried_ever_more_rarely(
         (tmp_path / "server.log").write_text("error\n")
         return next(looks, None) is None
 
-    queued_jobs.wait_for_news(home, is_over)  # type: ignore[arg-type]
+    queued_jobs.wait_for_changes(home, is_over)  # type: ignore[arg-type]
     assert 1 < home.woken < 8
 
 

@@ -54,7 +54,7 @@ def test_what_runs_or_has_ended_is_refused_and_nothing_is_changed(shell: Shell) 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["1"], "nothing is to be changed"),
+        (["1"], "no change is named"),
         (["--priority", "1"], "no job is named"),
         (["7", "--priority", "1"], "there is no job 7"),
         (["1", "--priority", "high"], "--priority"),

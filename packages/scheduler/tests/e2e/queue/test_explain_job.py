@@ -213,7 +213,7 @@ def test_with_a_driver_strangers_and_slots_are_told_apart(
     [
         (["7"], "there is no job 7"),
         (["x"], "'x' is no job"),
-        (["1-2"], "'1-2' are 2 jobs; expected the number of one"),
+        (["1-2"], "'1-2' names 2 jobs; expected the number of one"),
         (["1", "--vram", "1G"], "expected no option but --json"),
     ],
 )

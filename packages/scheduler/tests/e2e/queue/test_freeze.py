@@ -197,7 +197,7 @@ def test_what_failed_can_be_retried_until_it_is_cleaned_up(user: User) -> None:
 
 def test_which_jobs_are_meant_is_to_be_said(user: User) -> None:
     assert user.say("clean").status == 2
-    assert b"name them, or a group, or --all" in user.say("clean", "--all", "3").err
+    assert b"expected one of IDs, --group or --all" in user.say("clean", "--all", "3").err
     assert b"there is no job 9" in user.say("clean", "9").err
 
 

@@ -43,7 +43,7 @@ def stranger() -> Iterator[int]:
 @pytest.mark.skipif(os.path.exists("/dev/nvidiactl"), reason="this machine has a driver")
 def test_with_nothing_there_it_says_so_and_creates_nothing(tmp_path: Path) -> None:
     assert glance(tmp_path / "a b") == [
-        "GPUs   none known: no driver answers, and the queue has no slots "
+        "GPUs   none known: no driver answers, and the queue has no GPUs "
         "(sgs server start --gpus)",
         *["Queue  empty", "", LAST],
     ]

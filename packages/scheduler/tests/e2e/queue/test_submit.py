@@ -175,7 +175,7 @@ def test_a_script_that_cannot_be_read_is_said(user: User) -> None:
     assert "can't be read: Is a directory" in user.refused("--script", ".")
     (user.folder / "empty").touch()
     assert "is empty" in user.refused("--script", "empty")
-    assert "not about a script" in user.refused("--script", "empty", "--file", "x")
+    assert "but a script is given" in user.refused("--script", "empty", "--file", "x")
 
 
 # lists
@@ -211,8 +211,8 @@ def test_of_a_list_all_are_accepted_or_none(user: User, data: bytes, said: str) 
 
 
 def test_a_list_beside_a_command_is_refused(user: User) -> None:
-    assert "there is one here" in user.refused("--file", "list", "true")
-    assert "there is one here" in user.refused("-0", "true")
+    assert "but one command is given" in user.refused("--file", "list", "true")
+    assert "but one command is given" in user.refused("-0", "true")
     assert "can't be read: No such file" in user.refused("--file", "none")
     assert "can't be read: Is a directory" in user.refused("--file", ".", status=2)
 
@@ -227,7 +227,7 @@ def test_a_list_can_be_submitted_again(user: User) -> None:
     again = user.say("submit", "--group", "g", "--key", "k", data=lines + b"echo 4\necho 1\n")
     assert again.out == b"1\n2\n3\n4\n1\n"
     assert again.err == (
-        b"sgs submit: 1 added; of the others, which were there, 3 succeeded, 1 failed; to run it "
+        b"sgs submit: 1 added; already in the queue: 3 succeeded, 1 failed; to run it "
         b"again: sgs retry, or --retry-failed here\n"
     )
     assert user.say("submit", "--key", "other", data=b"echo 1\n").out == b"5\n"
@@ -240,12 +240,12 @@ def test_what_failed_is_run_again_by_choice(user: User) -> None:
     assert said == (
         0,
         b"1\n",
-        b"sgs submit: job 1 has that key: failed; to run it again: sgs retry, or --retry-failed "
+        b"sgs submit: job 1 has this key: failed; to run it again: sgs retry, or --retry-failed "
         b"here\n",
     )
     said = user.say("submit", "--key", "k", "--retry-failed", "--", "other")
     assert said == (
-        0, b"1\n", b"sgs submit: job 1 has that key and had not succeeded; it is queued again\n"
+        0, b"1\n", b"sgs submit: job 1 has this key and had not succeeded; it is queued again\n"
     )  # fmt: skip
     assert user.say("wait", "1").status == 3
     assert user.say("logs", "1").out == b"2\n"
@@ -278,7 +278,7 @@ def test_of_many_who_submit_one_key_at_once_one_is_heard(user: User) -> None:
     said = [one.communicate() for one in everybody]
     assert [out for out, _ in said] == [b"1\n"] * 8
     assert (
-        sorted(err for _, err in said) == [b""] + [b"sgs submit: job 1 has that key: held\n"] * 7
+        sorted(err for _, err in said) == [b""] + [b"sgs submit: job 1 has this key: held\n"] * 7
     )
     assert len(user.entries()) == 1
 
@@ -299,11 +299,11 @@ def test_of_many_who_submit_one_key_at_once_one_is_heard(user: User) -> None:
         (["--delay", "9999999d", "true"], "before the year 9999"),
         (["--after", "9" * 30, "true"], "there is no job 9999"),
         (["--notify", " ", "true"], "--notify ' ': expected a command"),
-        (["--retry-failed", "true"], "jobs of the same --key; name one"),
+        (["--retry-failed", "true"], "--retry-failed needs --key K"),
         (["--name", "\udcff", "true"], "--name '\\udcff': expected text in UTF-8"),
         (["--group", "\udcff", "true"], "expected text in UTF-8"),
         (["--key", "\udcff", "true"], "expected text in UTF-8"),
-        (["train.py", "--lr", "1"], "options of the command's own follow --"),
+        (["train.py", "--lr", "1"], "the command and its options follow --"),
         (["--after", "1", "2", "--", "true"], "'2' stands before --, where only options are"),
         (["git", "log", "--", "file"], "'git' stands before --"),
         (["--", ""], "the command is empty"),
@@ -335,7 +335,7 @@ def test_a_folder_that_is_gone_is_said(user: User, tmp_path: Path) -> None:
         cwd=tmp_path / "gone", env=user.env, capture_output=True, check=False,
     )  # fmt: skip
     assert done.returncode == 2
-    assert b"this folder is gone" in done.stderr
+    assert b"this folder was removed" in done.stderr
 
 
 def test_bytes_of_any_kind_come_through(user: User) -> None:

@@ -314,7 +314,7 @@ def test_no_metric_is_said(sgs, results):
     assert "none printed a metric" in done.stdout
     results.add(2, "speed=3")
     said = sgs("results", results.path).stdout
-    assert "because no name is one of a known metric; choose with --sort: speed." in said
+    assert "because no name is that of a known metric; choose with --sort: speed." in said
 
 
 def test_why_a_known_metric_is_not_the_order_is_said(sgs, results):

@@ -1,10 +1,10 @@
-"""Completion for bash: a script without need of other files."""
+"""Completion for bash: a script that needs no other file, not even bash-completion."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from simple_gpu_scheduler.cli.completion.spec import Command, Value, words_of
+from simple_gpu_scheduler.cli.completion.spec import Command, Value, flags_of
 
 _SCRIPT = r"""# Completion of sgs for bash; made by `sgs completion bash`.
 
@@ -133,11 +133,11 @@ complete -F _sgs sgs simple_gpu_scheduler simple_hypersearch
 
 
 def script(commands: Sequence[Command]) -> str:
-    """The whole script."""
+    """Return the whole script."""
     parts = {
-        "@COMMANDS@": "\n".join(_takes(one) for one in commands),
-        "@VALUES@": "\n".join(line for one in commands for line in _values(one)),
-        "@NAMES@": "\n".join(f"{one.name}\t{one.help}" for one in commands),
+        "@COMMANDS@": "\n".join(_takes(command) for command in commands),
+        "@VALUES@": "\n".join(line for command in commands for line in _values(command)),
+        "@NAMES@": "\n".join(f"{command.name}\t{command.help}" for command in commands),
     }
     text = _SCRIPT
     for mark, part in parts.items():
@@ -146,17 +146,17 @@ def script(commands: Sequence[Command]) -> str:
 
 
 def _takes(command: Command) -> str:
-    options = " ".join(words_of(command.options))
+    options = " ".join(flags_of(command.options))
     operand = _kind(command.operand) if command.operand else ""
     return f"    {command.name}) options='{options}' operand='{operand}' ;;"
 
 
 def _values(command: Command) -> list[str]:
     lines = []
-    for one in command.options:
-        if one.value is not None:
-            cases = " | ".join(f"'{command.name} {flag}'" for flag in one.flags)
-            lines.append(f"    {cases}) echo '{_kind(one.value)}' ;;")
+    for option in command.options:
+        if option.value is not None:
+            cases = " | ".join(f"'{command.name} {flag}'" for flag in option.flags)
+            lines.append(f"    {cases}) echo '{_kind(option.value)}' ;;")
     return lines
 
 

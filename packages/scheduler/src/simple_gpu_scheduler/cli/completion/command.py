@@ -1,4 +1,4 @@
-"""`sgs completion`: what makes a shell complete our commands, and what it asks of us then."""
+"""`sgs completion`: print the script for a shell, or the values that the script asks for."""
 
 from __future__ import annotations
 
@@ -20,44 +20,49 @@ from simple_gpu_scheduler.queue.wrapped_command import own_command
 from simple_gpu_scheduler.text.printable import printable
 from simple_gpu_scheduler.text.terminal import crop
 
+_DESCRIPTION = """\
+Print a script that makes a shell complete sgs, simple_gpu_scheduler and simple_hypersearch: their
+commands and options, and the numbers of jobs (with their states), groups, names, GPUs and files.
+It works in the next shell that you open."""
+
 _EPILOG = """\
-Commands are completed, their options, the numbers of jobs with their states, groups, names, GPUs
-and files. To have that from the next shell on:
+Without bash-completion: echo 'eval "$(sgs completion bash)"' >> ~/.bashrc
+In zsh, ~/.zfunc must be in $fpath before compinit runs. Or write `eval "$(sgs completion zsh)"`
+into ~/.zshrc, after compinit.
 
-  bash   sgs completion bash > ~/.local/share/bash-completion/completions/sgs
-         (where bash-completion isn't installed: echo 'eval "$(sgs completion bash)"' >> ~/.bashrc)
-  zsh    sgs completion zsh > ~/.zfunc/_sgs       (a folder of $fpath, before compinit runs; or:
-         eval "$(sgs completion zsh)" after it, in ~/.zshrc)
-  fish   sgs completion fish > ~/.config/fish/completions/sgs.fish
+The scripts call `sgs completion jobs COMMAND`, `groups`, `names` and `gpus`. Each prints a value a
+line, followed by a tab and a description.
 
-The scripts ask `sgs completion jobs COMMAND`, `groups`, `names` and `gpus`, which print a
-candidate a line, with a tab and what is to be known of it."""
+examples:
+  sgs completion bash > ~/.local/share/bash-completion/completions/sgs
+  sgs completion zsh > ~/.zfunc/_sgs
+  sgs completion fish > ~/.config/fish/completions/sgs.fish"""
 
 _SHELLS = ("bash", "zsh", "fish")
 _KINDS = (JOBS, GROUPS, NAMES, GPUS)
-_MOST = 200  #: candidates
-_MOST_ABOUT = 60
+_MOST = 200  #: values that are offered
+_MOST_DESCRIPTION = 60  #: width of a description
 _COLUMNS = {GROUPS: "group_name", NAMES: "name"}
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print the script, or the candidates; returns the exit status."""
+    """Print the script, or the values of a kind; returns the exit status."""
     if argv and argv[0] in _KINDS:
-        for value, about in _candidates(argv[0], argv[1] if len(argv) > 1 else None):
-            if value.isprintable():  # else no shell could have it on a line
-                print(f"{value}\t{crop(printable(about), _MOST_ABOUT)}")
+        for value, description in _values(argv[0], argv[1] if len(argv) > 1 else None):
+            if value.isprintable():  # a shell reads one value a line
+                print(f"{value}\t{crop(printable(description), _MOST_DESCRIPTION)}")
         return 0
     print(_script(_parser().parse_args(argv).shell), end="")
     return 0
 
 
-def _candidates(kind: str, command: str | None) -> Iterator[tuple[str, str]]:
-    """What may be meant, and what is to be known of it; nothing is created by looking."""
+def _values(kind: str, command: str | None) -> Iterator[tuple[str, str]]:
+    """Yield values of a kind with their descriptions. This creates no file."""
     home = home_if_any()
     if kind == GPUS:
-        from simple_gpu_scheduler.cli.overview import gpus_and_states
+        from simple_gpu_scheduler.cli.overview import read_gpu_states
 
-        yield from gpus_and_states(home) or ()
+        yield from read_gpu_states(home) or ()
     elif home is not None:
         yield from _jobs(home, command) if kind == JOBS else _counted(home, _COLUMNS[kind])
 
@@ -73,12 +78,12 @@ def _script(shell: str) -> str:
 
 
 def _jobs(home: QueueHome, command: str | None) -> Iterator[tuple[str, str]]:
-    """The jobs that the command could do something about: those that run, then the latest ones."""
+    """Yield the jobs on which the command can act: running ones first, then the latest ones."""
     states = STATES_OF.get(command or "", ())
     running = home.store.entries(states=[RUNNING]) if not states or RUNNING in states else []
     others = home.store.entries(states=states, order="latest", most=_MOST)
-    for one in (*running, *(one for one in others if one.state != RUNNING)):
-        yield str(one.id), f"{one.state}: {own_command(one.command).decode(errors='replace')}"
+    for job in (*running, *(job for job in others if job.state != RUNNING)):
+        yield str(job.id), f"{job.state}: {own_command(job.command).decode(errors='replace')}"
 
 
 def _counted(home: QueueHome, column: str) -> Iterator[tuple[str, str]]:
@@ -91,13 +96,6 @@ def _counted(home: QueueHome, column: str) -> Iterator[tuple[str, str]]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="sgs completion",
-        allow_abbrev=False,
-        description="Print a script that makes a shell complete sgs, simple_gpu_scheduler and "
-        "simple_hypersearch.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("shell", choices=_SHELLS)
+    parser = Parser(prog="sgs completion", description=_DESCRIPTION, epilog=_EPILOG)
+    parser.add_argument("shell", choices=_SHELLS, help="shell to print the script for")
     return parser

@@ -1,4 +1,4 @@
-"""Completion for fish."""
+"""Completion for fish: a script of `complete` commands."""
 
 from __future__ import annotations
 
@@ -62,17 +62,19 @@ _LISTS = {
 
 
 def script(commands: Sequence[Command]) -> str:
-    """The whole script."""
-    lines = [
-        f"complete -c sgs -n __sgs_begins -a {one.name} -d {_quoted(one.help)}" for one in commands
+    """Return the whole script."""
+    names = [
+        f"complete -c sgs -n __sgs_begins -a {command.name} -d {_quoted(command.help)}"
+        for command in commands
     ]
-    return "\n".join([_HEAD, *lines, "", *(line for one in commands for line in _lines(one)), ""])
+    lines = [line for command in commands for line in _lines(command)]
+    return "\n".join([_HEAD, *names, "", *lines, ""])
 
 
 def _lines(command: Command) -> Iterator[str]:
     begin = f"complete -c sgs -n '__sgs_is {command.name}'"
-    for one in command.options:
-        yield f"{begin} {_option(command, one)}"
+    for option in command.options:
+        yield f"{begin} {_option(command, option)}"
     operand = command.operand
     if operand is None:
         return
@@ -101,8 +103,8 @@ def _flag(flag: str) -> str:
 def _values(command: Command, value: Value) -> str:
     if value.words:
         return _quoted(" ".join(value.words))
-    words = _LISTS.get(value.kind, "")
-    return f"'({words}{f' {command.name}' if value.kind == JOBS else ''})'" if words else ""
+    call = _LISTS.get(value.kind, "")
+    return f"'({call}{f' {command.name}' if value.kind == JOBS else ''})'" if call else ""
 
 
 def _quoted(text: str) -> str:

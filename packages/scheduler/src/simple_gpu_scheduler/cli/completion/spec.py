@@ -1,4 +1,4 @@
-"""What the commands take, as a shell needs to know it; told from their own parsers."""
+"""The options and arguments of each command, read from the command's own parser."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from simple_gpu_scheduler.queue.records import (
     RUNNING,
 )
 
-#: What can stand in a place: candidates that `sgs completion` tells, or that shells know.
+#: Kinds of values. `sgs completion` prints the first ones; shells know files and commands.
 JOBS, GROUPS, NAMES, GPUS = "jobs", "groups", "names", "gpus"
 FILES, FOLDERS, COMMAND = "files", "folders", "command"
-NOTHING = "nothing"  #: a text that nobody can guess
+NOTHING = "nothing"  #: a text that can't be completed
 
-#: The jobs that a command can do something about; all, where it isn't named.
+#: The states of the jobs on which a command can act. Commands that aren't named: all states.
 STATES_OF = {
     "cancel": OPEN_STATES,
     "wait": OPEN_STATES,
@@ -49,18 +49,18 @@ _MOST_HELP = 76
 
 
 class Value(NamedTuple):
-    """What can stand in one place."""
+    """The values that an option or argument takes."""
 
     kind: str
-    words: tuple[str, ...] = ()  #: if it is one of these
+    words: tuple[str, ...] = ()  #: the choices, if there are such
 
 
 class Option(NamedTuple):
-    """An option."""
+    """An option of a command."""
 
     flags: tuple[str, ...]
     help: str
-    value: Value | None  #: None: it takes none
+    value: Value | None  #: None: it takes no value
     again: bool  #: it may be given several times
 
 
@@ -70,29 +70,29 @@ class Command(NamedTuple):
     name: str
     help: str
     options: tuple[Option, ...]
-    operand: Value | None  #: what it takes that is no option
+    operand: Value | None  #: its arguments that are no options
 
 
 def commands(known: dict[str, tuple[str, str]]) -> list[Command]:
-    """What each command takes.
+    """Return the options and arguments of each command.
 
     Args:
-        known: by name, where it is (MODULE or MODULE:FUNCTION) and what it does.
+        known: by name, its place (MODULE or MODULE:FUNCTION) and what it does.
     """
     return [_command(name, place, what) for name, (place, what) in known.items()]
 
 
 def _command(name: str, place: str, what: str) -> Command:
     module, _, function = place.partition(":")
-    found = importlib.import_module(f"simple_gpu_scheduler.cli.{module}")
-    if hasattr(found, "HELP"):  # the one that has no parser, but a text with all of it
-        return Command(name, what, _search_options(found.HELP), Value(NOTHING))
-    parser = parser_of(getattr(found, function or "main"))
+    imported = importlib.import_module(f"simple_gpu_scheduler.cli.{module}")
+    if hasattr(imported, "HELP"):  # simple_hypersearch has no argparse parser, but a help text
+        return Command(name, what, _search_options(imported.HELP), Value(NOTHING))
+    parser = parser_of(getattr(imported, function or "main"))
     if parser is None:
         return Command(name, what, (), None)
-    shown = [one for one in parser._actions if one.help != argparse.SUPPRESS]
-    options = tuple(_option(parser, one) for one in shown if one.option_strings)
-    operands = [_value(one) for one in shown if not one.option_strings]
+    actions = [action for action in parser._actions if action.help != argparse.SUPPRESS]
+    options = tuple(_option(parser, action) for action in actions if action.option_strings)
+    operands = [_value(action) for action in actions if not action.option_strings]
     return Command(name, what, options, operands[-1] if operands else None)
 
 
@@ -126,24 +126,24 @@ _LINE = re.compile(r"^  (-\S.*?)  +(\S.*)$", re.MULTILINE)
 
 
 def _search_options(text: str) -> tuple[Option, ...]:
-    """The options of the search, from its help."""
+    """Read the options of simple_hypersearch from its help."""
     from simple_gpu_scheduler.search.arguments import LISTS, MODES, VALUED
 
-    found = []
+    options = []
     for left, right in _LINE.findall(text):
         flags = tuple(dict.fromkeys(re.findall(r"(?<!\S)-{1,2}[\w-]+", left.replace(",", " "))))
         value = Value(NOTHING) if {*flags} & {*LISTS, *VALUED} else None
         if "--sampling-mode" in flags:
             value = Value(NOTHING, MODES)
-        found.append(Option(flags, _short(right), value, again="-p" in flags))
-    return tuple(found)
+        options.append(Option(flags, _short(right), value, again="-p" in flags))
+    return tuple(options)
 
 
-def words_of(options: Iterable[Option]) -> list[str]:
-    """All flags."""
-    return [flag for one in options for flag in one.flags]
+def flags_of(options: Iterable[Option]) -> list[str]:
+    """Return all flags of the options."""
+    return [flag for option in options for flag in option.flags]
 
 
 def single_quoted(text: str) -> str:
-    """A word of a POSIX shell."""
+    """Quote a text for a POSIX shell."""
     return "'" + text.replace("'", "'\\''") + "'"

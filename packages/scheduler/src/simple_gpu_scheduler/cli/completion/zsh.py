@@ -1,4 +1,4 @@
-"""Completion for zsh: by `_arguments`, which shows what each option does."""
+"""Completion for zsh: a script that calls `_arguments`, which shows the help of options."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ else
 fi
 """
 
-#: After a blank a function is called as it stands, and not with arguments for `compadd`.
+#: What zsh calls for a kind. After a blank it calls a function without arguments for `compadd`.
 _ACTIONS = {
     GROUPS: " _sgs_list group groups",
     NAMES: " _sgs_list name names",
@@ -85,14 +85,14 @@ _ESCAPED = (("\\", "\\\\"), ("[", "\\["), ("]", "\\]"), (":", "\\:"))
 
 
 def script(commands: Sequence[Command]) -> str:
-    """The whole script."""
-    names = [" " * 16 + single_quoted(f"{one.name}:{one.help}") for one in commands]
-    cases = "\n".join(line for one in commands for line in _case(one))
+    """Return the whole script."""
+    names = [" " * 16 + single_quoted(f"{command.name}:{command.help}") for command in commands]
+    cases = "\n".join(line for command in commands for line in _case(command))
     return _SCRIPT.replace("@NAMES@", "\n".join(names)).replace("@COMMANDS@", cases)
 
 
 def _case(command: Command) -> Iterator[str]:
-    specs = [spec for one in command.options for spec in _specs(command, one)]
+    specs = [spec for option in command.options for spec in _specs(command, option)]
     operand = command.operand
     if operand is not None and operand.kind == COMMAND:
         specs += ["'(-)1:command:_command_names -e'", "'*::argument: _sgs_command'"]
@@ -104,7 +104,7 @@ def _case(command: Command) -> Iterator[str]:
 
 
 def _specs(command: Command, option: Option) -> Iterator[str]:
-    """`'(-f --follow)--follow[until the job has ended]'`, for each of its flags."""
+    """Yield `'(-f --follow)--follow[keep printing]'` for each flag of the option."""
     others = f"({' '.join(option.flags)})" if len(option.flags) > 1 else ""
     for flag in option.flags:
         text = f"[{_escaped(option.help)}]" if option.help else ""

@@ -1,4 +1,4 @@
-"""`sgs lease`: run a command on GPUs that are then nobody else's."""
+"""`sgs lease`: run a command on GPUs that nobody else gets meanwhile."""
 
 from __future__ import annotations
 
@@ -15,31 +15,45 @@ from simple_gpu_scheduler.processes.runner import IGNORED_BY_PYTHON
 from simple_gpu_scheduler.system.fds import print_stderr
 from simple_gpu_scheduler.units.durations import parse_duration_s
 
-#: EX_TEMPFAIL of sysexits.h: try again later.
+#: The exit status if no GPU was free: EX_TEMPFAIL of sysexits.h, "try again later".
 BUSY = 75
 
-_EXAMPLES = """\
+_DESCRIPTION = """\
+Run a command, such as a shell, on GPUs that nobody else gets meanwhile.
+
+The command replaces this process and keeps its pid. It holds the lease until it and all of its
+child processes have ended. CUDA_VISIBLE_DEVICES names its GPUs. A scheduler that you start in it
+uses these GPUs."""
+
+_EPILOG = """\
+exit status: that of the command, or
+  1    the lease can't be taken
+  2    wrong usage
+  75   the GPUs were not free (--no-wait, --timeout)
+  126  the command can't be run
+  127  there is no such command
+
 examples:
   sgs lease -- bash                         a shell on a GPU of its own
-  sgs lease --gpus 2 -- torchrun train.py   two GPUs, waiting until two are free
-  sgs lease --on 0,3 -- python train.py     these very GPUs
-  sgs lease --on 0,3 --gpus 1 -- bash       one of these
+  sgs lease --gpus 2 -- torchrun train.py   any two GPUs, once two are free
+  sgs lease --on 0,3 -- python train.py     both GPU 0 and GPU 3
+  sgs lease --on 0,3 --gpus 1 -- bash       one of GPU 0 and GPU 3
   sgs lease --no-wait -- jupyter lab || echo "no GPU is free"
-
-The command takes this process's place (same pid) and holds the lease until it and the processes
-that inherit from it have ended. It sees its GPUs in CUDA_VISIBLE_DEVICES; a scheduler started in
-it uses them.
-
-exit status: the command's; 75 the GPUs were not free (--no-wait, --timeout), 126 the command can't
-be run, 127 there is no such command, 2 usage, 1 leases can't be had.
 """
 
 
 def main(argv: Sequence[str]) -> int:
-    """Become the command; returns an exit status only if that can't be."""
+    """Lease GPUs and become the command; returns an exit status only if that fails.
+
+    Raises:
+        UsageError: there is no command, or there are no such GPUs.
+        SgsError: the lease can't be taken, or the command can't be run.
+    """
     args = _parser().parse_args(argv)
     if not args.command:
-        raise UsageError("no command; expected such as: sgs lease -- bash (see sgs lease --help)")
+        raise UsageError(
+            "no command; expected one after --, as in: sgs lease -- bash (see sgs lease --help)"
+        )
     try:
         taken = take(
             gpus=args.gpus,
@@ -73,7 +87,7 @@ def _become(command: list[str], taken: Taken) -> int:
     except OSError as error:
         _say(f"error: {command[0]!r} can't be run: {error.strerror}")
         return 126
-    except ValueError as error:  # a NUL in a word
+    except ValueError as error:  # a NUL in an argument
         raise SgsError(f"the command can't be run: {error}") from None
     finally:
         taken.release()
@@ -84,34 +98,49 @@ def _say(text: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="sgs lease",
-        allow_abbrev=False,
-        description="Run a command on GPUs that nobody else gets meanwhile.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(prog="sgs lease", description=_DESCRIPTION, epilog=_EPILOG)
     parser.add_argument(
         "--gpus",
         type=int,
         metavar="N",
-        help="how many, whichever are free (default 1; with --on: all of these)",
+        help="number of GPUs to lease (default 1; with --on: all that are named)",
     )
-    parser.add_argument("--on", metavar="ID,...", help="of these GPUs, as 0,1 or by UUID")
     parser.add_argument(
-        "--vram", metavar="SIZE", help="so much memory of each, such as 10G: others may share it"
+        "--on",
+        metavar="ID,...",
+        help="ids of the GPUs to choose from, such as 0,1, or UUIDs (default: all GPUs of the "
+        "machine, within CUDA_VISIBLE_DEVICES if that is set)",
+    )
+    parser.add_argument(
+        "--vram",
+        metavar="SIZE",
+        help="GPU memory to lease on each GPU, such as 10G; others may use the rest "
+        "(default: whole GPUs)",
     )
     waiting = parser.add_mutually_exclusive_group()
-    waiting.add_argument("--wait", action="store_true", help="until they are free (the default)")
-    waiting.add_argument("--no-wait", action="store_true", help="give up at once (status 75)")
     waiting.add_argument(
-        "--timeout", metavar="DURATION", help="give up after so long: 90, 30m, 2h; 0: at once"
+        "--wait",
+        action="store_true",
+        help="wait until the GPUs are free, without end (the default)",
+    )
+    waiting.add_argument(
+        "--no-wait",
+        action="store_true",
+        help="give up at once, with exit status 75, if the GPUs are not free",
+    )
+    waiting.add_argument(
+        "--timeout",
+        metavar="DURATION",
+        help="give up, with exit status 75, if the GPUs are not free after this time: 90 "
+        "(seconds), 30m, 2h; 0: at once (default: wait without end)",
     )
     parser.add_argument(
         "--kind",
         choices=("shell", "job", "notebook"),
         default="shell",
-        help="what others see that it is for (default shell)",
+        help="what the GPUs are used for, as others see it in sgs gpus (default shell)",
     )
-    parser.add_argument("command", nargs="*", metavar="-- command")
+    parser.add_argument(
+        "command", nargs="*", metavar="-- command", help="command to run, with its arguments"
+    )
     return parser

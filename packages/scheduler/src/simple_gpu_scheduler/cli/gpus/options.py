@@ -1,4 +1,4 @@
-"""Options about GPUs that several commands take: placement, and which GPUs count as free."""
+"""Options about GPUs that several commands share: placement, and which GPUs count as free."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from simple_gpu_scheduler.units.sizes import parse_memory_mib
 
 
 def vram_mib(text: str | None) -> int | None:
-    """What a job asks for; None: whole GPUs."""
+    """Return the memory that a job asks for on each GPU, in MiB; None: whole GPUs."""
     return None if text in (None, "auto") else parse_memory_mib(text, "--vram")
 
 
 def jobs_per_gpu(args: argparse.Namespace) -> int:
-    """Jobs that say how much memory they need share a GPU as far as that goes."""
+    """Return how many jobs may share a GPU. With --vram, only its memory limits them."""
     if args.jobs_per_gpu is None:
         return 1 if args.vram in (None, "auto") else MAX_JOBS_PER_GPU
     return int(args.jobs_per_gpu)
 
 
 def order_name(args: argparse.Namespace) -> str:
-    """One of `policy.orders.ORDERS`."""
+    """Return the name of an order in `policy.orders.ORDERS`."""
     return "fifo" if args.vram is None else PACKING_ORDER
 
 
 def idle_limits(args: argparse.Namespace) -> dict[str, int]:
-    """What strangers may have on a GPU that is yet taken, see `GpuMonitor`."""
+    """Return how much foreign processes may use of a GPU that jobs may take, for `GpuMonitor`."""
     return {
         "idle_memory_mib": parse_memory_mib(args.idle_memory, "--idle-memory"),
         "idle_utilisation_percent": args.idle_utilisation,
@@ -37,25 +37,25 @@ def idle_limits(args: argparse.Namespace) -> dict[str, int]:
 
 
 def add_placement_options(group: argparse._ArgumentGroup) -> None:
-    """Which GPUs a job gets, and how many are left alone."""
+    """Add options for which GPUs a job gets, and how many are left to others."""
     group.add_argument(
         "--jobs-per-gpu",
         type=whole(1, MAX_JOBS_PER_GPU),
         metavar="K",
-        help="jobs on one GPU (default 1)",
+        help="number of jobs that share one GPU (default 1; with --vram as many as fit)",
     )
     group.add_argument(
         "--vram",
         metavar="SIZE",
-        help="memory that a job needs on each of its GPUs, such as 10G: jobs share a GPU as long "
-        "as there is so much free; auto: find it out from the first jobs of a sweep",
+        help="GPU memory that a job needs on each of its GPUs, such as 10G: jobs share a GPU as "
+        "long as that much is free (default: whole GPUs); auto: measure the first jobs of a sweep",
     )
     group.add_argument(
         "--keep-free",
         type=whole(0, 4096),
         default=0,
         metavar="N",
-        help="take no GPU if that would leave others fewer than N free ones",
+        help="number of free GPUs to leave to others (default 0)",
     )
     either = group.add_mutually_exclusive_group()
     either.add_argument(
@@ -64,44 +64,52 @@ def add_placement_options(group: argparse._ArgumentGroup) -> None:
         action="store_const",
         const="pack",
         default="default",
-        help="fill GPUs that have jobs already before empty ones",
+        help="prefer GPUs that are in use already to empty ones",
     )
     either.add_argument(
         "--spread",
         dest="placement",
         action="store_const",
         const="spread",
-        help="prefer the emptiest GPUs",
+        help="prefer the emptiest GPUs (the default without --vram)",
     )
 
 
-def add_idle_options(group: argparse._ArgumentGroup) -> None:
-    """What others may have on a GPU that is taken yet."""
+def add_idle_options(group: argparse._ArgumentGroup, naming: str) -> None:
+    """Add the limits below which foreign processes leave a GPU free.
+
+    Args:
+        naming: the option that names GPUs. They are used whatever foreign processes do there.
+    """
     group.add_argument(
         "--idle-memory",
         default="1G",
         metavar="SIZE",
-        help="without --gpus: GPUs are not taken where processes without a lease have so much "
-        "memory (default 1G)",
+        help=f"without {naming}: use no GPU on which foreign processes (those without a lease) "
+        "have this much memory or more (default 1G)",
     )
     group.add_argument(
         "--idle-utilisation",
         type=whole(0, 101),
         default=10,
         metavar="PERCENT",
-        help="or where they keep the GPU so busy (default 10)",
+        help=f"without {naming}: use no GPU that foreign processes keep busy for this percentage "
+        "of the time or more (default 10)",
     )
 
 
-#: Options whose value may look like a negative number, if only by mistake.
+#: Options whose value may look like a negative number, by mistake.
 _TAKE_A_VALUE = (
     *("--gpus-per-job", "--jobs-per-gpu", "--vram", "--keep-free", "--idle-memory"),
     *("--idle-utilisation", "--retries", "--timeout", "--grace", "--delay", "--halt"),
 )
 
 
-def joined(argv: Sequence[str]) -> list[str]:
-    """With `--timeout -1` as `--timeout=-1`: to argparse, -1 is an option, as -0 is."""
+def join_negative_values(argv: Sequence[str]) -> list[str]:
+    """Write `--timeout -1` as `--timeout=-1`, as argparse takes -1 for an option.
+
+    So the error names the wrong value, and not an unknown option.
+    """
     words: list[str] = []
     for word in argv:
         negative = word[:1] == "-" and (word[1:2].isdecimal() or word[1:2] == ".")

@@ -1,4 +1,4 @@
-"""`sgs cancel`, `hold`, `release` and `retry`: change what becomes of jobs in the queue."""
+"""`sgs cancel`, `hold`, `release` and `retry`: change the states of jobs in the queue."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from simple_gpu_scheduler.cli.parser import Parser
-from simple_gpu_scheduler.cli.queue.jobs import entries_of
+from simple_gpu_scheduler.cli.queue.jobs import add_job_arguments, find_jobs
 from simple_gpu_scheduler.errors import PassingError, SgsError, UsageError
 from simple_gpu_scheduler.queue.home import QueueHome
 from simple_gpu_scheduler.queue.job_ids import numbers
@@ -18,17 +18,36 @@ from simple_gpu_scheduler.system.fds import print_lines, print_stderr
 
 class _Verb(NamedTuple):
     name: str
-    what: str  #: it does
-    done: str  #: of each job
-    none: str  #: where no job was meant that could be
+    description: str
+    done: str  #: said of the jobs that were changed
+    nothing: str  #: said if no job could be changed
 
 
-_CANCEL = _Verb("cancel", "End jobs that run (TERM, then KILL after 10 s), and those that wait.",
-                "cancelled", "none of them runs or waits")  # fmt: skip
-_HOLD = _Verb("hold", "Keep jobs that wait from starting.", "held", "none of them waits")
-_RELEASE = _Verb("release", "Let held jobs start.", "released", "none of them is held")
-_RETRY = _Verb("retry", "Queue jobs again that failed, were cancelled or lost.", "queued again",
-               "none of them has failed")  # fmt: skip
+_CANCEL = _Verb(
+    "cancel",
+    "End jobs of the queue. A job that runs gets TERM, and KILL after 10 s. A job that waits\n"
+    "does not start.",
+    "cancelled",
+    "none of them runs or waits",
+)
+_HOLD = _Verb(
+    "hold",
+    "Keep waiting jobs of the queue from starting, until sgs release.",
+    "held",
+    "none of them waits",
+)
+_RELEASE = _Verb(
+    "release",
+    "Let held jobs of the queue start again.",
+    "released",
+    "none of them is held",
+)
+_RETRY = _Verb(
+    "retry",
+    "Queue jobs again that failed, were cancelled or were lost.",
+    "queued again",
+    "none of them has failed",
+)
 
 
 def cancel(argv: Sequence[str]) -> int:
@@ -54,72 +73,80 @@ def retry(argv: Sequence[str]) -> int:
 def _change(verb: _Verb, argv: Sequence[str]) -> int:
     args = _parser(verb).parse_args(argv)
     home = QueueHome()
-    jobs = _jobs(home, args)
+    jobs = _named_jobs(home, args)
     if verb is _CANCEL:
-        found = _cancel(home, jobs)
+        changed = _cancel(home, jobs)
     elif verb is _RETRY:
-        found = home.store.retry(jobs)
+        changed = home.store.retry(jobs)
     else:
-        found = home.store.hold(jobs, held=verb is _HOLD)
-    if found:
+        changed = home.store.hold(jobs, held=verb is _HOLD)
+    if changed:
         home.wake()
-    print_lines(f"{verb.done}: {numbers(found)}" if found else f"nothing to do: {verb.none}")
-    return 0 if found else 1
+    print_lines(
+        f"{verb.done}: {numbers(changed)}" if changed else f"nothing to do: {verb.nothing}"
+    )
+    return 0 if changed else 1
 
 
 def _cancel(home: QueueHome, jobs: Sequence[int]) -> list[int]:
-    """Cancel jobs: by the queue's file, or by word to the server where that has no room."""
+    """Cancel jobs in the queue's file, or through the server if the disk is full."""
     try:
-        return [one.id for one in home.store.cancel(jobs, time.time())]
+        return [job.id for job in home.store.cancel(jobs, time.time())]
     except PassingError as error:
-        why = str(error)
-    found = [one.id for one in home.store.entries(jobs=jobs, states=OPEN_STATES)]
-    if not found:
+        reason = str(error)
+    open_jobs = [job.id for job in home.store.entries(jobs=jobs, states=OPEN_STATES)]
+    if not open_jobs:
         return []
     try:
-        home.cancel_by_word(found)
+        home.cancel_by_word(open_jobs)
     except SgsError as error:
-        by_hand = _by_hand(home, found)
-        raise SgsError(f"{why}, and {error}. Free some room and cancel again{by_hand}") from None
+        by_hand = _kill_command(home, open_jobs)
+        raise SgsError(
+            f"{reason}, and {error}. Free some room and cancel again{by_hand}"
+        ) from None
     print_stderr(
-        f"sgs cancel: {why}. So the server was told, and will write it once there is room; if it "
-        "is killed before, cancel again"
+        f"sgs cancel: {reason}. So the server was asked to cancel, and will record it once there "
+        "is room. If the server is killed before that, cancel again"
     )
-    return found
+    return open_jobs
 
 
-def _by_hand(home: QueueHome, jobs: Sequence[int]) -> str:
-    """What ends the processes of those that run."""
+def _kill_command(home: QueueHome, jobs: Sequence[int]) -> str:
+    """Return the advice to end by hand the processes of jobs that run; empty if none runs."""
     from simple_gpu_scheduler.queue.server.processes import is_running
 
     groups = [
-        f"-{one.pid}" for one, _ in home.store.running() if one.job in jobs and is_running(one)
+        f"-{attempt.pid}"
+        for attempt, _ in home.store.running()
+        if attempt.job in jobs and is_running(attempt)
     ]
-    return f", or end what runs by `kill -- {' '.join(groups)}`" if groups else ""
+    return f", or end their processes by `kill -- {' '.join(groups)}`" if groups else ""
 
 
-def _jobs(home: QueueHome, args: argparse.Namespace) -> list[int]:
+def _named_jobs(home: QueueHome, args: argparse.Namespace) -> list[int]:
     if not getattr(args, "all_failed", False):
-        return [one.id for one in entries_of(home, args.jobs, args.group)]
+        return [job.id for job in find_jobs(home, args.jobs, args.group)]
     if args.jobs:
-        raise UsageError("--all-failed means all of them; expected no number beside it")
-    found = home.store.entries(states=(FAILED, LOST), group=args.group)
-    return [one.id for one in found]
+        raise UsageError("--all-failed means all failed jobs; expected no number beside it")
+    failed = home.store.entries(states=(FAILED, LOST), group=args.group)
+    return [job.id for job in failed]
 
 
 def _parser(verb: _Verb) -> argparse.ArgumentParser:
+    all_failed = f"  sgs {verb.name} --all-failed\n" if verb is _RETRY else ""
     parser = Parser(
         prog=f"sgs {verb.name}",
-        allow_abbrev=False,
-        description=verb.what,
-        epilog=f"examples:\n  sgs {verb.name} 3\n  sgs {verb.name} 3-7 9\n"
-        f"  sgs {verb.name} --group lr\n\nexit status: 0, or 1 if there was nothing to do.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=verb.description,
+        epilog="exit status: 0, or 1 if there was nothing to do.\n\n"
+        f"examples:\n  sgs {verb.name} 3\n  sgs {verb.name} 3-7 9\n  sgs {verb.name} --group lr\n"
+        f"{all_failed}",
     )
-    parser.add_argument("--group", metavar="G", help="all jobs of this group")
     if verb is _RETRY:
         parser.add_argument(
-            "--all-failed", action="store_true", help="all that failed or were lost, not cancelled"
+            "--all-failed",
+            action="store_true",
+            help="retry all jobs that failed or were lost (with --group: those of the group), but "
+            "none that was cancelled",
         )
-    parser.add_argument("jobs", nargs="*", metavar="ID")
+    add_job_arguments(parser, verb.name)
     return parser

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 
 from simple_gpu_scheduler.cli.parser import Parser, whole
-from simple_gpu_scheduler.cli.queue.jobs import entries_of
+from simple_gpu_scheduler.cli.queue.jobs import add_job_arguments, find_jobs
 from simple_gpu_scheduler.cli.queue.submit_options import whole_number
 from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.queue.edits import Edit, Needs
@@ -18,18 +18,24 @@ from simple_gpu_scheduler.system.fds import print_lines
 from simple_gpu_scheduler.units.durations import parse_duration_s
 from simple_gpu_scheduler.units.sizes import parse_memory_mib
 
+_DESCRIPTION = """\
+Change jobs of the queue that have not started. Either all of the jobs are changed, or none. What
+you don't name stays as it is."""
+
 _EPILOG = """\
-All of the jobs are changed, or none. What isn't named stays as it is; --after and --after-any take
-the place of all that a job has waited for. A job that runs, or has ended, can't be changed.
+--after and --after-any replace all dependencies that a job had.
+
+exit status:
+  0  the jobs are changed
+  1  one of them has started or ended; none is changed
+  2  wrong usage; none is changed
 
 examples:
   sgs edit 3 --priority 10
   sgs edit 3-7 9 --gpus 2 --timeout 12h
   sgs edit --group lr --vram none
   sgs edit 8 --after 3,4
-  sgs edit 8 --no-after --delay none
-
-exit status: 0, 1 if one of them has started or ended, 2 usage; then nothing was changed."""
+  sgs edit 8 --no-after --delay none"""
 
 _NONE = "none"
 _NOW = "now"
@@ -39,20 +45,20 @@ def main(argv: Sequence[str]) -> int:
     """Change the jobs; returns the exit status.
 
     Raises:
-        UsageError: there are no such jobs, or it can't be what was meant; nothing was changed.
-        SgsError: one of them has started; nothing was changed.
+        UsageError: there are no such jobs, or the options contradict each other.
+        SgsError: one of the jobs has started. In all of these cases no job is changed.
     """
     args = _parser().parse_args(argv)
     edit = _edit(args, time.time())
     if edit == Edit():
         raise UsageError(
-            "nothing is to be changed; expected one of --priority, --gpus, --vram, .."
+            "no change is named; expected an option such as --priority, --gpus or --vram"
         )
     home = QueueHome()
-    jobs = [one.id for one in entries_of(home, args.jobs, args.group)]
-    found = edit_jobs(home.store, jobs, edit)
+    jobs = [job.id for job in find_jobs(home, args.jobs, args.group)]
+    changed = edit_jobs(home.store, jobs, edit)
     home.wake()
-    print_lines(f"changed: {numbers(found)}")
+    print_lines(f"changed: {numbers(changed)}")
     return 0
 
 
@@ -101,29 +107,63 @@ def _needs(args: argparse.Namespace) -> Needs | None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="sgs edit",
-        allow_abbrev=False,
-        description="Change jobs of the queue that have not started.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(prog="sgs edit", description=_DESCRIPTION, epilog=_EPILOG)
     add = parser.add_argument
-    add("--group", metavar="G", help="all jobs of this group")
-    add("--priority", type=whole_number, metavar="P", help="higher ones start first")
-    add("--gpus", type=whole(1, 4096), metavar="N", help="GPUs it needs at once")
+    add(
+        "--priority",
+        type=whole_number,
+        metavar="P",
+        help="set the priority: jobs with a higher number start first",
+    )
+    add(
+        "--gpus",
+        type=whole(1, 4096),
+        metavar="N",
+        help="number of GPUs that each job needs at once",
+    )
     add(
         "--vram",
         metavar="SIZE",
-        help="memory of each, as 10G; auto: find it out; none: whole GPUs",
+        help="GPU memory that each job needs on each of its GPUs, such as 10G; auto: measure the "
+        "first jobs of a sweep; none: whole GPUs",
     )
-    add("--timeout", metavar="DURATION", help="then it is stopped; none: never")
-    add("--retries", type=whole(0, 10**9), metavar="N", help="run up to N times while it fails")
-    add("--name", help="what to call it")
-    add("--after", action="append", default=[], metavar="ID,...", help="once these succeeded")
-    add("--after-any", action="append", default=[], metavar="ID,...", help="once these ended")
-    add("--no-after", action="store_true", help="wait for no other job")
-    add("--delay", metavar="DURATION", help="not before so long from now; none: at once")
-    add("--at", metavar="TIME", help="not before, as in sgs submit; now: at once")
-    add("jobs", nargs="*", metavar="ID")
+    add(
+        "--timeout",
+        metavar="DURATION",
+        help="end the job after this time: 90 (seconds), 30m, 2h; none: never",
+    )
+    add(
+        "--retries",
+        type=whole(0, 10**9),
+        metavar="N",
+        help="run the job up to N times while it fails; 0: without end",
+    )
+    add("--name", help="give the job this name")
+    add(
+        "--after",
+        action="append",
+        default=[],
+        metavar="ID,...",
+        help="start the job when these jobs have succeeded",
+    )
+    add(
+        "--after-any",
+        action="append",
+        default=[],
+        metavar="ID,...",
+        help="start the job when these jobs have ended, however they ended",
+    )
+    add("--no-after", action="store_true", help="let the job wait for no other job")
+    add(
+        "--delay",
+        metavar="DURATION",
+        help="start the job after this time at the earliest: 90 (seconds), 30m, 2h; none: at once",
+    )
+    add(
+        "--at",
+        metavar="TIME",
+        help="start the job at this time at the earliest: 23:00, 'tomorrow 8:00', "
+        "'2026-12-24 18:00', +2h; now: at once",
+    )
+    add_job_arguments(parser, "change")
     return parser

@@ -1,4 +1,4 @@
-"""`sgs explain ID`: why a job of the queue waits, how it gets on, or how it ended."""
+"""`sgs explain ID`: why a job of the queue waits, when it will end, or how it ended."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import json
 import time
 from typing import Any, NamedTuple
 
-from simple_gpu_scheduler.cli.queue.jobs import entries_of, how_it_ended
+from simple_gpu_scheduler.cli.gpus.verdicts import verdict_lines
+from simple_gpu_scheduler.cli.queue.jobs import describe_state, find_jobs, how_it_ended
 from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.queue.attempts import Run
 from simple_gpu_scheduler.queue.explain import Waits, in_words, rests_on, why_it_waits
@@ -25,7 +26,6 @@ from simple_gpu_scheduler.queue.wrapped_command import own_command
 from simple_gpu_scheduler.sim.forecast import LIKELY, QUICK, SLOW, Span
 from simple_gpu_scheduler.sim.runtimes import Durations
 from simple_gpu_scheduler.system.fds import print_lines
-from simple_gpu_scheduler.text.printable import printable
 from simple_gpu_scheduler.units.durations import format_duration, format_since
 from simple_gpu_scheduler.units.sizes import format_memory
 
@@ -36,37 +36,37 @@ class _Ends(NamedTuple):
     """When a job that runs will probably end."""
 
     span: Span | None = None  #: in seconds from now
-    runs: int = 0  #: that it rests on
-    forecast: str = ""  #: the same in words
+    runs: int = 0  #: number of earlier runs on which the forecast rests
+    forecast: str = ""  #: the span in words
 
 
 def explain_job(word: str, *, as_json: bool) -> int:
-    """Print what is known of a job; returns the exit status.
+    """Print the state of a job, and why it has it; returns the exit status.
 
     Raises:
         UsageError: there is no such job.
     """
     home, now_s = QueueHome(), time.time()
-    entries = entries_of(home, [word], None)
-    if len(entries) > 1:
-        raise UsageError(f"{word!r} are {len(entries)} jobs; expected the number of one")
-    (entry,) = entries
-    runs = history.runs_of(home.store.file, entry.id)
+    jobs = find_jobs(home, [word], None)
+    if len(jobs) > 1:
+        raise UsageError(f"{word!r} names {len(jobs)} jobs; expected the number of one")
+    (job,) = jobs
+    runs = history.runs_of(home.store.file, job.id)
     waits, ends = Waits([]), _Ends()
-    if entry.state == RUNNING:
-        ends = _when_it_ends(home, entry, now_s)
-    elif entry.state not in ENDED_STATES:
-        waits = why_it_waits(home, entry, now_s)
+    if job.state == RUNNING:
+        ends = _forecast_end(home, job, now_s)
+    elif job.state not in ENDED_STATES:
+        waits = why_it_waits(home, job, now_s)
     if as_json:
-        print_lines(json.dumps(_object(entry, runs, waits, ends)))
+        print_lines(json.dumps(_object(job, runs, waits, ends)))
     else:
-        print_lines(*_text(entry, runs, waits, ends, now_s))
+        print_lines(*_text(job, runs, waits, ends, now_s))
     return 0
 
 
-def _when_it_ends(home: QueueHome, entry: QueuedJob, now_s: float) -> _Ends:
-    elapsed_s = max(0.0, now_s - (entry.started_s or now_s))
-    runtimes = Durations(history.last_successes(home.store.file)).of(entry.command)
+def _forecast_end(home: QueueHome, job: QueuedJob, now_s: float) -> _Ends:
+    elapsed_s = max(0.0, now_s - (job.started_s or now_s))
+    runtimes = Durations(history.last_successes(home.store.file)).of(job.command)
     if runtimes is None or not runtimes.alike:
         return _Ends(forecast="nobody knows when it will end: no job like it has succeeded yet")
     likely, quick, slow = (
@@ -83,19 +83,13 @@ def _when_it_ends(home: QueueHome, entry: QueuedJob, now_s: float) -> _Ends:
     )
 
 
-def _text(entry: QueuedJob, runs: list[Run], waits: Waits, ends: _Ends, now_s: float) -> list[str]:
-    how = how_it_ended(entry)
-    said = f": {how}" if how and how != entry.state else ""
-    lines = [f"job {entry.id} {_VERBS.get(entry.state, 'is')} {entry.state}{said}"]
-    lines.append(f"  {own_command(entry.command).decode(errors='replace')}")
+def _text(job: QueuedJob, runs: list[Run], waits: Waits, ends: _Ends, now_s: float) -> list[str]:
+    lines = [f"job {job.id} {_VERBS.get(job.state, 'is')} {describe_state(job)}"]
+    lines.append(f"  {own_command(job.command).decode(errors='replace')}")
     lines += [f"- {reason}" for reason in waits.reasons]
-    lines += [f"- {one.forecast}" for one in (waits, ends) if one.forecast]
-    width = max((len(printable(one.gpu)) for one in waits.verdicts), default=0)
-    lines += [""] if waits.verdicts else []
-    lines += [
-        f"{'*' if one.chosen else ' '} GPU {one.gpu:<{width}}  {one.reason}"
-        for one in waits.verdicts
-    ]
+    lines += [f"- {forecast}" for forecast in (waits.forecast, ends.forecast) if forecast]
+    if waits.verdicts:
+        lines += ["", *verdict_lines(waits.verdicts)]
     if not runs:
         return lines
     return [*lines, "", *(line for run in runs for line in _attempt(run, now_s))]
@@ -118,7 +112,7 @@ def _attempt(run: Run, now_s: float) -> list[str]:
 
 
 def _used(run: Run) -> str:
-    """What it had, beside what it asked for, as far as that was seen."""
+    """Return what a run used and what it asked for, as far as that is known."""
     parts = []
     if run.peak_vram_mib is not None:
         parts.append(f"{format_memory(run.peak_vram_mib)} of GPU memory at most")
@@ -131,15 +125,15 @@ def _used(run: Run) -> str:
     return ", ".join(parts)
 
 
-def _object(entry: QueuedJob, runs: list[Run], waits: Waits, ends: _Ends) -> dict[str, Any]:
+def _object(job: QueuedJob, runs: list[Run], waits: Waits, ends: _Ends) -> dict[str, Any]:
     return {
-        "id": entry.id,
-        "state": entry.state,
-        "command": own_command(entry.command).decode(errors="replace"),
-        "how": how_it_ended(entry) or None,
+        "id": job.id,
+        "state": job.state,
+        "command": own_command(job.command).decode(errors="replace"),
+        "how": how_it_ended(job) or None,
         "reasons": waits.reasons,
         "ahead": waits.ahead,
-        "cards": [one._asdict() for one in waits.verdicts],
+        "cards": [verdict._asdict() for verdict in waits.verdicts],
         "starts_in": waits.starts._asdict() if waits.starts else None,
         "ends_in": ends.span._asdict() if ends.span else None,
         "forecast": waits.forecast or ends.forecast or None,

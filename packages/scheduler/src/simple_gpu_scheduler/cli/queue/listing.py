@@ -1,4 +1,4 @@
-"""What `sgs status` shows of the queue, as lines of a table."""
+"""Which jobs `sgs status` shows, and what it says below the table."""
 
 from __future__ import annotations
 
@@ -23,54 +23,55 @@ _WAITING = tuple(state for state in OPEN_STATES if state != RUNNING)
 
 
 class Query(NamedTuple):
-    """Which jobs are asked for."""
+    """Which jobs to show."""
 
     states: tuple[str, ...]
     group: list[str] | None
     name: list[str] | None
-    limit: int | None  #: of those that wait, and of those that have ended; None: all
+    limit: int | None  #: show so many that wait, and so many that ended; None: all
 
 
 class Listing(NamedTuple):
-    """What there is to be shown; what is equal looks alike, but for the running times."""
+    """What to show. Equal listings look alike, except for run times."""
 
-    rows: list[QueuedJob | str]
-    counts: dict[str, int]
-    server: str  #: what keeps it from starting jobs
-    nothing: str = "The queue is empty."  #: where none is counted
+    rows: list[QueuedJob | str]  #: a text stands for jobs that are left out
+    counts: dict[str, int]  #: by state
+    problem: str  #: why no job starts; empty: nothing is wrong
+    nothing: str = "The queue is empty."  #: said if there is no job
 
 
 def read_listing(home: QueueHome, query: Query) -> Listing:
-    """See what is to be shown."""
-    of_all = query.group is None and query.name is None
-    nothing = "The queue is empty." if of_all else "There is no such job."
+    """Read from the queue what to show."""
+    is_of_all = query.group is None and query.name is None
+    nothing = "The queue is empty." if is_of_all else "There is no such job."
     counts = _counts(home, query)
-    return Listing(list(_rows(home, query, counts)), counts, _server(home), nothing)
+    return Listing(list(_rows(home, query, counts)), counts, _problem(home), nothing)
 
 
-def lines(seen: Listing, now_s: float, width: int | None) -> list[str]:
-    """The table, and how many jobs are in which state."""
-    parts = [f"{seen.counts[state]} {state}" for state in STATES if state in seen.counts]
-    summary = ", ".join(parts) or seen.nothing
-    last = [summary, *([printable(seen.server)] if seen.server else [])]
-    return [*table(seen.rows, now_s, width), *(crop(one, width or 10**6) for one in last)]
+def lines(listing: Listing, now_s: float, width: int | None) -> list[str]:
+    """Return the table, the number of jobs in each state, and why no job starts."""
+    counts = [f"{listing.counts[state]} {state}" for state in STATES if state in listing.counts]
+    last = [", ".join(counts) or listing.nothing]
+    if listing.problem:
+        last.append(printable(listing.problem))
+    return [*table(listing.rows, now_s, width), *(crop(line, width or 10**6) for line in last)]
 
 
 def selected(home: QueueHome, query: Query) -> list[QueuedJob]:
-    """The jobs that are asked for, in the order of their numbers."""
+    """Return the jobs of a query, in the order of their numbers."""
     if query.limit is None:
         return home.store.entries(states=query.states, group=query.group, name=query.name)
     rows = _rows(home, query, _counts(home, query))
-    return sorted((one for one in rows if isinstance(one, QueuedJob)), key=lambda one: one.id)
+    return sorted((row for row in rows if isinstance(row, QueuedJob)), key=lambda job: job.id)
 
 
 def _counts(home: QueueHome, query: Query) -> dict[str, int]:
-    """How many of those groups and names are in each state, whichever states are asked for."""
+    """Count the jobs of the query's groups and names in each state, whatever its states are."""
     return home.store.counts(group=query.group, name=query.name)
 
 
 def terminal_columns() -> int | None:
-    """None where stdout is no terminal: what reads it wants whole commands."""
+    """Return the width of the terminal; None if stdout is none, as programs read whole lines."""
     if not sys.stdout.isatty():
         return None
     try:
@@ -80,10 +81,10 @@ def terminal_columns() -> int | None:
 
 
 def _rows(home: QueueHome, query: Query, counts: dict[str, int]) -> Iterator[QueuedJob | str]:
-    """Those that have ended, those that run and those that wait, as far as they are shown."""
+    """Yield jobs that ended, then jobs that run, then jobs that wait, up to the limit."""
     ended, running, waiting = (
-        tuple(one for one in of if one in counts and (not query.states or one in query.states))
-        for of in (ENDED_STATES, (RUNNING,), _WAITING)
+        tuple(s for s in states if s in counts and (not query.states or s in query.states))
+        for states in (ENDED_STATES, (RUNNING,), _WAITING)
     )
 
     def entries(states: tuple[str, ...], order: str, most: int | None = None) -> list[QueuedJob]:
@@ -103,8 +104,8 @@ def _rows(home: QueueHome, query: Query, counts: dict[str, int]) -> Iterator[Que
     number = sum(counts[state] for state in waiting)
     few = query.limit // 5 if number > query.limit else 0
     first = entries(waiting, "turn", query.limit - few)
-    known = {one.id for one in first}
-    last = [one for one in entries(waiting, "latest", query.limit) if one.id not in known][:few]
+    shown = {job.id for job in first}
+    last = [job for job in entries(waiting, "latest", query.limit) if job.id not in shown][:few]
     yield from first
     yield from _left_out(number - len(first) - len(last), "between these")
     yield from reversed(last)
@@ -114,14 +115,14 @@ def _left_out(number: int, where: str) -> list[str]:
     return [f"... {number:,} more {where} (--limit N, --all)"] if number > 0 else []
 
 
-def _server(home: QueueHome) -> str:
-    is_drained = home.store.setting("drained")
-    drained = "The queue is drained: it starts nothing before sgs server resume." * bool(
-        is_drained
-    )
+def _problem(home: QueueHome) -> str:
+    """Return why the queue starts no jobs; empty if it does, or if no job waits."""
+    drained = ""
+    if home.store.setting("drained"):
+        drained = "The queue is drained: it starts nothing before sgs server resume."
     if lacks := home.lacks():
         return f"Nothing starts: {lacks}."
     if home.server_pid() is not None or not home.store.entries(states=OPEN_STATES, most=1):
         return drained
-    words = home.last_words()
-    return f"No server runs{': ' + words if words else ''} (sgs server start). {drained}".rstrip()
+    error = home.last_words()
+    return f"No server runs{': ' + error if error else ''} (sgs server start). {drained}".rstrip()

@@ -1,4 +1,4 @@
-"""`sgs report`: what the jobs of the queue used, and how they fared."""
+"""`sgs report`: what the jobs of the queue used, and how they ended."""
 
 from __future__ import annotations
 
@@ -28,21 +28,32 @@ from simple_gpu_scheduler.queue.usage import (
 from simple_gpu_scheduler.system.fds import print_lines
 from simple_gpu_scheduler.system.users import user_name
 from simple_gpu_scheduler.text.printable import printable
-from simple_gpu_scheduler.text.terminal import crop, pad, text_width
+from simple_gpu_scheduler.text.table import format_table
+from simple_gpu_scheduler.text.terminal import crop
 from simple_gpu_scheduler.units.durations import format_duration, parse_duration_s
 from simple_gpu_scheduler.units.sizes import format_memory
 
-_EPILOG = """\
-It counts jobs that have run in that time; those that run now count so far. A shared GPU counts for
-each of its jobs. A job waits from its submission (or --delay) to its first start, whatever it has
-waited for. "waited" and "ran" are means; beside them are the median and the 95th percentile.
-"asked" is the most GPU memory that was asked for, "peak" the most that was seen, and "ask" what
-would have been enough for all of them, with a margin; it is known where the driver tells it.
+_DESCRIPTION = """\
+Show what the jobs of the queue used, and how they ended. The report counts jobs that ran within
+the time. A job that still runs counts up to now."""
 
---json prints an object: since, until (seconds since 1970), by, total and rows, which have (with
-the key of the row) jobs, attempts, running, succeeded, failed, cancelled, lost, retries,
-success_rate, gpu_hours, cpu_hours, waited and ran ({mean_s, p50_s, p95_s}), vram_asked_mib,
-vram_peak_mib, vram_enough_mib and max_rss_mib. What isn't known is null.
+_EPILOG = """\
+columns:
+  jobs, ok, failed, lost, retries   numbers of jobs, and of their retries
+  GPU h    GPU hours; a shared GPU counts for each of its jobs
+  waited   mean time from the submission (or --delay) to the first start
+  ran      mean run time of an attempt
+  p50, p95   the median and the 95th percentile of the column before
+  asked    the most GPU memory that a job asked for
+  peak     the most GPU memory that a job used, if the driver reports it
+  ask      GPU memory that is enough for all of these jobs, with a margin
+
+--json prints an object: since, until (seconds since 1970), by, total and rows. The total and each
+row have these keys, and a row has its key. What isn't known is null.
+  jobs, attempts, running, succeeded, failed, cancelled, lost, retries, success_rate
+  gpu_hours, cpu_hours
+  waited, ran                          {mean_s, p50_s, p95_s}
+  vram_asked_mib, vram_peak_mib, vram_enough_mib, max_rss_mib
 
 examples:
   sgs report
@@ -55,8 +66,7 @@ _TITLES = (
     *("jobs", "ok", "failed", "lost", "retries", "GPU h", "waited", "p50", "p95"),
     *("ran", "p50", "p95", "asked", "peak", "ask"),
 )
-_GAP = "  "
-_MOST_KEY = 50
+_MOST_KEY = 50  #: width of a row's key, in columns of the terminal
 
 
 def main(argv: Sequence[str]) -> int:
@@ -95,14 +105,10 @@ def _text(by: str, period: Period, total: Usage, rows: dict[str, Usage]) -> list
         return [f"No job has run since {since}."]
     first = f"{_many(total.jobs, 'job')} in {_many(total.attempts, 'attempt')} since {since}"
     lines = [f"{first}: {_hours(total.gpu_hours)} GPU hours{_rate(total)}", ""]
-    cells = [(by, *_TITLES), *((_key(key), *_cells(one)) for key, one in rows.items())]
-    if len(rows) > 1 and by != "gpu":  # jobs of several GPUs are in several of its rows
+    cells = [(by, *_TITLES), *((_key(key), *_cells(row)) for key, row in rows.items())]
+    if len(rows) > 1 and by != "gpu":  # a job on several GPUs is in several rows
         cells.append(("all", *_cells(total)))
-    widths = [max(map(text_width, column)) for column in zip(*cells, strict=True)]
-    for row in cells:
-        padded = [pad(c, w, right=n > 0) for n, (c, w) in enumerate(zip(row, widths, strict=True))]
-        lines.append(_GAP.join(padded).rstrip())
-    return lines
+    return lines + format_table(cells, [False, *(True for _ in _TITLES)])
 
 
 def _many(number: int, what: str) -> str:
@@ -117,19 +123,19 @@ def _key(text: str) -> str:
     return crop(printable(text), _MOST_KEY) or "-"
 
 
-def _cells(one: Usage) -> tuple[str, ...]:
+def _cells(used: Usage) -> tuple[str, ...]:
     return (
-        str(one.jobs),
-        str(one.succeeded),
-        str(one.failed),
-        str(one.lost),
-        str(one.retries),
-        _hours(one.gpu_hours),
-        *_spread(one.waited),
-        *_spread(one.ran),
-        _memory(one.vram_asked_mib),
-        _memory(one.vram_peak_mib),
-        _memory(one.vram_enough_mib),
+        str(used.jobs),
+        str(used.succeeded),
+        str(used.failed),
+        str(used.lost),
+        str(used.retries),
+        _hours(used.gpu_hours),
+        *_spread(used.waited),
+        *_spread(used.ran),
+        _memory(used.vram_asked_mib),
+        _memory(used.vram_peak_mib),
+        _memory(used.vram_enough_mib),
     )
 
 
@@ -137,8 +143,8 @@ def _hours(hours: float) -> str:
     return f"{hours:.2f}" if hours < 10 else f"{hours:,.0f}"
 
 
-def _spread(of: Spread | None) -> tuple[str, ...]:
-    return ("-",) * 3 if of is None else tuple(format_duration(value_s) for value_s in of)
+def _spread(spread: Spread | None) -> tuple[str, ...]:
+    return ("-",) * 3 if spread is None else tuple(format_duration(value_s) for value_s in spread)
 
 
 def _memory(mib: int | None) -> str:
@@ -151,16 +157,16 @@ def _object(by: str, period: Period, total: Usage, rows: dict[str, Usage]) -> di
         "until": period.until_s,
         "by": by,
         "total": _usage_object(total),
-        "rows": [{"key": key, **_usage_object(one)} for key, one in rows.items()],
+        "rows": [{"key": key, **_usage_object(row)} for key, row in rows.items()],
     }
 
 
-def _usage_object(one: Usage) -> dict[str, Any]:
+def _usage_object(used: Usage) -> dict[str, Any]:
     spreads = {
-        name: None if of is None else of._asdict()
-        for name, of in (("waited", one.waited), ("ran", one.ran))
+        name: None if spread is None else spread._asdict()
+        for name, spread in (("waited", used.waited), ("ran", used.ran))
     }
-    return one._asdict() | spreads
+    return used._asdict() | spreads
 
 
 def _day(at_s: float) -> str:
@@ -182,29 +188,34 @@ def _draw(path: str, runs: Sequence[Run], period: Period) -> None:
 def _draw_steps(axes: Any, steps: Sequence[Step], label: str) -> None:
     from datetime import datetime
 
-    times = [datetime.fromtimestamp(one.at_s) for one in steps]
-    axes.fill_between(times, [one.number for one in steps], step="post", alpha=0.6)
+    times = [datetime.fromtimestamp(step.at_s) for step in steps]
+    axes.fill_between(times, [step.number for step in steps], step="post", alpha=0.6)
     axes.set(ylabel=label)
     axes.set_ylim(bottom=0)
     axes.yaxis.get_major_locator().set_params(integer=True)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="sgs report",
-        allow_abbrev=False,
-        description="Show what the jobs of the queue used, and how they fared.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(prog="sgs report", description=_DESCRIPTION, epilog=_EPILOG)
     add = parser.add_argument
-    add("--group", metavar="G", help="only jobs of this group")
-    add("--by", choices=BY, default="group", help="a row for each (default: group)")
-    when = parser.add_mutually_exclusive_group()
-    when.add_argument(
-        "--since", metavar="DURATION", default=_SINCE, help=f"so long ago (default {_SINCE})"
+    add("--group", metavar="G", help="count only jobs of the group G (default: all jobs)")
+    add("--by", choices=BY, default="group", help="what each row stands for (default: group)")
+    period = parser.add_mutually_exclusive_group()
+    period.add_argument(
+        "--since",
+        metavar="DURATION",
+        default=_SINCE,
+        help=f"count jobs that ran within this time before now, such as 12h or 7d (default "
+        f"{_SINCE})",
     )
-    when.add_argument("--all", action="store_true", help="since the beginning")
-    add("--figure", metavar="FILE", help="draw GPUs in use and jobs waiting (needs matplotlib)")
-    add("--json", action="store_true", help="print an object instead")
+    period.add_argument(
+        "--all", action="store_true", help="count all jobs, since the first one was submitted"
+    )
+    add(
+        "--figure",
+        metavar="FILE",
+        help="draw the GPUs in use and the jobs waiting over time into FILE, such as use.png "
+        "(needs matplotlib)",
+    )
+    add("--json", action="store_true", help="print a JSON object instead of a table")
     return parser

@@ -1,4 +1,4 @@
-"""A screen that is drawn anew: the whole terminal is ours meanwhile, and given back as it was."""
+"""The whole terminal as a screen that is drawn again and again, and given back as it was."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ENDS = (signal.SIGTERM, signal.SIGHUP)
 
 
 class Screen:
-    """A context manager. Keys come unechoed, one by one; a change of size wakes the sleeper."""
+    """A context manager. Keys come one by one, without echo. A change of size ends a sleep."""
 
     def __init__(self) -> None:
         self._settings: list[object] | None = None
@@ -45,25 +45,25 @@ class Screen:
         signal.set_wakeup_fd(-1)
 
     def draw(self, lines: Sequence[str]) -> None:
-        """Show these lines; those that the terminal is too low for are left out."""
+        """Show these lines, but no more than the terminal has."""
         shown = lines[: self.size().lines]
         text = f"{_REST_OF_LINE}\n".join(map(printable, shown))
         write_whole(1, f"{_HOME}{text}{_REST_OF_LINE}{_REST_OF_SCREEN}".encode(errors="replace"))
 
     def size(self) -> os.terminal_size:
-        """Columns and lines."""
+        """Return the columns and lines of the terminal; 80 and 24 if they are unknown."""
         try:
-            found = os.get_terminal_size(1)
+            size = os.get_terminal_size(1)
         except OSError:
-            found = os.terminal_size((0, 0))
-        return os.terminal_size((found.columns or 80, found.lines or 24))
+            size = os.terminal_size((0, 0))
+        return os.terminal_size((size.columns or 80, size.lines or 24))
 
     def read(self, ready: frozenset[int]) -> bytes:
-        """The keys that were pressed."""
+        """Return the keys that were pressed; `ready` are the descriptors that can be read."""
         if self._woken in ready:
             drain(self._woken)
         keys = os.read(0, 64) if 0 in ready else b""
-        if 0 in ready and not keys:  # nobody will ever press one
+        if 0 in ready and not keys:  # stdin is at its end: no key will come
             self.fds.remove(0)
         return keys
 
@@ -83,7 +83,7 @@ class Screen:
                 termios.tcsetattr(0, termios.TCSADRAIN, self._settings)  # type: ignore[arg-type]
 
     def _suspend(self, _number: int, _frame: FrameType | None) -> None:
-        """Leave the terminal to others while we are stopped (^Z)."""
+        """Give the terminal back while this process is stopped (^Z)."""
         self._give_back()
         os.kill(os.getpid(), signal.SIGSTOP)
         self._take()

@@ -1,4 +1,4 @@
-"""`sgs status`: the jobs of the queue."""
+"""`sgs status`: show the jobs of the queue."""
 
 from __future__ import annotations
 
@@ -24,22 +24,24 @@ from simple_gpu_scheduler.queue.records import (
 )
 from simple_gpu_scheduler.system.fds import print_lines
 
+_DESCRIPTION = """\
+Show the jobs of the queue that run or wait. Running jobs come first. Waiting jobs follow in the
+order in which they will start. If more than 25 jobs wait, the first 20 and the 5 submitted last
+are shown. The last line counts all jobs of the queue, or of the groups and names that you gave."""
+
 _EPILOG = """\
-Those that run come before those that wait, which are shown in the order of their turns. Of more
-than 25 that wait only the first 20 are shown, and the 5 submitted last; --limit N shows N, --all
-all. The last line counts all jobs of the queue, or those of the groups and names.
-
---json prints a list of objects, of all jobs that are asked for: id, state, exit_code, signal,
-reason, command, name, group, key, priority, gpus (those that it has or had), gpus_asked, vram_mib,
-snapshot (of the work tree that it runs in), attempt, submitted, started and ended (seconds since
-1970). What isn't known is null.
-
-With --watch, on a terminal, q or ^C ends it; elsewhere the table is printed anew, after a blank
-line, whenever something has changed (with --json: a list on one line).
+--json prints a list of objects with these keys. What isn't known is null.
+  id, state, exit_code, signal, reason   reason: why it ended so, in words
+  command, name, group, key, priority
+  gpus, gpus_asked                       gpus: the GPUs that it has or had
+  vram_mib                               GPU memory that it asks for, in MiB
+  snapshot                               the snapshot of your code in which it runs
+  attempt                                the number of its last attempt
+  submitted, started, ended              in seconds since 1970
 
 examples:
   sgs status                    what runs and what waits
-  sgs status --all --group lr   all jobs of a group, also those that have ended
+  sgs status --all --group lr   all jobs of a group, also those that ended
   sgs status --state failed --state lost
   sgs status --watch
   sgs status --all --json | jq '.[] | select(.state == "failed") | .command'"""
@@ -51,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
     """Print the jobs; returns the exit status."""
     args = _parser().parse_args(argv)
     home = QueueHome()
-    query = _query(args)
+    query = _make_query(args)
     if args.watch:
         from simple_gpu_scheduler.cli.queue.watch import watch
 
@@ -64,16 +66,16 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _objects(entries: Sequence[QueuedJob]) -> Iterator[str]:
-    """A list as JSON, an object a line."""
-    if not entries:
+def _objects(jobs: Sequence[QueuedJob]) -> Iterator[str]:
+    """Yield the lines of a JSON list, one for each job."""
+    if not jobs:
         yield "[]"
-    for place, one in enumerate(entries, 1):
-        before, after = " " if place > 1 else "[", "," if place < len(entries) else "]"
-        yield f"{before}{json.dumps(as_object(one))}{after}"
+    for place, job in enumerate(jobs, 1):
+        before, after = " " if place > 1 else "[", "," if place < len(jobs) else "]"
+        yield f"{before}{json.dumps(as_object(job))}{after}"
 
 
-def _query(args: argparse.Namespace) -> Query:
+def _make_query(args: argparse.Namespace) -> Query:
     states = tuple(args.state or (() if args.all else OPEN_STATES))
     limit = args.limit
     if limit is None and not args.all and not args.json:
@@ -88,19 +90,41 @@ def _number(text: str) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="sgs status",
-        allow_abbrev=False,
-        description="Show the jobs of the queue: those that run or wait, or more.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(prog="sgs status", description=_DESCRIPTION, epilog=_EPILOG)
     add = parser.add_argument
-    add("--all", action="store_true", help="also those that have ended, and all of them")
-    add("--state", action="append", choices=STATES, help="only these (may be given again)")
-    add("--group", action="append", metavar="G", help="only those of this group (likewise)")
-    add("--name", action="append", help="only those of this name (likewise)")
-    add("--limit", type=_number, metavar="N", help="show so many that wait or have ended")
-    add("--watch", action="store_true", help="show them anew whenever something changes")
-    add("--json", action="store_true", help="print a list of objects instead")
+    add(
+        "--all",
+        action="store_true",
+        help="show all jobs, also those that ended (default: jobs that run or wait)",
+    )
+    add(
+        "--state",
+        action="append",
+        choices=STATES,
+        help="show only jobs in this state; may be given several times",
+    )
+    add(
+        "--group",
+        action="append",
+        metavar="G",
+        help="show only jobs of the group G; may be given several times",
+    )
+    add(
+        "--name",
+        action="append",
+        help="show only jobs with this name; may be given several times",
+    )
+    add(
+        "--limit",
+        type=_number,
+        metavar="N",
+        help="show at most N jobs that wait, and N that ended (default 25; with --all and --json: "
+        "all)",
+    )
+    add(
+        "--watch",
+        action="store_true",
+        help="show the jobs again whenever something changes, until ^C, or q on a terminal",
+    )
+    add("--json", action="store_true", help="print a list of JSON objects instead of a table")
     return parser

@@ -1,4 +1,4 @@
-"""`sgs wait`: until jobs of the queue have ended."""
+"""`sgs wait`: wait until jobs of the queue have ended."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ import argparse
 from collections.abc import Sequence
 
 from simple_gpu_scheduler.cli.parser import Parser
-from simple_gpu_scheduler.cli.queue.jobs import entries_of, how_it_ended, wait_for_news
+from simple_gpu_scheduler.cli.queue.jobs import (
+    add_job_arguments,
+    describe_state,
+    find_jobs,
+    wait_for_changes,
+)
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.queue.home import QueueHome
 from simple_gpu_scheduler.queue.job_ids import numbers
@@ -14,8 +19,9 @@ from simple_gpu_scheduler.queue.records import OPEN_STATES, SUCCEEDED, QueuedJob
 from simple_gpu_scheduler.system.fds import print_stderr
 
 _EPILOG = """\
-exit status: of one job, its own (128+n if signal n ended it); of several, 0 if all have succeeded,
-else 1. A job without an exit status (cancelled, lost) counts as 1.
+exit status:
+  of one job    its exit status; 128+n if signal n ended it; 1 if it was cancelled or lost
+  of several    0 if all succeeded, otherwise 1
 
 examples:
   sgs wait 3 && sgs submit -- python evaluate.py
@@ -23,58 +29,60 @@ examples:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Wait; returns the exit status of the jobs."""
+    """Wait; returns the exit status of the job, or of all jobs together.
+
+    Raises:
+        UsageError: there is no such job.
+        SgsError: a job was removed meanwhile, so its exit status is unknown.
+    """
     args = _parser().parse_args(argv)
     home = QueueHome()
-    jobs = [one.id for one in entries_of(home, args.jobs, args.group)]
+    ids = [job.id for job in find_jobs(home, args.jobs, args.group)]
 
     def is_over() -> bool:
-        return not home.store.entries(jobs=jobs, states=OPEN_STATES, most=1)
+        return not home.store.entries(jobs=ids, states=OPEN_STATES, most=1)
 
     if not is_over():
-        _tell_what_keeps(home)
-    wait_for_news(home, is_over)
-    entries = home.store.entries(jobs=jobs)
-    for one in entries:
-        if one.state != SUCCEEDED:
-            how = how_it_ended(one)
-            print_stderr(f"sgs wait: job {one.id} {one.state}{how and ': ' + how}")
-    if gone := set(jobs) - {one.id for one in entries}:
+        _start_server_or_say_why_not(home)
+    wait_for_changes(home, is_over)
+    jobs = home.store.entries(jobs=ids)
+    for job in jobs:
+        if job.state != SUCCEEDED:
+            print_stderr(f"sgs wait: job {job.id} {describe_state(job)}")
+    if removed := set(ids) - {job.id for job in jobs}:
         raise SgsError(
-            f"nobody knows how job {numbers(list(gone))} ended: it was removed (sgs clean)"
+            f"the exit status of job {numbers(list(removed))} is unknown: sgs clean --finished "
+            "has removed it"
         )
-    if len(entries) == 1:
-        return _status(entries[0])
-    return int(any(one.state != SUCCEEDED for one in entries))
+    if len(jobs) == 1:
+        return _exit_status(jobs[0])
+    return int(any(job.state != SUCCEEDED for job in jobs))
 
 
-def _tell_what_keeps(home: QueueHome) -> None:
-    """See that there is a server; say what keeps all jobs from starting."""
-    words = "the queue is drained: it starts nothing before sgs server resume"
+def _start_server_or_say_why_not(home: QueueHome) -> None:
+    """Start a server if there is none. Say why no job starts, if there is a reason."""
+    reason = "the queue is drained: it starts nothing before sgs server resume"
     try:
         home.start_server()
     except SgsError as error:
-        words = f"{error}; waiting until one can (sgs server start)"
+        reason = f"{error}; waiting until a server can start (sgs server start)"
     else:
         if not home.store.setting("drained"):
             return
-    print_stderr(f"sgs wait: {words}")
+    print_stderr(f"sgs wait: {reason}")
 
 
-def _status(entry: QueuedJob) -> int:
-    if entry.signal is not None:
-        return 128 + entry.signal
-    return 1 if entry.exit_code is None else entry.exit_code
+def _exit_status(job: QueuedJob) -> int:
+    if job.signal is not None:
+        return 128 + job.signal
+    return 1 if job.exit_code is None else job.exit_code
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="sgs wait",
-        allow_abbrev=False,
         description="Wait until jobs of the queue have ended.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--group", metavar="G", help="all jobs of this group")
-    parser.add_argument("jobs", nargs="*", metavar="ID")
+    add_job_arguments(parser, "wait for")
     return parser

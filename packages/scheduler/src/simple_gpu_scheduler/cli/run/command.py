@@ -1,4 +1,4 @@
-"""`simple_gpu_scheduler`: run the commands of stdin on the GPUs that are free."""
+"""`simple_gpu_scheduler`: run the commands of stdin on free GPUs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from simple_gpu_scheduler.allocation.allocator import Allocator
 from simple_gpu_scheduler.allocation.opening import open_availability, open_monitor
-from simple_gpu_scheduler.cli.run.options import Settings, parse, settings
+from simple_gpu_scheduler.cli.run.options import Settings, parse, read_settings
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.gpus.environ import LEASE_VARIABLE
 from simple_gpu_scheduler.gpus.selection import GpuSelection, select_gpus
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from simple_gpu_scheduler.memory.estimates import MemoryEstimates
     from simple_gpu_scheduler.results.writer import ResultsDir
 
-_TICK_S = 1.0
+_TICK_S = 1.0  #: the progress bar shows run times in seconds
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,35 +43,36 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name in open_missing_outputs():
             if not args.dry_run:
                 print_notice(f"{name} is closed: what the jobs print there is lost")
-        chosen = settings(args)
+        settings = read_settings(args)
         gpus = select_gpus(args.gpus, print_notice)
-        reason = impossible(chosen.template, len(gpus.keys))
+        reason = impossible(settings.template, len(gpus.keys))
         if reason is not None:
             raise UsageError(f"--gpus-per-job {reason}")
-        return _run(args, chosen, gpus)
+        return _run(args, settings, gpus)
     except UsageError as error:
         print_notice(f"error: {error}")
         return 2
     except SgsError as error:
         print_notice(f"error: {error}")
         return 1
-    except KeyboardInterrupt:  # before the loop took over the signals
+    except KeyboardInterrupt:  # before the pipe handles the signals
         return 130
 
 
-def _run(args: argparse.Namespace, chosen: Settings, gpus: GpuSelection) -> int:
+def _run(args: argparse.Namespace, settings: Settings, gpus: GpuSelection) -> int:
     source = LineSource(0, b"\0" if args.null else b"\n")
     if args.dry_run:
         from simple_gpu_scheduler.cli.run.dry_run import dry_run
 
-        watch = open_monitor(gpus, avoid_strangers=False)
-        cards = watch.read([]) if watch else [Card(name) for name in gpus.keys]
-        return dry_run(source, chosen.template, cards, _done(args), b"\0" if args.null else b"\n")
-    shell = _shell(args.shell)
-    leases = _leases(args, chosen, gpus)
-    results = _results(args)  # before a log is set aside: that would be for nothing
+        monitor = open_monitor(gpus, avoid_strangers=False)
+        capacities = monitor.read([]) if monitor else [Card(name) for name in gpus.keys]
+        separator = b"\0" if args.null else b"\n"
+        return dry_run(source, settings.template, capacities, _read_done_jobs(args), separator)
+    shell = _find_shell(args.shell)
+    allocator = _open_allocator(args, settings, gpus)
+    results = _open_results(args)  # before the log: if this fails, no log is renamed for nothing
     try:
-        return _run_jobs(args, chosen, gpus, source, leases, results, shell)
+        return _run_jobs(args, settings, gpus, source, allocator, results, shell)
     finally:
         if results is not None:
             results.close()
@@ -79,31 +80,31 @@ def _run(args: argparse.Namespace, chosen: Settings, gpus: GpuSelection) -> int:
 
 def _run_jobs(
     args: argparse.Namespace,
-    chosen: Settings,
+    settings: Settings,
     gpus: GpuSelection,
     source: LineSource,
-    leases: Allocator,
+    allocator: Allocator,
     results: ResultsDir | None,
     shell: str,
 ) -> int:
     clock = SystemClock()
-    records = _records(args, clock)
-    learned = _learned(gpus) if args.vram == "auto" else None
-    done = _done(args)  # now that the log is ours
-    bar = _bar(args, clock)
+    recorders = _open_recorders(args, clock)
+    estimates = _read_estimates(gpus) if args.vram == "auto" else None
+    done = _read_done_jobs(args)  # after the log is locked by us
+    bar = _make_bar(args, clock)
     pipe = Pipe(
-        leases=leases,
+        leases=allocator,
         source=source,
-        runner=_runner(args, shell, results),
+        runner=_make_runner(args, shell, results),
         wait=KernelWait(0),
         clock=clock,
-        listeners=[_console(args), *_verdicts(args), *records, *_listening(results, bar)],
-        template=chosen.template,
-        policy=chosen.policy,
-        halt=chosen.halt,
+        listeners=[_console(args), *_memory_report(args), *recorders, *_present(results, bar)],
+        template=settings.template,
+        policy=settings.policy,
+        halt=settings.halt,
         done=done,
         tick_s=_TICK_S if bar else None,
-        memory=_memory(gpus, learned),
+        memory=_make_memory_monitor(gpus, estimates),
     )
     if os.isatty(0):
         print_notice("reading commands from the terminal, one a line; ^D ends them")
@@ -112,42 +113,44 @@ def _run_jobs(
     finally:
         if bar:
             bar.close()
-        if learned is not None:
-            _keep(learned)
+        if estimates is not None:
+            _write_estimates(estimates)
 
 
-def _listening(*these: Listener | None) -> list[Listener]:
-    return [one for one in these if one is not None]
+def _present(*listeners: Listener | None) -> list[Listener]:
+    return [listener for listener in listeners if listener is not None]
 
 
-def _leases(args: argparse.Namespace, chosen: Settings, gpus: GpuSelection) -> Allocator:
-    view = open_availability(
+def _open_allocator(args: argparse.Namespace, settings: Settings, gpus: GpuSelection) -> Allocator:
+    availability = open_availability(
         gpus,
         inside=os.environ.get(LEASE_VARIABLE),
-        keep_free=chosen.keep_free,
+        keep_free=settings.keep_free,
         avoid_strangers=args.gpus is None,
-        **chosen.idle,
+        **settings.idle,
     )
-    leases = Allocator(view)
-    reason = impossible(chosen.template, len(gpus.keys), leases.cards)
+    allocator = Allocator(availability)
+    reason = impossible(settings.template, len(gpus.keys), allocator.cards)
     if reason is not None:
         raise UsageError(f"--vram {reason}")
-    warning = leases.warn() if args.gpus is not None else None
+    warning = allocator.warn() if args.gpus is not None else None
     if warning:
         print_notice(f"warning: {warning}; using it as you named it")
-    return leases
+    return allocator
 
 
-def _memory(gpus: GpuSelection, learned: MemoryEstimates | None) -> MemoryMonitor | None:
+def _make_memory_monitor(
+    gpus: GpuSelection, estimates: MemoryEstimates | None
+) -> MemoryMonitor | None:
     if gpus.devices is None:
         return None
     from simple_gpu_scheduler.gpus.processes import lineage
     from simple_gpu_scheduler.memory.meter import DriverMeter
 
-    return MemoryMonitor(DriverMeter(gpus.devices, lineage, gpus.keys), learned)
+    return MemoryMonitor(DriverMeter(gpus.devices, lineage, gpus.keys), estimates)
 
 
-def _learned(gpus: GpuSelection) -> MemoryEstimates:
+def _read_estimates(gpus: GpuSelection) -> MemoryEstimates:
     if gpus.devices is None:
         raise UsageError("--vram auto measures jobs through the driver, which doesn't answer here")
     from simple_gpu_scheduler.memory.estimates import MemoryEstimates
@@ -156,16 +159,16 @@ def _learned(gpus: GpuSelection) -> MemoryEstimates:
     return MemoryEstimates(read_peaks(peaks_path()))
 
 
-def _keep(learned: MemoryEstimates) -> None:
+def _write_estimates(estimates: MemoryEstimates) -> None:
     from simple_gpu_scheduler.memory.peaks_file import peaks_path, write_peaks
 
     try:
-        write_peaks(peaks_path(), learned.peaks_mib)
+        write_peaks(peaks_path(), estimates.peaks_mib)
     except SgsError as error:
         print_notice(f"warning: {error}; the next run has to measure again")
 
 
-def _verdicts(args: argparse.Namespace) -> list[Listener]:
+def _memory_report(args: argparse.Namespace) -> list[Listener]:
     if args.vram is None:
         return []
     from simple_gpu_scheduler.pipe.memory_report import MemoryReport
@@ -173,14 +176,14 @@ def _verdicts(args: argparse.Namespace) -> list[Listener]:
     return [MemoryReport(each=not args.quiet)]
 
 
-def _done(args: argparse.Namespace) -> DoneJobs:
+def _read_done_jobs(args: argparse.Namespace) -> DoneJobs:
     if not (args.resume or args.resume_failed):
         return DoneJobs()
     return read_joblog(args.joblog, rerun_failed=args.resume_failed)
 
 
-def _results(args: argparse.Namespace) -> ResultsDir | None:
-    """What isn't asked for isn't imported."""
+def _open_results(args: argparse.Namespace) -> ResultsDir | None:
+    """Open the results directory; None, without an import, if there is no --results."""
     if args.results is None:
         return None
     from simple_gpu_scheduler.results.writer import ResultsDir
@@ -194,9 +197,9 @@ def _results(args: argparse.Namespace) -> ResultsDir | None:
     return results
 
 
-def _records(args: argparse.Namespace, clock: SystemClock) -> list[Listener]:
-    """Who else is told what happens."""
-    records: list[Listener] = []
+def _open_recorders(args: argparse.Namespace, clock: SystemClock) -> list[Listener]:
+    """Open the job log and the stream of events, if there are such."""
+    recorders: list[Listener] = []
     if args.joblog is not None:
         joblog = Joblog(args.joblog, keep=args.resume or args.resume_failed)
         if joblog.others:
@@ -204,23 +207,23 @@ def _records(args: argparse.Namespace, clock: SystemClock) -> list[Listener]:
             print_notice(
                 f"warning: {args.joblog!r} is locked by {who}, whose it isn't; writing to it"
             )
-        records.append(joblog)
+        recorders.append(joblog)
     if args.json is not None:
         from simple_gpu_scheduler.pipe.json_events import EventStream, open_events
 
         events_fd = 1 if args.json == "-" else open_events(args.json)
-        records.append(EventStream(events_fd, clock.wall_s))
-    return records
+        recorders.append(EventStream(events_fd, clock.wall_s))
+    return recorders
 
 
-def _runner(args: argparse.Namespace, shell: str, outputs: Outputs | None) -> ProcessRunner:
+def _make_runner(args: argparse.Namespace, shell: str, outputs: Outputs | None) -> ProcessRunner:
     run_id = f"{os.getpid()}-{time.time_ns():x}".encode()
     stdout_fd = 2 if args.json == "-" else 1
     return ProcessRunner(shell, os.environb, run_id, outputs=outputs, stdout_fd=stdout_fd)
 
 
-def _shell(name: str) -> str:
-    """The path of the shell, looked for in PATH."""
+def _find_shell(name: str) -> str:
+    """Return the path of the shell; a name without a slash is searched in PATH."""
     folders = [""] if "/" in name else os.get_exec_path()
     for folder in folders:
         path = os.path.join(folder, name)
@@ -235,7 +238,7 @@ def _console(args: argparse.Namespace) -> Console:
     return Console(2 if args.json == "-" else 1)
 
 
-def _bar(args: argparse.Namespace, clock: SystemClock) -> ProgressBar | None:
-    terminal = os.isatty(2) and os.environ.get("TERM", "dumb") != "dumb"
-    wanted = args.bar if args.bar is not None else terminal and not os.isatty(0)
-    return ProgressBar(2, terminal=terminal, start_s=clock.now_s()) if wanted else None
+def _make_bar(args: argparse.Namespace, clock: SystemClock) -> ProgressBar | None:
+    is_terminal = os.isatty(2) and os.environ.get("TERM", "dumb") != "dumb"
+    is_shown = args.bar if args.bar is not None else is_terminal and not os.isatty(0)
+    return ProgressBar(2, terminal=is_terminal, start_s=clock.now_s()) if is_shown else None

@@ -19,28 +19,34 @@ from simple_gpu_scheduler.system.fds import write_message, write_whole
 from simple_gpu_scheduler.text.printable import printable_lines
 
 
-def _shown(commands: bytes) -> bytes:
+def _printable(commands: bytes) -> bytes:
     return printable_lines(commands.decode(errors="backslashreplace")).encode()
 
 
 def dry_run(
-    source: Source, template: Job, cards: Sequence[Card], done: Done, separator: bytes
+    source: Source, template: Job, gpus: Sequence[Card], done: Done, separator: bytes
 ) -> int:
     """Print each command as the shell would get it; returns 1 if a line can't be run, else 0.
+
+    Args:
+        template: what each job needs, unless its directives say otherwise.
+        gpus: the GPUs, to find jobs that could never run.
+        done: the jobs to skip.
+        separator: printed after each command.
 
     Raises:
         SgsError: stdin can't be read or stdout can't be written.
     """
-    if sys.stdout is None:  # closed from the start
+    if sys.stdout is None:
         raise SgsError("--dry-run prints to stdout, which is closed")
     rejected = 0
 
-    def tell(event: Event) -> None:
+    def report(event: Event) -> None:
         nonlocal rejected
         rejected += isinstance(event, Rejected)
         write_message(format_event(event))
 
-    intake = Intake(source, template, cards, done, tell, time.time)
+    intake = Intake(source, template, gpus, done, report, time.time)
     try:
         while not source.at_end:
             select.select([0], [], [])
@@ -48,10 +54,10 @@ def dry_run(
             intake.take()
             while intake.waiting:
                 commands = b"".join([job.command + separator for job in intake.waiting])
-                write_whole(1, _shown(commands) if os.isatty(1) else commands)
+                write_whole(1, _printable(commands) if os.isatty(1) else commands)
                 intake.waiting.clear()
                 intake.take()
-    except BrokenPipeError:  # the reader has seen enough
+    except BrokenPipeError:  # nobody reads stdout any more, as with `| head`
         return 0
     except OSError as error:
         raise SgsError(f"--dry-run stopped: {error.strerror}") from None

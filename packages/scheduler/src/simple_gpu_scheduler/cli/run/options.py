@@ -1,4 +1,4 @@
-"""The options of `simple_gpu_scheduler`."""
+"""The options of `simple_gpu_scheduler`, and the settings that they make."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from simple_gpu_scheduler.cli.gpus.options import (
     add_placement_options,
     idle_limits,
     jobs_per_gpu,
-    joined,
+    join_negative_values,
     order_name,
     vram_mib,
 )
@@ -27,22 +27,22 @@ from simple_gpu_scheduler.units.durations import parse_duration_s
 
 
 class Settings(NamedTuple):
-    """What the options ask of the loop, checked."""
+    """The values of the options for the pipe, after a check."""
 
-    template: Job
+    template: Job  #: what each job needs, unless its directives say otherwise
     policy: PipePolicy
     halt: Halt | None
     keep_free: int
-    idle: dict[str, int]  #: what strangers may have on a GPU that is yet taken, see `GpuMonitor`
+    idle: dict[str, int]  #: how much foreign processes may use of a GPU, see `GpuMonitor`
 
 
-def settings(args: argparse.Namespace) -> Settings:
-    """Check the values.
+def read_settings(args: argparse.Namespace) -> Settings:
+    """Check the values of the options.
 
     Raises:
-        UsageError: naming the option at fault.
+        UsageError: a value is wrong; the message names its option.
     """
-    _hint_at_files(args.gpus or ())
+    _warn_about_files(args.gpus or ())
     timeout_s = parse_duration_s(args.timeout, "--timeout") or None
     template = Job(
         seq=0,
@@ -62,19 +62,18 @@ def settings(args: argparse.Namespace) -> Settings:
         order=order_name(args),
     )
     if (args.resume or args.resume_failed) and args.joblog is None:
-        raise UsageError("--resume needs --joblog FILE, the log to resume from")
+        raise UsageError("--resume needs --joblog FILE, the job log of the earlier run")
     _check_files(args)
     return Settings(template, policy, parse_halt(args.halt), args.keep_free, idle_limits(args))
 
 
-def _hint_at_files(ids: Sequence[str]) -> None:
-    """`--gpus 0 commands.txt` names two GPUs, but was hardly meant so."""
-    for one in ids:
-        if not one.isdecimal() and os.path.isfile(one):
-            hint = (
-                f"warning: {one!r} is a file, but here it names a GPU; to run its lines: < {one}"
+def _warn_about_files(ids: Sequence[str]) -> None:
+    """Warn if an id is the name of a file: `--gpus 0 commands.txt` is probably a mistake."""
+    for gpu in ids:
+        if not gpu.isdecimal() and os.path.isfile(gpu):
+            print_notice(
+                f"warning: {gpu!r} is a file, but here it names a GPU; to run its lines: < {gpu}"
             )
-            print_notice(hint)
 
 
 def _check_files(args: argparse.Namespace) -> None:
@@ -84,22 +83,28 @@ def _check_files(args: argparse.Namespace) -> None:
         raise UsageError(f"--joblog and --json both write to {args.json!r}; name two files")
 
 
-_EXAMPLES = """\
+_EPILOG = """\
+A command can set options in a comment: python train.py  # sgs: gpus=2 timeout=2h
+The keys are gpus=N, jobs-per-gpu=K, vram=SIZE, timeout=DURATION and retries=N.
+
+The units of durations are ms, s (the default), m, h and d: 500ms, 90, 1.5h, 1h30m.
+
+signals:
+  first SIGINT (^C) or SIGHUP                read no more lines, and wait for the running jobs
+  second one, or SIGTERM or SIGQUIT (^\\)     send TERM to the jobs, and KILL after --grace
+  one more                                   send KILL at once
+
+exit status:
+  0      all jobs succeeded, or as many as --halt ..,success=N asks for
+  1      some jobs failed
+  2      wrong usage
+  128+n  ended by signal n
+
 examples:
   simple_gpu_scheduler --gpus 0,1,2 < gpu_commands.txt
   simple_hypersearch "python train.py --lr {lr}" -p lr 0.1 0.01 0.001 | simple_gpu_scheduler
   tail -f -n 0 gpu.queue | simple_gpu_scheduler --gpus 0 1       (submit by: echo CMD >> gpu.queue)
-  simple_gpu_scheduler --joblog log --results runs < commands    (later: --resume-failed as well)
-
-A command may say what it needs in a comment: python train.py  # sgs: gpus=2 timeout=2h
-(known are gpus=N, jobs-per-gpu=K, vram=SIZE, timeout=DURATION, retries=N).
-
-Durations have the units ms, s (if there is none), m, h and d: 500ms, 90, 1.5h, 1h30m.
-
-signals: the first SIGINT (^C) or SIGHUP reads no more and lets running jobs finish; a second one,
-SIGTERM or SIGQUIT (^\\) sends TERM to the jobs, and KILL after the grace; one more kills at once.
-exit status: 0 all jobs succeeded (or those that --halt ..,success=N asks for), 1 some failed,
-2 usage, 128+n ended by signal n.
+  simple_gpu_scheduler --joblog log --results runs < commands    (later: add --resume-failed)
 """
 
 
@@ -107,21 +112,22 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Read the command line.
 
     Raises:
-        UsageError: an option is unknown or lacks its value.
+        UsageError: an option is unknown, or its value is missing.
     """
-    return _parser().parse_args(joined(argv))
+    return _parser().parse_args(join_negative_values(argv))
 
 
 def _parser() -> argparse.ArgumentParser:
     options = Parser(
         prog="simple_gpu_scheduler",
-        allow_abbrev=False,
-        description="Read shell commands from stdin, one a line, and run each on a GPU that is "
-        "free, by setting CUDA_VISIBLE_DEVICES.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Read shell commands from stdin, one a line. Run each on a free GPU, with\n"
+        "CUDA_VISIBLE_DEVICES set to it.",
+        epilog=_EPILOG,
     )
-    options.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    options.add_argument(
+        "--version", action="version", version=f"%(prog)s {__version__}",
+        help="print the version and exit",
+    )  # fmt: skip
     _add_gpu_options(options)
     _add_job_options(options)
     _add_record_options(options)
@@ -134,19 +140,19 @@ def _add_gpu_options(parser: argparse.ArgumentParser) -> None:
         "--gpus",
         nargs="+",
         metavar="ID",
-        help="ids of the GPUs to use, as 0,1,2 or 0 1 2: numbers of nvidia-smi (or of HIP), "
-        "UUIDs, MIG slices; default: all of the machine, within CUDA_VISIBLE_DEVICES (or "
-        "HIP_VISIBLE_DEVICES) if that is set",
+        help="ids of the GPUs to use, such as 0,1,2 or 0 1 2: numbers of nvidia-smi (or of HIP), "
+        "UUIDs, or MIG slices (default: all GPUs of the machine, within CUDA_VISIBLE_DEVICES or "
+        "HIP_VISIBLE_DEVICES if that is set). For the number of GPUs of a job: --gpus-per-job",
     )
     group.add_argument(
         "--gpus-per-job",
         type=whole(1, 4096),
         default=1,
         metavar="N",
-        help="GPUs for each job (default 1)",
+        help="number of GPUs for each job (default 1)",
     )
     add_placement_options(group)
-    add_idle_options(group)
+    add_idle_options(group, "--gpus")
 
 
 def _add_job_options(parser: argparse.ArgumentParser) -> None:
@@ -155,40 +161,57 @@ def _add_job_options(parser: argparse.ArgumentParser) -> None:
         "-0",
         "--null",
         action="store_true",
-        help="commands end by NUL and may have several lines (else by a newline, or CR and one)",
+        help="read commands that end by NUL and may have several lines (default: one a line)",
     )
-    group.add_argument("--shell", default="/bin/sh", help="runs the commands (default /bin/sh)")
+    group.add_argument(
+        "--shell",
+        default="/bin/sh",
+        metavar="PROGRAM",
+        help="program that runs the commands, as PROGRAM -c COMMAND (default /bin/sh)",
+    )
     group.add_argument(
         "--retries",
         type=whole(0),
         default=1,
         metavar="N",
-        help="run a job up to N times while it fails; 0: without end (default 1)",
+        help="run a job up to N times while it fails (default 1); 0: without end",
     )
     group.add_argument(
         "--timeout",
         default="0",
         metavar="DURATION",
-        help="end a job after so long: 90, 30m, 1h30m (default 0: never)",
+        help="end a job after this time: 90 (seconds), 30m, 1h30m (default 0: never)",
     )
     group.add_argument(
-        "--grace", default="10", metavar="DURATION", help="from TERM to KILL (default 10 s)"
+        "--grace",
+        default="10",
+        metavar="DURATION",
+        help="time between the TERM and the KILL signal to a job that must end: 500ms, 30 "
+        "(seconds), 2m (default 10 s)",
     )
     group.add_argument(
-        "--kill-leftovers", action="store_true", help="end what a job leaves running behind"
+        "--kill-leftovers",
+        action="store_true",
+        help="end background processes that a job leaves behind (default: only report them)",
     )
     group.add_argument(
-        "--delay", default="0", metavar="DURATION", help="least time between two starts"
+        "--delay",
+        default="0",
+        metavar="DURATION",
+        help="wait at least this time between two starts: 500ms, 5 (seconds), 1m (default 0)",
     )
     group.add_argument(
         "--halt",
         default="never",
         metavar="WHEN,WHY",
-        help="give up early: soon,fail=1 (running jobs finish), now,fail=10%% (they are ended), "
-        "now,success=1, soon,done=5; default never",
+        help="stop early (default never). soon,fail=3: after 3 failures start no more jobs; "
+        "now,fail=10%%: also end the running jobs; WHY is fail, success or done, with a number or "
+        "a percentage of the jobs",
     )
     group.add_argument(
-        "--dry-run", action="store_true", help="print the commands that would run, and run none"
+        "--dry-run",
+        action="store_true",
+        help="print the commands that would run, but run none (default: run them)",
     )
 
 
@@ -197,32 +220,42 @@ def _add_record_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--joblog",
         metavar="FILE",
-        help="log each job that ended, in GNU parallel's columns; "
-        "without --resume an earlier log is set aside as FILE~",
+        help="write a line to FILE for each job that ended, in the format of GNU parallel; "
+        "without --resume an earlier log is renamed to FILE~ (default: no log)",
     )
-    group.add_argument("--resume", action="store_true", help="skip the jobs that the joblog has")
     group.add_argument(
-        "--resume-failed", action="store_true", help="skip those that succeeded, rerun the failed"
+        "--resume",
+        action="store_true",
+        help="skip the jobs that are in the job log, whether they succeeded or failed",
+    )
+    group.add_argument(
+        "--resume-failed",
+        action="store_true",
+        help="run the jobs again that failed according to the job log, and skip those that "
+        "succeeded",
     )
     group.add_argument(
         "--results",
         metavar="DIR",
-        help="write DIR/SEQ/command, stdout, stderr and result.json for each job, instead of "
-        "passing its output through",
+        help="write the output of each job to DIR/SEQ/stdout and stderr instead of passing it "
+        "through, with its command and a result.json; SEQ is the number of its line (default: the "
+        "output is passed through)",
     )
     group.add_argument(
-        "--quiet", action="store_true", help="don't print a line for each job that starts"
+        "--quiet",
+        action="store_true",
+        help="print no line for each job that starts (default: print one)",
     )
     group.add_argument(
         "--bar",
         action=argparse.BooleanOptionalAction,
-        help="show progress on stderr (default: if that is a terminal)",
+        help="show a progress bar on stderr (default: if stderr is a terminal and stdin is not)",
     )
     group.add_argument(
         "--json",
         nargs="?",
         const="-",
         metavar="FILE",
-        help="append events as JSON lines to FILE, or write them to stdout (what the jobs print "
-        "then goes to stderr)",
+        help="append events to FILE, one JSON object a line; without FILE, write the events to "
+        "stdout and the output of the jobs to stderr (default: no events)",
     )
