@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.jobs.script_header import has_head, head_options, interpreter
+from simple_gpu_scheduler.jobs.script_header import has_header, parse_header, parse_interpreter
 from simple_gpu_scheduler.queue.wrapped_command import as_script, frozen, own_command
 
 
@@ -27,8 +27,8 @@ from simple_gpu_scheduler.queue.wrapped_command import as_script, frozen, own_co
     ],
 )
 def test_options_at_the_head(text: bytes, options: list[str]) -> None:
-    assert head_options(text, "s.sh") == options
-    assert has_head(text) == bool(options)
+    assert parse_header(text, "s.sh") == options
+    assert has_header(text) == bool(options)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_options_at_the_head(text: bytes, options: list[str]) -> None:
 )
 def test_a_line_that_cannot_be_read_is_named(line: bytes, said: str) -> None:
     with pytest.raises(UsageError, match=r"^line 2 of s\.sh: ") as caught:
-        head_options(b"#!/bin/sh\n" + line + b"\ntrue\n", "s.sh")
+        parse_header(b"#!/bin/sh\n" + line + b"\ntrue\n", "s.sh")
     assert said in str(caught.value)
 
 
@@ -59,21 +59,21 @@ def test_a_line_that_cannot_be_read_is_named(line: bytes, said: str) -> None:
     ],
 )
 def test_who_runs_it(first: bytes, words: list[bytes]) -> None:
-    assert interpreter(first + b"\n#!/bin/false\n") == words
+    assert parse_interpreter(first + b"\n#!/bin/false\n") == words
 
 
 def test_lines_of_dos_run_nowhere() -> None:
     with pytest.raises(UsageError, match="DOS"):
-        interpreter(b"#!/bin/sh\r\ntrue\r\n")
+        parse_interpreter(b"#!/bin/sh\r\ntrue\r\n")
 
 
 @given(st.binary(max_size=60), st.binary(max_size=60))
 def test_no_text_is_a_traceback(first: bytes, second: bytes) -> None:
     for text in (first, b"#SGS " + first + b"\n#SGS " + second, b"#!" + first):
         with contextlib.suppress(UsageError):
-            assert bool(head_options(text, "s")) <= has_head(text)
+            assert bool(parse_header(text, "s")) <= has_header(text)
         with contextlib.suppress(UsageError):
-            assert interpreter(text)
+            assert parse_interpreter(text)
 
 
 @given(st.binary())

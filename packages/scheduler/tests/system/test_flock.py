@@ -47,11 +47,11 @@ def test_a_lock_on_another_file_system_is_another_one(
 ) -> None:
     """Though the inode has the same number: others can choose theirs."""
     assert try_lock(fds[0])
-    device = lock_holders._device(fds[0])
+    device = lock_holders._read_device(fds[0])
     assert find_lock_owners(fds[1]) == {os.geteuid()}
-    monkeypatch.setattr(lock_holders, "_device", lambda fd: b"00:" + device)
+    monkeypatch.setattr(lock_holders, "_read_device", lambda fd: b"00:" + device)
     assert find_lock_owners(fds[1]) == set()
-    monkeypatch.setattr(lock_holders, "_device", lambda fd: b"")  # unknown
+    monkeypatch.setattr(lock_holders, "_read_device", lambda fd: b"")  # unknown
     assert find_lock_owners(fds[1]) == {os.geteuid()}
 
 

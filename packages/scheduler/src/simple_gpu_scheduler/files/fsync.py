@@ -1,4 +1,4 @@
-"""What was written outlives a loss of power: directories and whole file systems."""
+"""Writes folders and whole file systems to the disk, so that they outlive a loss of power."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ from collections.abc import Callable
 
 
 def sync(folder: str) -> None:
-    """See that the names in a folder are on the disk.
+    """Write the names in a folder to the disk.
 
     Raises:
-        OSError: they aren't.
+        OSError: They can't be written.
     """
-    _with(folder, os.fsync)
+    _call_on_folder(folder, os.fsync)
 
 
 def sync_all(folder: str) -> None:
-    """See that everything on the folder's file system is on the disk (syncfs(2)).
+    """Write everything on the folder's file system to the disk (syncfs(2)).
 
     Raises:
-        OSError: it isn't.
+        OSError: It can't be written.
     """
-    _with(folder, _syncfs)
+    _call_on_folder(folder, _syncfs)
 
 
 def _syncfs(fd: int) -> None:
-    import ctypes  # who doesn't freeze a work tree has no need of it
+    import ctypes  # needed only to freeze a work tree
 
     if ctypes.CDLL(None, use_errno=True).syncfs(fd):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
 
 
-def _with(folder: str, how: Callable[[int], None]) -> None:
+def _call_on_folder(folder: str, function: Callable[[int], None]) -> None:
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        how(fd)
+        function(fd)
     finally:
         os.close(fd)

@@ -1,8 +1,8 @@
-"""Folders and files that the user names by a path, also where others can write.
+"""Folders and files that the user names by a path, also where other users can write.
 
-The folders on the way may be anybody's, but a link counts only if root or we made it, anywhere in
-the path and whatever the kernel is set to (fs.protected_symlinks): a link of somebody else could
-lead to what is ours, to have it written over. What is written is a file of our own.
+Anybody may own the folders on the way. But a link is followed only if root or we made it, whatever
+the kernel's setting (fs.protected_symlinks). The link of another user could lead to a file of
+ours, and we would write over it. Only files of our own are written.
 """
 
 from __future__ import annotations
@@ -16,55 +16,59 @@ from typing import NamedTuple
 from simple_gpu_scheduler.files.creation import make_file, make_folder
 from simple_gpu_scheduler.files.folders import CAREFUL, Folder
 from simple_gpu_scheduler.files.trust import UnsafeError, only_writer, trusted_users
-from simple_gpu_scheduler.files.walk import STEP, Walk, is_link, parts
+from simple_gpu_scheduler.files.walk import PATH_ONLY, Walk, is_link, path_parts
 from simple_gpu_scheduler.system.users import user_name
 
 
 class NamedFile(NamedTuple):
-    """An open file, and where it is: its name is that of no link."""
+    """An open file and its folder."""
 
     folder: Folder
-    name: str
+    name: str  #: in the folder; not that of a link
     fd: int
 
     def is_there(self) -> bool:
-        """Whether the name is still this file's.
+        """True if the name is still that of this file.
 
         Raises:
-            OSError: nothing has that name.
+            OSError: The name doesn't exist.
         """
-        there = os.stat(self.name, dir_fd=self.folder.fd)
-        return os.path.samestat(os.fstat(self.fd), there)
+        status = os.stat(self.name, dir_fd=self.folder.fd)
+        return os.path.samestat(os.fstat(self.fd), status)
 
     def set_aside(self) -> None:
-        """Rename it NAME~, in the place of an earlier file of ours.
+        """Rename the file to NAME~, in the place of an earlier file of ours.
 
         Raises:
-            UnsafeError: there is something of somebody else.
-            OSError: it can't be renamed.
+            UnsafeError: NAME~ belongs to another user.
+            OSError: The file can't be renamed.
         """
-        aside = f"{self.name}~"
-        there = _status(self.folder.fd, aside)
-        if there is not None:
-            _require_own(self.folder, aside, there)
-        self.folder.rename(self.name, aside)
+        new_name = f"{self.name}~"
+        status = _find_status(self.folder.fd, new_name)
+        if status is not None:
+            _require_own(self.folder, new_name, status)
+        self.folder.rename(self.name, new_name)
 
     def close(self) -> None:
-        """Let both go."""
+        """Close the file and its folder."""
         self.folder.close()
         os.close(self.fd)
 
 
 def open_named(path: str, *, make: bool = False) -> Folder:
-    """Open a folder; with `make` those that aren't there are made, as the umask says.
+    """Open a folder.
+
+    Args:
+        path: The path of the folder.
+        make: True makes the folders that don't exist, with the rights of the umask.
 
     Raises:
-        UnsafeError: a link on the way is somebody else's.
-        OSError: it isn't there, or can't be made or opened.
+        UnsafeError: A link on the way belongs to another user.
+        OSError: The folder doesn't exist, or can't be made or opened.
     """
     walk = _NamedWalk(path, make=make)
     folder = Folder(path, walk.end())
-    with suppress(PermissionError):  # it may be one that can be written, but not listed
+    with suppress(PermissionError):  # perhaps it can be written, but not read
         fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder.fd)
         folder.close()
         folder = Folder(path, fd)
@@ -72,33 +76,35 @@ def open_named(path: str, *, make: bool = False) -> Folder:
 
 
 def open_own_child(folder: Folder, name: str, uid: int) -> Folder:
-    """Open a folder in another one. Others may write there only if we let them.
+    """Open a folder of ours in another folder. Others can write there only if we let them.
 
     Args:
-        uid: as whose our folders are shown there.
+        folder: The other folder.
+        name: The name in it.
+        uid: The owner that the file system shows for our folders.
 
     Raises:
-        UnsafeError: there is something else. The message names it.
-        OSError: it can't be opened.
+        UnsafeError: The name is that of something else. The message names it.
+        OSError: The folder can't be opened.
     """
     path = folder.join(name)
-    child = Folder(path, os.open(name, STEP, dir_fd=folder.fd))
+    child = Folder(path, os.open(name, PATH_ONLY, dir_fd=folder.fd))
     status = os.fstat(child.fd)
     if stat.S_ISDIR(status.st_mode) and status.st_uid == uid:
         return child
     child.close()
-    raise UnsafeError(f"{path} {_what(status)}; expected a folder of {user_name()}'s own")
+    raise UnsafeError(f"{path} {_describe(status)}; expected a folder of {user_name()}'s own")
 
 
 def open_own_file(path: str, flags: int, mode: int = 0o666) -> NamedFile:
-    """Open a file of ours; with O_CREAT it is made if need be, as the umask says.
+    """Open a file of ours; with O_CREAT it is made if need be, with the rights of the umask.
 
-    It may as well be a FIFO of ours, which waits for its other end, a terminal or another device,
-    or a descriptor that we have (/dev/stdout, /dev/fd/N).
+    It may also be a FIFO of ours, a terminal or another device, or an open descriptor
+    (/dev/stdout, /dev/fd/N). Opening a FIFO waits for its other end.
 
     Raises:
-        UnsafeError: it is somebody else's.
-        OSError: it can't be opened.
+        UnsafeError: It belongs to another user.
+        OSError: It can't be opened.
     """
     fd, name = _NamedWalk(path).last()
     folder = Folder(os.path.dirname(path) or ".", fd)
@@ -113,28 +119,28 @@ def open_own_file(path: str, flags: int, mode: int = 0o666) -> NamedFile:
 
 
 def open_found(folder: Folder, name: str, flags: int = os.O_RDONLY) -> int:
-    """Open for reading what anybody may have put into a folder. Nothing is waited for.
+    """Open a file for reading that anybody may have put into a folder. It never waits.
 
     Raises:
-        OSError: it can't be opened, or is a link of somebody else's.
+        OSError: It can't be opened, or is a link of another user.
     """
     try:
         return os.open(name, flags | CAREFUL, dir_fd=folder.fd)
     except OSError:
-        target = _own_target(folder, name)
+        target = _find_own_target(folder, name)
         if target is None:
             raise
     return os.open(target, flags | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder.fd)
 
 
 class _NamedWalk(Walk):
-    """The way along a path that the user has named."""
+    """A walk along a path that the user has named."""
 
     def __init__(self, path: str, *, make: bool = False) -> None:
         super().__init__("/", make=make)
         if not path:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-        names = parts(path)
+        names = path_parts(path)
         if path.endswith("/"):
             names.append(".")  # so that it can only be a folder
         self._rest = names[::-1]
@@ -145,21 +151,21 @@ class _NamedWalk(Walk):
         )
 
     def last(self) -> tuple[int, str]:
-        """The folder of what the path means, and its name there, which is no link's."""
-        fd = self._go(os.open(self._shown, STEP), 1)
+        """Return the folder of the file that the path means, and its name there: not a link."""
+        fd = self._go(os.open(self._shown, PATH_ONLY), 1)
         while self._rest and not _is_proc(fd) and is_link(fd, self._rest[-1]):
-            name, before = self._rest.pop(), fd
+            name, link_folder = self._rest.pop(), fd
             expected, self._expected = self._expected, f"a file of {user_name()}'s own"
             try:
                 fd = self._follow(fd, name, os.path.join(self._shown, name))
             finally:
-                os.close(before)
+                os.close(link_folder)
             self._expected = expected
             fd = self._go(fd, 1)
         return fd, self._rest.pop() if self._rest else "."
 
-    def require_firm(self, path: str, fd: int) -> None:
-        """Folders of others are what the user has chosen."""
+    def require_safe(self, path: str, fd: int) -> None:
+        """Accept any folder: the user has chosen it."""
 
     def _make_folder(self, fd: int, name: str) -> None:
         with suppress(FileExistsError):
@@ -167,20 +173,20 @@ class _NamedWalk(Walk):
 
 
 def _open_own(folder: Folder, name: str, flags: int, mode: int) -> int:
-    if _is_proc(folder.fd):  # a descriptor that we have
+    if _is_proc(folder.fd):  # an open descriptor
         return os.open(name, flags | os.O_CLOEXEC, mode, dir_fd=folder.fd)
-    there = _status(folder.fd, name)
-    if there is None and flags & os.O_CREAT:
+    status = _find_status(folder.fd, name)
+    if status is None and flags & os.O_CREAT:
         with suppress(FileExistsError):
             return make_file(folder.fd, name, flags, mode)
-        there = _status(folder.fd, name)
-    if there is not None:
-        _require_own(folder, name, there)
-    waits = there is not None and stat.S_ISFIFO(there.st_mode)
-    careful = CAREFUL & ~os.O_NONBLOCK if waits else CAREFUL
+        status = _find_status(folder.fd, name)
+    if status is not None:
+        _require_own(folder, name, status)
+    is_fifo = status is not None and stat.S_ISFIFO(status.st_mode)
+    careful = CAREFUL & ~os.O_NONBLOCK if is_fifo else CAREFUL
     fd = os.open(name, flags & ~os.O_CREAT | careful, dir_fd=folder.fd)
     try:
-        if there is None or not os.path.samestat(there, os.fstat(fd)):
+        if status is None or not os.path.samestat(status, os.fstat(fd)):
             _require_own(folder, name, os.fstat(fd))
         os.set_blocking(fd, True)
     except BaseException:
@@ -190,36 +196,36 @@ def _open_own(folder: Folder, name: str, flags: int, mode: int) -> int:
 
 
 def _require_own(folder: Folder, name: str, status: os.stat_result) -> None:
-    why = ""
-    plain = stat.S_ISREG(status.st_mode)
-    if not (plain or stat.S_ISFIFO(status.st_mode) or stat.S_ISLNK(status.st_mode)):
-        return  # terminals belong to whoever has logged in; devices are made by root
-    if status.st_uid not in trusted_users() and status.st_uid != _own_uid(folder):
-        why = _what(status)
-    elif status.st_nlink > 1 and not _is_ours_alone(folder.fd):
-        why = "has a second name (a hard link), and others can write where it is"
-    if why:
-        raise UnsafeError(f"{folder.join(name)} {why}; expected a file of {user_name()}'s own")
+    reason = ""
+    is_plain = stat.S_ISREG(status.st_mode)
+    if not (is_plain or stat.S_ISFIFO(status.st_mode) or stat.S_ISLNK(status.st_mode)):
+        return  # a terminal belongs to the user who logged in, a device to root
+    if status.st_uid not in trusted_users() and status.st_uid != _find_own_uid(folder):
+        reason = _describe(status)
+    elif status.st_nlink > 1 and not _is_private(folder.fd):
+        reason = "has a second name (a hard link), and others can write where it is"
+    if reason:
+        raise UnsafeError(f"{folder.join(name)} {reason}; expected a file of {user_name()}'s own")
 
 
-def _is_ours_alone(fd: int) -> bool:
+def _is_private(fd: int) -> bool:
     return os.fstat(fd).st_uid in trusted_users() and only_writer(fd)
 
 
-def _what(status: os.stat_result) -> str:
-    """What is wrong with something that isn't ours, or not what it should be."""
-    whose = user_name(status.st_uid)
+def _describe(status: os.stat_result) -> str:
+    """What is wrong with a file or folder that isn't ours, or not of the right kind."""
+    owner = user_name(status.st_uid)
     if stat.S_ISLNK(status.st_mode):
-        return f"is a link that {whose} made"
+        return f"is a link that {owner} made"
     if stat.S_ISFIFO(status.st_mode):
-        return f"is a FIFO that {whose} made"
+        return f"is a FIFO that {owner} made"
     if status.st_uid == os.geteuid():
         return "is no folder"
-    return f"belongs to {whose}"
+    return f"belongs to {owner}"
 
 
-def _own_uid(folder: Folder) -> int | None:
-    """As whose our new files are shown there: some file systems of a network name another."""
+def _find_own_uid(folder: Folder) -> int | None:
+    """The owner that the file system shows for our new files: a network one may show another."""
     name = f".{os.urandom(8).hex()}"
     try:
         fd = folder.create(name)
@@ -233,21 +239,21 @@ def _own_uid(folder: Folder) -> int | None:
             folder.remove(name)
 
 
-def _own_target(folder: Folder, name: str) -> str | None:
-    """What a link says that root or we made."""
+def _find_own_target(folder: Folder, name: str) -> str | None:
+    """The target of a link that root or we made; None if it is something else."""
     try:
-        fd = os.open(name, STEP, dir_fd=folder.fd)
+        fd = os.open(name, PATH_ONLY, dir_fd=folder.fd)
     except OSError:
         return None
     try:
         status = os.fstat(fd)
-        ours = status.st_uid in trusted_users() and status.st_nlink == 1
-        return os.readlink("", dir_fd=fd) if ours and stat.S_ISLNK(status.st_mode) else None
+        is_ours = status.st_uid in trusted_users() and status.st_nlink == 1
+        return os.readlink("", dir_fd=fd) if is_ours and stat.S_ISLNK(status.st_mode) else None
     finally:
         os.close(fd)
 
 
-def _status(fd: int, name: str) -> os.stat_result | None:
+def _find_status(fd: int, name: str) -> os.stat_result | None:
     try:
         return os.stat(name, dir_fd=fd, follow_symlinks=False)
     except FileNotFoundError:
@@ -255,7 +261,7 @@ def _status(fd: int, name: str) -> os.stat_result | None:
 
 
 def _is_proc(fd: int) -> bool:
-    """Whether a folder is one of /proc, whose links the kernel alone can follow."""
+    """True if a folder is one of /proc, whose links only the kernel can follow."""
     with suppress(OSError):
         return os.fstat(fd).st_dev == os.stat("/proc").st_dev
     return False

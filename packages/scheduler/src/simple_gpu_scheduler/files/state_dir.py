@@ -1,4 +1,4 @@
-"""Where state is kept from run to run: a user's directory, and in it the queue of each machine."""
+"""Where state is kept between runs: the user's directory, with the queue of each machine."""
 
 from __future__ import annotations
 
@@ -15,43 +15,43 @@ VARIABLE = "SGS_STATE_DIR"
 _NAME = "simple-gpu-scheduler"
 _LOCAL = "/var/tmp"
 
-#: There anybody may have taken our name before us: then we take the next one.
+#: In /var/tmp another user may have taken our name: then the next one is tried.
 _MOST_NAMES = 100
 
 
 class StatePlace(NamedTuple):
-    """The user's state directory, and the part of its path that was there before us."""
+    """A folder for state."""
 
     path: str
-    above: str
+    above: str  #: the part of the path that the user has chosen
 
 
 def state_place(environ: Mapping[str, str] = os.environ) -> StatePlace:
-    """The user's state directory, $SGS_STATE_DIR or by the XDG base directory specification."""
-    chosen = environ.get(VARIABLE)
-    if chosen:
-        path = os.path.abspath(chosen)
+    """Return the user's state directory: $SGS_STATE_DIR, or by the XDG specification."""
+    named = environ.get(VARIABLE)
+    if named:
+        path = os.path.abspath(named)
         return StatePlace(path, path)
     home = environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     return StatePlace(os.path.join(home, _NAME), home)
 
 
 def queue_place(environ: Mapping[str, str] = os.environ) -> StatePlace:
-    """The folder of this machine's queue: homes are often shared by several servers.
+    """Return the folder of this machine's queue: several machines may share a home.
 
-    On a file system of a network, where locks may not be trusted, it is in /var/tmp instead.
+    If the home is on a network file system, whose locks can't be trusted, it is in /var/tmp.
     """
     place = state_place(environ)
     if not environ.get(VARIABLE) and not is_on_this_machine(place.path):
-        place = StatePlace(_local_dir(_LOCAL), _LOCAL)
+        place = StatePlace(_find_local_dir(_LOCAL), _LOCAL)
     return place._replace(path=os.path.join(place.path, "queue", os.uname().nodename))
 
 
 def open_queue(path: str, above: str) -> Folder:
-    """Open the folder of a queue, which is its user's alone; it is made if need be.
+    """Open the folder of a queue, which only its user can use; it is made if need be.
 
     Raises:
-        SgsError: it can't be made, others can change what is in it, or have put something there.
+        SgsError: It can't be made, or other users can change it or have put something there.
     """
     try:
         folder = open_private(path, above=above)
@@ -68,30 +68,31 @@ def open_queue(path: str, above: str) -> Folder:
     return folder
 
 
-def _local_dir(parent: str) -> str:
-    """Our directory where all users have theirs: the first that is ours, else that is nobody's.
+def _find_local_dir(parent: str) -> str:
+    """Return our directory in one that all users share: the first that is ours, or unused.
 
-    Who has taken our name there keeps nobody from anything; what he does with it later neither.
+    So another user who takes our name can't stop us, neither now nor later.
     """
     first = os.path.join(parent, f"{_NAME}-{os.geteuid()}")
     numbered = [first, *(f"{first}.{number}" for number in range(1, _MOST_NAMES))]
-    free = ""
-    for path in (*numbered, *_more_of(first, numbered)):
+    unused = ""
+    for path in (*numbered, *_find_more(first, numbered)):
         try:
             status = os.lstat(path)
         except OSError:
-            free = free or path
+            unused = unused or path
             continue
         if status.st_uid == os.geteuid():
             return path
-    return free or f"{first}.{os.urandom(8).hex()}"
+    return unused or f"{first}.{os.urandom(8).hex()}"
 
 
-def _more_of(first: str, known: Container[str]) -> list[str]:
-    """Others of our name that are there, should all numbers be taken."""
-    parent, name = os.path.split(first)
+def _find_more(first: str, numbered: Container[str]) -> list[str]:
+    """Existing directories with other suffixes: one may be ours if all numbers are taken."""
+    parent, prefix = os.path.split(first)
     try:
-        found = sorted(one for one in os.listdir(parent) if one.startswith(f"{name}."))
+        names = sorted(name for name in os.listdir(parent) if name.startswith(f"{prefix}."))
     except OSError:
         return []
-    return [path for path in (os.path.join(parent, one) for one in found) if path not in known]
+    paths = (os.path.join(parent, name) for name in names)
+    return [path for path in paths if path not in numbered]

@@ -1,4 +1,4 @@
-"""The end of a file that may be huge, and may grow while we read."""
+"""Reads the end of a file that may be huge, and may grow meanwhile."""
 
 from __future__ import annotations
 
@@ -9,22 +9,24 @@ from simple_gpu_scheduler.files.folders import CAREFUL
 
 
 class Tail(NamedTuple):
-    """What was at the end of a file when we looked."""
+    """The end of a file when it was read."""
 
     data: bytes = b""
-    whole: bool = True  #: there is nothing before it
-    size: int = 0  #: of the file, in bytes
-    seen: tuple[int, ...] = ()  #: tells the file, and its state, from others
+    whole: bool = True  #: `data` is the whole file
+    size: int = 0  #: the size of the file, in bytes
+    version: tuple[int, ...] = ()  #: differs if the file is another, or has changed
 
 
 def read_tail(path: str, most_bytes: int, last: Tail | None = None) -> Tail | None:
-    """The last so many bytes; None if there is no such file.
+    """Read the end of a file; None if the file doesn't exist.
 
     Args:
-        last: what an earlier call returned; it is returned again if nothing has changed.
+        path: The path of the file.
+        most_bytes: The most bytes to read.
+        last: What an earlier call returned; it is returned again if nothing has changed.
 
     Raises:
-        OSError: it can't be read.
+        OSError: The file can't be read.
     """
     try:
         fd = os.open(path, os.O_RDONLY | CAREFUL)
@@ -32,28 +34,28 @@ def read_tail(path: str, most_bytes: int, last: Tail | None = None) -> Tail | No
         return None
     try:
         status = os.fstat(fd)
-        seen = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, most_bytes)
-        if last is not None and last.seen == seen:
+        version = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, most_bytes)
+        if last is not None and last.version == version:
             return last
         first = max(0, status.st_size - most_bytes)
         data = os.pread(fd, most_bytes, first)
-        return Tail(data, first == 0, status.st_size, seen)
+        return Tail(data, first == 0, status.st_size, version)
     finally:
         os.close(fd)
 
 
 class TailReader:
-    """Reads the ends of files, and what has changed only."""
+    """Reads the ends of files, but only if they have changed."""
 
     def __init__(self) -> None:
         self._path = ""
         self._last: Tail | None = None
 
     def read(self, path: str, most_bytes: int) -> Tail | None:
-        """See `read_tail`."""
+        """Read the end of a file; see `read_tail`."""
         last = self._last if path == self._path else None
         self._path, self._last = path, read_tail(path, most_bytes, last)
         return self._last
 
     def close(self) -> None:
-        """Nothing is open between two reads."""
+        """Do nothing: no file is open between two reads."""

@@ -1,6 +1,6 @@
-"""What is to be run, and what of a GPU it asks for: the records that a submitter needs, no more.
+"""A job: a command, and what it asks for.
 
-Whoever submits a job loads these alone; `model` has what is decided and reported about jobs.
+`sgs submit` loads only this module of the records. `policy.model` has what is decided about jobs.
 """
 
 from __future__ import annotations
@@ -8,36 +8,36 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-#: The most jobs that may share one GPU (CUDA's own service for sharing stops at 60 clients).
+#: The most jobs that may share one GPU (the sharing service of CUDA stops at 60 clients).
 MAX_JOBS_PER_GPU = 64
 
-#: One GPU in whole units that every count of 1 to 64 equal slots divides: shares add up exactly.
+#: The units of one GPU. Each number of 1 to 64 equal shares divides it, so shares add up exactly.
 GPU_UNITS = math.lcm(*range(1, MAX_JOBS_PER_GPU + 1))
 
 
 def share_units(jobs_per_gpu: int) -> int:
-    """What one of so many equal slots is, in units."""
+    """The units of one of so many equal shares of a GPU."""
     return GPU_UNITS // jobs_per_gpu
 
 
 class Job(NamedTuple):
-    """One command and what it asks for."""
+    """One command, and what it asks for."""
 
-    seq: int  #: number of its line in the input, from 1 (GNU parallel's sequence number)
-    command: bytes  #: handed to the shell as it came
-    gpus: int = 1  #: GPUs it needs at once
-    units: int = GPU_UNITS  #: what it takes of each of its GPUs
-    timeout_s: float | None = None
-    tries: int = 1  #: runs at most so often while it fails; 0: without end
-    attempt: int = 1
-    memory_mib: int | None = None  #: of each of its GPUs; None: not said
-    expected_s: float | None = None  #: how long it is thought to run; None: nobody knows
-    auto_memory: bool = False  #: find out what memory it needs; alone on its GPUs until then
+    seq: int  #: the number of its line, from 1 (GNU parallel's sequence number)
+    command: bytes  #: passed to the shell as it is
+    gpus: int = 1  #: the number of GPUs
+    units: int = GPU_UNITS  #: its share of each GPU
+    timeout_s: float | None = None  #: the longest time an attempt may run; None: no limit
+    tries: int = 1  #: the most attempts while it fails; 0: no limit
+    attempt: int = 1  #: the number of this attempt
+    memory_mib: int | None = None  #: on each GPU; None: not given
+    expected_s: float | None = None  #: its expected runtime; None: unknown
+    auto_memory: bool = False  #: measure its memory; until that is known it has whole GPUs
 
 
 class Line(NamedTuple):
-    """One record of the input; `reason` says why it can't be run, if it can't."""
+    """One line of the input."""
 
     seq: int
     command: bytes
-    reason: str | None = None
+    reason: str | None = None  #: why it can't be run; None: it can

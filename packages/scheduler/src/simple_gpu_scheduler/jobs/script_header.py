@@ -1,7 +1,8 @@
-"""Scripts that say what they need at their head: `#SGS --gpus 2 --vram 10G`, or `#SGS gpus=2`.
+"""Options in the first lines of a script: `#SGS --gpus 2 --vram 10G`, or `#SGS gpus=2`.
 
-They are options in a command line's spelling, or directives; both come out as options. `#SGS` is
-always one, as `#SBATCH` is elsewhere; `# sgs:` in any form that directives have serves as well.
+A line has options as on the command line, or directives, which are turned into options. `#SGS` is
+always such a line, like `#SBATCH` for Slurm. All other forms of a directive, such as `# sgs:`, may
+be used as well.
 """
 
 from __future__ import annotations
@@ -18,25 +19,26 @@ _KEY_VALUE = re.compile(r"[a-z-]+=.*", re.DOTALL)
 _SH = b"/bin/sh"
 
 
-def has_head(text: bytes) -> bool:
-    """Whether a script says what it needs."""
-    return next(iter(_head_lines(text)), None) is not None
+def has_header(text: bytes) -> bool:
+    """True if a script has options in its first lines."""
+    return bool(_find_header(text))
 
 
-def head_options(text: bytes, name: str) -> list[str]:
-    """The options at a script's head.
+def parse_header(text: bytes, name: str) -> list[str]:
+    """Return the options in the first lines of a script.
 
     Args:
-        name: of the script, for messages.
+        text: The script.
+        name: Its name, for messages.
 
     Raises:
-        UsageError: naming the line that can't be read.
+        UsageError: A line can't be read. The message names it.
     """
-    found: list[str] = []
-    for number, line, rest in _head_lines(text):
+    options: list[str] = []
+    for number, line, rest in _find_header(text):
         try:
             words = shlex.split(os.fsdecode(rest), comments=True)
-        except ValueError as error:  # a quote that isn't closed
+        except ValueError as error:  # an open quote
             raise UsageError(f"line {number} of {name}: {error}") from None
         if not words[:1] or not words[0].startswith("-"):
             if not words or not all(map(_KEY_VALUE.fullmatch, words)):
@@ -45,29 +47,31 @@ def head_options(text: bytes, name: str) -> list[str]:
                     "--gpus 2, or KEY=VALUE"
                 )
             words = [f"--{word}" for word in words]
-        found += words
-    return found
+        options += words
+    return options
 
 
-def interpreter(text: bytes) -> list[bytes]:
-    """Who runs a script, as the kernel reads its first line (execve(2)); without one, a shell.
+def parse_interpreter(text: bytes) -> list[bytes]:
+    """Return the program that runs a script, as execve(2) reads its first line; else a shell.
 
     Raises:
-        UsageError: it ends as lines of DOS do, which no kernel understands.
+        UsageError: The line ends with \\r\\n, as on DOS: then the kernel finds no program.
     """
-    first = text.partition(b"\n")[0]
-    if first.endswith(b"\r"):
-        raise UsageError("its lines end as those of DOS (\\r\\n); convert it, as by dos2unix")
-    match = _SHEBANG.fullmatch(first)
+    first_line = text.partition(b"\n")[0]
+    if first_line.endswith(b"\r"):
+        raise UsageError(
+            "its lines end as those of DOS (\\r\\n); convert it, for example with dos2unix"
+        )
+    match = _SHEBANG.fullmatch(first_line)
     return [word for word in match.groups() if word] if match else [_SH]
 
 
-def _head_lines(text: bytes) -> list[tuple[int, bytes, bytes]]:
-    """Number, line and what it asks for, of those before anything that isn't a comment."""
-    found: list[tuple[int, bytes, bytes]] = []
+def _find_header(text: bytes) -> list[tuple[int, bytes, bytes]]:
+    """The lines with options before the first line that isn't a comment: number, line, options."""
+    lines: list[tuple[int, bytes, bytes]] = []
     for number, line in enumerate(map(bytes.strip, text.split(b"\n")), 1):
         if line and not line.startswith(b"#"):
             break
         if head := _HEAD.match(line):
-            found.append((number, line, line[head.end() :]))
-    return found
+            lines.append((number, line, line[head.end() :]))
+    return lines

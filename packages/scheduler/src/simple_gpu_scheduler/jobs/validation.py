@@ -1,13 +1,13 @@
-"""Whether a command can be given to a program at all."""
+"""Checks that a command can be passed to a program at all."""
 
 from __future__ import annotations
 
-#: Linux takes no longer single argument (MAX_ARG_STRLEN, 32 pages with the final NUL; execve(2)).
+#: The longest argument that Linux takes (MAX_ARG_STRLEN: 32 pages with the final NUL; execve(2)).
 MAX_COMMAND_BYTES = 32 * 4096 - 1
 
 
 def find_command_error(command: bytes) -> str | None:
-    """Why no program can be given this; None if it can."""
+    """Why a command can't be passed to a program; None if it can."""
     if len(command) > MAX_COMMAND_BYTES:
         return too_long_error(len(command))
     return _NUL_INSIDE if b"\0" in command else None

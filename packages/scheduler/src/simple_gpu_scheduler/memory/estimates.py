@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 
 from simple_gpu_scheduler.jobs.job import GPU_UNITS, MAX_JOBS_PER_GPU, Job, share_units
-from simple_gpu_scheduler.jobs.similarity import template
+from simple_gpu_scheduler.jobs.similarity import strip_numbers
 
 MARGIN = 1.1
 MARGIN_MIB = 256
@@ -32,7 +32,7 @@ class MemoryEstimates:
         """
         if not job.auto_memory or job.memory_mib is not None:
             return job
-        peak_mib = self.peaks_mib.get(template(job.command))
+        peak_mib = self.peaks_mib.get(strip_numbers(job.command))
         if peak_mib is None:
             return job
         estimate_mib = math.ceil(peak_mib * MARGIN) + MARGIN_MIB
@@ -45,7 +45,7 @@ class MemoryEstimates:
         """Learn from a job that has ended; returns True if its template's peak is higher now."""
         if peak_mib is None or not job.auto_memory:
             return False
-        key = template(job.command)
+        key = strip_numbers(job.command)
         if peak_mib <= self.peaks_mib.get(key, -1):
             return False
         self.peaks_mib[key] = peak_mib

@@ -1,4 +1,4 @@
-"""What the pipe needs of the kernel: jobs that are started and ended, and a sleep."""
+"""What the pipe needs of the kernel: to start and end jobs, and to sleep."""
 
 from __future__ import annotations
 
@@ -10,47 +10,51 @@ from simple_gpu_scheduler.processes.records import Exit, Leftover
 
 
 class Runner(Protocol):
-    """Starts jobs, ends them, and says how they ended."""
+    """Starts jobs, signals them, and reports how they ended."""
 
     def start(self, job: Job, gpus: tuple[str, ...], lease: Lease | None = None) -> int:
-        """Start the job, which inherits the lease; returns the process id.
+        """Start a job, which inherits the lease; return its process id.
 
         Raises:
-            OSError: it could not be started.
+            OSError: The job can't be started.
+            SgsError: Its output can't be kept.
         """
         ...
 
     def reap(self) -> Exit | None:
-        """A job that has ended, each once; None if there is no more; never waits."""
+        """Return a job that has ended, each once; None if there is no more. It never waits."""
         ...
 
     def last_words(self, job: Job) -> bytes:
-        """The end of what an ended job printed; empty where nobody keeps it."""
+        """Return the end of what an ended job printed; empty if that isn't kept."""
         ...
 
     def signal(self, pid: int, seq: int, number: int) -> int:
-        """Send a signal to the job's whole process tree; returns how many processes it met."""
+        """Send a signal to the whole process tree of a job; return how many processes it has."""
         ...
 
     def leftovers(self, pid: int, seq: int, *, thorough: bool) -> tuple[Leftover, ...]:
-        """Processes of an ended job that still live.
+        """Return the processes of an ended job that still live.
 
         Args:
-            thorough: look at every process of the user, not just at the job's process group.
+            pid: The process id of the job.
+            seq: The number of the job's line.
+            thorough: True searches all processes; False does so only if the job's process group
+                still exists.
         """
         ...
 
     def survivors(self) -> dict[int, tuple[Leftover, ...]]:
-        """What all ended jobs left behind and still lives, by job; may take milliseconds."""
+        """Return the leftovers of all ended jobs, by job; this may take milliseconds."""
         ...
 
 
 class Woken(NamedTuple):
-    """Why the wait ended."""
+    """Why the sleep ended."""
 
     input_ready: bool
-    signals: tuple[int, ...]
-    watched_ready: bool = False
+    signals: tuple[int, ...]  #: their numbers, without SIGCHLD
+    watched_ready: bool = False  #: `watch_fd` is readable
 
 
 class Wait(Protocol):
@@ -59,9 +63,11 @@ class Wait(Protocol):
     def wait(
         self, timeout_s: float | None, *, want_input: bool, watch_fd: int | None = None
     ) -> Woken:
-        """Sleep until a job ends, a signal comes, input is ready (if wanted) or time is up.
+        """Sleep until a job ends, a signal comes, a descriptor is ready, or time is up.
 
         Args:
-            watch_fd: one more descriptor that may become readable.
+            timeout_s: The longest time to sleep, in seconds; None: no limit.
+            want_input: True if the input is one of the descriptors.
+            watch_fd: One more descriptor that may become readable.
         """
         ...

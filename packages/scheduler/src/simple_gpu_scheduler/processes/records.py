@@ -1,4 +1,4 @@
-"""How a process ended, and what outlives it; all immutable."""
+"""How a process ended, and which processes outlive it; all immutable."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class Exit(NamedTuple):
     signal: int | None
     user_s: float = 0.0
     system_s: float = 0.0
-    #: Peak resident memory of the largest process of the job. The kernel counts from what the
-    #: scheduler itself had when it started the job, so it is never less than that (about 13).
+    #: The peak resident memory of the job's largest process, in MiB. The kernel starts from what
+    #: the scheduler had when it started the job, so it is never less than that (about 13).
     max_rss_mib: float = 0.0
 
 

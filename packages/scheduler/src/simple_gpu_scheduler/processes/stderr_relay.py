@@ -1,14 +1,13 @@
-"""The last words of jobs whose stderr passes through, so that "out of memory" is heard.
+"""Keeps the last stderr output of jobs, which may say "out of memory".
 
-Such a job has a pipe for its stderr, and one process for all of them carries that on; see
-`stderr_relay_main`. It is no thread of ours, as the jobs outlive a scheduler that is killed, and
-would then die of SIGPIPE. It starts with the first job that needs it.
+The stderr of such a job is a pipe. One process relays the pipes of all jobs to our stderr (see
+`stderr_relay_main`). It is not a thread: jobs outlive a scheduler that is killed, and would then
+die of SIGPIPE. The process starts with the first job that needs it.
 """
 
 from __future__ import annotations
 
 import os
-import select
 import socket
 import sys
 from collections.abc import Mapping
@@ -18,31 +17,35 @@ from pathlib import Path
 from simple_gpu_scheduler.gpus.environ import LEASE_VARIABLE
 from simple_gpu_scheduler.processes.tree import RUN_VARIABLE, SEQ_VARIABLE
 from simple_gpu_scheduler.processes.wait import ENDING
+from simple_gpu_scheduler.system.fds import wait_readable
 
 _PROGRAM = str(Path(__file__).with_name("stderr_relay_main.py"))
 
-#: How long an answer may take: it is late only where nobody reads our stderr.
+#: The longest wait for an answer: it is late only if nobody reads our stderr.
 _PATIENCE_S = 5.0
 
 _MOST_BYTES = 1 << 17  # of an answer
 
 
 class StderrRelay:
-    """Carries jobs' stderr to ours."""
+    """Relays the stderr of jobs to that of the scheduler."""
 
     def __init__(self, environ: Mapping[bytes, bytes]) -> None:
-        """Nothing is started yet."""
-        ours = (RUN_VARIABLE, SEQ_VARIABLE, LEASE_VARIABLE.encode())  # it belongs to no job
-        self._environ = {name: value for name, value in environ.items() if name not in ours}
-        self._fd: int | None = None  # of our end of the socket, open as long as we live
+        """Nothing is started yet; `environ` is the environment of the jobs."""
+        job_variables = (RUN_VARIABLE, SEQ_VARIABLE, LEASE_VARIABLE.encode())
+        # The process belongs to no job.
+        self._environ = {
+            name: value for name, value in environ.items() if name not in job_variables
+        }
+        self._fd: int | None = None  # our end of the socket, open until this program ends
         self._number = 0
-        self._late = b""  # the number of which the answer is still to come
+        self._late = b""  # the number whose answer is still to come
 
     def open(self) -> tuple[int, int]:
-        """A job's number here and the descriptor for its stderr; the caller closes that.
+        """Return a number for a job, and a descriptor for its stderr, which the caller closes.
 
         Raises:
-            OSError: it can't be had.
+            OSError: There is no descriptor left, or the process can't be started.
         """
         self._number += 1
         read_fd, write_fd = os.pipe()
@@ -56,15 +59,15 @@ class StderrRelay:
         return self._number, write_fd
 
     def last_words(self, number: int) -> bytes:
-        """The end of what the job wrote, once all of that is passed on; to be asked once.
+        """Return the end of what a job wrote, once all of it is passed on. Call it once for a job.
 
-        Empty if nobody can tell: somebody killed the process, or nobody reads our stderr.
+        It is empty if it can't be known: the process was killed, or nobody reads our stderr.
         """
         if self._fd is None:
             return b""
         try:
             os.write(self._fd, b"%d" % number)
-            return self._answer(self._fd, b"%d" % number)
+            return self._read_answer(self._fd, b"%d" % number)
         except OSError:
             self._give_up()
             return b""
@@ -79,18 +82,16 @@ class StderrRelay:
         self._fd = _start(self._environ)
         _send(self._fd, name, read_fd)
 
-    def _answer(self, fd: int, number: bytes) -> bytes:
-        poll = select.poll()
-        poll.register(fd, select.POLLIN)
-        while poll.poll(0 if self._late else _PATIENCE_S * 1000):
+    def _read_answer(self, fd: int, number: bytes) -> bytes:
+        while wait_readable([fd], 0 if self._late else _PATIENCE_S):
             answer = os.read(fd, _MOST_BYTES)
             if not answer:
                 raise BrokenPipeError
-            whose, _, words = answer.partition(b"\n")
-            if whose in (number, self._late):
+            answered, _, output = answer.partition(b"\n")
+            if answered in (number, self._late):
                 self._late = b""
-            if whose == number:
-                return words
+            if answered == number:
+                return output
         self._late = number
         return b""
 
@@ -102,17 +103,17 @@ class StderrRelay:
 
 
 def _send(fd: int, name: bytes, read_fd: int) -> None:
-    one = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=fd)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=fd)
     try:
-        socket.send_fds(one, [name], [read_fd])
+        socket.send_fds(connection, [name], [read_fd])
     finally:
-        one.detach()
+        connection.detach()
 
 
 def _start(environ: Mapping[bytes, bytes]) -> int:
-    """Start the process; returns our end of its socket.
+    """Start the process; return our end of its socket.
 
-    The signals that end a run are blocked in it, as it has to serve the jobs until they are gone.
+    The signals that end a run are blocked in it, because it serves the jobs until they are gone.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
@@ -132,5 +133,5 @@ def _start(environ: Mapping[bytes, bytes]) -> int:
         raise
     finally:
         theirs.close()
-    ours.setblocking(False)  # where it hears nothing, a start fails and is tried again
+    ours.setblocking(False)  # if it doesn't read, starting a job fails and is tried again
     return ours.detach()

@@ -1,10 +1,10 @@
-"""The process behind `stderr_relay`: carries jobs' stderr on to ours, and keeps the end of each.
+"""The process behind `stderr_relay`: relays the stderr of jobs, and keeps the end of each.
 
-A file to be executed, which imports nothing of ours. It outlives the scheduler: stdin is a socket
-to that one, and the process ends once neither the scheduler nor any job can send more.
+This file is executed as it is, and imports nothing of the package. The process may outlive the
+scheduler: it ends once neither the scheduler nor any job can send more.
 
-What comes on the socket is a number, with the read end of a pipe where it is a new job; without
-one, it asks for that job's last words, and the job is forgotten.
+Stdin is a socket to the scheduler. A message on it is the number of a job. With the read end of a
+pipe, it adds a new job. Without one, it asks for the last output of that job, and forgets the job.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import select
 import socket
 from contextlib import suppress
 
-#: Of each job, so many bytes at least are known, as `results` reads them from a file.
+#: At least so many bytes of each job are kept, as many as `results` reads from a file.
 _LAST_BYTES = 1 << 16
 
 _CHUNK_BYTES = 1 << 16
 
-#: No pipe holds more, unless root made it (/proc/sys/fs/pipe-max-size).
+#: The most that a pipe holds, unless root has made it larger (/proc/sys/fs/pipe-max-size).
 _LARGEST_PIPE_BYTES = 1 << 20
 
 
@@ -30,13 +30,14 @@ class _Stream:
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self.end = bytearray()
-        self.kept = True  #: the end of it; until somebody has asked
-        self.open = True
+        self.is_kept = True  #: the scheduler may still ask for `end`
+        self.is_open = True
 
-    def carry(self) -> bool:
-        """Carry on what is in the pipe now, and not more: a writer may be faster than we are.
+    def relay(self) -> bool:
+        """Pass on what is in the pipe now, and not more: a writer may be faster than this process.
 
-        False once there can be no more.
+        Returns:
+            False once the pipe has no writer any more.
         """
         left = _LARGEST_PIPE_BYTES
         while left > 0:
@@ -48,62 +49,64 @@ class _Stream:
                 return False
             left -= len(data)
             _pass_on(data)
-            if self.kept:
+            if self.is_kept:
                 self._keep(data)
         return True
 
     def forget(self) -> None:
-        """Nobody will ask again."""
-        self.kept = False
+        """Stop keeping the end: the scheduler won't ask for it again."""
+        self.is_kept = False
         self.end.clear()
 
     def _keep(self, data: bytes) -> None:
         self.end += data
-        if len(self.end) > 2 * _LAST_BYTES:  # rarely, as it moves the rest
+        if len(self.end) > 2 * _LAST_BYTES:  # rarely, because it moves the rest
             del self.end[:-_LAST_BYTES]
 
 
 class _Relay:
+    """Serves the scheduler and all its jobs."""
+
     def __init__(self, scheduler: socket.socket) -> None:
         self._scheduler = scheduler
         self._poll = select.poll()
         self._poll.register(scheduler, select.POLLIN)
         self._streams: dict[bytes, _Stream] = {}
         self._by_fd: dict[int, _Stream] = {}
-        self._heard = True
+        self._has_scheduler = True
 
     def run(self) -> None:
-        """Until nobody is left who could send something."""
-        while self._heard or self._by_fd:
+        """Serve until neither the scheduler nor a job can send more."""
+        while self._has_scheduler or self._by_fd:
             for fd, _ in self._poll.poll():
                 stream = self._by_fd.get(fd)
                 if fd == self._scheduler.fileno():
-                    self._hear()
+                    self._read_request()
                 elif stream is not None:
-                    self._carry(stream)
+                    self._relay_stream(stream)
 
-    def _carry(self, stream: _Stream) -> None:
-        if stream.open and not stream.carry():
-            stream.open = False
+    def _relay_stream(self, stream: _Stream) -> None:
+        if stream.is_open and not stream.relay():
+            stream.is_open = False
             del self._by_fd[stream.fd]
             self._poll.unregister(stream.fd)
             os.close(stream.fd)
 
-    def _hear(self) -> None:
+    def _read_request(self) -> None:
         try:
             number, fds, _, _ = socket.recv_fds(self._scheduler, 64, 1)
-        except ConnectionResetError:  # it was killed with an answer unread; what it said is there
+        except ConnectionResetError:  # killed before it read an answer; its requests still come
             return
         if fds:
             self._add(number, fds[0])
         elif number:
             self._answer(number)
         else:
-            self._scheduler_is_gone()
+            self._on_scheduler_end()
 
-    def _scheduler_is_gone(self) -> None:
+    def _on_scheduler_end(self) -> None:
         self._poll.unregister(self._scheduler)
-        self._heard = False
+        self._has_scheduler = False
         for stream in self._by_fd.values():
             stream.forget()
 
@@ -113,19 +116,19 @@ class _Relay:
         self._poll.register(fd, select.POLLIN)
 
     def _answer(self, number: bytes) -> None:
-        """Never waits: a scheduler that doesn't listen must not hold up the jobs."""
+        """Send the end of a job's stderr. It never waits for the scheduler: jobs must go on."""
         stream = self._streams.pop(number, None)
-        words = b""
+        output = b""
         if stream is not None:
-            self._carry(stream)
-            words = bytes(stream.end[-_LAST_BYTES:])
+            self._relay_stream(stream)
+            output = bytes(stream.end[-_LAST_BYTES:])
             stream.forget()
         with suppress(OSError):
-            self._scheduler.send(number + b"\n" + words, socket.MSG_DONTWAIT)
+            self._scheduler.send(number + b"\n" + output, socket.MSG_DONTWAIT)
 
 
 def _pass_on(data: bytes) -> None:
-    """To stderr, waiting for its reader; where that is gone, the jobs go on nevertheless."""
+    """Write to stderr, waiting for its reader; if the reader is gone, drop the data."""
     try:
         while data:
             try:
@@ -137,10 +140,10 @@ def _pass_on(data: bytes) -> None:
 
 
 def main() -> None:
-    """Hold nothing but the socket and stderr, and have room for many jobs; then do it."""
+    """Keep only the socket and stderr open, allow many descriptors, and serve."""
     os.closerange(3, 1 << 20)
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     os.chdir("/")
     _Relay(socket.socket(fileno=0)).run()
 

@@ -1,7 +1,8 @@
-"""Find every process of a job, also those that left its session.
+"""Finds every process of a job, also those that left its session.
 
-`membership` decides who belongs; this reads /proc (proc(5)) for it. A job's processes carry its
-mark in their environment: `SGS_RUN` and `SGS_SEQ`, which children inherit.
+`membership` decides which processes belong to the job; this module reads /proc (proc(5)) for it.
+The processes of a job carry its mark in their environment: `SGS_RUN` and `SGS_SEQ`, which children
+inherit.
 """
 
 from __future__ import annotations
@@ -27,79 +28,85 @@ from simple_gpu_scheduler.system.proc import (
 RUN_VARIABLE = b"SGS_RUN"
 SEQ_VARIABLE = b"SGS_SEQ"
 
+#: A process within execve(2) has no environment: then reading it is tried again.
+_MOST_READS, _BETWEEN_READS_S = 100, 0.001
 
-#: How often, and after what time each, one that becomes another program is asked what it carries.
-_MOST_LOOKS, _BETWEEN_LOOKS_S = 100, 0.001
-
-#: Of an environment; execve(2) takes no more (6 MiB, whatever the limit of the stack).
+#: The largest environment that execve(2) takes (6 MiB, whatever the limit of the stack).
 _MOST_BYTES = 6 << 20
 _SEQ = re.compile(rb"\0SGS_SEQ=(\d{1,18})\0")
 
 
 class Member(NamedTuple):
-    """A process that is to be met again: its number may be another's by then."""
+    """A process. The start time tells it from a later process of the same number."""
 
     pid: int
-    start_ticks: int
+    start_ticks: int  #: in clock ticks since boot
 
 
 def members(first: FirstProcess, run_id: bytes, seq: int) -> tuple[Member, ...]:
-    """The living processes of the job, parents first; zombies don't count."""
+    """Return the living processes of a job, parents first; zombies don't count.
+
+    Args:
+        first: The first process of the job.
+        run_id: The mark of the run.
+        seq: The number of the job in the run.
+    """
     processes = all_processes()
     marks = (RUN_VARIABLE + b"=" + run_id, SEQ_VARIABLE + b"=%d" % seq)
-    found = membership.members(
+    pids = membership.members(
         processes,
         first,
         lambda pid: _carries(pid, processes[pid], *marks) and is_ours(pid),
         Subreapers(processes).may_go_to,
     )
-    found.discard(os.getpid())
-    living = [pid for pid in found if not processes[pid].has_ended]
+    pids.discard(os.getpid())
+    living = [pid for pid in pids if not processes[pid].has_ended]
     living.sort(key=lambda pid: (pid != first.pid, _depth(pid, processes), pid))
     return tuple(Member(pid, processes[pid].start_ticks) for pid in living)
 
 
 def survivors(run_id: bytes, since_ticks: int) -> dict[int, list[int]]:
-    """Ids of the living processes that jobs of the run have left behind, by job.
+    """Return the processes that jobs of a run have left behind: process ids by job.
 
     Args:
-        since_ticks: when the run began.
+        run_id: The mark of the run.
+        since_ticks: When the run began, in clock ticks since boot.
     """
     processes = all_processes()
-    found = membership.members(
+    pids = membership.members(
         processes,
         FirstProcess(0, since_ticks),
-        lambda pid: _job(pid, processes[pid], run_id) is not None and is_ours(pid),
+        lambda pid: _read_seq(pid, processes[pid], run_id) is not None and is_ours(pid),
         Subreapers(processes).may_go_to,
     )
-    return _by_job({pid: processes[pid] for pid in found}, run_id)
+    return _group_by_job({pid: processes[pid] for pid in pids}, run_id)
 
 
 def marked(run_id: bytes) -> dict[int, list[int]]:
-    """Ids of all living processes that carry the mark of the run, by job; it may be a copy."""
-    return _by_job(all_processes(), run_id)
+    """Return the processes that carry the mark of a run, which may be a copy: ids by job."""
+    return _group_by_job(all_processes(), run_id)
 
 
-def _by_job(processes: dict[int, Process], run_id: bytes) -> dict[int, list[int]]:
-    found: dict[int, list[int]] = {}
-    for pid, one in sorted(processes.items()):
-        job = _job(pid, one, run_id)
-        if job is not None:
-            found.setdefault(job, []).append(pid)
-    return found
+def _group_by_job(processes: dict[int, Process], run_id: bytes) -> dict[int, list[int]]:
+    pids_by_job: dict[int, list[int]] = {}
+    for pid, process in sorted(processes.items()):
+        seq = _read_seq(pid, process, run_id)
+        if seq is not None:
+            pids_by_job.setdefault(seq, []).append(pid)
+    return pids_by_job
 
 
-def _job(pid: int, one: Process, run_id: bytes) -> int | None:
-    """The job of the run whose mark it carries."""
-    environ = _environ(pid, one)
+def _read_seq(pid: int, process: Process, run_id: bytes) -> int | None:
+    """The number of the job whose mark the process carries; None if it isn't of the run."""
+    environ = _read_environ(pid, process)
     if not _has(environ, RUN_VARIABLE + b"=" + run_id):
         return None
-    number = _SEQ.search(environ)
-    return None if number is None else int(number[1])
+    match = _SEQ.search(environ)
+    return None if match is None else int(match[1])
 
 
-def _carries(pid: int, one: Process, *marks: bytes) -> bool:
-    environ = _environ(pid, one)
+def _carries(pid: int, process: Process, *marks: bytes) -> bool:
+    environ = _read_environ(pid, process)
     return all(_has(environ, mark) for mark in marks)
 
 
@@ -107,31 +114,31 @@ def _has(environ: bytes, entry: bytes) -> bool:
     return b"\0" + entry + b"\0" in environ
 
 
-def _environ(pid: int, one: Process) -> bytes:
-    """What it carries. In the midst of execve(2) it has no environment: then it is asked again.
+def _read_environ(pid: int, process: Process) -> bytes:
+    """Read the environment of a process, with NUL at both ends; empty if it can't be read.
 
-    That of a process of another user is left alone: where we may read it, we are root, and he
-    may have made it as large as he likes (prctl(2), PR_SET_MM).
+    A process of another user is skipped: only root could read it, and the user may have made its
+    environment as large as he likes (prctl(2), PR_SET_MM).
     """
     with suppress(OSError):  # gone, or another user's
         if os.stat(f"/proc/{pid}").st_uid != os.geteuid():
             return b""
-        for _ in range(_MOST_LOOKS):
-            if one.has_ended or one.flags & PF_KTHREAD:
+        for _ in range(_MOST_READS):
+            if process.has_ended or process.flags & PF_KTHREAD:
                 break
             with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
                 text = file.read(_MOST_BYTES)
             if text:
                 return b"\0" + text + b"\0"
-            before, one = one, read_process(pid)
-            if before.environ_end == one.environ_end != 0:  # it has none for good
+            before, process = process, read_process(pid)
+            if before.environ_end == process.environ_end != 0:  # it has an empty environment
                 break
-            time.sleep(_BETWEEN_LOOKS_S)
+            time.sleep(_BETWEEN_READS_S)
     return b""
 
 
 def _depth(pid: int, processes: dict[int, Process]) -> int:
-    """How many known ancestors it has; bounded, as ids may have been used anew while we read."""
+    """The number of known ancestors; bounded, because ids may be used again while we read."""
     depth = 0
     while pid in processes and depth < len(processes):
         pid = processes[pid].parent

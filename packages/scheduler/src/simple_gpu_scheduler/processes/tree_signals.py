@@ -1,4 +1,4 @@
-"""Signal the processes of a job, and no others that have their numbers by now."""
+"""Signals the processes of a job, but no later processes that have got their numbers."""
 
 from __future__ import annotations
 
@@ -10,36 +10,40 @@ from contextlib import suppress
 from simple_gpu_scheduler.processes.tree import Member
 from simple_gpu_scheduler.system.proc import find_process
 
-#: KILL is sent again until nobody new turns up, who was being forked meanwhile.
+#: KILL is sent again until no new process turns up that was being forked meanwhile.
 _MOST_ROUNDS = 10
 
 
 def signal_all(members: Callable[[], tuple[Member, ...]], number: int) -> int:
-    """Signal a whole tree; KILL again until nobody new turns up. Returns how many it met.
+    """Signal a whole process tree; send KILL again until no new process turns up.
 
     Args:
-        members: says who is there, parents first, the shell above all: else `a; b` would go on
-            with b once a has ended.
+        members: Returns the living processes, parents first. So in `a; b` the shell ends before a,
+            and doesn't go on with b.
+        number: The signal.
+
+    Returns:
+        The number of processes that were in the tree.
     """
-    met: set[Member] = set()
+    signalled: set[Member] = set()
     for _ in range(_MOST_ROUNDS):
-        found = members()
-        for member in found:
+        tree = members()
+        for member in tree:
             with suppress(ProcessLookupError, PermissionError):
-                _signal(member, number, signal.SIGCONT)  # one that is stopped must hear it too
-        if number != signal.SIGKILL or met.issuperset(found):
-            return len(met.union(found))
-        met.update(found)
-    return len(met)
+                _signal(member, number, signal.SIGCONT)  # a stopped process gets it only then
+        if number != signal.SIGKILL or signalled.issuperset(tree):
+            return len(signalled.union(tree))
+        signalled.update(tree)
+    return len(signalled)
 
 
 def _signal(member: Member, *numbers: int) -> None:
-    """Signal this process, and no other that has its number by now."""
+    """Signal this process, but no later one that has got its number."""
     try:
         fd = os.pidfd_open(member.pid)
     except ProcessLookupError:
         return
-    except OSError:  # the kernel has no such thing, or we no descriptor: the next best
+    except OSError:  # the kernel has no pidfds, or no descriptor is left: less safe
         for number in numbers:
             if is_still(member):
                 os.kill(member.pid, number)
@@ -53,13 +57,13 @@ def _signal(member: Member, *numbers: int) -> None:
 
 
 def is_still(member: Member) -> bool:
-    """Whether the process is there, running or not waited for, and the number is still its own."""
-    one = find_process(member.pid)
-    return one is not None and one.start_ticks == member.start_ticks
+    """True if the process still exists, be it a zombie, and has not been replaced by another."""
+    process = find_process(member.pid)
+    return process is not None and process.start_ticks == member.start_ticks
 
 
 def has_group(number: int) -> bool:
-    """Whether there are processes in a process group; by now it may be another's."""
+    """True if a process group has processes; it may be a later group of the same number."""
     try:
         os.kill(-number, 0)
     except ProcessLookupError:

@@ -1,15 +1,14 @@
-"""Sleep in the kernel until something happens: a child's end, a signal, input.
+"""Sleeps in the kernel until something happens: a child ends, a signal comes, input is ready.
 
-Signals, SIGCHLD among them, stay blocked but for the sleep itself, so that none can be lost
-between looking and sleeping. Without input to wait for that is sigtimedwait(2), one call of the
-kernel; with input it is poll(2), and the signals come through a pipe (`signal.set_wakeup_fd`).
-Neither needs pidfd_open(2), so that kernels before 5.3 serve as well.
+Signals, also SIGCHLD, stay blocked except during the sleep, so that none is lost just before it.
+Without input to wait for, the sleep is sigtimedwait(2), one system call. With input it is poll(2),
+and signals come through a pipe (`signal.set_wakeup_fd`). Neither needs pidfd_open(2), so that
+kernels before 5.3 are enough.
 """
 
 from __future__ import annotations
 
 import os
-import select
 import signal
 from collections.abc import Iterable
 from contextlib import suppress
@@ -17,25 +16,34 @@ from types import FrameType
 
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.processes.ports import Woken
+from simple_gpu_scheduler.system.fds import wait_readable
 
-#: The signals that end a run, by design.md's table.
+#: The signals that end a run; `pipe.shutdown` says how.
 ENDING = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT)
 
-_NOTHING = Woken(False, ())
+_NOTHING_HAPPENED = Woken(False, ())
 _CHILD = bytes([signal.SIGCHLD])
 
-#: No sleep is longer; poll(2) takes no more. The loop then just looks again.
+#: No sleep is longer: sigtimedwait(2) has a limit. The loop then sleeps again.
 _LONGEST_S = 1_000_000.0
 
 
-def _noted(_number: int, _frame: FrameType | None) -> None:
-    """Python's handler: the number is in the pipe already."""
+def _do_nothing(_number: int, _frame: FrameType | None) -> None:
+    """Handle a signal in Python: its number is already in the pipe."""
 
 
 class KernelWait:
-    """Implements `ports.Wait`. Takes over the process's signal handling; one a process."""
+    """Implements `processes.ports.Wait`. One a program: it takes over the program's signals."""
 
     def __init__(self, input_fd: int) -> None:
+        """Block the signals, and handle them from now on.
+
+        Args:
+            input_fd: The descriptor of the input.
+
+        Raises:
+            SgsError: No descriptor is left.
+        """
         self._input_fd = input_fd
         try:
             self._wakeup_fd, write_fd = os.pipe()
@@ -44,25 +52,25 @@ class KernelWait:
         os.set_blocking(self._wakeup_fd, False)
         os.set_blocking(write_fd, False)
         signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
-        # What was ignored at the start (nohup, `&` in a script) stays so.
-        heard = [one for one in ENDING if signal.getsignal(one) != signal.SIG_IGN]
-        self._signals = {signal.SIGCHLD, signal.SIGWINCH, *heard}
+        # Signals that were ignored at the start (nohup, `&` in a script) stay ignored.
+        ending = [number for number in ENDING if signal.getsignal(number) != signal.SIG_IGN]
+        self._signals = {signal.SIGCHLD, signal.SIGWINCH, *ending}
         signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
         for number in self._signals:
-            signal.signal(number, _noted)
+            signal.signal(number, _do_nothing)
 
     def wait(
         self, timeout_s: float | None, *, want_input: bool, watch_fd: int | None = None
     ) -> Woken:
-        """Sleep; see `ports.Wait`."""
+        """Sleep; see `processes.ports.Wait`."""
         if timeout_s is not None:
             timeout_s = max(0.0, min(timeout_s, _LONGEST_S))
         if want_input or watch_fd is not None:
-            wanted = (self._input_fd if want_input else None, watch_fd)
-            ready, numbers = self._poll([fd for fd in wanted if fd is not None], timeout_s)
+            fds = (self._input_fd if want_input else None, watch_fd)
+            ready, numbers = self._poll([fd for fd in fds if fd is not None], timeout_s)
             return Woken(self._input_fd in ready, numbers, watch_fd in ready)
         number = self._wait_for_signal(timeout_s)
-        return _NOTHING if number in (None, signal.SIGCHLD) else Woken(False, (number,))
+        return _NOTHING_HAPPENED if number in (None, signal.SIGCHLD) else Woken(False, (number,))
 
     def _wait_for_signal(self, timeout_s: float | None) -> int | None:
         if timeout_s is None:
@@ -72,17 +80,14 @@ class KernelWait:
 
     def _poll(
         self, fds: Iterable[int], timeout_s: float | None
-    ) -> tuple[set[int], tuple[int, ...]]:
-        """The descriptors that are ready, and the signals that came."""
-        poll = select.poll()
-        for fd in (self._wakeup_fd, *fds):
-            poll.register(fd, select.POLLIN)
+    ) -> tuple[frozenset[int], tuple[int, ...]]:
+        """Sleep; return the descriptors that are ready, and the signals that came."""
         signal.pthread_sigmask(signal.SIG_UNBLOCK, self._signals)
         try:
-            ready = poll.poll(None if timeout_s is None else timeout_s * 1000)
+            ready = wait_readable((self._wakeup_fd, *fds), timeout_s)
         finally:
             signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
         numbers = b""
         with suppress(BlockingIOError):
             numbers = os.read(self._wakeup_fd, 4096)
-        return {fd for fd, _ in ready}, tuple(numbers.translate(None, _CHILD))
+        return ready, tuple(numbers.translate(None, _CHILD))

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from simple_gpu_scheduler.errors import SgsError
-from simple_gpu_scheduler.files.disk_space import shown_lack
+from simple_gpu_scheduler.files.disk_space import find_full_disk
 from simple_gpu_scheduler.files.state_dir import open_queue, queue_place
 from simple_gpu_scheduler.queue import server_lock
 from simple_gpu_scheduler.queue.mailbox import call, to_cancel
@@ -100,7 +100,7 @@ class QueueHome:
         until_s = time.monotonic() + _START_LIMIT_S
         while self.server_pid() is None and time.monotonic() < until_s:
             if is_dying(pid) and self.server_pid() is None:
-                why = self.last_words().rpartition("error: ")[2] or shown_lack(self.folder)
+                why = self.last_words().rpartition("error: ")[2] or find_full_disk(self.folder)
                 raise SgsError(f"the server can't be started: {why or 'see ' + self._log}")
             time.sleep(_POLL_S)
 
@@ -127,7 +127,7 @@ class QueueHome:
 
     def lacks(self) -> str:
         """Why no job at all can start, and what to do about it; empty if jobs can start."""
-        full = self.store.file.lacks or shown_lack(self.folder)
+        full = self.store.file.lacks or find_full_disk(self.folder)
         if full:
             return (
                 f"{full}, where {self.folder} is. Running jobs continue and can be cancelled; "

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from simple_gpu_scheduler.jobs.similarity import template
+from simple_gpu_scheduler.jobs.similarity import strip_numbers
 from simple_gpu_scheduler.memory.estimates import MARGIN, MARGIN_MIB
 from simple_gpu_scheduler.queue.attempts import Run
 from simple_gpu_scheduler.queue.records import CANCELLED, FAILED, LOST, RUNNING, SUCCEEDED
@@ -128,7 +128,7 @@ def parts(
         "user": lambda _: user,
         "group": lambda run: run.group,
         "name": lambda run: run.name,
-        "command": lambda run: template(own_command(run.command)).decode(errors="replace"),
+        "command": lambda run: strip_numbers(own_command(run.command)).decode(errors="replace"),
         "day": lambda run: day(run.started_s),
         "gpu": lambda run: ",".join(run.gpu_names),
     }

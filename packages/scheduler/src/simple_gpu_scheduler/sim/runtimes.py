@@ -6,7 +6,7 @@ import bisect
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from simple_gpu_scheduler.jobs.similarity import template
+from simple_gpu_scheduler.jobs.similarity import strip_numbers
 from simple_gpu_scheduler.sim.quantiles import percentile
 
 
@@ -35,14 +35,14 @@ class RuntimeHistory:
         self._by_template: dict[bytes, list[float]] = {}
         self._all: list[float] = []
         for command, runtime_s in runs:
-            self._by_template.setdefault(template(command), []).append(runtime_s)
+            self._by_template.setdefault(strip_numbers(command), []).append(runtime_s)
             self._all.append(runtime_s)
         for runtimes_s in (self._all, *self._by_template.values()):
             runtimes_s.sort()
 
     def find(self, command: bytes) -> Runtimes | None:
         """The runtimes of similar jobs; of all jobs if none is similar; None if none has ended."""
-        alike = self._by_template.get(template(command))
+        alike = self._by_template.get(strip_numbers(command))
         if alike is None and not self._all:
             return None
         return Runtimes(self._all if alike is None else alike, alike is not None)

@@ -6,7 +6,7 @@ import time
 
 
 class SystemClock:
-    """Implements `ports.Clock`."""
+    """Implements `pipe.ports.Clock`."""
 
     now_s = staticmethod(time.monotonic)
     wall_s = staticmethod(time.time)

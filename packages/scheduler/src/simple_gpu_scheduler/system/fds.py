@@ -1,6 +1,6 @@
-"""What is printed, and descriptors: write all of it, to one that may be full, slow or gone.
+"""Prints messages, and writes to and waits for descriptors that may be full, slow or closed.
 
-All that we say ourselves goes through `print_lines` and `print_stderr`, or `console` escapes it.
+Messages for users are escaped: by `print_lines` and `print_stderr` here, or by `pipe.console`.
 """
 
 from __future__ import annotations
@@ -8,30 +8,28 @@ from __future__ import annotations
 import os
 import select
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 
 from simple_gpu_scheduler.text.printable import printable
 
 
 def print_lines(*lines: str) -> None:
-    """Print lines on stdout; what could steer a terminal is escaped."""
+    """Print lines on stdout; what could control a terminal is escaped."""
     sys.stdout.write("".join([f"{printable(line)}\n" for line in lines]))
 
 
 def print_stderr(text: str) -> None:
-    """Say a line on stderr, likewise, past its buffer: an error in that would end us.
-
-    A stderr that is closed may be another file's descriptor by now.
-    """
-    if sys.stderr is not None:
+    """Print a line on stderr, escaped. Python's buffer is not used: its errors are exceptions."""
+    if sys.stderr is not None:  # if it was closed, descriptor 2 may be another file
         write_message(f"{printable(text)}\n".encode())
 
 
 def write_whole(fd: int, data: bytes) -> None:
-    """Write everything, waiting for the reader where the descriptor doesn't block.
+    """Write all data; wait for the reader even if the descriptor is non-blocking.
 
     Raises:
-        OSError: it can't be written.
+        OSError: The data can't be written.
     """
     while data:
         try:
@@ -43,7 +41,7 @@ def write_whole(fd: int, data: bytes) -> None:
 
 
 def write_message(text: bytes, fd: int = 2) -> bool:
-    """Write a message, or leave it where the reader is gone or asleep; False if he is gone."""
+    """Write a message, or drop it if that isn't possible at once; False if the reader is gone."""
     try:
         while text:
             text = text[os.write(fd, text) :]
@@ -55,9 +53,26 @@ def write_message(text: bytes, fd: int = 2) -> bool:
 
 
 def drain(fd: int) -> bool:
-    """Read away what is there, from a descriptor that doesn't block; True if that was anything."""
-    found = False
+    """Read and drop what a non-blocking descriptor has; True if it had something."""
+    had_data = False
     with suppress(BlockingIOError):
         while os.read(fd, 1 << 16):
-            found = True
-    return found
+            had_data = True
+    return had_data
+
+
+def wait_readable(fds: Iterable[int], timeout_s: float | None = None) -> frozenset[int]:
+    """Sleep until a descriptor can be read or its other end is closed.
+
+    Args:
+        fds: The descriptors.
+        timeout_s: The longest time to sleep, in seconds (default: no limit).
+
+    Returns:
+        The descriptors that are ready; none if time is up.
+    """
+    poll = select.poll()
+    for fd in fds:
+        poll.register(fd, select.POLLIN)
+    ready = poll.poll(None if timeout_s is None else timeout_s * 1000)
+    return frozenset(fd for fd, _ in ready)

@@ -1,8 +1,8 @@
-"""Wake up when a lease ends: inotify(7), which Python's standard library doesn't have.
+"""Wakes a program when a file changes: inotify(7), which Python's library doesn't have.
 
-The kernel closes the last descriptor of a lease when its last process is gone; that is an event,
-as is the removal of its file. Readers open lease files for reading only, so that looking at
-leases is no event: those who wait don't wake each other.
+It tells when a lease ends: the kernel closes the last descriptor of the lease with its last
+process, and that is an event, as is the removal of the file. Reading a lease is none, because
+readers don't open the file for writing. So programs that wait don't wake each other.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ _IN_MODIFY, _IN_CLOSE_WRITE, _IN_DELETE, _IN_ONLYDIR = 0x2, 0x8, 0x200, 0x010000
 
 
 def watch_ends(folders: Iterable[str]) -> int:
-    """A descriptor that becomes readable when a file open for writing is closed or removed.
+    """Return a descriptor that is readable once a file open for writing is closed or removed.
 
     Raises:
-        OSError: the kernel has no more of them (fs.inotify.max_user_instances).
+        OSError: The kernel has no more of them (fs.inotify.max_user_instances).
     """
     return _watch(folders, _IN_CLOSE_WRITE | _IN_DELETE | _IN_ONLYDIR)
 
 
 def watch_writes(folders: Iterable[str]) -> int:
-    """A descriptor that becomes readable when a file is written to, or its writer has closed it.
+    """Return a descriptor that is readable once a file is written, or closed by its writer.
 
     Raises:
-        OSError: as `watch_ends`.
+        OSError: See `watch_ends`.
     """
     return _watch(folders, _IN_MODIFY | _IN_CLOSE_WRITE | _IN_ONLYDIR)
 

@@ -1,8 +1,8 @@
-"""Locks that only a file's owner can hold: whoever may only read it can't, nor keep it alive.
+"""Locks that only a writer of the file can hold: a user who may only read it can't.
 
-They are write locks of an open file description (fcntl(2), F_OFD_SETLK), for which the file must
-be open for writing. Like those of flock(2) they go with the last process that has the descriptor,
-however that ends. Who only asks never holds them.
+They are write locks of an open file description (fcntl(2), F_OFD_SETLK), which need a file open
+for writing. Like locks of flock(2), they end with the last process that has the descriptor,
+however that ends. `is_locked` takes no lock.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ _NONE = _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, 0, 0, 0)
 
 
 def lock(fd: int) -> bool:
-    """Take it, on a file that is open for writing; False if somebody has it.
+    """Lock a file that is open for writing; False if another process has it locked.
 
-    Somebody who may only read can have a read lock there: then it can't be taken, either.
+    A user who may only read the file can prevent the lock by a read lock: then it is False, too.
 
     Raises:
-        OSError: there are no locks here.
+        OSError: The file system has no such locks.
     """
     try:
         fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _WRITE)
@@ -33,15 +33,15 @@ def lock(fd: int) -> bool:
 
 
 def is_locked(fd: int) -> bool:
-    """Whether somebody who may write has it, by another description than this one.
+    """True if a writer has the file locked, through another open file description.
 
     Raises:
-        OSError: there are no locks here.
+        OSError: The file system has no such locks.
     """
-    asked = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _READ)
-    return bool(_FLOCK.unpack(asked)[0] != fcntl.F_UNLCK)
+    blocking_lock = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _READ)
+    return bool(_FLOCK.unpack(blocking_lock)[0] != fcntl.F_UNLCK)
 
 
 def unlock(fd: int) -> None:
-    """Let it go, for all who have inherited the descriptor."""
+    """Unlock the file, for all processes that have inherited the descriptor."""
     fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _NONE)

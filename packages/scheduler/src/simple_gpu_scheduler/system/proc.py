@@ -1,4 +1,7 @@
-"""One process, as the kernel tells of it (proc(5))."""
+"""Reads what the kernel says of processes: /proc (proc(5)).
+
+Ticks are clock ticks since boot: no change of the wall clock matters.
+"""
 
 from __future__ import annotations
 
@@ -10,24 +13,24 @@ from typing import NamedTuple
 
 
 class Process(NamedTuple):
-    """What the kernel says of a process."""
+    """What /proc/PID/stat says of a process."""
 
-    state: bytes
-    comm: bytes  #: its short name, any characters
+    state: bytes  #: a letter, such as b"R"
+    comm: bytes  #: its short name; it may have any characters
     parent: int
     session: int
     flags: int
     start_ticks: int  #: since boot
-    environ_end: int  #: its address; 0 while it becomes another program
+    environ_end: int  #: the address of the end of its environment; 0 within execve(2)
 
     @property
     def has_ended(self) -> bool:
-        """True if it is only yet to be waited for."""
+        """True if it is a zombie."""
         return self.state in (b"Z", b"X")
 
 
 def find_process(pid: int) -> Process | None:
-    """The process; None if it is gone."""
+    """Read a process; None if it is gone."""
     try:
         return read_process(pid)
     except (OSError, ValueError):
@@ -35,30 +38,30 @@ def find_process(pid: int) -> Process | None:
 
 
 def read_process(pid: int) -> Process:
-    """The process.
+    """Read a process.
 
     Raises:
-        OSError: it is gone, or can't be looked at.
+        OSError: It is gone, or can't be read.
     """
     with open(f"/proc/{pid}/stat", "rb") as file:
         text = file.read()
-    end = text.rindex(b")")  # the name before it may hold anything
+    end = text.rindex(b")")  # the name before it may have any characters
     fields = text[end + 2 :].split()
-    numbers = (int(fields[at]) for at in (1, 3, 6, 19, 48))
+    numbers = (int(fields[index]) for index in (1, 3, 6, 19, 48))
     return Process(fields[0], text[text.index(b"(") + 1 : end], *numbers)
 
 
 def real_uid(pid: int) -> int | None:
-    """Whose the process is; None if it is gone.
+    """Return the real user id of a process; None if it is gone.
 
-    The owner of its folder is root where it may not be traced.
+    The owner of /proc/PID is not enough: that is root if the process may not be traced.
     """
     uid = status(pid).get(b"Uid", b"").split()
     return int(uid[0]) if uid else None
 
 
 def status(pid: int) -> dict[bytes, bytes]:
-    """What the kernel says of it in words, by name; nothing if it is gone."""
+    """Read /proc/PID/status, by field; empty if the process is gone."""
     try:
         with open(f"/proc/{pid}/status", "rb") as file:
             lines = file.read().splitlines()
@@ -69,7 +72,7 @@ def status(pid: int) -> dict[bytes, bytes]:
 
 
 def name(pid: int) -> str:
-    """The process's short name, or an empty string if it is gone."""
+    """Return the short name of a process; empty if it is gone."""
     try:
         with open(f"/proc/{pid}/comm", "rb") as file:
             return file.read().decode(errors="replace").rstrip("\n")
@@ -77,68 +80,68 @@ def name(pid: int) -> str:
         return ""
 
 
-#: Of a process's flags: it is on its way out; it is a thread of the kernel's (linux/sched.h).
+#: Flags of a process (linux/sched.h): it is exiting; it is a thread of the kernel.
 _PF_EXITING, PF_KTHREAD = 0x4, 0x200000
-
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 def is_ours(pid: int) -> bool:
-    """Whether we have started it, or another process of our user; False if it is gone.
+    """True if our user has started the process; False if it is gone.
 
-    The real user counts: `sudo` in a job is ours, what others run with our rights is not.
+    The real user counts: `sudo` in a job is ours, but a program that others run with our rights
+    is not.
     """
     return real_uid(pid) == os.getuid()
 
 
 def is_stopped(pid: int) -> bool:
-    """True if it was stopped (^Z, or by a debugger); False if that can't be seen."""
-    one = find_process(pid)
-    return one is not None and one.state in (b"T", b"t")
+    """True if the process was stopped (^Z, or by a debugger); False if that is unknown."""
+    process = find_process(pid)
+    return process is not None and process.state in (b"T", b"t")
 
 
 def is_dying(pid: int) -> bool:
-    """True if it is gone or was killed, though the kernel may not have closed its files yet."""
-    one, told = find_process(pid), status(pid)
-    if one is None or not told:
+    """True if the process is gone or was killed; its files may still be open."""
+    process, fields = find_process(pid), status(pid)
+    if process is None or not fields:
         return True
-    pending = int(told[b"SigPnd"], 16) | int(told[b"ShdPnd"], 16)
-    killed = pending & (1 << (signal.SIGKILL - 1))
-    return bool(killed or one.has_ended or one.flags & _PF_EXITING)
+    pending = int(fields[b"SigPnd"], 16) | int(fields[b"ShdPnd"], 16)
+    is_killed = pending & (1 << (signal.SIGKILL - 1))
+    return bool(is_killed or process.has_ended or process.flags & _PF_EXITING)
 
 
 def start_ticks(pid: int) -> int | None:
-    """When the process started, since boot; None if it is gone, or only not yet waited for."""
-    one = find_process(pid)
-    return None if one is None or one.has_ended else one.start_ticks
+    """Return when the process started, in ticks; None if it is gone or a zombie."""
+    process = find_process(pid)
+    return None if process is None or process.has_ended else process.start_ticks
 
 
 def boot_ticks() -> int:
-    """The time now, as the kernel says when a process was started."""
+    """Return the time now, in ticks."""
     return int(time.clock_gettime(time.CLOCK_BOOTTIME) * _TICKS_PER_S)
 
 
 def ticks_at(wall_s: float) -> int:
-    """A time by the wall clock, since boot; not later than now, however the clock was set."""
+    """Return a time of the wall clock in ticks; it is never later than now."""
     return boot_ticks() - max(0, int((time.time() - wall_s) * _TICKS_PER_S))
 
 
 def age_s(ticks: int) -> float:
-    """How old a process is that started so long after boot; no change of the clock matters."""
+    """Return the age in seconds of a process that started at this time."""
     since_boot_s = time.clock_gettime(time.CLOCK_BOOTTIME)
     return max(0.0, since_boot_s - ticks / _TICKS_PER_S)
 
 
 def all_processes() -> dict[int, Process]:
-    """All processes that can be seen, by their numbers."""
-    found: dict[int, Process] = {}
+    """Read all visible processes, by their numbers."""
+    processes: dict[int, Process] = {}
     try:
         entries = os.listdir("/proc")
-    except OSError:  # no descriptor is left, say
-        return found
+    except OSError:  # for example, no descriptor is left
+        return processes
     for entry in entries:
         if entry.isdigit():
-            with suppress(OSError):  # it ended meanwhile
-                found[int(entry)] = read_process(int(entry))
-    return found
+            with suppress(OSError):  # it has ended meanwhile
+                processes[int(entry)] = read_process(int(entry))
+    return processes

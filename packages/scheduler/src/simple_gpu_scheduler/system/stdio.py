@@ -1,4 +1,4 @@
-"""Descriptors 0, 1 and 2 as a program may take them for granted."""
+"""Makes sure that descriptors 0, 1 and 2 are open, as programs expect."""
 
 from __future__ import annotations
 
@@ -17,17 +17,22 @@ def is_open(fd: int) -> bool:
 
 
 def open_missing_outputs() -> list[str]:
-    """Open /dev/null in place of a closed stdout or stderr, so that no file of ours gets there.
+    """Open /dev/null in place of a closed stdout or stderr: else a file of ours would get there.
 
-    Returns the names of those that were closed. Call it before anything opens a file.
+    Call it before anything opens a file.
+
+    Returns:
+        The names of those that were closed.
 
     Raises:
-        UsageError: stdin is closed.
+        UsageError: Stdin is closed.
     """
     if not is_open(0):
         raise UsageError("stdin is closed; expected commands on it, one a line")
     closed = [name for fd, name in ((1, "stdout"), (2, "stderr")) if not is_open(fd)]
     for fd in (1, 2):
         if not is_open(fd):
-            os.set_inheritable(os.open(os.devnull, os.O_WRONLY), True)  # takes the lowest free
+            os.set_inheritable(
+                os.open(os.devnull, os.O_WRONLY), True
+            )  # gets the lowest free number
     return closed

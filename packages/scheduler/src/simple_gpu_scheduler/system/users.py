@@ -1,4 +1,4 @@
-"""Users by name."""
+"""Names of users."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import os
 
 
 def user_name(uid: int | None = None) -> str:
-    """The name of a user, ourselves if none is given; the number where there is no name."""
+    """Return the name of a user (default: ours); the number if the user has no name."""
     return _name_of(os.geteuid() if uid is None else uid)
 
 
 def overflow_uid() -> int:
-    """How users look whom this user namespace does not know (user_namespaces(7))."""
+    """Return the id that stands for users outside this user namespace (user_namespaces(7))."""
     try:
         with open("/proc/sys/kernel/overflowuid") as file:
             return int(file.read())

@@ -1,4 +1,4 @@
-"""Text in columns of a terminal."""
+"""Measures and cuts text in columns of a terminal, and names signals."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import signal
 
 
 def text_width(text: str) -> int:
-    """Return the terminal columns that printable text takes."""
+    """Return the number of terminal columns that printable text takes."""
     if text.isascii():
         return len(text)
     return sum(map(_character_width, text))
 
 
 def _character_width(character: str) -> int:
-    import unicodedata  # a large table, which most results don't need
+    import unicodedata  # a large table, rarely needed
 
     if unicodedata.category(character) in ("Mn", "Me"):
         return 0
@@ -21,28 +21,28 @@ def _character_width(character: str) -> int:
 
 
 def crop(text: str, width: int) -> str:
-    """Cut printable text to a width, with three dots where something is missing."""
+    """Cut printable text to a width in columns; three dots show that it was cut."""
     if text_width(text) <= width:
         return text
     dots = "..." if width > 6 else ""
-    room = width - len(dots)
+    left = width - len(dots)
     kept = []
     for character in text:
-        room -= _character_width(character)
-        if room < 0:
+        left -= _character_width(character)
+        if left < 0:
             break
         kept.append(character)
     return "".join(kept) + dots
 
 
 def pad(text: str, width: int, *, right: bool) -> str:
-    """Fill printable text up to a width, on its left if it belongs to the right."""
+    """Fill printable text with blanks up to a width in columns; `right` aligns it to the right."""
     space = " " * (width - text_width(text))
     return space + text if right else text + space
 
 
 def signal_name(number: int) -> str:
-    """`SIGKILL` for 9; the number for a real-time signal."""
+    """Return the name of a signal: `SIGKILL` for 9, `signal 40` for a real-time signal."""
     try:
         return signal.Signals(number).name
     except ValueError:

@@ -1,7 +1,4 @@
-"""Durations as GNU parallel writes them, and ms: `90`, `1.5`, `500ms`, `1h30m`, `1d3.5h16.6m`.
-
-And, for a person, durations and since when something is so.
-"""
+"""Durations in the notation of GNU parallel, and in ms: `90`, `500ms`, `1h30m`, `1d3.5h`."""
 
 from __future__ import annotations
 
@@ -16,10 +13,14 @@ _DURATION = re.compile(rf"{_PART}s?|(?:{_PART}(?:ms|[smhd]))+", re.ASCII | re.IG
 
 
 def parse_duration_s(text: str, what: str) -> float:
-    """Seconds in a duration.
+    """Read a duration, in seconds.
+
+    Args:
+        text: What the user wrote.
+        what: The option, for the message.
 
     Raises:
-        UsageError: naming `what`, if the text is no duration.
+        UsageError: The text is not a duration.
     """
     if not _DURATION.fullmatch(text):
         raise UsageError(
@@ -31,7 +32,7 @@ def parse_duration_s(text: str, what: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """Two significant parts for a person: `8s`, `2m05s`, `3h10m`, `2d04h`."""
+    """Format a duration in its two largest units: `8s`, `2m05s`, `3h10m`, `2d04h`."""
     whole = max(0, int(seconds))
     if whole < 60:
         return f"{whole}s"
@@ -43,7 +44,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_since(since_s: float, now_s: float) -> str:
-    """The time of day, with the date if that is another; both on the wall clock."""
+    """Format a time in seconds since 1970: the time of day, and the date if it isn't today."""
     then, now = time.localtime(since_s), time.localtime(now_s)
     same_day = then[:3] == now[:3]
     return time.strftime("%H:%M" if same_day else "%d %b %Y %H:%M", then)

@@ -12,13 +12,14 @@ _MIB = {"k": 1 / 1024, "m": 1, "g": 1024, "t": 1024 * 1024}
 
 
 def parse_memory_mib(text: str, what: str) -> int:
-    """Read a size, in MiB; all units are powers of 1024, as nvidia-smi's.
+    """Read a size, in MiB; all units are powers of 1024, as in nvidia-smi.
 
     Args:
-        what: names the option in the message.
+        text: What the user wrote.
+        what: The option, for the message.
 
     Raises:
-        UsageError: it isn't a size, or has no unit, or is nothing.
+        UsageError: The text is not a size, has no unit, or is zero.
     """
     match = _SIZE.fullmatch(text.strip())
     if match is None or not match[2]:
@@ -30,5 +31,5 @@ def parse_memory_mib(text: str, what: str) -> int:
 
 
 def format_memory(mib: int) -> str:
-    """`10 GiB`, `1.5 GiB`, `512 MiB`."""
+    """Format a size: `10 GiB`, `1.5 GiB`, `512 MiB`."""
     return f"{mib} MiB" if mib < 1024 else f"{mib / 1024:.3g} GiB"

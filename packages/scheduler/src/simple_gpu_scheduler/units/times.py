@@ -1,8 +1,7 @@
 """Times of day and dates as users write them: `23:00`, `tomorrow 8:00`, `2026-12-24 18:00`, `+2h`.
 
-Where a zone has summer time, a time that the clock leaps over is by the clock as it was before
-(2:30 is 3:30 then), and of a time that comes twice the first is meant that is not past yet
-(PEP 495).
+Daylight saving: a skipped time moves one hour later (2:30 becomes 3:30); a repeated time means the
+next occurrence (PEP 495).
 """
 
 from __future__ import annotations
@@ -27,15 +26,16 @@ _EXPECTED = (
 
 
 def parse_time_s(text: str, what: str, now_s: float, zone: tzinfo | None) -> float:
-    """When that is, in seconds since 1970; a time without a day is the next such.
+    """Read a time, in seconds since 1970; a time without a day means its next occurrence.
 
     Args:
-        what: names the option in the message.
-        now_s: in seconds since 1970.
-        zone: of times that name none; None is the machine's.
+        text: What the user wrote.
+        what: The option, for the message.
+        now_s: The time now, in seconds since 1970.
+        zone: The zone of times that name none; None: that of the machine.
 
     Raises:
-        UsageError: it isn't a time, or it is past.
+        UsageError: The text is not a time, or the time is past.
     """
     text = text.strip()
     if from_now := _FROM_NOW.fullmatch(text):
@@ -44,44 +44,49 @@ def parse_time_s(text: str, what: str, now_s: float, zone: tzinfo | None) -> flo
     if match is None:
         raise UsageError(f"{what} {text!r}: {_EXPECTED}")
     try:
-        times_s = _times_s(match, now_s, zone)
-    except (ValueError, OverflowError) as error:  # no such hour, or no such day
+        times_s = _possible_times_s(match, now_s, zone)
+    except (ValueError, OverflowError) as error:  # the hour or the day doesn't exist
         raise UsageError(f"{what} {text!r}: {error}; {_EXPECTED}") from None
-    coming_s = [at_s for at_s in times_s if at_s >= now_s]
-    if not coming_s:
+    future_s = [time_s for time_s in times_s if time_s >= now_s]
+    if not future_s:
         raise UsageError(f"{what} {text!r} is past; {_EXPECTED}")
-    return _in_reach(min(coming_s), text, what)
+    return _check_year(min(future_s), text, what)
 
 
 def after_s(text: str, what: str, now_s: float) -> float:
-    """So long from now, in seconds since 1970.
+    """Return the time after a duration, in seconds since 1970.
+
+    Args:
+        text: The duration, as the user wrote it.
+        what: The option, for the message.
+        now_s: The time now, in seconds since 1970.
 
     Raises:
-        UsageError: it isn't a duration, or nobody will live to see that.
+        UsageError: The text is not a duration, or the time is after the year 9999.
     """
-    return _in_reach(now_s + parse_duration_s(text, what), text, what)
+    return _check_year(now_s + parse_duration_s(text, what), text, what)
 
 
-def format_time(at_s: float, zone: tzinfo | None) -> str:
-    """`Thu 2026-12-24 18:00:00 CET`."""
-    return datetime.fromtimestamp(at_s, zone).astimezone(zone).strftime("%a %F %T %Z")
+def format_time(time_s: float, zone: tzinfo | None) -> str:
+    """Format a time in seconds since 1970: `Thu 2026-12-24 18:00:00 CET`."""
+    return datetime.fromtimestamp(time_s, zone).astimezone(zone).strftime("%a %F %T %Z")
 
 
-def _in_reach(at_s: float, text: str, what: str) -> float:
-    if at_s > _LATEST_S:
+def _check_year(time_s: float, text: str, what: str) -> float:
+    if time_s > _LATEST_S:
         raise UsageError(f"{what} {text!r}: expected a time before the year 9999")
-    return at_s
+    return time_s
 
 
-def _times_s(match: re.Match[str], now_s: float, zone: tzinfo | None) -> list[float]:
-    """All that may be meant."""
+def _possible_times_s(match: re.Match[str], now_s: float, zone: tzinfo | None) -> list[float]:
+    """All times that the text may mean."""
     hour, minute, second = (int(match[part] or 0) for part in ("hour", "minute", "second"))
     clock = time(hour, minute, second)
     if match["zone"]:
         zone = datetime.strptime(match["zone"], "%z").tzinfo
     today = datetime.fromtimestamp(now_s, zone).date()
     times_s: list[float] = []
-    for day in _days(match["day"], today):
+    for day in _possible_days(match["day"], today):
         first_s, second_s = (
             datetime.combine(day, clock.replace(fold=fold), zone).timestamp() for fold in (0, 1)
         )
@@ -89,9 +94,9 @@ def _times_s(match: re.Match[str], now_s: float, zone: tzinfo | None) -> list[fl
     return times_s
 
 
-def _days(word: str | None, today: date) -> list[date]:
+def _possible_days(text: str | None, today: date) -> list[date]:
     tomorrow = today + timedelta(days=1)
-    if word is None:
+    if text is None:
         return [today, tomorrow]
-    known = {"today": today, "tomorrow": tomorrow}
-    return [known.get(word.lower()) or date.fromisoformat(word)]
+    named_days = {"today": today, "tomorrow": tomorrow}
+    return [named_days.get(text.lower()) or date.fromisoformat(text)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import select
 import shlex
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -15,7 +14,7 @@ from simple_gpu_scheduler.jobs.job import Line
 from simple_gpu_scheduler.jobs.validation import find_command_error
 from simple_gpu_scheduler.pipe.lines import LineSource
 from simple_gpu_scheduler.queue.wrapped_command import as_script
-from simple_gpu_scheduler.system.fds import print_stderr
+from simple_gpu_scheduler.system.fds import print_stderr, wait_readable
 
 _SEPARATOR = "--"
 
@@ -77,20 +76,20 @@ def _misplaced(word: str) -> str:
 def _is_script(words: Sequence[str]) -> bool:
     if not words or not os.path.isfile(words[0]):
         return False
-    from simple_gpu_scheduler.jobs.script_header import has_head
+    from simple_gpu_scheduler.jobs.script_header import has_header
     from simple_gpu_scheduler.queue.worktrees.scripts import read_script
 
     try:
-        return has_head(read_script(words[0]))
+        return has_header(read_script(words[0]))
     except UsageError:
         return False
 
 
 def _head(text: bytes, name: str) -> list[str]:
     """Return the options at the head of a script, after a check."""
-    from simple_gpu_scheduler.jobs.script_header import head_options
+    from simple_gpu_scheduler.jobs.script_header import parse_header
 
-    options = head_options(text, name)
+    options = parse_header(text, name)
     try:
         args = parser().parse_args(options)
     except UsageError as error:
@@ -130,11 +129,9 @@ def _read_list(args: argparse.Namespace) -> Sequence[Line]:
 
 def _lines(fd: int, *, null: bool) -> Iterator[Line]:
     source = LineSource(fd, b"\0" if null else b"\n")
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
     while not source.at_end:
         if source.wants_input:
-            poll.poll()  # the descriptor may be non-blocking
+            wait_readable([fd])  # the descriptor may be non-blocking
             source.fill()
         while (line := source.take()) is not None:
             if line.command and not line.command.isspace():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import sys
 import time
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from simple_gpu_scheduler.pipe.events import Event, Rejected
 from simple_gpu_scheduler.pipe.intake import Intake
 from simple_gpu_scheduler.pipe.ports import Done, Source
 from simple_gpu_scheduler.policy.model import Card
-from simple_gpu_scheduler.system.fds import write_message, write_whole
+from simple_gpu_scheduler.system.fds import wait_readable, write_message, write_whole
 from simple_gpu_scheduler.text.printable import printable_lines
 
 
@@ -49,7 +48,7 @@ def dry_run(
     intake = Intake(source, template, gpus, done, report, time.time)
     try:
         while not source.at_end:
-            select.select([0], [], [])
+            wait_readable([0])
             source.fill()
             intake.take()
             while intake.waiting:

@@ -21,6 +21,7 @@ from simple_gpu_scheduler.files.folders import open_folder
 from simple_gpu_scheduler.queue.journal import JournalEntry, read_entries
 from simple_gpu_scheduler.queue.records import Context
 from simple_gpu_scheduler.system import failpoints
+from simple_gpu_scheduler.system.fds import wait_readable
 from simple_gpu_scheduler.system.flock import is_held
 
 _PROGRAM = str(Path(__file__).with_name("main.py"))
@@ -61,7 +62,9 @@ class LauncherClient:
         self._settings: dict[Hashable, int] = {}  # the numbers of settings that it knows
         self._hung_up = False
         self._incomplete = b""  # the beginning of an entry that came through the socket
-        self.answers = _is_readable(self._socket, _START_LIMIT_S if pid else _PATIENCE_S)
+        limit_s = _START_LIMIT_S if pid else _PATIENCE_S
+        # Its first byte comes once it has done all that it was told before.
+        self.answers = bool(wait_readable([self._socket.fileno()], limit_s))
         if pid and not self.answers:
             raise SgsError(f"the launcher {name} in {folder} doesn't answer")
 
@@ -269,16 +272,6 @@ def _wait_for(path: str, pid: int, log: str) -> None:
         if ended or time.monotonic() > until_s:
             raise SgsError(f"the process that starts jobs doesn't come up; see {log}")
         time.sleep(_POLL_S)
-
-
-def _is_readable(connection: socket.socket, limit_s: float) -> bool:
-    """True if the launcher sends something in time.
-
-    Its first byte means that it has carried out all earlier orders.
-    """
-    poll = select.poll()
-    poll.register(connection, select.POLLIN)
-    return bool(poll.poll(limit_s * 1000))
 
 
 def _connect(folder: str, name: str) -> socket.socket:

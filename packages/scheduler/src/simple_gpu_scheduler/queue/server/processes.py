@@ -45,7 +45,7 @@ def is_running(process: Attempt | JournalEntry) -> bool:
     A zombie counts as long as its parent, the launcher or this server, can read its exit status.
     """
     status = proc.find_process(process.pid) if process.pid else None
-    if status is None or not _first(process).is_it(status.start_ticks):
+    if status is None or not _first(process).matches(status.start_ticks):
         return False
     return not status.has_ended or status.parent != _INIT or os.getpid() == _INIT
 
@@ -53,7 +53,7 @@ def is_running(process: Attempt | JournalEntry) -> bool:
 def with_exact_start(attempt: Attempt) -> Attempt:
     """Return the attempt with the exact start time of its process, if that still lives."""
     ticks = start_ticks(attempt.pid or 0)
-    if ticks is None or not _first(attempt).is_it(ticks):
+    if ticks is None or not _first(attempt).matches(ticks):
         return attempt
     return attempt._replace(start_ticks=ticks, last_ticks=ticks)
 

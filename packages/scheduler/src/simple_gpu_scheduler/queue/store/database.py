@@ -188,6 +188,6 @@ def _unwritable(path: str, lacks: str) -> str:
 
 def _lack(path: str) -> str:
     """What the disk lacks, such as room; empty if it lacks nothing."""
-    from simple_gpu_scheduler.files.disk_space import lack  # rarely needed
+    from simple_gpu_scheduler.files.disk_space import find_shortage  # rarely needed
 
-    return lack(os.path.dirname(path))
+    return find_shortage(os.path.dirname(path))

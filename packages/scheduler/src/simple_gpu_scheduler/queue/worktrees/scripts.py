@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.files.fsync import sync
-from simple_gpu_scheduler.jobs.script_header import interpreter
+from simple_gpu_scheduler.jobs.script_header import parse_interpreter
 from simple_gpu_scheduler.text.printable import shell_word
 
 _FOLDER = "scripts"
@@ -60,7 +60,7 @@ def keep_script(folder: str, text: bytes) -> bytes:
         raise SgsError(
             f"the script can't be kept in {scripts}: {error.strerror}; nothing was accepted"
         ) from None
-    command = [*map(os.fsdecode, interpreter(text)), path]
+    command = [*map(os.fsdecode, parse_interpreter(text)), path]
     return os.fsencode(f'exec {shlex.join(command)} "$@"')
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from simple_gpu_scheduler.errors import PassingError, SgsError
-from simple_gpu_scheduler.files.disk_space import is_lack
+from simple_gpu_scheduler.files.disk_space import is_shortage
 
 _LOCK = "frozen.lock"
 
@@ -29,7 +29,7 @@ def in_use(folder: str, *, alone: bool = False) -> Iterator[None]:
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        kind = PassingError if is_lack(error) else SgsError
+        kind = PassingError if is_shortage(error) else SgsError
         raise kind(f"{path} can't be opened: {error.strerror}") from None
     try:
         fcntl.flock(fd, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
