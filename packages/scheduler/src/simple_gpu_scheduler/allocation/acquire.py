@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import time
 from collections.abc import Callable
 
@@ -13,6 +12,7 @@ from simple_gpu_scheduler.leases.records import Lease
 from simple_gpu_scheduler.policy.model import PipePolicy, Snapshot
 from simple_gpu_scheduler.policy.plan import plan
 from simple_gpu_scheduler.policy.reasons import explain
+from simple_gpu_scheduler.system.fds import wait_readable
 
 #: The longest sleep. poll(2) accepts no more.
 _LONGEST_S = 1_000_000.0
@@ -77,8 +77,6 @@ def _acquire(
 def _sleep(allocator: Allocator, limit_s: float | None) -> None:
     """Sleep until others' leases change, or it is time to read them again."""
     limits_s = [limit for limit in (limit_s, allocator.refresh_in_s) if limit is not None]
-    poll = select.poll()
-    if allocator.wake_fd is not None:
-        poll.register(allocator.wake_fd, select.POLLIN)
-    poll.poll(min(*limits_s, _LONGEST_S) * 1000 if limits_s else None)
+    fds = [] if allocator.wake_fd is None else [allocator.wake_fd]
+    wait_readable(fds, min(*limits_s, _LONGEST_S) if limits_s else None)
     allocator.refresh()

@@ -24,7 +24,7 @@ class Intake:
         self,
         source: Source,
         template: Job,
-        cards: Sequence[Card],
+        gpus: Sequence[Card],
         done: Done,
         on_not_run: Callable[[Rejected | Skipped], None],
         wall_s: Callable[[], float],
@@ -36,7 +36,7 @@ class Intake:
         Args:
             source: The lines of the input.
             template: What the command line asks for each job.
-            cards: The GPUs; a job that could never run on them is rejected.
+            gpus: The GPUs; a job that could never run on them is rejected.
             done: The lines to skip.
             on_not_run: Called with each line that is skipped or rejected.
             wall_s: Returns the time in seconds since 1970.
@@ -46,7 +46,7 @@ class Intake:
         self.blank = 0  #: the number of lines that are no jobs
         self._source = source
         self._request = template[2:]
-        self._cards = cards
+        self._gpus = gpus
         self._done = done
         self._on_not_run = on_not_run
         self._wall_s = wall_s
@@ -94,7 +94,7 @@ class Intake:
                 job = apply_directives(job)
             except UsageError as error:
                 reason = str(error)
-        reason = reason or impossible(job, len(self._cards), self._cards)
+        reason = reason or impossible(job, len(self._gpus), self._gpus)
         if reason is None:
             self.waiting.append(job)
         else:
