@@ -38,7 +38,7 @@ PURE = {
     "text": "printable table terminal",
     "units": "durations sizes times",
     "jobs": "directives job script_header similarity validation",
-    "gpus": "driver ids records",
+    "gpus": "ids ports records",
     "policy": "capacity dispatch explain fit fragmentation model orders outcome placement plan "
     "reasons reservation termination topology",
     "leases": "format ledger ports records waiter_timeout",
@@ -46,9 +46,9 @@ PURE = {
     "processes": "membership ports records",
     "allocation": "capacity holders occupancy",
     "sim": "csv_trace forecast metrics quantiles report runtimes simulate synthetic trace",
-    "pipe": "attempts events halt intake judgement loop ports reporter shutdown start_pause",
-    "queue": "attempts edits job_ids journal kept_environ outcome records recovery usage "
-    "wrapped_command",
+    "pipe": "attempts events exit_status halt intake loop ports reporter shutdown start_pause",
+    "queue": "attempt_end attempt_history edits job_ids journal kept_environ records recovery "
+    "usage wrapped_command",
     "search": "arguments names template",
     "search.spaces": "choices distributions space",
     "search.samplers": "draws grid permutation sobol sobol_directions",

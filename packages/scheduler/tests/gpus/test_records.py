@@ -38,6 +38,13 @@ def test_the_gpu_of_a_name(name: str, uuid: str) -> None:
     assert gpu.uuid == uuid
 
 
+def test_a_uuid_without_a_prefix_is_meant_whole() -> None:
+    gpus = [Gpu(0, "uuid-a"), Gpu(1, "uuid-ab"), Gpu(2, "")]
+    assert find_gpu("uuid-a", gpus) == gpus[0]
+    assert find_gpu("uuid-ab", gpus) == gpus[1]
+    assert find_gpu("uuid", gpus) is None
+
+
 @pytest.mark.parametrize("name", ["2", "4", "-1", "", "GPU-aaa", "MIG-", "aaa1", "gpu-aaa1", "²"])
 def test_names_that_mean_no_gpu_or_several(name: str) -> None:
     assert find_gpu(name, GPUS) is None

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.queue.attempts import Run
+from simple_gpu_scheduler.queue.attempt_history import AttemptRecord
 from simple_gpu_scheduler.queue.usage import (
     BY,
     Period,
@@ -27,8 +27,8 @@ from simple_gpu_scheduler.queue.usage import (
 PERIOD = Period(1000.0, 2000.0)
 
 
-def run(job: int, **facts: Any) -> Run:
-    bare = Run(
+def run(job: int, **facts: Any) -> AttemptRecord:
+    bare = AttemptRecord(
         job, 1, b"train --lr 0.1", "g", "n", "succeeded", 900.0, None, 1100.0, 1200.0, 0, None,
         "", ("0",),
     )  # fmt: skip
@@ -114,7 +114,7 @@ runs_of_any_kind = st.lists(
 
 
 @given(runs_of_any_kind)
-def test_the_parts_add_up_to_the_whole(runs: list[Run]) -> None:
+def test_the_parts_add_up_to_the_whole(runs: list[AttemptRecord]) -> None:
     whole = usage(runs, PERIOD)
     for by in BY:
         found = parts(runs, by, lambda s: str(s // 500), "me")
@@ -125,7 +125,7 @@ def test_the_parts_add_up_to_the_whole(runs: list[Run]) -> None:
 
 
 @given(runs_of_any_kind)
-def test_gpus_in_use_are_never_more_than_there_are(runs: list[Run]) -> None:
+def test_gpus_in_use_are_never_more_than_there_are(runs: list[AttemptRecord]) -> None:
     found = gpus_in_use(runs, PERIOD)
     assert (found[0].at_s, found[-1].at_s, found[-1].number) == (1000.0, 2000.0, 0)
     names = {gpu for one in runs for gpu in one.gpu_names}

@@ -15,7 +15,7 @@ import pytest
 
 import protections
 from simple_gpu_scheduler.jobs.job import GPU_UNITS
-from simple_gpu_scheduler.leases.files import MOST_BYTES_OF_A_USER
+from simple_gpu_scheduler.leases.lease_files import MOST_BYTES_OF_A_USER
 from users import needs_root
 from waiting import BOUND_S, wait_until
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from simple_gpu_scheduler.adapters import old_classes as old_classes
 from simple_gpu_scheduler.allocation.monitor import GpuMonitor
-from simple_gpu_scheduler.gpus.driver import Devices
+from simple_gpu_scheduler.gpus.ports import Devices
 from simple_gpu_scheduler.leases.records import LeaseRecord
 from simple_gpu_scheduler.policy.model import Card
 

@@ -20,7 +20,7 @@ from simple_gpu_scheduler.allocation.occupancy import (
     without_leased_use,
 )
 from simple_gpu_scheduler.errors import SgsError
-from simple_gpu_scheduler.gpus.driver import Devices
+from simple_gpu_scheduler.gpus.ports import Devices
 from simple_gpu_scheduler.gpus.processes import lineage
 from simple_gpu_scheduler.gpus.records import Gpu, GpuProcess
 from simple_gpu_scheduler.jobs.job import GPU_UNITS

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from simple_gpu_scheduler.gpus import nvml
 
 if TYPE_CHECKING:
-    from simple_gpu_scheduler.gpus.driver import Devices
+    from simple_gpu_scheduler.gpus.ports import Devices
     from simple_gpu_scheduler.gpus.records import Gpu
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from simple_gpu_scheduler.gpus.hip import is_amd_machine
+from simple_gpu_scheduler.gpus.vendor import is_amd_machine
 
 #: The token of the lease that a program runs in. A scheduler that it starts uses that lease.
 LEASE_VARIABLE = "SGS_LEASE"
+
+#: The variables by which vendors' libraries see only some GPUs.
+GPU_VARIABLES = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
 
 #: Where jobs share a GPU, frameworks must not take all of its memory at once. These are defaults:
 #: variables that the user has set stay.

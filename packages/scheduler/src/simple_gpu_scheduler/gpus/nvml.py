@@ -5,7 +5,6 @@ pynvml (nvidia-ml-py) is imported only when GPUs are read.
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from simple_gpu_scheduler.errors import SgsError
@@ -14,21 +13,9 @@ from simple_gpu_scheduler.gpus.ids import GpuName
 from simple_gpu_scheduler.gpus.nvml_device import GpuFailedError
 from simple_gpu_scheduler.gpus.records import Gpu, LinkEnd, Xid, normal_pci, peers
 
-_DRIVER_FILES = ("/dev/nvidiactl", "/dev/dxg")
-
 
 class NoDriverError(SgsError):
     """NVML doesn't answer: there is no NVIDIA driver, or it has failed."""
-
-
-def driver_present(library_path: str) -> bool:
-    """True if there may be an NVIDIA driver. It checks a few paths only: to open NVML takes time.
-
-    Args:
-        library_path: LD_LIBRARY_PATH, as a container or a test may bring the library there.
-    """
-    libraries = (os.path.join(d, "libnvidia-ml.so.1") for d in library_path.split(":") if d)
-    return any(os.path.exists(path) for path in (*_DRIVER_FILES, *libraries))
 
 
 def gpu_names() -> list[GpuName]:

@@ -95,8 +95,8 @@ def find_place(gpus: Sequence[tuple[int | None, str]], name: str) -> int | None:
     elif name.startswith(("GPU-", "MIG-")):
         exact = [place for place, (_, uuid) in enumerate(gpus) if uuid == name]
         places = exact or [place for place, (_, uuid) in enumerate(gpus) if uuid.startswith(name)]
-    else:
-        places = []
+    else:  # AMD's driver may name UUIDs without a prefix
+        places = [place for place, (_, uuid) in enumerate(gpus) if uuid == name != ""]
     return places[0] if len(places) == 1 else None
 
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.gpus import hip, nvml
+from simple_gpu_scheduler.gpus import amd_selection, nvml, vendor
 from simple_gpu_scheduler.gpus import ids as gpu_ids
 
 if TYPE_CHECKING:
-    from simple_gpu_scheduler.gpus.driver import Devices
+    from simple_gpu_scheduler.gpus.ports import Devices
 
 
 class GpuSelection(NamedTuple):
@@ -31,7 +31,7 @@ def select_gpus(
 
     Args:
         names: what the user named; None: all GPUs within an inherited CUDA_VISIBLE_DEVICES (for
-            AMD GPUs see `hip`).
+            AMD GPUs see `amd_selection`).
         tell: called with warnings for the user.
         option: the option by which the user names GPUs, for messages.
 
@@ -48,16 +48,16 @@ def select_gpus(
 
 def _select_named(names: Sequence[str], tell: Callable[[str], None]) -> GpuSelection:
     ids = gpu_ids.parse_gpu_ids(names)
-    if nvml.driver_present(os.environ.get("LD_LIBRARY_PATH", "")):
+    if vendor.is_nvidia_machine():
         try:
             return _select_nvidia(ids, nvml.gpu_names())
         except nvml.NoDriverError as error:
             tell(f"warning: the NVIDIA driver doesn't answer ({error}); using GPUs as named")
-    elif hip.is_amd_machine():
+    elif vendor.is_amd_machine():
         from simple_gpu_scheduler.gpus.amd import NoAmdDriverError, NoAmdsmiError
 
         try:
-            return GpuSelection(*hip.select_amd_gpus(ids, os.environ))
+            return GpuSelection(*amd_selection.select_amd_gpus(ids, os.environ))
         except NoAmdsmiError:
             pass  # GPUs that the user named can be used without it
         except NoAmdDriverError as error:
@@ -69,7 +69,7 @@ def _select_all(inherited: str | None) -> GpuSelection:
     try:
         names = nvml.gpu_names()
     except nvml.NoDriverError as error:
-        if hip.is_amd_machine():
+        if vendor.is_amd_machine():
             return _select_all_amd()
         raise UsageError(
             f"no GPU found: the NVIDIA driver doesn't answer ({error}); if the machine has GPUs, "
@@ -94,7 +94,7 @@ def _select_all_amd() -> GpuSelection:
     from simple_gpu_scheduler.gpus.amd import NoAmdDriverError
 
     try:
-        return GpuSelection(*hip.select_amd_gpus(None, os.environ))
+        return GpuSelection(*amd_selection.select_amd_gpus(None, os.environ))
     except NoAmdDriverError as error:
         raise UsageError(
             f"no GPU found: {error}; or name GPUs yourself, such as --gpus 0,1,2"

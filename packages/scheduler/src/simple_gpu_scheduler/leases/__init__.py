@@ -10,5 +10,6 @@ added its file, and removes it if another lease doesn't fit beside it. Nobody ca
 another user, and the file system tells whose a file is.
 
 `records`, `ledger`, `format` and `waiter_timeout` are pure. `store` puts the parts together:
-begin there. `ports` says what the rest of the program needs of it.
+begin there. `file_creation` writes a lease, `lease_files` reads them all. `ports` says what the
+rest of the program needs of it.
 """

@@ -13,7 +13,7 @@ import signal
 import time
 
 from simple_gpu_scheduler.leases.errors import unusable
-from simple_gpu_scheduler.leases.files import LeaseFiles
+from simple_gpu_scheduler.leases.lease_files import LeaseFiles
 from simple_gpu_scheduler.system.lock_holders import format_lock_holder
 
 PATIENCE_S = 1.0

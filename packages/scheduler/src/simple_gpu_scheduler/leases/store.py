@@ -13,7 +13,6 @@ from contextlib import contextmanager, suppress
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.leases.directory import lease_dir, open_lease_dir
 from simple_gpu_scheduler.leases.directory_lock import PATIENCE_S, DirectoryLock
-from simple_gpu_scheduler.leases.files import LeaseFiles, LiveFile
 from simple_gpu_scheduler.leases.format import (
     MOST_GPUS,
     Read,
@@ -24,6 +23,7 @@ from simple_gpu_scheduler.leases.format import (
     ticket_content,
     turn_content,
 )
+from simple_gpu_scheduler.leases.lease_files import LeaseFiles, LiveFile
 from simple_gpu_scheduler.leases.ledger import with_believed_start
 from simple_gpu_scheduler.leases.ports import Held
 from simple_gpu_scheduler.leases.records import Lease, LeaseRecord, LeaseRequest, Ticket, token

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 
 from simple_gpu_scheduler.errors import SgsError
-from simple_gpu_scheduler.gpus.driver import Devices
+from simple_gpu_scheduler.gpus.ports import Devices
 from simple_gpu_scheduler.gpus.records import Gpu, JobProcess, Lineage, shown_name
 
 

@@ -7,7 +7,7 @@
 - If a listener or the input fails, no more jobs start, so that no result is lost.
 - Each line is counted once: succeeded, failed, skipped or aborted. The exit status follows.
 
-Begin with `loop`, then `attempts` (how jobs end). `judgement`, `start_pause`, `halt` and
+Begin with `loop`, then `attempts` (how jobs end). `exit_status`, `start_pause`, `halt` and
 `shutdown` decide without effects. `ports` lists what the loop needs; `testing.pipe` has a fake for
 each port.
 """

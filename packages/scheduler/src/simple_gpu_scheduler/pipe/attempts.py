@@ -10,8 +10,8 @@ from simple_gpu_scheduler.jobs.job import Job
 from simple_gpu_scheduler.memory.monitor import MemoryMonitor
 from simple_gpu_scheduler.memory.oom import says_out_of_memory
 from simple_gpu_scheduler.pipe.events import Ended
+from simple_gpu_scheduler.pipe.exit_status import after_stop, judge_exit, tally_of
 from simple_gpu_scheduler.pipe.intake import Intake
-from simple_gpu_scheduler.pipe.judgement import after_stop, judge_exit, tally_of
 from simple_gpu_scheduler.pipe.ports import Clock, Leases
 from simple_gpu_scheduler.pipe.reporter import Reporter
 from simple_gpu_scheduler.pipe.shutdown import Shutdown
@@ -125,7 +125,7 @@ class Attempts:
             self._reported_pids.update(process.pid for process in leftovers)
         outcome = decide(self._result(ended))
         if outcome.again is None or self._shutdown.phase is not Phase.OPEN:
-            self._reporter.count(tally_of(outcome.verdict), ended)
+            self._reporter.count(tally_of(outcome.kind), ended)
         else:
             self._run_again(ended, outcome, outcome.again)
 
@@ -154,7 +154,7 @@ class Attempts:
         return fault or ""
 
     def _run_again(self, ended: Ended, outcome: Outcome, again: Job) -> None:
-        if outcome.verdict is OutcomeKind.MORE_MEMORY:
+        if outcome.kind is OutcomeKind.MORE_MEMORY:
             self._reporter.notify(reasons.more_memory(ended.running.job, again))
         self._intake.put_back(again)
         self._reporter.report(ended._replace(retry=True))

@@ -43,7 +43,7 @@ class OutcomeKind(enum.Enum):
 class Outcome(NamedTuple):
     """What becomes of the job, and how it runs again."""
 
-    verdict: OutcomeKind
+    kind: OutcomeKind
     again: Job | None = None  #: the job for its next attempt; None: it is over
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.files.disk_space import find_full_disk
 from simple_gpu_scheduler.files.state_dir import open_queue, queue_place
+from simple_gpu_scheduler.gpus.environ import GPU_VARIABLES, LEASE_VARIABLE
 from simple_gpu_scheduler.queue import server_lock
 from simple_gpu_scheduler.queue.mailbox import call, to_cancel
 from simple_gpu_scheduler.queue.store.jobs import LACK, QueueStore
@@ -29,12 +30,11 @@ _POLL_S = 0.002
 #: A shell starts the server, so that it is no child of ours.
 _IN_BACKGROUND = '"$@" >&2 & echo $!'
 
-#: Variables that the server must not inherit from a submitter. Some belong to a lease that he has.
-#: Others mark the processes of a job: if a job submits others, the server and all that it starts
-#: would count as processes of that job.
-NOT_ITS_OWN = (
-    "SGS_LEASE", "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "SGS_RUN", "SGS_SEQ", "SGS_JOB",
-    "SGS_ATTEMPT",
+#: Variables that the server must not inherit from a submitter. Some belong to a lease of the
+#: submitter. Others mark the processes of a job: if a job submits others, the server and all that
+#: it starts would count as processes of that job.
+NOT_INHERITED = (
+    LEASE_VARIABLE, *GPU_VARIABLES, "SGS_RUN", "SGS_SEQ", "SGS_JOB", "SGS_ATTEMPT",
 )  # fmt: skip
 
 #: Variables that decide where state and leases are, for a server that systemd starts.
@@ -183,7 +183,7 @@ class QueueHome:
         """
         import subprocess  # imported here, as there is a server most of the time
 
-        environ = {k: v for k, v in os.environ.items() if k not in NOT_ITS_OWN}
+        environ = {k: v for k, v in os.environ.items() if k not in NOT_INHERITED}
         log_fd = self._open_log()
         try:
             done = subprocess.run(

@@ -15,7 +15,7 @@ from simple_gpu_scheduler.policy.explain import GpuClaims
 from simple_gpu_scheduler.policy.fit import most_memory_mib
 from simple_gpu_scheduler.policy.model import Card, PipePolicy, Running, Snapshot
 from simple_gpu_scheduler.policy.orders import PACKING_ORDER
-from simple_gpu_scheduler.queue.home import NOT_ITS_OWN, QueueHome
+from simple_gpu_scheduler.queue.home import NOT_INHERITED, QueueHome
 from simple_gpu_scheduler.queue.records import RUNNING, QueuedJob, job_of
 from simple_gpu_scheduler.queue.store.settings import ServerSettings
 from simple_gpu_scheduler.system.proc import is_ours, start_ticks, ticks_at
@@ -34,7 +34,7 @@ class QueuePreview:
             UsageError: there is no GPU.
             SgsError: leases can't be read.
         """
-        for name in NOT_ITS_OWN:  # this command may run within a lease; the server doesn't
+        for name in NOT_INHERITED:  # this command may run within a lease; the server doesn't
             os.environ.pop(name, None)
         self._home = home
         names = home.store.setting("gpus")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from simple_gpu_scheduler.jobs.similarity import strip_numbers
 from simple_gpu_scheduler.memory.estimates import MARGIN, MARGIN_MIB
-from simple_gpu_scheduler.queue.attempts import Run
+from simple_gpu_scheduler.queue.attempt_history import AttemptRecord
 from simple_gpu_scheduler.queue.records import CANCELLED, FAILED, LOST, RUNNING, SUCCEEDED
 from simple_gpu_scheduler.queue.wrapped_command import own_command
 from simple_gpu_scheduler.sim.quantiles import percentile
@@ -52,13 +52,13 @@ class Period(NamedTuple):
     since_s: float
     until_s: float
 
-    def part_of_s(self, run: Run) -> float:
+    def part_of_s(self, run: AttemptRecord) -> float:
         """Seconds that the attempt ran within the period."""
         end_s = self.until_s if run.ended_s is None else min(run.ended_s, self.until_s)
         return max(0.0, end_s - max(run.started_s, self.since_s))
 
 
-def usage(runs: Sequence[Run], period: Period) -> Usage:
+def usage(runs: Sequence[AttemptRecord], period: Period) -> Usage:
     """Sum up attempts."""
     last = {run.job: run for run in sorted(runs, key=lambda run: run.number)}
     ends = Counter(run.outcome for run in last.values())
@@ -86,7 +86,7 @@ def usage(runs: Sequence[Run], period: Period) -> Usage:
     )
 
 
-def waits_s(runs: Iterable[Run], period: Period) -> list[float]:
+def waits_s(runs: Iterable[AttemptRecord], period: Period) -> list[float]:
     """Return the waiting times of the jobs that were first started within the period."""
     return [
         max(0.0, run.started_s - _ready_s(run))
@@ -104,7 +104,7 @@ def spread(values_s: Sequence[float]) -> Spread | None:
     return Spread(mean_s, percentile(ordered, 50), percentile(ordered, 95))
 
 
-def _ready_s(run: Run) -> float:
+def _ready_s(run: AttemptRecord) -> float:
     return max(run.submitted_s, run.not_before_s or run.submitted_s)
 
 
@@ -116,15 +116,15 @@ def _most(values: Iterable[int | None]) -> int | None:
 
 
 def parts(
-    runs: Iterable[Run], by: str, day: Callable[[float], str], user: str
-) -> dict[str, list[Run]]:
+    runs: Iterable[AttemptRecord], by: str, day: Callable[[float], str], user: str
+) -> dict[str, list[AttemptRecord]]:
     """Group attempts by one of `BY`. A command counts without its numbers, a day by the start.
 
     Args:
         day: gives the day of a time on the wall clock.
         user: the owner of the queue.
     """
-    keys: dict[str, Callable[[Run], str]] = {
+    keys: dict[str, Callable[[AttemptRecord], str]] = {
         "user": lambda _: user,
         "group": lambda run: run.group,
         "name": lambda run: run.name,
@@ -134,7 +134,7 @@ def parts(
     }
     if by == "gpu":
         runs = [run._replace(gpu_names=(gpu,)) for run in runs for gpu in run.gpu_names]
-    groups: dict[str, list[Run]] = {}
+    groups: dict[str, list[AttemptRecord]] = {}
     for run in runs:
         groups.setdefault(keys[by](run), []).append(run)
     return groups
@@ -153,7 +153,7 @@ class Step(NamedTuple):
     number: int
 
 
-def gpus_in_use(runs: Iterable[Run], period: Period) -> list[Step]:
+def gpus_in_use(runs: Iterable[AttemptRecord], period: Period) -> list[Step]:
     """Count the GPUs that were in use by at least one job, over time."""
     spans_of: dict[str, list[tuple[float, float]]] = {}
     for run in runs:
@@ -164,7 +164,7 @@ def gpus_in_use(runs: Iterable[Run], period: Period) -> list[Step]:
     return steps(merged, period)
 
 
-def jobs_waiting(runs: Iterable[Run], period: Period) -> list[Step]:
+def jobs_waiting(runs: Iterable[AttemptRecord], period: Period) -> list[Step]:
     """Count the jobs that were waiting, over time; only those that have started since."""
     spans = [(_ready_s(run), run.started_s) for run in runs if run.number == 1]
     return steps(spans, period)

@@ -9,7 +9,7 @@ from simple_gpu_scheduler.gpus.records import Gpu, Xid
 
 
 class FakeDevices:
-    """GPUs that a test describes; implements `gpus.driver.Devices`."""
+    """GPUs that a test describes; implements `gpus.ports.Devices`."""
 
     def __init__(self, gpus: Iterable[Gpu] = ()) -> None:
         """`gpus` are the GPUs of the machine at first."""

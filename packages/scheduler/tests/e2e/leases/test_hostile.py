@@ -18,7 +18,7 @@ import pytest
 from lease_machine import Machine, hold, let_go, open_to_all, waits_for
 from simple_gpu_scheduler.files.folders import open_folder
 from simple_gpu_scheduler.jobs.job import GPU_UNITS
-from simple_gpu_scheduler.leases.files import LeaseFiles
+from simple_gpu_scheduler.leases.lease_files import LeaseFiles
 from simple_gpu_scheduler.leases.records import LeaseRequest
 from simple_gpu_scheduler.leases.store import FileLeaseStore, live_leases
 from users import needs_root
@@ -161,7 +161,7 @@ def test_a_lease_that_can_not_be_read_for_want_of_descriptors_is_no_free_card(
     program = f"""if True:
         import os
         from simple_gpu_scheduler.files.folders import open_folder
-        from simple_gpu_scheduler.leases.files import LeaseFiles
+        from simple_gpu_scheduler.leases.lease_files import LeaseFiles
         from simple_gpu_scheduler.errors import PassingError
         files = LeaseFiles({str(machine.leases)!r}, open_folder)
         names = files.names()

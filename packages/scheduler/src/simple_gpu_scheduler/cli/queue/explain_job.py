@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from simple_gpu_scheduler.cli.gpus.verdicts import verdict_lines
 from simple_gpu_scheduler.cli.queue.jobs import describe_state, find_jobs, how_it_ended
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.queue.attempts import Run
+from simple_gpu_scheduler.queue.attempt_history import AttemptRecord
 from simple_gpu_scheduler.queue.explain import Waits, in_words, rests_on, why_it_waits
 from simple_gpu_scheduler.queue.home import QueueHome
 from simple_gpu_scheduler.queue.records import (
@@ -83,7 +83,9 @@ def _forecast_end(home: QueueHome, job: QueuedJob, now_s: float) -> _Ends:
     )
 
 
-def _text(job: QueuedJob, runs: list[Run], waits: Waits, ends: _Ends, now_s: float) -> list[str]:
+def _text(
+    job: QueuedJob, runs: list[AttemptRecord], waits: Waits, ends: _Ends, now_s: float
+) -> list[str]:
     lines = [f"job {job.id} {_VERBS.get(job.state, 'is')} {describe_state(job)}"]
     lines.append(f"  {own_command(job.command).decode(errors='replace')}")
     lines += [f"- {reason}" for reason in waits.reasons]
@@ -95,7 +97,7 @@ def _text(job: QueuedJob, runs: list[Run], waits: Waits, ends: _Ends, now_s: flo
     return [*lines, "", *(line for run in runs for line in _attempt(run, now_s))]
 
 
-def _attempt(run: Run, now_s: float) -> list[str]:
+def _attempt(run: AttemptRecord, now_s: float) -> list[str]:
     ran = f"{'runs' if run.ended_s is None else 'ran'} {format_duration(run.runtime_s(now_s))}"
     gpus = f"on GPU{'' if len(run.gpu_names) == 1 else 's'} {','.join(run.gpu_names)}"
     how = [run.outcome]
@@ -111,7 +113,7 @@ def _attempt(run: Run, now_s: float) -> list[str]:
     return [first, *([f"  {used}"] if used else [])]
 
 
-def _used(run: Run) -> str:
+def _used(run: AttemptRecord) -> str:
     """Return what a run used and what it asked for, as far as that is known."""
     parts = []
     if run.peak_vram_mib is not None:
@@ -125,7 +127,9 @@ def _used(run: Run) -> str:
     return ", ".join(parts)
 
 
-def _object(job: QueuedJob, runs: list[Run], waits: Waits, ends: _Ends) -> dict[str, Any]:
+def _object(
+    job: QueuedJob, runs: list[AttemptRecord], waits: Waits, ends: _Ends
+) -> dict[str, Any]:
     return {
         "id": job.id,
         "state": job.state,
@@ -142,7 +146,7 @@ def _object(job: QueuedJob, runs: list[Run], waits: Waits, ends: _Ends) -> dict[
     }
 
 
-def _run_object(run: Run) -> dict[str, Any]:
+def _run_object(run: AttemptRecord) -> dict[str, Any]:
     return {
         "number": run.number,
         "state": run.outcome,

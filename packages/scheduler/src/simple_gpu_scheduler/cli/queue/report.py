@@ -11,7 +11,7 @@ from typing import Any
 
 from simple_gpu_scheduler.cli.figure import pyplot, save
 from simple_gpu_scheduler.cli.parser import Parser
-from simple_gpu_scheduler.queue.attempts import Run
+from simple_gpu_scheduler.queue.attempt_history import AttemptRecord
 from simple_gpu_scheduler.queue.home import home_if_any
 from simple_gpu_scheduler.queue.store import history
 from simple_gpu_scheduler.queue.usage import (
@@ -173,7 +173,7 @@ def _day(at_s: float) -> str:
     return time.strftime("%Y-%m-%d", time.localtime(at_s))
 
 
-def _draw(path: str, runs: Sequence[Run], period: Period) -> None:
+def _draw(path: str, runs: Sequence[AttemptRecord], period: Period) -> None:
     first_s = min((min(run.submitted_s, run.started_s) for run in runs), default=period.since_s)
     period = period._replace(since_s=max(period.since_s, first_s))
     figure, (above, below) = pyplot().subplots(

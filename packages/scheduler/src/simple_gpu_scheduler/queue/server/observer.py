@@ -12,7 +12,7 @@ from simple_gpu_scheduler.memory.monitor import MemoryMonitor
 from simple_gpu_scheduler.memory.oom import says_out_of_memory
 from simple_gpu_scheduler.policy.fit import most_memory_mib
 from simple_gpu_scheduler.policy.model import Card, Running
-from simple_gpu_scheduler.queue.outcome import Observation
+from simple_gpu_scheduler.queue.attempt_end import Observation
 from simple_gpu_scheduler.queue.records import Attempt
 from simple_gpu_scheduler.queue.server.processes import log_path
 

@@ -14,8 +14,8 @@ from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.jobs.job import Job
 from simple_gpu_scheduler.leases.records import Lease
 from simple_gpu_scheduler.policy.model import Running, Stop
+from simple_gpu_scheduler.queue.attempt_end import TIMED_OUT, end_of, lost
 from simple_gpu_scheduler.queue.journal import JournalEntry
-from simple_gpu_scheduler.queue.outcome import TIMED_OUT, end_of, lost
 from simple_gpu_scheduler.queue.records import Attempt, AttemptEnd, QueuedJob
 from simple_gpu_scheduler.queue.recovery import Evidence, verdict
 from simple_gpu_scheduler.queue.server.launchers import Launchers
@@ -247,16 +247,16 @@ class RunningJobs:
             assert entry is not None
             job = earlier_job(entry, attempt, self._launchers.mark, stop_reason or "")
             self._jobs[entry.id] = job
-            self._decide(job, evidence)
+            self._recover_attempt(job, evidence)
         self.record_processes()
 
-    def decide(self, evidence: Evidence, launcher: str) -> None:
-        """Decide about all attempts of a launcher that is gone, or that answers at last."""
+    def recover_launcher(self, evidence: Evidence, launcher: str) -> None:
+        """Recover all attempts of a launcher that is gone, or that answers at last."""
         for job in list(self._jobs.values()):
             if job.attempt.launcher == launcher:
-                self._decide(job, evidence)
+                self._recover_attempt(job, evidence)
 
-    def _decide(self, job: RunningJob, evidence: Evidence) -> None:
+    def _recover_attempt(self, job: RunningJob, evidence: Evidence) -> None:
         decision = verdict(job.attempt, evidence)
         entries = evidence.entries.get((job.entry.id, job.attempt.number), {})
         if "runs" in entries and job.attempt.boot == evidence.boot:

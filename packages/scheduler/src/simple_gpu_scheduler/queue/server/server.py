@@ -237,9 +237,11 @@ class QueueServer:
                 for entry in launcher.news():
                     self._running.on_entry(entry)
                 if launcher.is_gone():
-                    self._running.decide(self._launchers.remove(launcher), launcher.name)
+                    self._running.recover_launcher(self._launchers.remove(launcher), launcher.name)
                 elif launcher.answers and not answered:
-                    self._running.decide(self._launchers.evidence_of(launcher), launcher.name)
+                    self._running.recover_launcher(
+                        self._launchers.evidence_of(launcher), launcher.name
+                    )
 
     def _reap_children(self) -> None:
         """Reap ended children: launchers, notifications, and jobs whose launcher was killed.

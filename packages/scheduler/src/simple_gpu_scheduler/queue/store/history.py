@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from simple_gpu_scheduler.queue.attempts import Run
+from simple_gpu_scheduler.queue.attempt_history import AttemptRecord
 from simple_gpu_scheduler.queue.store import rows
 from simple_gpu_scheduler.queue.store.database import QueueFile
 
@@ -14,12 +14,12 @@ _MOST_LEARNED = 2000
 _RUNS = f"SELECT {rows.RUN_COLUMNS} FROM attempts a JOIN jobs j ON j.id = a.job"
 
 
-def runs_of(file: QueueFile, job: int) -> list[Run]:
+def runs_of(file: QueueFile, job: int) -> list[AttemptRecord]:
     """Return all attempts of a job, the first one first."""
     return _runs(file, "WHERE a.job = ? ORDER BY a.number", job)
 
 
-def runs_since(file: QueueFile, since_s: float, group: str | None = None) -> list[Run]:
+def runs_since(file: QueueFile, since_s: float, group: str | None = None) -> list[AttemptRecord]:
     """Return all attempts that ran since then, or run now, in the order of their jobs."""
     where = "WHERE (a.ended_s IS NULL OR a.ended_s >= ?)"
     if group is None:
@@ -69,5 +69,5 @@ def ready_before(file: QueueFile, job: int, priority: int, now_s: float) -> int:
     return int(number)
 
 
-def _runs(file: QueueFile, rest: str, *values: Any) -> list[Run]:
+def _runs(file: QueueFile, rest: str, *values: Any) -> list[AttemptRecord]:
     return [rows.run(row) for row in file.all(f"{_RUNS} {rest}", values)]

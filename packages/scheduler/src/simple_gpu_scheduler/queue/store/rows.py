@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from simple_gpu_scheduler.jobs.job import GPU_UNITS
-from simple_gpu_scheduler.queue.attempts import Run
+from simple_gpu_scheduler.queue.attempt_history import AttemptRecord
 from simple_gpu_scheduler.queue.records import Attempt, QueuedJob
 
 
@@ -26,8 +26,8 @@ _RUNNING_FIELDS = Attempt._fields[: Attempt._fields.index("boot") + 1]
 RUNNING_COLUMNS = _select(_RUNNING_FIELDS, {field: f"a.{field}" for field in _RUNNING_FIELDS})
 
 RUN_COLUMNS = _select(
-    Run._fields,
-    {field: f"a.{field}" for field in Run._fields}
+    AttemptRecord._fields,
+    {field: f"a.{field}" for field in AttemptRecord._fields}
     | {field: f"j.{field}" for field in ("command", "name", "submitted_s", "not_before_s")}
     | {"group": "j.group_name"}
     | {"state": "CASE WHEN a.number = j.attempt THEN j.state ELSE '' END"},
@@ -52,9 +52,9 @@ def running(row: Sequence[Any]) -> Attempt:
     return plain._replace(gpu_names=split_names(plain.gpu_names))
 
 
-def run(row: Sequence[Any]) -> Run:
+def run(row: Sequence[Any]) -> AttemptRecord:
     """Convert a row of `RUN_COLUMNS`."""
-    plain = Run._make(row)
+    plain = AttemptRecord._make(row)
     return plain._replace(gpu_names=split_names(plain.gpu_names))
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simple_gpu_scheduler.gpus import hip, nvml
+from simple_gpu_scheduler.gpus import vendor
 from simple_gpu_scheduler.gpus.environ import gpu_environ
 from simple_gpu_scheduler.gpus.ids import GpuName, hip_names
 
@@ -41,25 +41,25 @@ def test_whatever_is_inherited_no_card_comes_twice_and_none_is_made_up(rocr: str
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the drivers' files are looked for, in place of /dev."""
-    monkeypatch.setattr(hip, "DRIVER_FILE", str(tmp_path / "kfd"))
-    monkeypatch.setattr(nvml, "_DRIVER_FILES", (str(tmp_path / "nvidiactl"),))
+    monkeypatch.setattr(vendor, "_AMD_FILES", (str(tmp_path / "kfd"),))
+    monkeypatch.setattr(vendor, "_NVIDIA_FILES", (str(tmp_path / "nvidiactl"),))
     monkeypatch.delenv("LD_LIBRARY_PATH", raising=False)
     return tmp_path
 
 
 def test_a_machine_is_amds_if_its_driver_is_there_and_nvidias_is_not(files: Path) -> None:
-    assert not hip.is_amd_machine({})
+    assert not vendor.is_amd_machine({})
     assert "HIP_VISIBLE_DEVICES" not in gpu_environ(["0"])
     (files / "kfd").touch()
-    assert hip.is_amd_machine({})
+    assert vendor.is_amd_machine({})
     assert gpu_environ(["1", "2"])["HIP_VISIBLE_DEVICES"] == "1,2"
     (files / "nvidiactl").touch()
-    assert not hip.is_amd_machine({})
+    assert not vendor.is_amd_machine({})
     assert "HIP_VISIBLE_DEVICES" not in gpu_environ(["0"])
 
 
 def test_a_container_may_bring_the_library(files: Path) -> None:
     (files / "libamd_smi.so").touch()
-    assert hip.is_amd_machine({"LD_LIBRARY_PATH": f"/nowhere::{files}"})
+    assert vendor.is_amd_machine({"LD_LIBRARY_PATH": f"/nowhere::{files}"})
     (files / "libnvidia-ml.so.1").touch()
-    assert not hip.is_amd_machine({"LD_LIBRARY_PATH": f"/nowhere::{files}"})
+    assert not vendor.is_amd_machine({"LD_LIBRARY_PATH": f"/nowhere::{files}"})

@@ -1,4 +1,4 @@
-"""Attempts of jobs as records. Times are on the wall clock."""
+"""Attempts that ended or run, as reports read them. Times are on the wall clock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from simple_gpu_scheduler.queue.records import (
 )
 
 
-class Run(NamedTuple):
+class AttemptRecord(NamedTuple):
     """An attempt, with what its job asks for."""
 
     job: int

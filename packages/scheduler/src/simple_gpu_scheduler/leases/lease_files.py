@@ -21,7 +21,7 @@ from typing import NamedTuple
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.files.folders import CAREFUL, Folder
 from simple_gpu_scheduler.leases.errors import OWN_LACK, unreadable, unusable
-from simple_gpu_scheduler.leases.publishing import NEW, add_file, identity
+from simple_gpu_scheduler.leases.file_creation import NEW, add_file, identity
 from simple_gpu_scheduler.system import ofd_lock
 from simple_gpu_scheduler.system.flock import is_held
 

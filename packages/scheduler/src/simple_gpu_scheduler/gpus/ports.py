@@ -26,7 +26,8 @@ class Devices(Protocol):
     def xids(self) -> tuple[Xid, ...]:
         """Errors that the driver reported since the last call. The first call begins to listen.
 
-        It never waits. If one of them `is_fault`, `gpus` shows a `fault` of its GPU until `close`.
+        It never waits. A vendor whose driver reports no such errors has none. If one of them
+        `is_fault`, `gpus` shows a `fault` of its GPU until `close`.
 
         Raises:
             SgsError: the driver doesn't answer.

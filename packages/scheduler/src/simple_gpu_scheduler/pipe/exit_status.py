@@ -1,4 +1,4 @@
-"""What became of an attempt, and how jobs are counted: pure decisions."""
+"""How an attempt ended, and how jobs are counted. What becomes of the job: `policy.outcome`."""
 
 from __future__ import annotations
 

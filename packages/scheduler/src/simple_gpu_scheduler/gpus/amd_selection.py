@@ -9,12 +9,10 @@ older versions of HIP read only numbers.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.gpus import nvml
 from simple_gpu_scheduler.gpus.ids import (
     GpuName,
     find_uuids,
@@ -24,19 +22,7 @@ from simple_gpu_scheduler.gpus.ids import (
 )
 
 if TYPE_CHECKING:
-    from simple_gpu_scheduler.gpus.driver import Devices
-
-#: The device file of AMD's driver for computing (amdkfd).
-DRIVER_FILE = "/dev/kfd"
-_LIBRARY = "libamd_smi.so"
-
-
-def is_amd_machine(environ: Mapping[str, str] = os.environ) -> bool:
-    """True if AMD's driver is there and NVIDIA's isn't. It checks a few paths only."""
-    library_path = environ.get("LD_LIBRARY_PATH", "")
-    libraries = (os.path.join(d, _LIBRARY) for d in library_path.split(":") if d)
-    is_present = any(os.path.exists(path) for path in (DRIVER_FILE, *libraries))
-    return is_present and not nvml.driver_present(library_path)
+    from simple_gpu_scheduler.gpus.ports import Devices
 
 
 def select_amd_gpus(

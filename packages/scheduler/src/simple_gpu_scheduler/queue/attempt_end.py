@@ -61,13 +61,13 @@ def end_of(
             job.id, attempt.number, state, entry.at_s, reason=reason, excused=state == QUEUED
         )
     outcome = decide(_result(job, attempt, planned, entry, observed))
-    more = outcome.again if outcome.verdict is OutcomeKind.MORE_MEMORY else None
+    more = outcome.again if outcome.kind is OutcomeKind.MORE_MEMORY else None
     out_of_memory = "out of GPU memory" if more else ""
     reasons = (observed.stopped, observed.gpu_fault, out_of_memory, *observed.remarks)
     return AttemptEnd(
         job.id,
         attempt.number,
-        _STATES.get(outcome.verdict, QUEUED),
+        _STATES.get(outcome.kind, QUEUED),
         entry.at_s,
         entry.exit_code,
         entry.signal,
@@ -76,7 +76,7 @@ def end_of(
         entry.user_s,
         entry.system_s,
         entry.max_rss_mib,
-        outcome.verdict.is_excused,
+        outcome.kind.is_excused,
         None if more is None else ResourceRequest(more.memory_mib, more.units),
     )
 
