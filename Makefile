@@ -13,18 +13,18 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help demo test lint types tests coverage bench bench-queue bench-peers data results bench-methods docs pictures clean
 
 help:
-	@echo 'make demo           install into $(VENV) and sweep a real training script over three slots'
-	@echo 'make test           lint, types and all tests'
-	@echo 'make coverage       all tests, and which lines they do not run'
-	@echo 'make bench          measure the scheduler and the search beside their peers'
-	@echo 'make bench-queue    measure the durable queue beside its peers'
-	@echo 'make bench-peers    install those peers'
-	@echo 'make data           get the data sets of the methods'
-	@echo 'make results        run their experiments through the scheduler; writes RESULTS.md'
-	@echo 'make bench-methods  race them against their references; writes BENCHMARKS.md'
+	@echo 'make demo           install, run a small sweep with three jobs at a time, and print a table of results'
+	@echo 'make test           run lint, type checks and all tests'
+	@echo 'make coverage       run all tests, and list the lines that they do not run'
+	@echo 'make bench          compare the speed of the scheduler and the search with other tools'
+	@echo 'make bench-queue    compare the speed of the queue with other queues'
+	@echo 'make bench-peers    install these other tools'
+	@echo 'make data           download the data sets of the methods'
+	@echo 'make results        run the experiments of the methods through the scheduler; writes RESULTS.md'
+	@echo 'make bench-methods  compare the speed of the methods with references; writes BENCHMARKS.md'
 	@echo 'make docs           build the site of all packages in build/docs'
-	@echo 'make pictures       draw the pictures of README.md anew, from the real programs'
-	@echo 'make clean          remove $(VENV) and what tools have cached'
+	@echo 'make pictures       draw the pictures of README.md again, from the real programs'
+	@echo 'make clean          remove $(VENV), caches and build results'
 
 demo: $(VENV)/installed
 	PATH="$(abspath $(BIN)):$$PATH" sh examples/demo.sh
