@@ -139,9 +139,12 @@ def _open(
     inside = os.environ.get(LEASE_VARIABLE)
     availability = open_availability(selection, inside=inside, avoid_foreign=on is None)
     allocator = Allocator(availability, kind=kind)
-    reason = impossible(job, len(selection.keys), allocator.cards)
+    total = len(selection.keys)
+    if on is not None and job.gpus > total:
+        raise UsageError(f"--gpus asks for {job.gpus} GPUs, but --on names {total}")
+    reason = impossible(job, total, allocator.cards)
     if reason is not None:
-        raise UsageError(reason)
+        raise UsageError(f"the lease {reason}")
     return allocator, job
 
 

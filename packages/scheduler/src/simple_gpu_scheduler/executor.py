@@ -135,7 +135,8 @@ def _cloudpickle() -> Callable[[Any], bytes]:
         dumps: Callable[[Any], bytes] = importlib.import_module("cloudpickle").dumps
     except ImportError:
         raise SgsError(
-            "GPUExecutor needs cloudpickle: install the extra executor of simple-gpu-scheduler"
+            "GPUExecutor needs cloudpickle, the extra `executor` of simple-gpu-scheduler: "
+            "pip install './packages/scheduler[executor]' in its repository"
         ) from None
     return dumps
 

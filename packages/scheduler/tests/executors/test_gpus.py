@@ -108,7 +108,7 @@ def test_it_waits_for_others_and_says_so() -> None:
         future = pool.submit(int, 5)
         assert waiting.wait(60)
         assert not future.running()
-        assert "GPU 0 is held by" in told[0]
+        assert "GPU 0 is leased by" in told[0]
         others.release()
         assert future.result() == 5
 

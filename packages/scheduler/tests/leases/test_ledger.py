@@ -234,7 +234,7 @@ def test_who_holds_is_told_in_words() -> None:
     leases = [lease("1", "GPU-a", "GPU-b"), lease("2", "x")]
     text = describe_holders({"GPU-a": "0", "GPU-b": "1"}, leases, [ticket(1, "GPU-a")], str)
     assert text == (
-        "GPUs 0, 1 are held by anna (job, pid 41) since 1.5; bert (pid 42) has waited for longer"
+        "GPUs 0, 1 are leased by anna (job, pid 41) since 1.5; bert (pid 42) has waited for longer"
     )
 
 

@@ -60,7 +60,7 @@ def ended(done: Exit, **more: object) -> Ended:
         ),
         (
             Rejected(2, b"x" * 999, "is bad", 0.0),
-            f"simple_gpu_scheduler: error: line 2 is bad: `{'x' * 200}...`\n",
+            f"simple_gpu_scheduler: error: line 2: is bad: `{'x' * 200}...`\n",
         ),
         (Skipped(1), ""),
         (Notice("so it is"), "simple_gpu_scheduler: so it is\n"),
@@ -116,7 +116,7 @@ def test_progress_without_an_end_in_sight() -> None:
 
 def test_progress_says_why_a_job_of_several_gpus_waits() -> None:
     hold = Hold(Job(9, b"", gpus=2), free=1)
-    assert progress_text(progress(hold=hold), 0.0, 300).endswith("#9 needs 2 GPUs; 1 is free")
+    assert progress_text(progress(hold=hold), 0.0, 300).endswith("#9 needs 2 GPUs, and 1 is free")
     single = Hold(Job(9, b""), free=0)
     assert "#9" not in progress_text(progress(hold=single), 0.0, 300)
 

@@ -83,7 +83,7 @@ def reason(job: Job, card: Card, known: GpuClaims) -> str:
     [
         (Card("0"), GpuClaims(), "free"),
         (Card("0", HALF), GpuClaims(held=("anna's job (pid 1) since 14:02",)),
-         "held by anna's job (pid 1) since 14:02"),
+         "leased by anna's job (pid 1) since 14:02"),
         (Card("0", FULL), GpuClaims(reserved=("bob (pid 2)",)),
          "reserved for bob (pid 2), who has waited longer"),
         (Card("0", FULL), GpuClaims(used="carol (pid 7)", barred=True), "used by carol (pid 7)"),
@@ -91,7 +91,7 @@ def reason(job: Job, card: Card, known: GpuClaims) -> str:
         (Card("0", FULL), GpuClaims(kept=True), "kept free (--keep-free)"),
         (Card("0", FULL), GpuClaims(fault="ECC", held=("anna's job",)), "fault: ECC"),
         (Card("0", FULL), GpuClaims(held=("a", "b"), used="c", barred=True),
-         "held by a; held by b; used by c"),
+         "leased by a; leased by b; used by c"),
         (Card("0", 1), GpuClaims(), "has no room"),
     ],
 )  # fmt: skip
@@ -110,7 +110,7 @@ def test_reasons_of_a_whole_gpu(card: Card, known: GpuClaims, expected: str) -> 
          "has room (40 GiB of memory); shared with anna's job"),
         (Card("0", 0, 40_960), GpuClaims(), "free (40 GiB of memory)"),
         (Card("0"), GpuClaims(), "nobody knows how much memory it has"),
-        (Card("0", FULL, 80_000), GpuClaims(held=("anna's job",)), "held by anna's job"),
+        (Card("0", FULL, 80_000), GpuClaims(held=("anna's job",)), "leased by anna's job"),
     ],
 )  # fmt: skip
 def test_reasons_where_memory_is_asked_for(card: Card, known: GpuClaims, expected: str) -> None:
@@ -154,7 +154,7 @@ QUARTER = Job(1, b"", units=share_units(4))
          "a job of 1 GPU (1/4 of it) would start now on GPU 0: it leaves least free there (pack)"),
         (Job(1, b""), LOADED, "default",
          "a job of 1 GPU would start now on GPU 1: the only one with room"),
-        (Job(1, b"", 2), LOADED, "default", "it would wait: needs 2 GPUs; 1 is free"),
+        (Job(1, b"", 2), LOADED, "default", "the job would wait: it needs 2 GPUs, and 1 is free"),
     ],
 )  # fmt: skip
 def test_the_decision(job: Job, cards: list[Card], placement: str, expected: str) -> None:
@@ -183,5 +183,5 @@ def test_without_a_gpu_that_is_well_it_would_fail() -> None:
     cards = [Card("0", FULL), Card("1", FULL)]
     lost = GpuClaims(fault="the GPU has fallen off the bus")
     found = explain(Job(1, b""), cards, PipePolicy(), {"0": lost, "1": lost})
-    assert (found.failed, found.summary) == (True, "it would fail: no GPU is left to run on")
+    assert (found.failed, found.summary) == (True, "the job would fail: no GPU is left to run on")
     assert not explain(Job(1, b""), cards, PipePolicy(), {"0": lost}).failed

@@ -187,7 +187,7 @@ def test_reasons_name_what_is_missing() -> None:
     assert reason(near) == "needs 6350 MiB on one GPU; the most free is 6349 MiB on GPU 3"
     taken = [Card("0", used_units=GPU_UNITS, memory_mib=40 * GIB)]
     assert reason(decide("fifo", taken, waiting=[asking(1, 10)])) == (
-        "needs 10 GiB on one GPU; 0 are free"
+        "needs 10 GiB on one GPU, and 0 are free"
     )
 
 
@@ -202,7 +202,7 @@ def test_those_behind_say_whom_they_wait_for() -> None:
         policy = PipePolicy(order=order)
         found = holds(snapshot, policy, plan(snapshot, policy))
         assert [explain(one) for one in found] == [
-            "needs 4 GPUs; 3 are free",
+            "needs 4 GPUs, and 3 are free",
             "waits behind job 7, which needs 4 GPUs",
             last,
         ]

@@ -45,21 +45,21 @@ def test_jobs_start_in_order_on_the_gpus_as_named() -> None:
     assert starts(decided) == [(1, "2"), (2, "1"), (3, "0")]
     assert decided.hold is not None
     assert decided.hold.job.seq == 4
-    assert explain(decided.hold) == "needs 1 GPU; 0 are free"
+    assert explain(decided.hold) == "needs 1 GPU, and 0 are free"
 
 
 def test_a_job_of_two_gpus_holds_back_those_behind_it() -> None:
     decided = decide("01", running(job(1), "0"), waiting=[job(2, gpus=2), job(3)])
     assert starts(decided) == []
     assert decided.hold is not None
-    assert explain(decided.hold) == "needs 2 GPUs; 1 is free"
+    assert explain(decided.hold) == "needs 2 GPUs, and 1 is free"
 
 
 def test_slots_of_one_gpu_are_filled_evenly_over_the_gpus() -> None:
     decided = decide("01", waiting=[job(n, per_gpu=2) for n in range(1, 6)])
     assert starts(decided) == [(1, "0"), (2, "1"), (3, "0"), (4, "1")]
     assert decided.hold is not None
-    assert explain(decided.hold) == "needs 1 GPU (1/2 of it); 0 are free"
+    assert explain(decided.hold) == "needs 1 GPU (1/2 of it), and 0 are free"
 
 
 def test_different_shares_add_up_exactly() -> None:

@@ -114,7 +114,7 @@ def test_whoever_locks_the_directory_delays_others_by_a_second(people: People, h
     with hold(people, ALICE) as holder:
         busy = people.run(ALICE, "sgs", "lease", "--on", "0", "--timeout", "1s", "--", "true")
         assert busy.returncode == 75
-        assert f"GPU 0 is held by {ALICE}" in busy.stderr
+        assert f"GPU 0 is leased by {ALICE}" in busy.stderr
         holder.kill()
         holder.communicate()
     assert attacker.poll() is None

@@ -123,7 +123,7 @@ def test_what_another_user_planted_is_not_written_and_ends_no_list(
     done = run(people, folder, "echo 1\necho 2 >> ran\necho 3\n")
     assert is_untouched(victim)
     assert done.returncode == 1
-    assert f"error: line 2 can't be recorded: {folder}/2 " in done.stderr
+    assert f"error: line 2: can't be recorded: {folder}/2 " in done.stderr
     assert str(BOB) in done.stderr
     assert "name another directory by --results" in done.stderr
     assert "1 of 3 jobs failed" in done.stderr
@@ -164,7 +164,7 @@ def test_a_folder_of_others_in_that_of_a_job_ends_no_list(people: People) -> Non
     program = "os.chdir(sys.argv[1])\nos.unlink('stdout')\nos.mkdir('stdout')\n"
     people.attack(BOB, program + _WAIT, str(folder / "1"))
     done = run(people, folder, "echo 1\necho 2\n", umask=0o002)
-    assert "error: line 1 can't be recorded: " in done.stderr
+    assert "error: line 1: can't be recorded: " in done.stderr
     assert (folder / "2/stdout").read_text() == "2\n"
 
 

@@ -243,7 +243,7 @@ def test_an_installation_that_is_unsafe_is_told_the_line_that_mends_it(people: P
         assert status == 1
         line = f"chmod go-w {path}"
         assert f"{path} can be written by everybody" in said
-        assert f"(mend it: {line})" in said
+        assert f"(to fix it: {line})" in said
         assert people.run(ALICE, "sh", "-c", line).returncode == 0
     assert submit(people, "echo", "second")[0] == 0
     assert people.run(ALICE, "sgs", "logs", "1", env=env).stdout == "first\n"

@@ -70,7 +70,7 @@ def describe_holders(
     tickets: Iterable[Ticket],
     when: Callable[[float], str],
 ) -> str:
-    """Whom somebody waits for: "GPU 3 is held by anna (job, pid 41) since 14:02".
+    """Whom somebody waits for: "GPU 3 is leased by anna (job, pid 41) since 14:02".
 
     Args:
         gpus: the names of the GPUs in question, by their keys.
@@ -81,12 +81,12 @@ def describe_holders(
         if not gpus.keys().isdisjoint(lease.gpus):
             programs.setdefault((lease.user, lease.kind, lease.pid), []).append(lease)
     parts = [
-        f"{_names(gpus, {gpu for lease in held for gpu in lease.gpus})} held by {user} "
+        f"{_names(gpus, {gpu for lease in held for gpu in lease.gpus})} leased by {user} "
         f"({kind}, pid {pid}) since {when(min(lease.since_s for lease in held))}"
         for (user, kind, pid), held in [*programs.items()][:_MOST_HOLDERS]
     ]
     if len(programs) > _MOST_HOLDERS:
-        parts.append(f"and {len(programs) - _MOST_HOLDERS} more programs hold them")
+        parts.append(f"and {len(programs) - _MOST_HOLDERS} more programs have leases on them")
     waiters = describe_tickets(
         ticket for ticket in tickets if not gpus.keys().isdisjoint(ticket.request.gpus)
     )

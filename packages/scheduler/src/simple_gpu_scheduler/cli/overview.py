@@ -18,7 +18,7 @@ _LAST = "sgs --help shows what else there is."
 _STATES = {
     "free": "free",
     "shared": "shared",
-    "leased": "held",
+    "leased": "leased",
     "used": "used without a lease",
     "fault": "at fault",
 }
@@ -39,7 +39,7 @@ def overview() -> list[str]:
 
 
 def describe_gpus(gpus: Sequence[tuple[str, str]] | None) -> str:
-    """Return a text such as `2 free (0,3), 1 held (1)`.
+    """Return a text such as `2 free (0,3), 1 leased (1)`.
 
     Args:
         gpus: the id and the state of each GPU; None: no GPU is known.

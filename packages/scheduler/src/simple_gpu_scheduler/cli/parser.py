@@ -22,8 +22,12 @@ class Parser(argparse.ArgumentParser):
 
     _is_searched = False  #: by `parser_of`
 
-    def __init__(self, prog: str, description: str, epilog: str | None = None) -> None:
-        """Make a parser whose description and epilog are printed as they are."""
+    def __init__(self, prog: str, description: str, epilog: str | None = None, **_: Any) -> None:
+        """Make a parser whose description and epilog are printed as they are.
+
+        What argparse passes besides to a sub-parser (since Python 3.14, whether it has colours) is
+        ignored.
+        """
         super().__init__(
             prog=prog,
             description=description,
@@ -77,7 +81,31 @@ def parser_of(command: Callable[[Sequence[str]], object]) -> argparse.ArgumentPa
     return None
 
 
-_MOST = 10**9
+_MOST = 10**9  #: the largest number that an option may have
+
+
+def gpu_count(advice: str = "", most: int = 4096) -> Callable[[str], int]:
+    """Return a function that reads a number of GPUs, for `type=`.
+
+    Args:
+        advice: how to choose GPUs by their ids, which users may try here.
+    """
+
+    def read(text: str) -> int:
+        try:
+            return whole(1, most)(text)
+        except argparse.ArgumentTypeError:
+            hint = f"; {advice}" if advice else ""
+            raise argparse.ArgumentTypeError(
+                f"expected a number of GPUs, {_bounds(1, most)}, not {text[:40]!r}{hint}"
+            ) from None
+
+    return read
+
+
+#: How to choose ids where `--gpus` is a number: in `sgs lease` and `explain`, and in the queue.
+BY_ON = "to choose GPU ids use: --on 0,1"
+BY_SERVER = "GPU ids are set by: sgs server start --gpus 0,1"
 
 
 def whole(least: int, most: int = _MOST) -> Callable[[str], int]:
@@ -86,7 +114,11 @@ def whole(least: int, most: int = _MOST) -> Callable[[str], int]:
     def read(text: str) -> int:
         if text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most:
             return int(text)
-        bounds = f"{least} or more" if most == _MOST else f"{least} to {most}"
+        bounds = _bounds(least, most)
         raise argparse.ArgumentTypeError(f"expected a whole number, {bounds}, not {text[:40]!r}")
 
     return read
+
+
+def _bounds(least: int, most: int) -> str:
+    return f"{least} or more" if most == _MOST else f"{least} to {most}"

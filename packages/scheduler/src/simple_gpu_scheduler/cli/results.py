@@ -21,9 +21,10 @@ MAX_FAILURES = 5  # failed jobs whose command and last line of stderr are shown
 DESCRIPTION = """\
 Print a table of the jobs of `simple_gpu_scheduler --results DIR`, best first.
 
-The metrics of a job are read from the end (64 KiB) of its stdout:
-- the last line that is a JSON object, such as {"val_loss": 0.31, "epochs": 20}
-- if there is none, each name=number and name: number in the last 4 KiB; of equal names the last
+The metrics of a job are read from the last 64 KiB of its stdout: from the last line that is a
+JSON object, such as {"val_loss": 0.31, "epochs": 20}.
+If there is no such line, metrics are all `name=number` and `name: number` in the last 4 KiB. If a
+name occurs twice, the last counts.
 The parameters of a job are the --name value, --name=value and name=value of its command. Values
 that the shell computes, as $(..), `..` and $NAME, are left out. A value that also stands in the
 command is a parameter, not a metric."""
@@ -32,7 +33,7 @@ EPILOG = """\
 Without --sort the metric is guessed from its name. Validation comes before test. Accuracy and the
 like (highest first) come before losses and errors (lowest first).
 
-The order of the jobs, of which only the first have a rank:
+Jobs are listed in this order; only those in 1 have a rank:
   1. succeeded, with a number for the metric
   2. succeeded, without the metric or with NaN or an infinite value
   3. failed
@@ -40,7 +41,8 @@ The order of the jobs, of which only the first have a rank:
   5. without a result: lost, if their scheduler is gone (as after kill -9), or running
 
 Built-in columns: job, runtime, cpu, memory (MiB) and attempt, which --sort takes too; and rank,
-gpu, status and command. They hide a job's own value of the same name, except in --json.
+gpu, status and command. A built-in column replaces a job's value of the same name, except in
+--json.
 
 examples:
   sgs results runs/sweep

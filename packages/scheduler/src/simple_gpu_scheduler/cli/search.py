@@ -1,4 +1,4 @@
-"""simple_hypersearch: print the commands of a hyperparameter search, one a line."""
+"""simple_hypersearch: print the commands of a hyperparameter search, one per line."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ Print COMMAND once for each combination of the values, with {NAME} replaced by t
   -p, --parameter NAME VALUE...  values of a parameter, or one distribution:
                            uniform:LOW:HIGH[:STEP]   loguniform:LOW:HIGH[:FACTOR]
                            int:LOW:HIGH[:STEP]       logint:LOW:HIGH[:FACTOR]
-                           normal:MEAN:SD            (=int:1:9 is the text int:1:9)
+                           normal:MEAN:SD
+                           (to use int:1:9 as plain text, write =int:1:9)
   --sampling-mode MODE     order of the commands: shuffled_grid (default), grid (the last -p
                            varies fastest), random (default if a distribution has no step)
                            or sobol

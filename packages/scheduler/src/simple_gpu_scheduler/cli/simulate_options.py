@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from simple_gpu_scheduler.cli.parser import Parser
+from simple_gpu_scheduler.cli.parser import Parser, gpu_count
 from simple_gpu_scheduler.policy.orders import ORDERS, PACKING_ORDER
 from simple_gpu_scheduler.policy.reservation import PASSES_PER_GPU
 from simple_gpu_scheduler.sim import csv_trace, synthetic
@@ -38,11 +38,14 @@ GPU). Or it is the pod list of the cluster-trace-gpu-v2023 (openb).
 A shared GPU is assumed not to slow its jobs down. A job is late if it starts later than under
 {EXCLUSIVE} by more than the run time of the longest job. If none is late, none starves.
 
+Sizes: M is MiB and G is GiB: 512M, 10G.
+
 examples:
   sgs simulate --synthetic 1000 --gpus 8 --memory 80G
   sgs simulate --trace jobs.csv --gpus 4 --memory 24G --policies fifo,{PACKING_ORDER}
   sgs simulate --trace openb_pod_list_default.csv --slice 3000:4000 --load 1.5 --longest 1d"""
 
+_MOST = 10**7  #: of jobs, and of GPUs
 _DEFAULT_POLICIES = f"{EXCLUSIVE},{','.join(ORDERS)}"
 
 
@@ -105,8 +108,8 @@ def _add_jobs(parser: argparse.ArgumentParser) -> None:
         "--load",
         metavar="X",
         type=_positive,
-        help="submit the jobs so fast that they ask for X times the GPU time that there is "
-        "(default: as in the file; 1.5 with --synthetic); inf: submit all at once",
+        help="submit jobs so that they need X times the available GPU time (default: as in the "
+        "file; 1.5 with --synthetic); inf: submit all at once",
     )
 
 
@@ -115,7 +118,7 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
     add(
         "--gpus",
         metavar="N",
-        type=_count,
+        type=gpu_count(most=_MOST),
         default=8,
         help="number of GPUs of the machine (default 8)",
     )
@@ -124,7 +127,7 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
         metavar="SIZE",
         type=_memory_mib,
         default="80G",
-        help="memory of each GPU (default 80G)",
+        help="memory of each GPU (default 80G = 80 GiB)",
     )
     add(
         "--policies",
@@ -148,7 +151,7 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
 
 
 def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:10]) <= 10**7):
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:10]) <= _MOST):
         raise argparse.ArgumentTypeError(f"expected a whole number, 1 to 10000000, got {text!r}")
     return int(text)
 

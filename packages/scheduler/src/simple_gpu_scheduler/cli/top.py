@@ -13,8 +13,9 @@ from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.units.durations import parse_duration_s
 
 _DESCRIPTION = """\
-Watch the GPUs, the jobs of the queue and the log of one of them, and cancel, hold, release, retry
-jobs or change their turn by keys. The last line shows the keys, and ? lists all of them.
+Watch the GPUs, the jobs of the queue and the log of one of them. Cancel, hold, release or retry
+jobs, or change their priority. Each action has a key. The last line shows the keys, and ? lists
+all of them.
 
 It reads the queue when the queue changes, and asks the driver every few seconds. It asks nothing
 of the server. Colours are the terminal's own; NO_COLOR=1 turns them off."""
@@ -55,8 +56,8 @@ def _check_terminal() -> None:
     for name, stream in streams.items():
         if stream is None or not stream.isatty():
             raise UsageError(
-                f"sgs top needs a terminal, and {name} is none; see sgs status, or sgs status "
-                "--json for programs (over ssh: ssh -t)"
+                f"sgs top needs a terminal, but {name} is not a terminal; see sgs status, or sgs "
+                "status --json for programs (over ssh: ssh -t)"
             )
     if os.environ.get("TERM", "dumb") == "dumb":
         raise UsageError(
@@ -95,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--interval", default="3s", metavar="TIME",
-        help="ask the driver about the GPUs every TIME (default: 3s; at least 500ms)",
+        help="time between two questions to the driver (default 3s, minimum 500ms)",
     )  # fmt: skip
     parser.add_argument(
         "--key", action="append", default=[], metavar="ACTION=KEYS",

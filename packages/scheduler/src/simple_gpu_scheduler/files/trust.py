@@ -87,15 +87,15 @@ def describe_unsafe_file(path: str, status: os.stat_result) -> str:
     elif status.st_nlink > 1:
         reason = "has a second name (a hard link)"
     else:
-        reason = f"can be written by everybody (mend it: chmod go-w {shell_word(path)})"
+        reason = f"can be written by everybody (to fix it: chmod go-w {shell_word(path)})"
     return f"{path} {reason}; expected a file of {user_name()}'s own"
 
 
 def remedy(path: str, fd: int) -> str:
-    """How to mend a folder that others can write; empty if another user owns it."""
+    """How to fix a folder that others can write; empty if another user owns it."""
     if os.fstat(fd).st_uid not in (os.geteuid(), 0):
         return ""
-    return f" (mend it: chmod go-w {shell_word(path)})"
+    return f" (to fix it: chmod go-w {shell_word(path)})"
 
 
 @functools.cache

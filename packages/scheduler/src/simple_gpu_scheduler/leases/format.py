@@ -1,8 +1,8 @@
 """The content of the files of leases and tickets.
 
-Anybody may put a file into the directory, so its content is never trusted. The file system tells
-the owner and the name. A file with an impossible value is ignored. Our programs complete a file
-before it gets its name, so theirs are never ignored.
+Anybody may put a file into the directory, so its content is never trusted. A lease's owner is the
+owner of its file, and its id is the file's name. A file with an impossible value is ignored. Our
+programs complete a file before it gets its name, so theirs are never ignored.
 Later versions may add fields; the meaning of these stays.
 """
 

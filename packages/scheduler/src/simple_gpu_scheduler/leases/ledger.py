@@ -220,7 +220,7 @@ def _reserved_gpus(
     closed: Container[str],
     sizes_mib: Mapping[str, int],
 ) -> list[str]:
-    """The GPUs to reserve for a request: those with room, else those that lack least.
+    """The GPUs to reserve for a request: those with room, else the GPUs closest to fitting.
 
     Why nobody starves: nothing starts on a reserved GPU, so what it lacks only shrinks. Another
     GPU can come to lack less only because jobs end there.

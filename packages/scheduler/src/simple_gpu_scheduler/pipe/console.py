@@ -72,7 +72,7 @@ def _join_ids(gpus: tuple[str, ...]) -> bytes:
 
 
 def _format_rejected(event: Rejected) -> bytes:
-    return _format_line(f"error: line {event.seq} {event.reason}: ", event.command)
+    return _format_line(f"error: line {event.seq}: {event.reason}: ", event.command)
 
 
 def _format_ended(event: Ended) -> bytes:

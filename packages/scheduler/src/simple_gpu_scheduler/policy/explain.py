@@ -67,9 +67,13 @@ def explain(
         for card in cards
     )
     if failed:
-        return Explanation(verdicts, (), "it would fail: no GPU is left to run on", failed=True)
+        return Explanation(
+            verdicts, (), "the job would fail: no GPU is left to run on", failed=True
+        )
     if decision.hold is not None:
-        return Explanation(verdicts, (), f"it would wait: {reasons.explain(decision.hold)}")
+        return Explanation(
+            verdicts, (), f"the job would wait: it {reasons.explain(decision.hold)}"
+        )
     why = _why(job, gpus, fitting, capacity, order_of(policy).cards)
     summary = f"a job of {reasons.needs(job)} would start now on {_names(gpus)}: {why}"
     return Explanation(verdicts, gpus, summary)
@@ -114,7 +118,7 @@ def _takers(claims: GpuClaims) -> list[str]:
     """Why no share of the GPU is left."""
     used = [f"used by {claims.used}"] if claims.barred else []
     kept = ["kept free (--keep-free)"] if claims.kept else []
-    return [f"held by {holder}" for holder in claims.held] + _reserved(claims) + used + kept
+    return [f"leased by {holder}" for holder in claims.held] + _reserved(claims) + used + kept
 
 
 def _others(claims: GpuClaims) -> list[str]:

@@ -17,7 +17,7 @@ class Card(NamedTuple):
     """A GPU, and what others have of it. Our own running jobs are not counted."""
 
     name: str  #: as the user named it
-    used_units: int = 0  #: held by others' leases; all of them if the GPU can't be used
+    used_units: int = 0  #: leased by others; all of them if the GPU can't be used
     memory_mib: int | None = None  #: what all jobs together may have; None: unknown
     leased_mib: int = 0  #: of that, what others' leases ask for
     strangers_mib: int = 0  #: in use by foreign processes

@@ -17,11 +17,11 @@ def explain(hold: Hold) -> str:
     if hold.behind is not None:
         return f"waits behind job {hold.behind.seq}, which needs {needs(hold.behind)}"
     if hold.until_s is not None:
-        return "starts are to be apart (--delay)"
+        return "waits for the pause between two starts (--delay)"
     if hold.most_free is not None:
         return _lacks_memory(hold.job, hold.most_free)
     free = f"{hold.free} {'is' if hold.free == 1 else 'are'} free"
-    return f"needs {needs(hold.job)}; {free}"
+    return f"needs {needs(hold.job)}, and {free}"
 
 
 def needs(job: Job) -> str:

@@ -28,7 +28,7 @@ def open_missing_outputs() -> list[str]:
         UsageError: Stdin is closed.
     """
     if not is_open(0):
-        raise UsageError("stdin is closed; expected commands on it, one a line")
+        raise UsageError("stdin is closed; expected commands on it, one per line")
     closed = [name for fd, name in ((1, "stdout"), (2, "stderr")) if not is_open(fd)]
     for fd in (1, 2):
         if not is_open(fd):

@@ -117,7 +117,7 @@ def test_leases_hold_the_cards(amd: Machine) -> None:
     outside = ["env", "-u", "SGS_LEASE", "sh", "-c", inner]
     done = amd.run("sgs", "lease", "--on", "2", "--", *outside)
     assert done.stdout.split() == ["75", "one"]
-    assert "GPU 2 is held by" in done.stderr
+    assert "GPU 2 is leased by" in done.stderr
     listed = amd.run("sgs", "lease", "--on", "2", "--", "sgs", "gpus", "--json")
     states = {one["gpu"]: one["state"] for one in json.loads(listed.stdout)}
     assert states == {"0": "free", "1": "free", "2": "leased"}
@@ -137,7 +137,7 @@ def test_strangers_memory_and_faults(amd: Machine) -> None:
         "  GPU 1  free (191.5 GiB of memory)",
         "  GPU 2  fault: 3 uncorrectable ECC errors; reset the GPU",
         "",
-        "it would wait: needs 120 GiB on each of 2 GPUs; too few have that much free",
+        "the job would wait: it needs 120 GiB on each of 2 GPUs; too few have that much free",
     ]
 
 

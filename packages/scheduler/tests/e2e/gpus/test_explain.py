@@ -91,7 +91,7 @@ def test_it_waits_where_the_scheduler_would(server: Server, stranger: int) -> No
     server.write("", f"process {stranger} 20000")
     for options in (["--gpus", "2"], ["--keep-free", "1"], ["--gpus", "2", "--vram", "60G"]):
         found = explained(server.machine, *options, status=75)
-        assert found["summary"].startswith("it would wait: needs ")
+        assert found["summary"].startswith("the job would wait: it needs ")
         assert found["gpus"] == []
 
 
@@ -116,14 +116,14 @@ def test_the_reasons_name_those_who_have_the_gpus(server: Server, stranger: int)
         done = server.machine.run("sgs", "explain", "--gpus", "2", "--keep-free", "1")
         assert done.returncode == 75
         lines = done.stdout.splitlines()
-    assert lines[0].startswith(f"  GPU 0  held by {me()}'s notebook (pid {pid}) since ")
+    assert lines[0].startswith(f"  GPU 0  leased by {me()}'s notebook (pid {pid}) since ")
     assert lines[1].startswith(f"  GPU 1  used by {me()} (pid {stranger}, python")
     assert lines[1].endswith(", 19.5 GiB)")
     assert lines[2].startswith("  GPU 2  fault: 3 uncorrectable ECC errors")
     assert lines[3].startswith(f"  GPU 3  reserved for {me()} (pid ")
     assert lines[3].endswith("), who has waited longer")
     assert lines[4] == "  GPU 4  kept free (--keep-free)"
-    assert lines[5:] == ["", "it would wait: needs 2 GPUs; 0 are free"]
+    assert lines[5:] == ["", "the job would wait: it needs 2 GPUs, and 0 are free"]
 
 
 def test_gpus_that_are_connected(server: Server) -> None:
@@ -183,7 +183,7 @@ def test_without_a_driver_names_will_do(machine: Machine) -> None:
         done = machine.run("sgs", "explain", "--on", "a,b", "--gpus", "1")
     assert done.returncode == 0
     lines = done.stdout.splitlines()
-    assert lines[0].startswith(f"  GPU a  held by {me()}'s shell (pid ")
+    assert lines[0].startswith(f"  GPU a  leased by {me()}'s shell (pid ")
     assert lines[1:] == [
         *["* GPU b  free", ""],
         "a job of 1 GPU would start now on GPU b: the only one with room",
@@ -198,7 +198,9 @@ def test_who_knows_no_driver_is_named_too(server: Server, machine: Machine) -> N
     lease = machine.start("sgs", "lease", "--on", "1", "--", "sh", "-c", "echo; read x", env=plain)
     assert lease.stdout is not None
     lease.stdout.readline()
-    assert reasons(explained(machine))["1"].startswith(f"held by {me()}'s shell (pid {lease.pid})")
+    assert reasons(explained(machine))["1"].startswith(
+        f"leased by {me()}'s shell (pid {lease.pid})"
+    )
 
 
 def test_what_a_name_may_hold_does_no_harm(server: Server, tmp_path: Path) -> None:
@@ -227,7 +229,7 @@ def test_without_a_gpu_that_is_well_it_would_fail(server: Server) -> None:
     server.write("lost", "ecc 3", "")
     done = server.machine.run("sgs", "explain", "--on", "1")
     assert (done.returncode, done.stderr) == (1, "")
-    assert done.stdout.splitlines()[-1] == "it would fail: no GPU is left to run on"
+    assert done.stdout.splitlines()[-1] == "the job would fail: no GPU is left to run on"
     assert explained(server.machine)["gpus"] == ["2"]
 
 
@@ -241,12 +243,12 @@ def test_without_a_gpu_that_is_well_it_would_fail(server: Server) -> None:
         (["--vram", "79G"], "the job asks for 79 GiB on one GPU, but the largest has 77.6 GiB"),
         (["--vram", "10"], "--vram '10': expected a size with its unit"),
         (["--idle-memory", "x"], "--idle-memory 'x': expected a size"),
-        (["--gpus", "0"], "expected a whole number, 1 to 4096"),
+        (["--gpus", "0"], "expected a number of GPUs, 1 to 4096"),
         (["--keep-free", "-1"], "--keep-free"),
         (["--spread", "--pack"], "argument --pack: not allowed with argument --spread"),
         (["0"], "there is no job 0"),
         (["--", "-1"], "'-1' is no job"),
-        (["1", "--gpus", "2"], "sgs submit was told what a job of the queue needs"),
+        (["1", "--gpus", "2"], "a job of the queue has its options from sgs submit"),
     ],
 )
 def test_what_can_never_be_is_an_error(server: Server, options: list[str], message: str) -> None:

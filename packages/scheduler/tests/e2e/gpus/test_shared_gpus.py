@@ -20,7 +20,7 @@ def test_leases_are_keyed_by_uuid_whatever_the_name(server: Server) -> None:
     done = server.machine.run("sgs", "lease", "--on", "2", "--", "env", "-u", "SGS_LEASE", "sh",
                               "-c", script)  # fmt: skip
     assert done.stdout.split() == ["75", "one"]
-    assert "GPU GPU-2 is held by" in done.stderr
+    assert "GPU GPU-2 is leased by" in done.stderr
 
 
 def test_a_card_is_one_whether_the_driver_is_seen_or_not(server: Server) -> None:
@@ -318,7 +318,7 @@ def test_a_line_may_say_what_memory_it_needs(server: Server) -> None:
     done = server.run(lines)
     assert done.returncode == 1
     assert most_at_once(server.machine) == 2
-    assert "line 4 asks for 99 GiB on one GPU, but the largest has 77.6 GiB" in done.stderr
+    assert "line 4: asks for 99 GiB on one GPU, but the largest has 77.6 GiB" in done.stderr
     assert "1 of 4 jobs failed" in done.stderr
     dry = server.run(lines, "--dry-run")
     assert (dry.returncode, dry.stdout.splitlines()) == (1, lines.splitlines()[:3])

@@ -113,7 +113,7 @@ def test_whose_a_lease_is_the_file_system_says(
     assert (lease.id, lease.uid, lease.user, lease.kind) == ("x", os.geteuid(), name, "unknown")
     busy = machine.run(*AGAIN)
     since = time.strftime("%d %b %Y %H:%M", time.localtime(old_s))
-    assert f"held by {name} (unknown, pid 1) since {since}" in busy.stderr
+    assert f"leased by {name} (unknown, pid 1) since {since}" in busy.stderr
 
 
 @pytest.mark.parametrize("uid", [pytest.param(61002, marks=needs_root)])

@@ -45,7 +45,10 @@ def test_some_of_the_named_gpus(machine: Machine) -> None:
     assert machine.run("sgs", "lease", "--on", "0,1,2", "--gpus", "1", *show).stdout == "1\n"
     assert machine.run("sgs", "lease", "--on", "0,1,2", "--gpus", "2", *show).stdout == "1,2\n"
     too_many = machine.run("sgs", "lease", "--on", "0,1", "--gpus", "3", *show)
-    assert (too_many.returncode, "asks for 3 GPUs" in too_many.stderr) == (2, True)
+    assert (
+        too_many.returncode,
+        "--gpus asks for 3 GPUs, but --on names 2" in too_many.stderr,
+    ) == (2, True)
     let_go(shell)
 
 
@@ -56,7 +59,7 @@ def test_a_scheduler_waits_for_a_shell_and_says_so_once(machine: Machine) -> Non
     run.stdin.write("echo one\necho two\n")
     run.stdin.close()
     user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
-    waits_for(run, f"GPU 0 is held by {user} (shell, pid {shell.pid}) since ")
+    waits_for(run, f"GPU 0 is leased by {user} (shell, pid {shell.pid}) since ")
     assert run.poll() is None
     let_go(shell)
     assert run.wait(60) == 0
@@ -160,7 +163,7 @@ def test_a_killed_scheduler_leaves_the_lease_to_its_job(machine: Machine) -> Non
     run.wait()
     job = int((machine.path / "pid").read_text())
     other = machine.start("sgs", "lease", "--on", "0", "--", "echo", "mine")
-    waits_for(other, "GPU 0 is held by")
+    waits_for(other, "GPU 0 is leased by")
     os.kill(job, signal.SIGKILL)
     out, _ = other.communicate(timeout=60)
     assert (other.returncode, out) == (0, "mine\n")
@@ -183,8 +186,8 @@ def test_a_waiter_that_is_killed_is_in_nobody_s_way(machine: Machine) -> None:
     [
         ([], 2, "no command"),
         (["--on", "0"], 2, "no command"),
-        (["--gpus", "0", "--", "true"], 2, "expected 1 or more"),
-        (["--gpus", "x", "--", "true"], 2, "invalid int value"),
+        (["--gpus", "0", "--", "true"], 2, "expected a number of GPUs, 1 to 4096, not '0'"),
+        (["--gpus", "0,1", "--", "true"], 2, "not '0,1'; to choose GPU ids use: --on 0,1"),
         (["--on", "0,0", "--", "true"], 2, "names GPU 0 twice"),
         (["--on", "0", "--vram", "ten", "--", "true"], 2, "expected a size"),
         (["--on", "0", "--timeout", "soon", "--", "true"], 2, "--timeout"),

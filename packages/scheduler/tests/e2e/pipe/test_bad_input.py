@@ -42,7 +42,7 @@ def test_a_nul_within_a_line_fails_that_line_only(box):
     result = box.run(b"echo 1 >> got\necho\0 2 >> got\necho 3 >> got\n", "--gpus", "0")
     assert result.status == 1
     assert box.read("got") == ["1", "3"]
-    assert result.said[0].startswith("error: line 2 holds a NUL byte")
+    assert result.said[0].startswith("error: line 2: holds a NUL byte")
     assert "--null" in result.said[0]
 
 
@@ -84,8 +84,8 @@ def test_a_line_too_long_for_the_system_fails_alone(box, size, end, pipe):
     result = _run(box, data, pipe=pipe)
     assert result.status == 1
     assert box.read("got") == ["1", "3"]
-    assert result.said[0].startswith(f"error: line 2 is {size} bytes long")
-    assert result.said[1].startswith(f"error: line 4 is {size} bytes long")
+    assert result.said[0].startswith(f"error: line 2: is {size} bytes long")
+    assert result.said[1].startswith(f"error: line 4: is {size} bytes long")
     assert "131071" in result.said[0]
     assert len(result.said[0]) < 1000
 
@@ -119,7 +119,7 @@ def test_a_command_too_large_for_the_environment_fails_alone(box):
     )
     assert result.status == 1
     assert box.read("got") == ["1", "3"]
-    assert "error: line 2 can't be started: Argument list too long" in result.err
+    assert "error: line 2: can't be started: Argument list too long" in result.err
 
 
 def test_very_large_variables_reach_the_jobs(box):

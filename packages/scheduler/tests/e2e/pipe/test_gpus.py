@@ -199,7 +199,7 @@ def test_a_directive_that_cannot_be_met_fails_its_line_only(box, directive, word
     result = box.run(lines, "--gpus", "0,1,2")
     assert result.status == 1
     assert sorted(box.read("got")) == ["after", "before"]
-    assert result.said[0].startswith("error: line 2 ")
+    assert result.said[0].startswith("error: line 2: ")
     assert words in result.said[0]
     assert f"# sgs: {directive}" in result.said[0]
     assert result.said[1:] == ["1 of 3 jobs failed"]

@@ -310,7 +310,7 @@ def test_dry_run_keeps_bytes_and_separators(box):
 def test_dry_run_reports_what_would_be_refused(box):
     result = box.run(["true # sgs: gpus=9", "true"], "--gpus", "0", "--dry-run")
     assert (result.status, result.out) == (1, "true\n")
-    assert "line 1 asks for 9 GPUs" in result.err
+    assert "line 1: asks for 9 GPUs" in result.err
 
 
 def test_dry_run_respects_resume(box):

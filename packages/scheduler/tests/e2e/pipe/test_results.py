@@ -207,7 +207,7 @@ def test_files_of_others_in_the_folder_are_left_alone(box):
     assert (box.path / "r/result.json").read_text() == "mine"
     result = box.run(["echo a", "touch ran", "touch later"], "--gpus", "0", "--results", "r")
     assert result.status == 1
-    assert "error: line 2 can't be recorded: r/2 is no folder; expected a folder of" in result.err
+    assert "error: line 2: can't be recorded: r/2 is no folder; expected a folder of" in result.err
     assert (box.path / "r/2").read_text() == "a file"
     assert not (box.path / "ran").exists()
     assert (box.path / "later").exists()

@@ -135,9 +135,9 @@ def test_a_number_that_was_removed_is_nobodys_any_more(user: User) -> None:
         assert said.status == 2, said
         assert gone in said.err.decode()
     for option in ("--after", "--after-any"):
-        assert f"{gone}, which is to be waited for" in user.refused(option, "3", "--", "true")
-    said = user.say("edit", "4", "--after", "3")
-    assert f"{gone}, which is to be waited for" in said.err.decode()
+        why = f"{option} names job 3, which sgs clean --finished has removed"
+        assert why in user.refused(option, "3", "--", "true")
+        assert why in user.say("edit", "4", option, "3").err.decode()
     assert "there is no job 9;" in user.say("logs", "9").err.decode()
     assert user.say("report").status == 0
     assert b"true" in user.say("status").out

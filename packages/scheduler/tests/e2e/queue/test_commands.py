@@ -54,7 +54,7 @@ def test_needs_keys_holding_and_cancelling(shell: Shell) -> None:
     assert shell.sgs("wait", "1", "2") == ""
     shell.sgs("submit", "--", "sleep", "60")
     assert shell.sgs("cancel", "3") == "cancelled: 3\n"
-    assert "job 3 cancelled" in shell.sgs("wait", "3", status=128 + signal.SIGTERM)
+    assert "job 3 was cancelled" in shell.sgs("wait", "3", status=128 + signal.SIGTERM)
 
 
 def test_drained_it_starts_nothing_until_resumed(shell: Shell) -> None:
@@ -106,8 +106,22 @@ def test_who_submits_is_told_that_no_server_can_begin(shell: Shell) -> None:
         [SGS, "submit", "true"], cwd=shell.path, env=shell.env, capture_output=True, text=True
     )
     assert (done.returncode, done.stdout) == (0, "1\n")
-    said = "sgs submit: it is accepted, but the server can't be started: "
+    said = "sgs submit: the job is accepted, but no server runs: the server can't be started: "
     assert done.stderr.startswith(said)
+
+
+def test_each_action_of_the_server_has_a_help_of_its_own(shell: Shell) -> None:
+    options = {"start": "--placement", "status": "--json"}
+    for action in ("status", "start", "stop", "drain", "resume", "unit"):
+        text = shell.sgs("server", action, "--help")
+        assert f"sgs server {action}" in text.partition("examples:")[2]
+        assert [one for one in options.values() if one in text] == [
+            *([options[action]] if action in options else [])
+        ]
+    assert "--gpus is for `sgs server start`" in shell.sgs(
+        "server", "stop", "--gpus", "0", status=2
+    )
+    assert json.loads(shell.sgs("server", "--json", "status"))["pid"]
 
 
 def test_a_queue_is_drained_though_no_server_can_begin(shell: Shell) -> None:
@@ -227,12 +241,15 @@ def test_who_waits_starts_the_next_server(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["submit", "--gpus", "0", "true"], "--gpus 0: expected 1 or more"),
-        (["submit", "--after", "7", "true"], "there is no job 7"),
+        (
+            ["submit", "--gpus", "0", "true"],
+            "--gpus: expected a number of GPUs, 1 or more, not '0'; GPU ids are set by: sgs",
+        ),
+        (["submit", "--after", "7", "true"], "--after names job 7, which does not exist"),
         (["submit", "--after", "x", "true"], "'x' is no job"),
         (["submit", "--vram", "10", "true"], "expected a size with its unit"),
         (["submit", "true # sgs: what=1"], "what"),
-        (["wait"], "no job is named"),
+        (["wait"], "expected a job number"),
         (["wait", "7"], "there is no job 7"),
         (["logs", "7"], "there is no job 7"),
         (["cancel", "3-x"], "'3-x' is no job"),

@@ -55,16 +55,19 @@ def test_what_runs_or_has_ended_is_refused_and_nothing_is_changed(shell: Shell) 
     ("words", "said"),
     [
         (["1"], "no change is named"),
-        (["--priority", "1"], "no job is named"),
+        (["--priority", "1"], "expected a job number"),
         (["7", "--priority", "1"], "there is no job 7"),
         (["1", "--priority", "high"], "--priority"),
-        (["1", "--gpus", "0"], "expected a whole number, 1 to 4096, not '0'"),
+        (
+            ["1", "--gpus", "0"],
+            "expected a number of GPUs, 1 to 4096, not '0'; GPU ids are set by",
+        ),
         (["1", "--retries", "-1"], "--retries"),
         (["1", "--vram", "10"], "expected a size with its unit"),
         (["1", "--timeout", "soon"], "--timeout 'soon'"),
         (["1", "--delay", "soon"], "--delay 'soon'"),
-        (["1", "--after", "9"], "there is no job 9, which is to be waited for"),
-        (["1", "--after", "2"], "job 2, which is to be waited for, is cancelled"),
+        (["1", "--after", "9"], "--after names job 9, which does not exist; see sgs status --all"),
+        (["1", "--after", "2"], "--after names job 2, which was cancelled"),
         (["1", "--after-any", "x"], "'x' is no job"),
         (["1", "--after", "1"], "jobs would wait for each other for ever: 1 for 1"),
         (["1", "--no-after", "--after", "2"], "--no-after contradicts --after"),
@@ -92,7 +95,7 @@ def test_retry_takes_just_those_of_a_group_that_have_not_succeeded(shell: Shell)
     shell.sgs("wait", "4")
     assert shell.sgs("retry", "--all-failed", status=1).startswith("nothing to do")
     assert "expected no number beside it" in shell.sgs("retry", "--all-failed", "1", status=2)
-    assert "no job is named" in shell.sgs("retry", status=2)
+    assert "expected a job number" in shell.sgs("retry", status=2)
 
 
 def test_retried_together_they_wait_for_each_other_again(shell: Shell) -> None:

@@ -68,9 +68,9 @@ def test_who_has_the_gpus_and_who_goes_first(shell: Shell) -> None:
         shell.sgs("submit", "true")
         runs(shell, 1)
         second = explained(shell, 2)
-        assert second["reasons"] == ["it needs 2 GPUs; 0 are free"]
+        assert second["reasons"] == ["it needs 2 GPUs, and 0 are free"]
         mine, theirs = second["cards"]
-        assert mine["reason"].startswith("held by job 1 since ")
+        assert mine["reason"].startswith("leased by job 1 since ")
         assert f"'s notebook (pid {pid}) since " in theirs["reason"]
         last = explained(shell, 10)
         assert (last["ahead"], len(last["reasons"])) == (8, 2)
@@ -84,7 +84,7 @@ def test_who_has_the_gpus_and_who_goes_first(shell: Shell) -> None:
         (shell.path / "go").touch()
         shell.sgs("wait", "1", "3-10")
         stuck = explained(shell, 2)
-        assert stuck["reasons"] == ["it needs 2 GPUs; 1 is free"]
+        assert stuck["reasons"] == ["it needs 2 GPUs, and 1 is free"]
         assert stuck["forecast"] == "nobody knows when it will start: others have what it needs"
         assert stuck["cards"][0]["reason"] == "free"
     shell.sgs("wait", "2")
@@ -197,7 +197,7 @@ def test_with_a_driver_strangers_and_slots_are_told_apart(
             reason = str(shell.objects("--all")[1]["reason"])
             assert reason.startswith("asks for 79 GiB on one GPU, but")
             mine, theirs = explained(shell, 3)["cards"]
-            assert mine["reason"].startswith("held by job 1 since ")
+            assert mine["reason"].startswith("leased by job 1 since ")
             assert theirs["reason"].startswith("used by ")
             assert f"(pid {stranger.pid}, sleep, 19.5 GiB)" in theirs["reason"]
         finally:

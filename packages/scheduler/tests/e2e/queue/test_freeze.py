@@ -154,7 +154,9 @@ def test_outside_of_a_work_tree_nothing_is_accepted(user: User, tmp_path: Path) 
 
 
 def test_what_is_refused_later_is_not_accepted(user: User) -> None:
-    assert "there is no job 7" in user.refused("--freeze", "--after", "7", "true")
+    assert "--after names job 7, which does not exist" in user.refused(
+        "--freeze", "--after", "7", "true"
+    )
     words = ["--freeze", "--", "echo " + "x" * 65_000, "x" * 66_040]
     assert "Linux takes 131071 at most" in user.refused(*words)
     assert "unknown directive" in user.refused("--freeze", "true # sgs: what=1")

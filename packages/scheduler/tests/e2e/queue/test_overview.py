@@ -58,7 +58,7 @@ def test_slots_and_jobs(shell: Shell) -> None:
     wait_until(lambda: shell.objects()[0]["state"] == "running", "it runs")
     lines = shell.sgs().splitlines()
     assert lines[:4] == [
-        *["GPUs   1 free (1), 1 held (0)", "Queue  8 queued, 1 running", ""],
+        *["GPUs   1 free (1), 1 leased (0)", "Queue  8 queued, 1 running", ""],
         "ID  state    GPUs  time  command",
     ]
     assert lines[4].startswith("1   running  0 ")
@@ -93,7 +93,7 @@ def test_leases_are_seen(machine: fake_nvml.Machine, tmp_path: Path) -> None:
     env = machine.environ(
         SGS_LEASE_DIR=str(tmp_path / "leases"), SGS_STATE_DIR=str(tmp_path / "s")
     )
-    whole = "GPUs   1 free (0), 1 held (1)"
+    whole = "GPUs   1 free (0), 1 leased (1)"
     part = "GPUs   1 free (0), 1 shared (1)"
     for options, said in (([], whole), (["--vram", "1G"], part)):
         done = subprocess.run(

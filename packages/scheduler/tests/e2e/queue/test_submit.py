@@ -289,10 +289,10 @@ def test_of_many_who_submit_one_key_at_once_one_is_heard(user: User) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--gpus", "x", "true"], "expected a whole number, not 'x'"),
-        (["--gpus", "9" * 30, "true"], "expected a whole number"),
+        (["--gpus", "x", "true"], "expected a number of GPUs, 1 or more, not 'x'"),
+        (["--gpus", "9" * 30, "true"], "expected a number of GPUs"),
         (["--priority", "9" * 30, "true"], "expected a whole number"),
-        (["--retries", "-1", "true"], "expected 0 (without end), 1 or more"),
+        (["--retries", "-1", "true"], "expected 0 (no limit), 1 or more"),
         (["--jobs-per-gpu", "65", "true"], "expected 1 to 64"),
         (["--at", "25:00", "true"], "--at '25:00': hour must be in 0..23; expected a time"),
         (["--at", "2020-01-01", "true"], "is past"),

@@ -153,7 +153,7 @@ def test_a_figure_without_matplotlib_is_a_clear_error(tmp_path: Path, jobs: str)
     [
         ((), "one of the arguments --trace --synthetic is required"),
         (("--synthetic", "0"), "expected a whole number"),
-        (("--synthetic", "5", "--gpus", "-1"), "expected a whole number"),
+        (("--synthetic", "5", "--gpus", "-1"), "expected a number of GPUs"),
         (("--synthetic", "5", "--memory", "80"), "size with its unit"),
         (("--synthetic", "5", "--memory", "80X"), "size with its unit"),
         (("--synthetic", "5", "--policies", "fifo,best"), "got best"),

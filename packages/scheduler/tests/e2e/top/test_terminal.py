@@ -348,7 +348,10 @@ def test_not_a_terminal(site: Site, stream: str) -> None:
         shown += os.read(ours, 4096)
     os.close(ours)
     assert process.returncode == 2
-    assert f"sgs top needs a terminal, and {stream} is none; see sgs status" in shown.decode()
+    assert (
+        f"sgs top needs a terminal, but {stream} is not a terminal; see sgs status"
+        in shown.decode()
+    )
 
 
 def test_a_terminal_that_can_do_nothing(site: Site) -> None:

@@ -287,7 +287,7 @@ def test_users_share_one_directory_and_cannot_remove_each_other_s_leases(
     assert first.stdout.readline() == "up\n"
     second = machine.run("sgs", "lease", "--on", "0", "--no-wait", "--", "true", user=61002)
     assert second.returncode == 75
-    assert "GPU 0 is held by 61001 (shell, " in second.stderr
+    assert "GPU 0 is leased by 61001 (shell, " in second.stderr
     (name,) = machine.files()
     remove = subprocess.run(
         ["rm", "-f", machine.leases / name], user=61002, capture_output=True, check=False

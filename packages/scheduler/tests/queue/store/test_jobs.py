@@ -135,7 +135,7 @@ def test_a_job_ends_once_though_somebody_cancels_it_meanwhile(store: QueueStore)
 
 
 def test_one_that_is_not_there_can_not_be_needed_and_nothing_is_added(store: QueueStore) -> None:
-    with pytest.raises(UsageError, match="there is no job 99"):
+    with pytest.raises(UsageError, match="--after names job 99"):
         submit(store, JobRequest(b"1"), JobRequest(b"2", after=(99,)))
     assert store.entries() == []
 

@@ -30,8 +30,8 @@ Without bash-completion: echo 'eval "$(sgs completion bash)"' >> ~/.bashrc
 In zsh, ~/.zfunc must be in $fpath before compinit runs. Or write `eval "$(sgs completion zsh)"`
 into ~/.zshrc, after compinit.
 
-The scripts call `sgs completion jobs COMMAND`, `groups`, `names` and `gpus`. Each prints a value a
-line, followed by a tab and a description.
+The scripts call `sgs completion jobs COMMAND`, `groups`, `names` and `gpus`. Each prints one
+value per line, followed by a tab and a description.
 
 examples:
   sgs completion bash > ~/.local/share/bash-completion/completions/sgs

@@ -90,10 +90,22 @@ def _command(name: str, place: str, what: str) -> Command:
     parser = parser_of(getattr(imported, function or "main"))
     if parser is None:
         return Command(name, what, (), None)
-    actions = [action for action in parser._actions if action.help != argparse.SUPPRESS]
+    actions = [action for action in _actions(parser) if action.help != argparse.SUPPRESS]
     options = tuple(_option(parser, action) for action in actions if action.option_strings)
     operands = [_value(action) for action in actions if not action.option_strings]
     return Command(name, what, options, operands[-1] if operands else None)
+
+
+def _actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    """Return the arguments of a parser, and the options of its sub-parsers, each of them once."""
+    actions = list(parser._actions)
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for one in action.choices.values():
+                known = {flag for other in actions for flag in other.option_strings}
+                shown = (own for own in one._actions if own.help != argparse.SUPPRESS)
+                actions += [own for own in shown if not known.issuperset(own.option_strings)]
+    return actions
 
 
 def _option(parser: argparse.ArgumentParser, action: argparse.Action) -> Option:

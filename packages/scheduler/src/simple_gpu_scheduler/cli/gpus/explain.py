@@ -20,7 +20,7 @@ from simple_gpu_scheduler.cli.gpus.options import (
     vram_mib,
 )
 from simple_gpu_scheduler.cli.gpus.verdicts import verdict_lines
-from simple_gpu_scheduler.cli.parser import Parser, whole
+from simple_gpu_scheduler.cli.parser import BY_ON, Parser, gpu_count
 from simple_gpu_scheduler.errors import UsageError
 from simple_gpu_scheduler.gpus.selection import GpuSelection, select_gpus
 from simple_gpu_scheduler.jobs.job import Job, share_units
@@ -64,6 +64,8 @@ exit status:
   2   wrong usage, or the job could never run here
   75  the job would wait
 
+Sizes: M is MiB and G is GiB: 512M, 10G.
+
 examples:
   sgs explain 7                      job 7 of the queue
   sgs explain                        a job that needs one whole GPU
@@ -102,7 +104,7 @@ def _explain_queued(args: argparse.Namespace) -> int:
     expected = vars(_parser().parse_args([])) | {"job": args.job, "json": args.json}
     if vars(args) != expected:
         raise UsageError(
-            "sgs submit was told what a job of the queue needs; expected no option but --json"
+            "a job of the queue has its options from sgs submit; expected no option but --json"
         )
     from simple_gpu_scheduler.cli.queue.explain_job import explain_job
 
@@ -142,9 +144,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="sgs explain", description=DESCRIPTION, epilog=EPILOG)
     parser.add_argument(
         "--gpus",
-        type=whole(1, 4096),
+        type=gpu_count(BY_ON),
         metavar="N",
-        help="number of GPUs that the job needs (default 1; with --on: all that are named)",
+        help="number of GPUs that the job needs (default 1; with --on: all that are named); to "
+        "choose ids: --on",
     )
     parser.add_argument(
         "--on",

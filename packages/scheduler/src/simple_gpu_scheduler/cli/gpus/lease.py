@@ -8,7 +8,7 @@ import signal
 from collections.abc import Sequence
 
 from simple_gpu_scheduler.allocation.acquire import GpusBusyError
-from simple_gpu_scheduler.cli.parser import Parser
+from simple_gpu_scheduler.cli.parser import BY_ON, Parser, gpu_count
 from simple_gpu_scheduler.client import Taken, take
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.processes.runner import IGNORED_BY_PYTHON
@@ -32,6 +32,8 @@ exit status: that of the command, or
   75   the GPUs were not free (--no-wait, --timeout)
   126  the command can't be run
   127  there is no such command
+
+Sizes: M is MiB and G is GiB: 512M, 10G.
 
 examples:
   sgs lease -- bash                         a shell on a GPU of its own
@@ -101,9 +103,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="sgs lease", description=_DESCRIPTION, epilog=_EPILOG)
     parser.add_argument(
         "--gpus",
-        type=int,
+        type=gpu_count(BY_ON),
         metavar="N",
-        help="number of GPUs to lease (default 1; with --on: all that are named)",
+        help="number of GPUs to lease (default 1; with --on: all that are named); to choose ids: "
+        "--on",
     )
     parser.add_argument(
         "--on",
@@ -121,7 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     waiting.add_argument(
         "--wait",
         action="store_true",
-        help="wait until the GPUs are free, without end (the default)",
+        help="wait until the GPUs are free, without a limit (the default)",
     )
     waiting.add_argument(
         "--no-wait",
@@ -132,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
         "--timeout",
         metavar="DURATION",
         help="give up, with exit status 75, if the GPUs are not free after this time: 90 "
-        "(seconds), 30m, 2h; 0: at once (default: wait without end)",
+        "(seconds), 30m, 2h; 0: at once (default: no limit)",
     )
     parser.add_argument(
         "--kind",

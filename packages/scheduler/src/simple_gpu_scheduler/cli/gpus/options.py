@@ -64,14 +64,15 @@ def add_placement_options(group: argparse._ArgumentGroup) -> None:
         action="store_const",
         const="pack",
         default="default",
-        help="prefer GPUs that are in use already to empty ones",
+        help="give jobs GPUs in use first (default: the emptiest; jobs with --vram go where they "
+        "leave the most useful rest)",
     )
     either.add_argument(
         "--spread",
         dest="placement",
         action="store_const",
         const="spread",
-        help="prefer the emptiest GPUs (the default without --vram)",
+        help="give jobs the emptiest GPUs first (the default without --vram)",
     )
 
 

@@ -32,13 +32,13 @@ _CANCEL = _Verb(
 )
 _HOLD = _Verb(
     "hold",
-    "Keep waiting jobs of the queue from starting, until sgs release.",
+    "Hold queued jobs: they do not start until you run sgs release.",
     "held",
     "none of them waits",
 )
 _RELEASE = _Verb(
     "release",
-    "Let held jobs of the queue start again.",
+    "Release held jobs, so that they can start.",
     "released",
     "none of them is held",
 )
@@ -148,5 +148,5 @@ def _parser(verb: _Verb) -> argparse.ArgumentParser:
             help="retry all jobs that failed or were lost (with --group: those of the group), but "
             "none that was cancelled",
         )
-    add_job_arguments(parser, verb.name)
+    add_job_arguments(parser)
     return parser

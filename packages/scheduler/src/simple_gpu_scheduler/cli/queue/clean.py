@@ -213,7 +213,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--all",
         action="store_true",
-        help="clean all jobs that have ended, instead of naming IDs",
+        help="apply to all ended jobs instead of IDs",
     )
     add(
         "--older-than",
@@ -223,7 +223,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--json",
         action="store_true",
-        help="print a JSON object: how many of each kind were removed",
+        help="print an object with the number of removed files of each kind",
     )
-    add_job_arguments(parser, "clean")
+    add_job_arguments(parser)
     return parser

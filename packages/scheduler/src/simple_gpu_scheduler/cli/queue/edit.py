@@ -6,7 +6,7 @@ import argparse
 import time
 from collections.abc import Sequence
 
-from simple_gpu_scheduler.cli.parser import Parser, whole
+from simple_gpu_scheduler.cli.parser import BY_SERVER, Parser, gpu_count, whole
 from simple_gpu_scheduler.cli.queue.jobs import add_job_arguments, find_jobs
 from simple_gpu_scheduler.cli.queue.submit_options import whole_number
 from simple_gpu_scheduler.errors import UsageError
@@ -24,6 +24,8 @@ you don't name stays as it is."""
 
 _EPILOG = """\
 --after and --after-any replace all dependencies that a job had.
+
+Sizes: M is MiB and G is GiB: 512M, 10G.
 
 exit status:
   0  the jobs are changed
@@ -117,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "--gpus",
-        type=whole(1, 4096),
+        type=gpu_count(BY_SERVER),
         metavar="N",
         help="number of GPUs that each job needs at once",
     )
@@ -136,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
         "--retries",
         type=whole(0, 10**9),
         metavar="N",
-        help="run the job up to N times while it fails; 0: without end",
+        help="run the job at most N times in all while it fails; 1: no retry; 0: no limit",
     )
     add("--name", help="give the job this name")
     add(
@@ -165,5 +167,5 @@ def _parser() -> argparse.ArgumentParser:
         help="start the job at this time at the earliest: 23:00, 'tomorrow 8:00', "
         "'2026-12-24 18:00', +2h; now: at once",
     )
-    add_job_arguments(parser, "change")
+    add_job_arguments(parser)
     return parser

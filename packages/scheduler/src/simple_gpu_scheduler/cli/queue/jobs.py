@@ -17,11 +17,9 @@ from simple_gpu_scheduler.queue.wrapped_command import own_command
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 2.0, 60.0
 
 
-def add_job_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
-    """Add `ID ...` and `--group G`; `verb` says what the command does to these jobs."""
-    parser.add_argument(
-        "--group", metavar="G", help=f"{verb} all jobs of the group G, instead of naming IDs"
-    )
+def add_job_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add `ID ...` and `--group G`."""
+    parser.add_argument("--group", metavar="G", help="apply to the jobs of group G instead of IDs")
     parser.add_argument(
         "jobs", nargs="*", metavar="ID", help="number of a job, or several: 3, 3,5 or 3-7"
     )
@@ -40,7 +38,7 @@ def find_jobs(home: QueueHome, words: Sequence[str], group: str | None) -> list[
         return jobs
     ids = job_ids(words)
     if not ids:
-        raise UsageError("no job is named; expected the number of one, or --group")
+        raise UsageError("expected a job number, such as 3 or 3-7, or --group G")
     jobs = home.store.entries(jobs=ids)
     missing = sorted(set(ids) - {job.id for job in jobs})
     if missing:

@@ -43,7 +43,7 @@ columns:
   GPU h    GPU hours; a shared GPU counts for each of its jobs
   waited   mean time from the submission (or --delay) to the first start
   ran      mean run time of an attempt
-  p50, p95   the median and the 95th percentile of the column before
+  p50, p95   the median and the 95th percentile of the column to their left
   asked    the most GPU memory that a job asked for
   peak     the most GPU memory that a job used, if the driver reports it
   ask      GPU memory that is enough for all of these jobs, with a margin
@@ -199,7 +199,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="sgs report", description=_DESCRIPTION, epilog=_EPILOG)
     add = parser.add_argument
     add("--group", metavar="G", help="count only jobs of the group G (default: all jobs)")
-    add("--by", choices=BY, default="group", help="what each row stands for (default: group)")
+    add(
+        "--by",
+        choices=BY,
+        default="group",
+        help="group the rows by user, group, name, command, day or GPU (default group)",
+    )
     period = parser.add_mutually_exclusive_group()
     period.add_argument(
         "--since",

@@ -1,4 +1,4 @@
-"""`sgs server`: look at, start or stop the process that starts the queue's jobs."""
+"""`sgs server`: show, start, stop or pause the server of the queue."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from simple_gpu_scheduler.cli.parser import Parser, whole
 from simple_gpu_scheduler.errors import SgsError, UsageError
@@ -20,36 +21,67 @@ _DESCRIPTION = """\
 Control the server: the process that decides which job of the queue starts next. Each user has one
 on each machine.
 
-actions:
-  status   show whether a server runs, on which GPUs, and the folder with its log
-  start    start the server; sgs submit does that by itself
-  stop     end the server; running jobs continue, and the next server takes over
-  drain    start no more jobs until resume; running jobs continue
-  resume   start jobs again
-  unit     print a unit for systemd, so that the queue continues after a restart of the machine
-
-The options of start stay in force until you change them. If they change, the server that runs is
-replaced by a new one, and running jobs continue."""
+`sgs server ACTION --help` explains an action and its options."""
 
 _EPILOG = """\
-status --json prints an object with pid, since_s, folder, gpus, drained, keep_free, placement,
-idle_memory_mib and idle_utilisation_percent. since_s is in seconds since 1970.
-
-exit status: 0; status: 1 if there is no server.
+exit status: 0, or 1 if an action fails; status: 1 if there is no server; 2: wrong usage.
 
 examples:
   sgs server start --gpus 0,1
-  sgs server start --gpus all --keep-free 1
-  sgs server status --json
-  sgs server unit > ~/.config/systemd/user/sgs.service
-  systemctl --user enable --now sgs; loginctl enable-linger"""
+  sgs server status
+  sgs server stop"""
 
-_ACTIONS = ("status", "start", "stop", "drain", "resume", "unit")
+
+class _Action(NamedTuple):
+    what: str  #: what it does, on one line
+    more: str  #: the rest of its description
+    epilog: str
+
+
+_ACTIONS = {
+    "status": _Action(
+        "show whether a server runs, on which GPUs, and the folder with its log",
+        "",
+        "--json prints an object with pid, since_s, folder, gpus, drained, keep_free, placement,\n"
+        "idle_memory_mib and idle_utilisation_percent. since_s is in seconds since 1970.\n\n"
+        "exit status: 0, or 1 if there is no server.\n\n"
+        "examples:\n  sgs server status\n  sgs server status --json",
+    ),
+    "start": _Action(
+        "start the server; sgs submit does that by itself",
+        "The options stay in force until you change them. If they change, a new server replaces\n"
+        "the one that runs, and running jobs continue.",
+        "Sizes: M is MiB and G is GiB: 512M, 10G.\n\n"
+        "examples:\n  sgs server start --gpus 0,1\n  sgs server start --gpus all --keep-free 1\n"
+        "  sgs server start --placement pack",
+    ),
+    "stop": _Action(
+        "end the server; running jobs continue, and the next server takes over",
+        "Until then, no queued job starts. sgs submit or sgs server start starts the next server.",
+        "examples:\n  sgs server stop",
+    ),
+    "drain": _Action(
+        "start no more jobs until resume; running jobs continue",
+        "You can still submit jobs: they wait.",
+        "examples:\n  sgs server drain\n  sgs server resume",
+    ),
+    "resume": _Action(
+        "start jobs again",
+        "It undoes sgs server drain, and starts a server if there is none.",
+        "examples:\n  sgs server resume",
+    ),
+    "unit": _Action(
+        "print a unit for systemd, so that the queue continues after a restart of the machine",
+        "Write it into a file, and enable it.",
+        "examples:\n  sgs server unit > ~/.config/systemd/user/sgs.service\n"
+        "  systemctl --user enable --now sgs; loginctl enable-linger",
+    ),
+}
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the action; returns the exit status."""
-    args = _parser().parse_args(argv)
+    args = _parser().parse_args(_with_action_first(argv))
     settings = _settings(args)
     if settings and args.action != "start":
         raise UsageError(f"--{next(iter(settings)).replace('_', '-')} is for `sgs server start`")
@@ -68,6 +100,15 @@ def main(argv: Sequence[str]) -> int:
             home.store.set("drained", "")
         _start(home, settings)
     return 0
+
+
+def _with_action_first(argv: Sequence[str]) -> list[str]:
+    """Move the action before its options, where sub-parsers expect it."""
+    action = next((word for word in argv if word in _ACTIONS), None)
+    if action is None:
+        return list(argv)
+    at = list(argv).index(action)
+    return [action, *argv[:at], *argv[at + 1 :]]
 
 
 def _settings(args: argparse.Namespace) -> dict[str, str]:
@@ -185,39 +226,63 @@ def _as_bytes(character: str) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="sgs server", description=_DESCRIPTION, epilog=_EPILOG)
-    add = parser.add_argument
-    add("action", choices=_ACTIONS, help="what to do, see above")
+    actions = parser.add_subparsers(
+        title="actions", dest="action", required=True, metavar="ACTION"
+    )
+    for name, action in _ACTIONS.items():
+        first = f"{action.what[0].upper()}{action.what[1:]}."
+        one = actions.add_parser(
+            name,
+            help=action.what,
+            prog=f"sgs server {name}",
+            description=f"{first}\n\n{action.more}".strip(),
+            epilog=action.epilog,
+        )
+        _add_options(one, name)
+    return parser
+
+
+def _add_options(parser: argparse.ArgumentParser, action: str) -> None:
+    """Add the options of an action. Those of the other actions are hidden: `main` refuses them."""
+
+    def add(flag: str, of: str, about: str, **rest: Any) -> None:
+        parser.add_argument(flag, help=about if of == action else argparse.SUPPRESS, **rest)
+
     add(
         "--gpus",
+        "start",
+        "ids of the GPUs to use, such as 0,1, or UUIDs; all: all GPUs of the machine, except "
+        "those that foreign processes use (default: all)",
         metavar="ID,...",
-        help="ids of the GPUs to use (with start), such as 0,1, or UUIDs; all: all GPUs of the "
-        "machine, except those that foreign processes use (default: all)",
     )
     add(
         "--keep-free",
+        "start",
+        "number of free GPUs to leave to others (default 0)",
         type=whole(0, 4096),
         metavar="N",
-        help="number of free GPUs to leave to others (with start; default 0)",
     )
     add(
         "--idle-memory",
+        "start",
+        "with --gpus all: use no GPU on which foreign processes (those without a lease) have this "
+        "much memory or more (default 1G)",
         metavar="SIZE",
-        help="with start and --gpus all: use no GPU on which foreign processes (those without a "
-        "lease) have this much memory or more (default 1G)",
     )
     add(
         "--idle-utilisation",
+        "start",
+        "with --gpus all: use no GPU that foreign processes keep busy for this percentage of the "
+        "time or more (default 10)",
         type=whole(0, 101),
         metavar="PERCENT",
         dest="idle_utilisation_percent",
-        help="with start and --gpus all: use no GPU that foreign processes keep busy for this "
-        "percentage of the time or more (default 10)",
     )
     add(
         "--placement",
+        "start",
+        "which GPUs jobs get first: pack prefers GPUs in use, spread the emptiest (default: "
+        "spread; jobs with --vram go where they leave the most useful rest)",
         choices=PLACEMENTS,
-        help="with start: pack prefers GPUs that are in use already, spread prefers the emptiest; "
-        "default is spread, but jobs with --vram go where they leave the most useful rest",
     )
-    add("--json", action="store_true", help="with status: print a JSON object instead of text")
-    return parser
+    add("--json", "status", "print a JSON object instead of text", action="store_true")

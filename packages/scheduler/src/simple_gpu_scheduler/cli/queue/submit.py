@@ -55,7 +55,9 @@ def main(argv: Sequence[str]) -> int:
         submitted = submit(home, context, _requests(common, work))
     else:
         submitted = _submit_script(home, context, _requests(common, work), work.script, submit)
-    _start_server(home)  # before printing: a job whose number was seen must run, even after a kill
+    _start_server(
+        home, len(submitted)
+    )  # before printing: a job whose number was seen must run, even after a kill
     try:
         _report(common, submitted)
     except BrokenPipeError:
@@ -110,11 +112,12 @@ def _checked(command: bytes) -> bytes:
     return command
 
 
-def _start_server(home: QueueHome) -> None:
+def _start_server(home: QueueHome, jobs: int) -> None:
     try:
         home.start_server()
     except (SgsError, OSError) as error:
-        _say(f"it is accepted, but {error} (sgs server start)")
+        accepted = "the job is" if jobs == 1 else "the jobs are"
+        _say(f"{accepted} accepted, but no server runs: {error}; run sgs server start --gpus 0,1")
 
 
 def _requests(common: CommonRequest, work: Work) -> Iterator[JobRequest]:

@@ -117,7 +117,7 @@ def _line(command: bytes) -> Line:
 def _read_list(args: argparse.Namespace) -> Sequence[Line]:
     if args.file in (None, "-"):
         if os.isatty(0):
-            print_stderr("sgs submit: reading commands, one a line; ^D ends them")
+            print_stderr("sgs submit: reading commands, one per line; ^D ends them")
         return list(_lines(0, null=args.null))
     try:
         with open(args.file, "rb") as file:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from simple_gpu_scheduler.cli.parser import Parser
+from simple_gpu_scheduler.cli.parser import BY_SERVER, Parser, gpu_count
 
 _DESCRIPTION = """\
 Put jobs into the queue, and print the number of each. Once a number is printed, the job is safely
@@ -38,8 +38,12 @@ scripts:
 
 --notify:
   CMD is run by /bin/sh once the job has ended for good. Its environment has SGS_JOB, SGS_STATE
-  (succeeded, failed, cancelled or lost), SGS_EXIT_CODE, SGS_NAME, SGS_GROUP, SGS_LOG and
-  SGS_COMMAND. To run a command after a whole group: sgs wait --group G; CMD
+  (succeeded, failed, cancelled or lost), SGS_EXIT_CODE, SGS_REASON, SGS_NAME, SGS_GROUP, SGS_LOG
+  and SGS_COMMAND. To run a command after a whole group: sgs wait --group G; CMD
+
+durations and sizes:
+  The units of durations are ms, s (the default), m, h and d: 500ms, 90, 1.5h, 1h30m.
+  Sizes: M is MiB and G is GiB: 512M, 10G.
 
 environment:
   The queue's file (mode 0600) keeps the environment, with its tokens, until you run
@@ -79,7 +83,7 @@ def whole_number(text: str) -> int:
 
 def _tries(text: str) -> int:
     if (number := whole_number(text)) < 0:
-        raise argparse.ArgumentTypeError(f"expected 0 (without end), 1 or more, not {text!r}")
+        raise argparse.ArgumentTypeError(f"expected 0 (no limit), 1 or more, not {text!r}")
     return number
 
 
@@ -114,7 +118,7 @@ _Add = Callable[..., argparse.Action]
 def _add_needs(add: _Add) -> None:
     add(
         "--gpus",
-        type=whole_number,
+        type=gpu_count(BY_SERVER, _MOST),
         default=1,
         metavar="N",
         help="number of GPUs that the job needs at once (default 1)",
@@ -142,7 +146,8 @@ def _add_needs(add: _Add) -> None:
         type=_tries,
         default=1,
         metavar="N",
-        help="run the job up to N times while it fails (default 1); 0: without end",
+        help="run the job at most N times in all while it fails (default 1: no retry); 0: no "
+        "limit",
     )
     add(
         "--requeue",
@@ -196,7 +201,8 @@ def _add_times(add: _Add) -> None:
     add(
         "--hold",
         action="store_true",
-        help="keep the job from starting until sgs release (default: it may start at once)",
+        help="hold the job: it does not start until you run sgs release (default: it may start at "
+        "once)",
     )
     add(
         "--notify",
@@ -226,18 +232,24 @@ def _add_sources(add: _Add) -> None:
     add(
         "--freeze",
         action="store_true",
-        help="run the job in a copy of this git work tree as it is now, see below",
+        help="copy this git work tree now and run the job in the copy, see below (default: run in "
+        "this folder)",
     )
-    add("--script", metavar="FILE", help="run this script as it is now, see below")
+    add(
+        "--script",
+        metavar="FILE",
+        help="copy this script now and run it, see below (default: run a command)",
+    )
     add(
         "--file",
         metavar="FILE",
         help="submit each line of FILE as a job; -: each line of stdin (the default without a "
         "command)",
     )
-    add(
+    null = add(
         "--null",
         action="store_true",
-        help="(or -0) read commands that end by NUL and may have several lines (default: one a "
-        "line)",
+        help="read commands that end by NUL and may have several lines (default: one per line)",
     )
+    # Only for the help: a real option -0 would keep argparse from reading `--priority -3`.
+    null.option_strings = ["-0", "--null"]

@@ -38,15 +38,13 @@ def common_request(args: argparse.Namespace, *, is_list: bool, now_s: float) -> 
         1, b"", args.gpus, _units(args.jobs_per_gpu, memory_mib), timeout_s or None,
         args.retries, 1, memory_mib, auto_memory=auto,
     )  # fmt: skip
-    if job.gpus < 1:
-        raise UsageError(f"--gpus {job.gpus}: expected 1 or more")
     if args.retry_failed and args.key is None:
         raise UsageError("--retry-failed needs --key K, the key of the job to run again")
     request = JobRequest(
         b"",
         priority=args.priority,
-        after=_dependencies(args.after),
-        after_any=_dependencies(args.after_any),
+        after=_dependencies(args.after, "--after"),
+        after_any=_dependencies(args.after_any, "--after-any"),
         not_before_s=None if args.start is None else args.start(now_s),
         name=_text(args.name, "--name"),
         group=_text(args.group, "--group"),
@@ -102,10 +100,12 @@ def _units(jobs_per_gpu: int | None, memory_mib: int | None) -> int:
     return share_units(jobs_per_gpu)
 
 
-def _dependencies(words: list[str]) -> tuple[int, ...]:
+def _dependencies(words: list[str], option: str) -> tuple[int, ...]:
     ids = tuple(job_ids(words))
     if ids and max(ids) > _LARGEST_ID:
-        raise UsageError(f"there is no job {max(ids)}, which is to be waited for")
+        raise UsageError(
+            f"{option} names job {max(ids)}, which does not exist; see sgs status --all"
+        )
     return ids
 
 

@@ -15,7 +15,13 @@ from simple_gpu_scheduler.cli.queue.jobs import (
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.queue.home import QueueHome
 from simple_gpu_scheduler.queue.job_ids import numbers
-from simple_gpu_scheduler.queue.records import OPEN_STATES, SUCCEEDED, QueuedJob
+from simple_gpu_scheduler.queue.records import (
+    CANCELLED,
+    LOST,
+    OPEN_STATES,
+    SUCCEEDED,
+    QueuedJob,
+)
 from simple_gpu_scheduler.system.fds import print_stderr
 
 _EPILOG = """\
@@ -26,6 +32,10 @@ exit status:
 examples:
   sgs wait 3 && sgs submit -- python evaluate.py
   sgs wait --group lr"""
+
+
+#: What stands before these states in a sentence.
+_VERBS = {CANCELLED: "was ", LOST: "was "}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -48,7 +58,9 @@ def main(argv: Sequence[str]) -> int:
     jobs = home.store.entries(jobs=ids)
     for job in jobs:
         if job.state != SUCCEEDED:
-            print_stderr(f"sgs wait: job {job.id} {describe_state(job)}")
+            print_stderr(
+                f"sgs wait: job {job.id} {_VERBS.get(job.state, '')}{describe_state(job)}"
+            )
     if removed := set(ids) - {job.id for job in jobs}:
         raise SgsError(
             f"the exit status of job {numbers(list(removed))} is unknown: sgs clean --finished "
@@ -84,5 +96,5 @@ def _parser() -> argparse.ArgumentParser:
         description="Wait until jobs of the queue have ended.",
         epilog=_EPILOG,
     )
-    add_job_arguments(parser, "wait for")
+    add_job_arguments(parser)
     return parser

@@ -114,7 +114,7 @@ def _run_jobs(
         memory=_make_memory_monitor(gpus, estimates),
     )
     if os.isatty(0):
-        print_notice("reading commands from the terminal, one a line; ^D ends them")
+        print_notice("reading commands from the terminal, one per line; ^D ends them")
     try:
         return pipe.run()
     finally:

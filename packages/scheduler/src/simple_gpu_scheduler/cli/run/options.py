@@ -88,6 +88,7 @@ A command can set options in a comment: python train.py  # sgs: gpus=2 timeout=2
 The keys are gpus=N, jobs-per-gpu=K, vram=SIZE, timeout=DURATION and retries=N.
 
 The units of durations are ms, s (the default), m, h and d: 500ms, 90, 1.5h, 1h30m.
+Sizes: M is MiB and G is GiB: 512M, 10G.
 
 signals:
   first SIGINT (^C) or SIGHUP                read no more lines, and wait for the running jobs
@@ -120,7 +121,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 def _parser() -> argparse.ArgumentParser:
     options = Parser(
         prog="simple_gpu_scheduler",
-        description="Read shell commands from stdin, one a line. Run each on a free GPU, with\n"
+        description="Read shell commands from stdin, one per line. Run each on a free GPU, with\n"
         "CUDA_VISIBLE_DEVICES set to it.",
         epilog=_EPILOG,
     )
@@ -161,7 +162,7 @@ def _add_job_options(parser: argparse.ArgumentParser) -> None:
         "-0",
         "--null",
         action="store_true",
-        help="read commands that end by NUL and may have several lines (default: one a line)",
+        help="read commands that end by NUL and may have several lines (default: one per line)",
     )
     group.add_argument(
         "--shell",
@@ -174,7 +175,7 @@ def _add_job_options(parser: argparse.ArgumentParser) -> None:
         type=whole(0),
         default=1,
         metavar="N",
-        help="run a job up to N times while it fails (default 1); 0: without end",
+        help="run a job at most N times in all while it fails (default 1: no retry); 0: no limit",
     )
     group.add_argument(
         "--timeout",
@@ -204,9 +205,8 @@ def _add_job_options(parser: argparse.ArgumentParser) -> None:
         "--halt",
         default="never",
         metavar="WHEN,WHY",
-        help="stop early (default never). soon,fail=3: after 3 failures start no more jobs; "
-        "now,fail=10%%: also end the running jobs; WHY is fail, success or done, with a number or "
-        "a percentage of the jobs",
+        help="stop early: WHEN is soon (start no more jobs) or now (also end running jobs); WHY "
+        "is fail, success or done, with a number or percentage: soon,fail=3 (default: never)",
     )
     group.add_argument(
         "--dry-run",
@@ -226,13 +226,12 @@ def _add_record_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--resume",
         action="store_true",
-        help="skip the jobs that are in the job log, whether they succeeded or failed",
+        help="skip jobs listed in the job log; needs --joblog (default: run all jobs)",
     )
     group.add_argument(
         "--resume-failed",
         action="store_true",
-        help="run the jobs again that failed according to the job log, and skip those that "
-        "succeeded",
+        help="like --resume, but run failed jobs again; needs --joblog",
     )
     group.add_argument(
         "--results",
@@ -256,6 +255,6 @@ def _add_record_options(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const="-",
         metavar="FILE",
-        help="append events to FILE, one JSON object a line; without FILE, write the events to "
+        help="append events to FILE, one JSON object per line; without FILE, write the events to "
         "stdout and the output of the jobs to stderr (default: no events)",
     )

@@ -71,9 +71,9 @@ def set_needs(database: sqlite3.Connection, jobs: Sequence[int], needs: Needs) -
 def _check_needed(database: sqlite3.Connection, job: int, *, success: bool) -> None:
     row = database.execute("SELECT state FROM jobs WHERE id = ?", (job,)).fetchone()
     if row is None:
-        raise UsageError(f"{no_job(database, job)}, which is to be waited for")
+        raise UsageError(no_dependency(database, job, success=success))
     if success and row[0] in ENDED_STATES and row[0] != SUCCEEDED:
-        raise UsageError(f"job {job}, which is to be waited for, is {row[0]}")
+        raise UsageError(f"--after names job {job}, which {_VERBS[row[0]]}")
 
 
 def _needed_by(database: sqlite3.Connection, job: int) -> list[int]:
@@ -83,12 +83,23 @@ def _needed_by(database: sqlite3.Connection, job: int) -> list[int]:
 
 def no_job(database: sqlite3.Connection, job: int) -> str:
     """Say that there is no job with this number, and whether it was removed."""
-    removed = database.execute(
+    return f"there is no job {job}" + (
+        " any more (sgs clean --finished has removed it)" if _is_removed(database, job) else ""
+    )
+
+
+def no_dependency(database: sqlite3.Connection, job: int, *, success: bool) -> str:
+    """Say that there is no job with this number, on whose success or end another is to depend."""
+    why = "sgs clean --finished has removed" if _is_removed(database, job) else "does not exist"
+    option = "--after" if success else "--after-any"
+    return f"{option} names job {job}, which {why}; see sgs status --all"
+
+
+def _is_removed(database: sqlite3.Connection, job: int) -> bool:
+    row = database.execute(
         "SELECT 1 FROM sqlite_sequence WHERE name = 'jobs' AND ? BETWEEN 1 AND seq", (job,)
     ).fetchone()
-    return f"there is no job {job}" + (
-        " any more (sgs clean --finished has removed it)" if removed else ""
-    )
+    return row is not None
 
 
 #: What a job did when it ended in each state but succeeded.

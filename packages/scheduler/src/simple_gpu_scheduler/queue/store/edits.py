@@ -11,6 +11,7 @@ from simple_gpu_scheduler.queue.records import (
     HELD,
     QUEUED,
     RUNNING,
+    SUCCEEDED,
     QueuedJob,
 )
 from simple_gpu_scheduler.queue.store.dependencies import set_needs
@@ -47,9 +48,10 @@ def _check_waits(job: QueuedJob) -> None:
             f"it (sgs cancel {job.id}) and submit it again"
         )
     if job.state not in (QUEUED, HELD):
+        retry = "" if job.state == SUCCEEDED else f", or sgs retry {job.id}"
         raise SgsError(
             f"job {job.id} has ended ({job.state}), and only waiting jobs can be changed; submit "
-            "it again"
+            f"it again{retry}"
         )
 
 

@@ -19,7 +19,11 @@ from simple_gpu_scheduler.queue.records import (
     Submitted,
 )
 from simple_gpu_scheduler.queue.store.contexts import context_number
-from simple_gpu_scheduler.queue.store.dependencies import no_job, queue_again, why_broken
+from simple_gpu_scheduler.queue.store.dependencies import (
+    no_dependency,
+    queue_again,
+    why_broken,
+)
 
 _INSERT = """
     INSERT INTO jobs (state, command, context, gpus, slots, memory_mib, auto_memory, priority,
@@ -86,7 +90,7 @@ class Submission:
                 "SELECT state FROM jobs WHERE id = ?", (needed,)
             ).fetchone()
             if row is None:
-                raise UsageError(f"{no_job(self._database, needed)}, which is to be waited for")
+                raise UsageError(no_dependency(self._database, needed, success=success))
             if row[0] not in ENDED_STATES:
                 blockers += 1
             elif success and row[0] != SUCCEEDED:

@@ -73,8 +73,8 @@ def take_snapshot(folder: str, cwd: bytes, warn: Callable[[str], None] = lambda 
         raise
     except SgsError as error:
         raise UsageError(
-            f"--freeze needs a git work tree, and {os.fsdecode(cwd)!r} is in none that can be "
-            f"read ({error})"
+            f"--freeze needs a git work tree, but {os.fsdecode(cwd)!r} is not inside a readable "
+            f"git work tree ({error})"
         ) from None
     sub = os.path.relpath(os.path.realpath(cwd), os.path.realpath(top))
     if sub.split(b"/")[0] == b"..":
