@@ -294,7 +294,7 @@ def test_without_a_driver_memory_cannot_be_asked_for() -> None:
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cloudpickle", None)
-    with pytest.raises(SgsError, match=r"install the extra executor of simple-gpu-scheduler"):
+    with pytest.raises(SgsError, match=r"the extra `executor` of simple-gpu-scheduler"):
         GPUExecutor(on="0")
 
 
