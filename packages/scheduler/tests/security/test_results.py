@@ -270,9 +270,11 @@ def test_marks_that_others_planted_say_nothing(people: People, kernel: str) -> N
     folder, elsewhere = shared_folder(people, "sticky"), people.home(ALICE) / "runs"
     runs = people.start(ALICE, "simple_gpu_scheduler", "--gpus", "1", "--results", str(elsewhere))
     assert runs.stdin is not None
-    wait_until(lambda: elsewhere.exists() and os.listdir(elsewhere), "Alice's scheduler runs")
+    living = wait_until(
+        lambda: next((path for path in elsewhere.glob("*") if path.suffix != ".new"), None),
+        "Alice's scheduler runs",
+    )
     people.home(ALICE).chmod(0o755)
-    (living,) = (path for path in elsewhere.iterdir() if path.suffix != ".new")
     program = """
 os.chdir(sys.argv[1])
 names = (f".scheduler-{number:016x}" for number in range(10000))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,15 @@ def test_who_was_not_told_yet_is_told_by_the_next_server(queue: Queue) -> None:
     cancel(queue, job)
     queue.start()
     wait_until(lambda: (queue.path / "told").exists(), "it is told")
+
+
+def test_the_journal_of_a_launcher_that_ends_while_nothing_happens_goes(queue: Queue) -> None:
+    queue.start()
+    queue.wait(*queue.submit(b"true"))
+    (launcher,) = queue.launchers()
+    time.sleep(0.3)  # else the sync that is due would hide that nothing else removes it
+    os.kill(launcher, signal.SIGKILL)
+    wait_until(lambda: not list(queue.folder.glob("*.journal")), "its journal is gone")
 
 
 def test_a_launcher_that_has_done_enough_is_followed_by_another(

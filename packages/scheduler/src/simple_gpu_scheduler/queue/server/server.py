@@ -134,7 +134,7 @@ class QueueServer:
     def _on_written(self, decision: Decision) -> None:
         """Plan the next sync, and notify submitters."""
         if decision.wrote:
-            self._unsynced_since_s = self._unsynced_since_s or time.monotonic()
+            self._sync_soon()
         if decision.may_notify or self._must_notify:
             self._must_notify = not self._notifier.poll()
             self._notify_again_s = time.monotonic() + TRY_AGAIN_S if self._must_notify else None
@@ -160,6 +160,9 @@ class QueueServer:
         for stop in stops:
             self._running.signal(stop)
         return next_s
+
+    def _sync_soon(self) -> None:
+        self._unsynced_since_s = self._unsynced_since_s or time.monotonic()
 
     def _sync(self) -> None:
         """Put what was written on the disk, a short time after it was written."""
@@ -238,6 +241,7 @@ class QueueServer:
                     self._running.on_entry(entry)
                 if launcher.is_gone():
                     self._running.recover_launcher(self._launchers.remove(launcher), launcher.name)
+                    self._sync_soon()  # then its journal goes, also if nothing else happens
                 elif launcher.answers and not answered:
                     self._running.recover_launcher(
                         self._launchers.evidence_of(launcher), launcher.name
