@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from simple_gpu_scheduler.errors import UsageError
-from simple_gpu_scheduler.gpus import amd_selection, nvml, vendor
 from simple_gpu_scheduler.gpus import ids as gpu_ids
+from simple_gpu_scheduler.gpus import vendor
 
 if TYPE_CHECKING:
     from simple_gpu_scheduler.gpus.ports import Devices
@@ -49,11 +49,14 @@ def select_gpus(
 def _select_named(names: Sequence[str], tell: Callable[[str], None]) -> GpuSelection:
     ids = gpu_ids.parse_gpu_ids(names)
     if vendor.is_nvidia_machine():
+        from simple_gpu_scheduler.gpus import nvml
+
         try:
             return _select_nvidia(ids, nvml.gpu_names())
         except nvml.NoDriverError as error:
             tell(f"warning: the NVIDIA driver doesn't answer ({error}); using GPUs as named")
     elif vendor.is_amd_machine():
+        from simple_gpu_scheduler.gpus import amd_selection
         from simple_gpu_scheduler.gpus.amd import NoAmdDriverError, NoAmdsmiError
 
         try:
@@ -66,6 +69,8 @@ def _select_named(names: Sequence[str], tell: Callable[[str], None]) -> GpuSelec
 
 
 def _select_all(inherited: str | None) -> GpuSelection:
+    from simple_gpu_scheduler.gpus import nvml
+
     try:
         names = nvml.gpu_names()
     except nvml.NoDriverError as error:
@@ -91,6 +96,7 @@ def _select_all(inherited: str | None) -> GpuSelection:
 
 
 def _select_all_amd() -> GpuSelection:
+    from simple_gpu_scheduler.gpus import amd_selection
     from simple_gpu_scheduler.gpus.amd import NoAmdDriverError
 
     try:
@@ -103,5 +109,7 @@ def _select_all_amd() -> GpuSelection:
 
 def _select_nvidia(ids: Sequence[str], names: Sequence[gpu_ids.GpuName]) -> GpuSelection:
     """The GPUs of these ids, among those that the driver reports."""
+    from simple_gpu_scheduler.gpus import nvml
+
     keys = gpu_ids.find_uuids(ids, names)
     return GpuSelection(keys, nvml.NvmlDevices(), gpu_ids.uuids_by_number(names))

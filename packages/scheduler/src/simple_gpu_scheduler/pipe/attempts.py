@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from simple_gpu_scheduler.errors import SgsError
 from simple_gpu_scheduler.jobs.job import Job
-from simple_gpu_scheduler.memory.monitor import MemoryMonitor
 from simple_gpu_scheduler.memory.oom import says_out_of_memory
 from simple_gpu_scheduler.pipe.events import Ended
 from simple_gpu_scheduler.pipe.exit_status import after_stop, judge_exit, tally_of
@@ -21,6 +21,9 @@ from simple_gpu_scheduler.policy.model import Phase, Running, Stop
 from simple_gpu_scheduler.policy.outcome import AttemptResult, Outcome, OutcomeKind, decide
 from simple_gpu_scheduler.processes.ports import Runner
 from simple_gpu_scheduler.processes.records import Exit, Leftover
+
+if TYPE_CHECKING:
+    from simple_gpu_scheduler.memory.monitor import MemoryMonitor
 
 #: How often to check whether the rest of a stopped job's process tree is gone.
 _TREE_CHECK_S = 0.1

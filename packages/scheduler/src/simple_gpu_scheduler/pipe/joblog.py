@@ -10,14 +10,13 @@ from __future__ import annotations
 import os
 import re
 import stat
-import zlib
-from array import array
 from contextlib import suppress
 from typing import BinaryIO
 
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.files.named_paths import NamedFile, open_own_file
 from simple_gpu_scheduler.files.trust import UnsafeError
+from simple_gpu_scheduler.pipe.done_jobs import DoneJobs
 from simple_gpu_scheduler.pipe.events import Ended, Event
 from simple_gpu_scheduler.system import ofd_lock
 from simple_gpu_scheduler.system.fds import write_whole
@@ -28,41 +27,7 @@ from simple_gpu_scheduler.text.printable import shell_word
 
 _HEADER = b"Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n"
 _ROW = re.compile(rb"(\d{1,18})\t(?:[^\t]*\t){5}(-?\d+)\t(-?\d+)\t(.*)\n", re.DOTALL)
-_UNKNOWN, _SUCCEEDED, _FAILED = range(3)
-_PAGE = 1024
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND
-
-
-class DoneJobs:
-    """The jobs of a job log, in a few bytes each; implements `pipe.ports.Done`."""
-
-    def __init__(self, *, rerun_failed: bool = False) -> None:
-        self._rerun_failed = rerun_failed
-        self._pages: dict[int, tuple[bytearray, array[int]]] = {}
-
-    def __contains__(self, seq: object) -> bool:
-        """True if the job needn't run again."""
-        if not self._pages or not isinstance(seq, int) or seq // _PAGE not in self._pages:
-            return False
-        state = self._pages[seq // _PAGE][0][seq % _PAGE]
-        return state == _SUCCEEDED or (state == _FAILED and not self._rerun_failed)
-
-    def is_same(self, seq: int, command: bytes) -> bool:
-        """True if the log has the same command for the job."""
-        return self._pages[seq // _PAGE][1][seq % _PAGE] == _checksum(command)
-
-    def add(self, seq: int, command: bytes, *, ok: bool) -> None:
-        """Add a row; the last row of a job counts."""
-        page = self._pages.get(seq // _PAGE)
-        if page is None:
-            page = bytearray(_PAGE), array("I", bytes(4 * _PAGE))
-            self._pages[seq // _PAGE] = page
-        page[0][seq % _PAGE] = _SUCCEEDED if ok else _FAILED
-        page[1][seq % _PAGE] = _checksum(command)
-
-
-def _checksum(command: bytes) -> int:
-    return zlib.crc32(command.replace(b"\n", b"\0"))
 
 
 def read_joblog(path: str, *, rerun_failed: bool) -> DoneJobs:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from simple_gpu_scheduler.errors import HopelessError, PassingError, SgsError
 from simple_gpu_scheduler.jobs.job import Job
 from simple_gpu_scheduler.leases.records import Lease
-from simple_gpu_scheduler.memory.monitor import MemoryMonitor
 from simple_gpu_scheduler.pipe.attempts import Attempts
 from simple_gpu_scheduler.pipe.events import Finished, Progress, Rejected
 from simple_gpu_scheduler.pipe.halt import Halt
@@ -29,6 +29,9 @@ from simple_gpu_scheduler.policy.model import (
 )
 from simple_gpu_scheduler.policy.plan import plan
 from simple_gpu_scheduler.processes.ports import Runner, Wait
+
+if TYPE_CHECKING:
+    from simple_gpu_scheduler.memory.monitor import MemoryMonitor
 
 
 class Pipe:

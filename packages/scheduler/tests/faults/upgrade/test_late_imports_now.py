@@ -24,13 +24,18 @@ NAME = PACKAGE.name
 AT_START = {
     "allocation.monitor": "chosen as it starts",
     "gpus.amd": "the driver is chosen as it starts",
+    "gpus.amd_selection": "the driver is chosen as it starts",
+    "gpus.nvml": "the driver is chosen as it starts",
     "queue.store.memory_copy": "a server doesn't serve a copy",
     "cli.run.dry_run": "it runs no jobs",
     "gpus.processes": "chosen as it starts",
     "memory.estimates": "chosen as it starts",
     "memory.meter": "chosen as it starts",
+    "memory.monitor": "chosen as it starts",
     "memory.peaks_file": "chosen as it starts",
+    "pipe.joblog": "chosen as it starts",
     "pipe.json_events": "chosen as it starts",
+    "pipe.progress_bar": "chosen as it starts",
     "pipe.memory_report": "chosen as it starts",
     "results.writer": "chosen as it starts",
 }

@@ -16,13 +16,11 @@ from simple_gpu_scheduler.cli.run.options import Settings, parse, read_settings
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.gpus.environ import LEASE_VARIABLE
 from simple_gpu_scheduler.gpus.selection import GpuSelection, select_gpus
-from simple_gpu_scheduler.memory.monitor import MemoryMonitor
 from simple_gpu_scheduler.pipe.console import Console, print_notice
-from simple_gpu_scheduler.pipe.joblog import DoneJobs, Joblog, read_joblog
+from simple_gpu_scheduler.pipe.done_jobs import DoneJobs
 from simple_gpu_scheduler.pipe.lines import LineSource
 from simple_gpu_scheduler.pipe.loop import Pipe
 from simple_gpu_scheduler.pipe.ports import Listener
-from simple_gpu_scheduler.pipe.progress_bar import ProgressBar
 from simple_gpu_scheduler.policy.model import Card
 from simple_gpu_scheduler.policy.reasons import impossible
 from simple_gpu_scheduler.processes.runner import Outputs, ProcessRunner
@@ -32,6 +30,8 @@ from simple_gpu_scheduler.system.stdio import open_missing_outputs
 
 if TYPE_CHECKING:
     from simple_gpu_scheduler.memory.estimates import MemoryEstimates
+    from simple_gpu_scheduler.memory.monitor import MemoryMonitor
+    from simple_gpu_scheduler.pipe.progress_bar import ProgressBar
     from simple_gpu_scheduler.results.writer import ResultsDir
 
 _TICK_S = 1.0  #: the progress bar shows run times in seconds
@@ -153,6 +153,7 @@ def _make_memory_monitor(
         return None
     from simple_gpu_scheduler.gpus.processes import lineage
     from simple_gpu_scheduler.memory.meter import DriverMeter
+    from simple_gpu_scheduler.memory.monitor import MemoryMonitor
 
     return MemoryMonitor(DriverMeter(gpus.devices, lineage, gpus.keys), estimates)
 
@@ -186,6 +187,8 @@ def _memory_report(args: argparse.Namespace) -> list[Listener]:
 def _read_done_jobs(args: argparse.Namespace) -> DoneJobs:
     if not (args.resume or args.resume_failed):
         return DoneJobs()
+    from simple_gpu_scheduler.pipe.joblog import read_joblog
+
     return read_joblog(args.joblog, rerun_failed=args.resume_failed)
 
 
@@ -208,6 +211,8 @@ def _open_recorders(args: argparse.Namespace, clock: SystemClock) -> list[Listen
     """Open the job log and the stream of events, if there are such."""
     recorders: list[Listener] = []
     if args.joblog is not None:
+        from simple_gpu_scheduler.pipe.joblog import Joblog
+
         joblog = Joblog(args.joblog, keep=args.resume or args.resume_failed)
         if joblog.others:
             who = " and ".join(sorted(joblog.others))
@@ -248,4 +253,8 @@ def _console(args: argparse.Namespace) -> Console:
 def _make_bar(args: argparse.Namespace, clock: SystemClock) -> ProgressBar | None:
     is_terminal = os.isatty(2) and os.environ.get("TERM", "dumb") != "dumb"
     is_shown = args.bar if args.bar is not None else is_terminal and not os.isatty(0)
-    return ProgressBar(2, terminal=is_terminal, start_s=clock.now_s()) if is_shown else None
+    if not is_shown:
+        return None
+    from simple_gpu_scheduler.pipe.progress_bar import ProgressBar
+
+    return ProgressBar(2, terminal=is_terminal, start_s=clock.now_s())
