@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -38,14 +39,23 @@ def read_in_pieces(data: bytes, cuts: list[int], separator: bytes = b"\n") -> li
 @given(st.binary(max_size=300), st.lists(st.integers(0, 300), max_size=5))
 @example(b"a\nb", [])
 @example(b"a\n\n\nb\n", [1, 2, 3])
+@example(b"\xef\xbb\xbfa\n", [1, 2])
 def test_lines_are_the_same_however_they_arrive(data: bytes, cuts: list[int]) -> None:
-    expected = data.split(b"\n")
+    expected = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     if expected[-1] == b"":
         expected.pop()
     lines = read_in_pieces(data, cuts)
     assert [line.command for line in lines] == [line.removesuffix(b"\r") for line in expected]
     assert [line.seq for line in lines] == list(range(1, len(expected) + 1))
     assert [line.reason is not None for line in lines] == [b"\0" in line for line in expected]
+
+
+@pytest.mark.parametrize("separator", [b"\n", b"\0"])
+def test_a_byte_order_mark_at_the_beginning_is_dropped(separator: bytes) -> None:
+    mark = b"\xef\xbb\xbf"
+    data = separator.join([mark + b"a", mark + b"b", b""])
+    lines = [line.command for line in read_in_pieces(data, [1, 2, 5], separator)]
+    assert lines == [b"a", mark + b"b"]
 
 
 @given(st.lists(st.binary(min_size=1, max_size=40).filter(lambda b: b"\0" not in b)))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+#: Editors on Windows begin a file of UTF-8 with it. It is no part of the first command.
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
 #: The longest argument that Linux takes (MAX_ARG_STRLEN: 32 pages with the final NUL; execve(2)).
 MAX_COMMAND_BYTES = 32 * 4096 - 1
 

@@ -6,6 +6,7 @@ import os
 
 from simple_gpu_scheduler.jobs.job import Line
 from simple_gpu_scheduler.jobs.validation import (
+    BYTE_ORDER_MARK,
     MAX_COMMAND_BYTES,
     find_command_error,
     too_long_error,
@@ -97,6 +98,8 @@ class LineSource:
 
     def _make_line(self, command: bytes) -> Line:
         self._taken += 1
+        if self._taken == 1:
+            command = command.removeprefix(BYTE_ORDER_MARK)
         if self._separator == b"\n":
             command = command.removesuffix(b"\r")
         if self._dropped_bytes or len(command) > MAX_COMMAND_BYTES:

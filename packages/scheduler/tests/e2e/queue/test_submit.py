@@ -107,6 +107,15 @@ def test_its_interpreter_is_its_first_lines(user: User) -> None:
     assert user.run("--script", "three") == b"no first line\n"
 
 
+def test_a_byte_order_mark_is_no_part_of_a_script_or_a_list(user: User) -> None:
+    mark = b"\xef\xbb\xbf"
+    script(user, AWKWARD, mark + b"#!/bin/sh", b"#SGS --name marked", b"echo ran $1")
+    assert user.run(AWKWARD, "x") == b"ran x\n"
+    assert user.entries()[0].name == "marked"
+    (user.folder / "list").write_bytes(mark + b"echo listed\n")
+    assert user.run("--file", "list") == b"listed\n"
+
+
 def test_a_script_says_at_its_head_what_it_needs(user: User) -> None:
     name = script(
         user, b"train.sh", b"#!/bin/sh", b"# note, sgs: gpus=7", b"#SGS --gpus 2 --name 'a b' # 2",

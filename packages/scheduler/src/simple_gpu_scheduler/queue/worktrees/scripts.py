@@ -11,6 +11,7 @@ from contextlib import suppress
 from simple_gpu_scheduler.errors import SgsError, UsageError
 from simple_gpu_scheduler.files.fsync import sync
 from simple_gpu_scheduler.jobs.script_header import parse_interpreter
+from simple_gpu_scheduler.jobs.validation import BYTE_ORDER_MARK
 from simple_gpu_scheduler.text.printable import shell_word
 
 _FOLDER = "scripts"
@@ -25,7 +26,7 @@ def read_script(path: str) -> bytes:
     """
     try:
         with open(path, "rb") as file:
-            text = file.read(_MOST_BYTES + 1)
+            text = file.read(_MOST_BYTES + 1).removeprefix(BYTE_ORDER_MARK)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(f"the script {path!r} can't be read: {reason}") from None
