@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -161,7 +162,8 @@ def test_an_exception_that_cannot_be_unpickled_says_where_it_came_from(scripts: 
         (lambda: os._exit(0), "ended with exit status 0"),
         (lambda: os.kill(os.getpid(), signal.SIGKILL), "was killed by SIGKILL"),
         (lambda: __import__("ctypes").string_at(0), "was killed by SIGSEGV"),
-        (lambda: os.closerange(3, 9999), "was killed by SIGKILL"),
+        # It can't answer any more: it is killed, unless it has ended by that itself.
+        (lambda: os.closerange(3, 9999), "was killed by SIGKILL|ended with exit status 1"),
     ],
 )
 def test_a_worker_that_dies_fails_only_its_own_call(end: Callable[[], None], said: str) -> None:
@@ -172,7 +174,7 @@ def test_a_worker_that_dies_fails_only_its_own_call(end: Callable[[], None], sai
         assert isinstance(error, WorkerDiedError)
         assert isinstance(error, BrokenProcessPool)
         assert "on GPU 0" in str(error)
-        assert said in str(error)
+        assert re.search(said, str(error))
         assert futures[1].result() != before.result()
         assert isinstance(futures[2].exception(), WorkerDiedError)
     assert leases() == []
