@@ -22,7 +22,8 @@ from typing import Any, ParamSpec, TypeVar
 
 from simple_gpu_scheduler.client import Taken, free_now, take
 from simple_gpu_scheduler.errors import SgsError, UsageError
-from simple_gpu_scheduler.executors.pool import Call, Pool, SharedGpu
+from simple_gpu_scheduler.executors.pool import Call, Pool
+from simple_gpu_scheduler.executors.shared_gpu import SharedGpu
 from simple_gpu_scheduler.executors.worker import WorkerDiedError
 from simple_gpu_scheduler.gpus.environ import LEASE_VARIABLE
 from simple_gpu_scheduler.gpus.selection import select_gpus

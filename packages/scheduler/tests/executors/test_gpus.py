@@ -128,7 +128,7 @@ def test_no_call_waits_for_one_gpu_while_another_is_free(cards: Cards) -> None:
 def test_a_pool_with_much_work_gives_way_to_those_who_wait(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, jobs_per_gpu: int
 ) -> None:
-    monkeypatch.setattr("simple_gpu_scheduler.executors.pool._TURN_S", 0.0)
+    monkeypatch.setattr("simple_gpu_scheduler.executors.shared_gpu._TURN_S", 0.0)
     gate = tmp_path / "gate"
     os.mkfifo(gate)
     with GPUExecutor(on="0", jobs_per_gpu=jobs_per_gpu) as pool:

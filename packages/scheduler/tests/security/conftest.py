@@ -14,6 +14,7 @@ import pytest
 
 import protections
 from fake_nvml import library
+from process_state import end_all
 from users import as_user
 from waiting import BOUND_S
 
@@ -102,13 +103,7 @@ class People:
 
     def close(self) -> None:
         """End what is left."""
-        for program in self._programs:
-            if program.poll() is None:
-                program.kill()
-            for pipe in (program.stdin, program.stdout, program.stderr):
-                if pipe is not None and not pipe.closed:
-                    pipe.close()
-            program.wait()
+        end_all(self._programs)
         for uid in (ALICE, BOB, CAROL):  # the servers of their queues, and jobs of those
             _kill_all_of(uid, self.path)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from process_state import is_alive
 from users import as_user, needs_root
 from waiting import BOUND_S, wait_until
 
@@ -36,14 +37,6 @@ if os.fork() == 0:
     print(mine, flush=True)
     os.execvpe("sleep", ["sleep", "600"], {**os.environ, "SGS_RUN": run, "SGS_SEQ": seq})
 """
-
-
-def is_alive(pid: int) -> bool:
-    """Zombies don't count."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
 
 
 def mark(path: Path) -> tuple[str, str, int]:

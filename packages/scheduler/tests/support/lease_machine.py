@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import fake_nvml
+from process_state import end_all
 from users import as_user
 from waiting import BOUND_S
 
@@ -99,13 +100,7 @@ class Machine:
 
     def close(self) -> None:
         """End what a failed test has left."""
-        for program in self._programs:
-            if program.poll() is None:
-                program.kill()
-            for pipe in (program.stdin, program.stdout, program.stderr):
-                if pipe is not None and not pipe.closed:
-                    pipe.close()
-            program.wait()
+        end_all(self._programs)
 
 
 @pytest.fixture

@@ -18,21 +18,13 @@ from pathlib import Path
 
 import pytest
 
+from process_state import is_alive
 from waiting import BOUND_S, wait_until
 
 STATUS_SIGNALS = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGPIPE, signal.SIGQUIT)
 #: The line about a start.
 STARTS = re.compile(rb"^Processing command `[^\n]*` on gpu [^\n]*\n", re.MULTILINE)
 _DRIVER_WARNING = "warning: the NVIDIA driver doesn't answer"
-
-
-def alive(pid):
-    """True if the process runs; a zombie doesn't."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-    return stat.rpartition(")")[2].split()[0] not in ("Z", "X")
 
 
 def status_field(pid, name):
@@ -270,7 +262,7 @@ class Box:
             with contextlib.suppress(OSError):
                 place = os.readlink(f"/proc/{entry}/cwd")
                 inside = place == str(self.path) or place.startswith(f"{self.path}/")
-                if inside and alive(entry):
+                if inside and is_alive(entry):
                     found.append(int(entry))
         return found
 

@@ -6,7 +6,6 @@ import os
 import random
 import sqlite3
 import subprocess
-from collections import Counter
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
@@ -142,12 +141,3 @@ def _told(database: Path) -> tuple[dict[int, str], list[Attempt]]:
 
 def _status(code: int | None, number: int | None) -> int | None:
     return code if number is None else 128 + number
-
-
-def summed(verdicts: Iterable[Verdict]) -> Counter[str]:
-    """How much of each was found."""
-    total: Counter[str] = Counter()
-    for one in verdicts:
-        for name, value in one._asdict().items():
-            total[name] += value if isinstance(value, int) else len(value)
-    return total

@@ -7,5 +7,6 @@ A pool has lanes. An awake lane is a thread with a worker process and a share of
 - A worker inherits its lease, so the lease ends with the last process that uses the GPU.
 - The kernel kills a worker when the thread that started it ends: no worker outlives its program.
 
-Begin with `pool`. `worker` starts and ends one process; `worker_main` is what runs in it.
+Begin with `pool`. `shared_gpu` leases the GPU that lanes share. `worker` starts and ends one
+process; `worker_main` is what runs in it.
 """

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from lease_machine import Server
+from process_state import is_alive
 from waiting import BOUND_S, wait_until
 
 SCHEDULER = ("simple_gpu_scheduler", "--quiet")
@@ -71,14 +72,6 @@ def pids(server: Server, name: str) -> list[int]:
     """Those that jobs have written into a file."""
     path = server.machine.path / name
     return [int(word) for word in path.read_text().split()] if path.exists() else []
-
-
-def is_alive(pid: int) -> bool:
-    """Zombies don't count."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_every_byte_comes_through_and_is_not_kept(server: Server) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pipe_box import Box, alive, status_field
+import process_state
+from pipe_box import Box, status_field
 from waiting import wait_until
 
 
@@ -32,7 +33,7 @@ def until():
 
 @pytest.fixture
 def is_alive():
-    return alive
+    return process_state.is_alive
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from process_state import is_alive
 from queues import Queue
 from simple_gpu_scheduler.queue.mailbox import call
 from simple_gpu_scheduler.queue.records import Attempt, JobRequest
@@ -27,14 +28,6 @@ def pid_in(queue: Queue, name: str) -> int:
     path = queue.path / name
     wait_until(lambda: path.exists() and path.read_text().strip(), f"{name} is written")
     return int(path.read_text())
-
-
-def is_alive(pid: int) -> bool:
-    """Zombies don't count."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def cancel(queue: Queue, *jobs: int) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import time
-from pathlib import Path
 
 import pytest
 
+from process_state import is_alive
 from queues import Queue
 from simple_gpu_scheduler.leases.store import live_leases
 from simple_gpu_scheduler.queue.mailbox import call
@@ -32,13 +32,6 @@ def strays(queue: Queue) -> list[int]:
         wait_until(lambda p=path: p.exists() and p.read_text().strip(), f"{name} is written")
         found.append(int(path.read_text()))
     return [pid for pid in found if is_alive(pid)]
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 @pytest.mark.parametrize("killed", [False, True], ids=["", "server and launcher were killed"])
